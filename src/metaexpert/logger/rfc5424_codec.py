@@ -1,0 +1,206 @@
+r"""The text of RFC 5424 parameters, there and back: names, values, JSON, times. Pure functions, linear in time.
+
+RFC 5424 section 6.3 allows a parameter name 32 printable ASCII characters without ``=``, ``]``, ``"`` and space,
+and a parameter value any UTF-8 with a backslash before ``"``, ``\`` and ``]``. Our fields may have any name and
+any value, so each function here has an exact inverse:
+
+- *Names*: percent-encoded UTF-8 (``größe`` is ``gr%C3%B6%C3%9Fe``); ``%`` alone is the empty name. What is longer
+  than 32 even so becomes ``%L1``, ``%L2`` …, which percent-encoding never yields, and is spelt out elsewhere.
+- *Texts*: a control character becomes ``\u000a``. To keep ordinary text as it is (``C:\new`` and ``\u00e9``
+  included), backslashes are doubled only where they stand right before a control character or before something
+  that looks like its escape. This layer is ours and lies below the backslashes of RFC 5424.
+- *Values that are no text*: compact JSON, on one line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from metaexpert.logger.schema import MAX_SEQUENCE_ID
+
+#: RFC 5424 section 6, SD-NAME.
+MAX_NAME: Final = 32
+EMPTY_NAME: Final = "%"
+LONG_NAME_PREFIX: Final = "%L"
+#: Longest integer that `json_value` reads, in digits. A conversion costs more than linear time, so it needs a bound.
+MAX_INTEGER_DIGITS: Final = 65_536
+
+# Python converts integers of up to so many digits whatever `sys.set_int_max_str_digits` says.
+_ALWAYS_CONVERTED: Final = 640
+
+_PLAIN_NAME: Final = re.compile(r"[!#-$&-<>-\\^-~]+")
+_ENCODED_NAME: Final = re.compile(r"(?:[^%]|%[0-9A-F]{2})++")
+_SAFE_IN_NAMES: Final = "!#$&'()*+,/:;<>?@[\\^`{|}"
+
+# C0, DEL, C1, the two Unicode line ends, and surrogates, which UTF-8 cannot hold.
+_CONTROL: Final = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+_CODE: Final = "u(?:00[0189][0-9a-f]|007f|202[89]|d[89a-f][0-9a-f]{2})"
+_TO_ESCAPE: Final = re.compile(rf"(?<!\\)(?:(\\++)({_CODE})|(\\*+)({_CONTROL}))")
+_ESCAPED: Final = re.compile(rf"(?<!\\)(\\++)({_CODE})")
+_RAW_IN_JSON: Final = re.compile(_CONTROL)
+
+_SPECIAL: Final = re.compile(r'(["\\\]])')
+_ESCAPED_SPECIAL: Final = re.compile(r'\\(["\\\]])')
+
+_TIMESTAMP: Final = re.compile(
+    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
+
+def encode_name(name: str) -> str:
+    """Return *name* in the characters of an SD-NAME; different names never become equal. May exceed `MAX_NAME`."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    return quote(name, safe=_SAFE_IN_NAMES, errors="surrogatepass") or EMPTY_NAME
+
+
+def decode_name(encoded: str) -> str:
+    """Return the name that `encode_name` made *encoded* of.
+
+    Raises:
+        ValueError: If it made no such text.
+    """
+    if encoded == EMPTY_NAME:
+        return ""
+    if not _ENCODED_NAME.fullmatch(encoded):
+        raise ValueError("a % without two hexadecimal digits")
+    return unquote(encoded, errors="surrogatepass")
+
+
+def escape_text(text: str) -> str:
+    """Return *text* with its control characters escaped, so that it is one line without NUL."""
+    if text.isprintable() and "\\u" not in text:
+        return text
+    return _TO_ESCAPE.sub(_escape_match, text)
+
+
+def _escape_match(match: re.Match[str]) -> str:
+    backslashes, code, before, control = match.groups()
+    return backslashes * 2 + code if code else f"{before * 2}\\u{ord(control):04x}"
+
+
+def unescape_text(text: str) -> str:
+    """Undo `escape_text`."""
+    return _ESCAPED.sub(_unescape_match, text) if "\\u" in text else text
+
+
+def _unescape_match(match: re.Match[str]) -> str:
+    pairs, odd = divmod(len(match[1]), 2)
+    return "\\" * pairs + (chr(int(match[2][1:], 16)) if odd else match[2])
+
+
+def escape_value(text: str) -> str:
+    r"""Return *text* as a PARAM-VALUE: a backslash before ``"``, ``\`` and ``]``."""
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def unescape_value(text: str) -> str:
+    """Undo `escape_value`. A backslash before any other character stays, as RFC 5424 section 6.3.3 demands."""
+    return _ESCAPED_SPECIAL.sub(r"\1", text)
+
+
+def json_text(value: Any) -> str:
+    """Return *value* as compact JSON without control characters; integers of any size are exact.
+
+    Raises:
+        ValueError: If JSON cannot express it (NaN, an infinity, too deep a nesting).
+        TypeError: If it is not made of JSON types.
+    """
+    try:
+        try:
+            text = _dumps(value)
+        except ValueError:
+            # Python declines to print an integer beyond its limit of digits, or there is a NaN, which fails again.
+            text = _long_json(value)
+    except RecursionError:
+        raise ValueError("nested too deeply for JSON") from None
+    return _RAW_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _long_json(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_dumps(str(key))}:{_long_json(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_long_json, value)) + "]"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(Decimal(value))  # exact, and not subject to the limit of digits
+    return _dumps(value)
+
+
+def json_value(text: str) -> Any:
+    """Return the value of JSON *text*; integers are exact.
+
+    Raises:
+        ValueError: If it is no JSON, nested too deeply, has a number beyond the range of a float, or an integer of
+            more than `MAX_INTEGER_DIGITS` digits.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _integer(text: str) -> int:
+    digits = text.lstrip("-")
+    if len(digits) > MAX_INTEGER_DIGITS:
+        raise ValueError(f"an integer of more than {MAX_INTEGER_DIGITS} digits")
+    return -_joined(digits) if text.startswith("-") else _joined(digits)
+
+
+def _joined(digits: str) -> int:
+    if len(digits) <= _ALWAYS_CONVERTED:
+        return int(digits)
+    low = len(digits) // 2
+    power: int = 10**low
+    return _joined(digits[:-low]) * power + _joined(digits[-low:])
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number beyond the range of a float")
+    return number
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_constant)
+
+
+def wrap_sequence_id(number: int) -> int:
+    """Return *number* (1 or more) as a ``sequenceId``: after 2147483647 comes 1 (RFC 5424 section 7.3.1)."""
+    return (number - 1) % MAX_SEQUENCE_ID + 1
+
+
+def utc_timestamp(text: str) -> str | None:
+    """Return an RFC 5424 TIMESTAMP as UTC with six fraction digits, or None if that lies outside the years 1 to 9999.
+
+    Raises:
+        ValueError: If *text* is no TIMESTAMP by RFC 5424 section 6.2.3.
+    """
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError("no TIMESTAMP")
+    # The year 0 exists in RFC 3339 and has a 29 February, but Python does not know it.
+    year = text[:4]
+    moment = datetime.fromisoformat(("2000" if year == "0000" else year) + text[4:])
+    if year == "0000":
+        return None
+    try:
+        return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None

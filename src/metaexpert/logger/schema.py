@@ -1,0 +1,227 @@
+"""What a line means: key names, levels, severities, limits and JSON Schemas.
+
+This is the ground floor. The writer (`metaexpert.logger`) and the reader (`metaexpert.logs`) both stand on
+it, so it imports nothing of the project and opens nothing.
+
+Sources of the constants: RFC 5424 sections 6.2.1 (PRI, facility, severity), 6.2.3 (TIMESTAMP) and 6.2.4 to
+6.2.7 (length limits of HOSTNAME, APP-NAME, PROCID, MSGID); RFC 5612 (enterprise number 32473, reserved for
+documentation); RFC 5424 section 7.3.1 (sequenceId wraps at 2147483647).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+Layout = Literal["flat", "rfc5424"]
+LevelName = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+DEBUG: Final = 10
+INFO: Final = 20
+WARNING: Final = 30
+ERROR: Final = 40
+CRITICAL: Final = 50
+
+#: Level words as they stand in a line, by the number that `logging` gives them.
+LEVEL_WORDS: Final[Mapping[int, str]] = MappingProxyType(
+    {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
+)
+LEVEL_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({word: n for n, word in LEVEL_WORDS.items()})
+#: RFC 5424 table 2. notice (5), alert (1) and emergency (0) have no counterpart in Python.
+SEVERITIES: Final[Mapping[str, int]] = MappingProxyType(
+    {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+)
+LEVEL_OF_SEVERITY: Final[Mapping[int, str]] = MappingProxyType({n: word for word, n in SEVERITIES.items()})
+
+RFC5424_VERSION: Final = 1
+FACILITY_LOCAL0: Final = 16
+DOCUMENTATION_ENTERPRISE: Final = 32473
+MAX_SEQUENCE_ID: Final = 2_147_483_647
+MAX_HOSTNAME: Final = 255
+MAX_APPNAME: Final = 48
+MAX_PROCID: Final = 128
+MAX_MSGID: Final = 32
+#: RFC 5424's placeholder for a header field without a value.
+NILVALUE: Final = "-"
+
+MSGID_TRADE: Final = "trade"
+MSGID_LOG: Final = "log"
+CATEGORY: Final = "category"
+TRADE: Final = "trade"
+
+#: Header keys, in the order in which each line bears them.
+HEADER_KEYS: Final = (
+    "timestamp",
+    "level",
+    "severity",
+    "facility",
+    "version",
+    "hostname",
+    "appname",
+    "procid",
+    "msgid",
+    "sequence_id",
+    "message",
+)
+LOGGER_KEY: Final = "logger"
+EXCEPTION_KEY: Final = "exception"
+STACK_KEY: Final = "stack"
+STRUCTURED_DATA_KEY: Final = "structured_data"
+#: Keys that belong to us. A caller's field of such a name is kept under ``field_<key>``.
+RESERVED_KEYS: Final = frozenset(HEADER_KEYS) | {LOGGER_KEY, EXCEPTION_KEY, STACK_KEY, STRUCTURED_DATA_KEY}
+RESERVED_PREFIX: Final = "field_"
+
+#: The six domain fields, which travel as ``context@<enterprise>`` in RFC 5424.
+DOMAIN_FIELDS: Final = ("expert_name", "symbol", "trade_id", "order_id", "strategy_id", "account_id")
+
+#: The files of a log directory that are never an application log.
+DIAGNOSTICS_FILE: Final = "logging_errors.log"
+PRIVATE_DIRECTORY: Final = ".metaexpert"
+
+
+def level_word(number: int) -> str:
+    """Return the word of the standard level at or just below *number* (25 is ``"info"``, 5 is ``"debug"``)."""
+    if number >= CRITICAL:
+        return "critical"
+    if number >= ERROR:
+        return "error"
+    if number >= WARNING:
+        return "warning"
+    return "info" if number >= INFO else "debug"
+
+
+def printable_ascii(text: str, limit: int) -> str:
+    """Return *text* as an RFC 5424 header field: printable ASCII without spaces, at most *limit* characters.
+
+    Each character that the RFC forbids becomes ``_``; an empty result is the NILVALUE ``-``.
+    """
+    cleaned = "".join(c if "!" <= c <= "~" else "_" for c in text[:limit])
+    return cleaned or NILVALUE
+
+
+_HEADER_PROPERTIES: Final[dict[str, Any]] = {
+    "timestamp": {
+        "type": "string",
+        "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$",
+        "description": "When the call was made, UTC.",
+    },
+    "level": {"enum": list(SEVERITIES)},
+    "severity": {"enum": sorted(SEVERITIES.values())},
+    "facility": {"type": "integer", "minimum": 0, "maximum": 23},
+    "version": {"const": RFC5424_VERSION},
+    "hostname": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_HOSTNAME}}}$"},
+    "appname": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_APPNAME}}}$"},
+    "procid": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_PROCID}}}$"},
+    "msgid": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_MSGID}}}$"},
+    "sequence_id": {"type": "integer", "minimum": 1},
+    "message": {"type": "string"},
+    "logger": {"type": "string"},
+    "exception": {"$ref": "#/$defs/exception"},
+    "stack": {"type": "string"},
+}
+
+_EXCEPTION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "value"],
+    "properties": {
+        "type": {"type": "string", "description": "Qualified name of the exception's class."},
+        "value": {"type": "string", "description": "str() of the exception."},
+        "text": {"type": "string", "description": "The traceback as Python prints it."},
+        "frames": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["file", "line", "function"],
+                "properties": {
+                    "file": {"type": "string"},
+                    "line": {"type": ["integer", "null"]},
+                    "function": {"type": "string"},
+                    "code": {"type": "string"},
+                },
+                "additionalProperties": False,
+            },
+        },
+        "causes": {"type": "array", "items": {"$ref": "#/$defs/exception"}},
+        "groups": {"type": "array", "items": {"$ref": "#/$defs/exception"}},
+        "notes": {"type": "array", "items": {"type": "string"}},
+        "truncated": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}
+
+_SEVERITY_PAIRS: Final = [
+    {"properties": {"level": {"const": word}, "severity": {"const": number}}} for word, number in SEVERITIES.items()
+]
+
+
+def _schema(title: str, description: str, properties: dict[str, Any], *, open_ended: bool) -> dict[str, Any]:
+    required = [*HEADER_KEYS] + ([] if open_ended else [STRUCTURED_DATA_KEY])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "description": description,
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": open_ended,
+        "anyOf": _SEVERITY_PAIRS,
+        "$defs": {"exception": _EXCEPTION},
+    }
+
+
+FLAT_SCHEMA: Final[dict[str, Any]] = _schema(
+    "MetaExpert log entry, flat layout",
+    "One line of expert.log, trades.log, errors.log or logging_errors.log: RFC 5424 header fields as JSON, "
+    "then the context and the fields of the call at the top level.",
+    {**_HEADER_PROPERTIES, STRUCTURED_DATA_KEY: False},
+    open_ended=True,
+)
+
+RFC5424_SCHEMA: Final[dict[str, Any]] = _schema(
+    "MetaExpert log entry, rfc5424 layout",
+    "The same entry with its parameters grouped under structured_data by RFC 5424 SD-ID.",
+    {
+        **_HEADER_PROPERTIES,
+        STRUCTURED_DATA_KEY: {
+            "type": "object",
+            "required": ["meta", "origin"],
+            "properties": {
+                "meta": {
+                    "type": "object",
+                    "required": ["sequenceId"],
+                    "properties": {"sequenceId": {"type": "integer", "minimum": 1, "maximum": MAX_SEQUENCE_ID}},
+                },
+                "origin": {
+                    "type": "object",
+                    "required": ["software"],
+                    "properties": {"software": {"type": "string"}, "swVersion": {"type": "string"}},
+                },
+            },
+            "patternProperties": {
+                r"^(context|fields)@[0-9]+$": {"type": "object"},
+            },
+            "additionalProperties": False,
+        },
+    },
+    open_ended=False,
+)
+
+
+def json_schema(layout: Layout | None = None) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a line.
+
+    Args:
+        layout: ``"flat"`` or ``"rfc5424"``; None for a schema that accepts a line of either layout.
+    """
+    if layout is not None:
+        return FLAT_SCHEMA if layout == "flat" else RFC5424_SCHEMA
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "MetaExpert log entry, either layout",
+        "oneOf": [
+            {key: value for key, value in schema.items() if key not in ("$schema", "$defs")}
+            for schema in (FLAT_SCHEMA, RFC5424_SCHEMA)
+        ],
+        "$defs": {"exception": _EXCEPTION},
+    }

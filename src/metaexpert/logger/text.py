@@ -1,0 +1,136 @@
+r"""A decoded entry as a line for people: structlog's console renderer over our own columns.
+
+``2026-11-22 10:31:00.123 [info ] Position opened  side=BUY size=0.1``, with a traceback indented below. Control
+characters are escaped everywhere, and whatever belongs to an entry stands on its own line or is indented, so that
+no value can forge an entry or send codes to a terminal. Shared by the console and by the reader; pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final
+
+import orjson
+from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter, LogLevelColumnFormatter
+
+from metaexpert.logger import schema
+
+#: Fields that a person at a console need not see on each line.
+HIDDEN: Final = frozenset({*schema.HEADER_KEYS, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.CATEGORY, "expert_name"})
+_INDENT: Final = "    "
+_NEEDS_QUOTES: Final = re.compile(r"""[\s="'\\]""")
+_LEVEL_WIDTH: Final = len("debug")
+# Column keys that no escaped field name can equal.
+_TIME, _LEVEL, _EXPERT, _MESSAGE = "\0time", "\0level", "\0expert", "\0message"
+#: Keys that structlog's renderer takes for itself.
+_RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
+
+
+class ConsoleText:
+    """Turns entries into console lines.
+
+    Args:
+        colors: Whether to use ANSI colours.
+        tz: Time zone of the printed times.
+        show_expert: Whether to name the expert on each line, for a view over several.
+    """
+
+    def __init__(self, colors: bool, tz: tzinfo = UTC, *, show_expert: bool = False) -> None:
+        self._tz = tz
+        self._show_expert = show_expert
+        self._render = _renderer(colors)
+
+    def __call__(self, entry: Mapping[str, Any]) -> str:
+        """Return *entry*, of either layout, as text without a final newline."""
+        shown: dict[str, Any] = {
+            _TIME: self._time(entry.get("timestamp")),
+            _LEVEL: escape(str(entry.get("level", "?"))),
+            **({_EXPERT: escape(str(_field(entry, "expert_name") or ""))} if self._show_expert else {}),
+            _MESSAGE: escape(str(entry.get("message", ""))),
+        }
+        for name, value in _fields(entry).items():
+            key = schema.RESERVED_PREFIX + name if name in _RENDERER_KEYS else escape(name)
+            shown[key] = value
+        text = self._render(None, "", shown)
+        return "\n".join([text, *_below(entry)])
+
+    def _time(self, timestamp: object) -> str:
+        try:
+            moment = datetime.fromisoformat(str(timestamp)).astimezone(self._tz)
+        except (ValueError, OverflowError):
+            return escape(str(timestamp))
+        return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+def escape(text: str) -> str:
+    r"""Return *text* with everything that is not printable as ``\n``, ``\x1b``, ``\u202e`` and so on."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def value_text(value: object) -> str:
+    """Return a field's *value* as it stands behind ``key=``: bare when simple, as JSON otherwise."""
+    if isinstance(value, str):
+        bare = value and value.isprintable() and not _NEEDS_QUOTES.search(value)
+        return value if bare else escape(_json(value))
+    return escape(_json(value))
+
+
+def _json(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # integers beyond 64 bits, read by another parser
+        return str(value)
+
+
+def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = entry.get(schema.STRUCTURED_DATA_KEY)
+    if not isinstance(parameters, Mapping):
+        return {name: value for name, value in entry.items() if name not in HIDDEN}
+    grouped = (group for sd_id, group in parameters.items() if sd_id.startswith(("context@", "fields@")))
+    fields = {name: value for group in grouped for name, value in group.items() if name not in HIDDEN}
+    return {**({schema.LOGGER_KEY: entry[schema.LOGGER_KEY]} if schema.LOGGER_KEY in entry else {}), **fields}
+
+
+def _field(entry: Mapping[str, Any], name: str) -> object:
+    parameters = entry.get(schema.STRUCTURED_DATA_KEY)
+    groups = parameters.values() if isinstance(parameters, Mapping) else (entry,)
+    return next((group[name] for group in groups if isinstance(group, Mapping) and name in group), None)
+
+
+def _below(entry: Mapping[str, Any]) -> list[str]:
+    exception = entry.get(schema.EXCEPTION_KEY)
+    texts = [entry.get(schema.STACK_KEY), exception.get("text") if isinstance(exception, Mapping) else exception]
+    if isinstance(exception, Mapping) and not exception.get("text"):
+        texts[1] = f"{exception.get('type', '')}: {exception.get('value', '')}"
+    return [_INDENT + escape(line) for text in texts if isinstance(text, str) for line in text.rstrip("\n").split("\n")]
+
+
+def _renderer(colors: bool) -> ConsoleRenderer:
+    styles = ConsoleRenderer.get_default_column_styles(colors)
+    levels = {
+        "debug": styles.level_debug,
+        "info": styles.level_info,
+        "warning": styles.level_warn,
+        "error": styles.level_error,
+        "critical": styles.level_critical,
+    }
+    level = LogLevelColumnFormatter({name: style + styles.bright for name, style in levels.items()}, styles.reset)
+    level.width = _LEVEL_WIDTH  # the two long words stick out rather than push every line to the right
+
+    def column(style: str, postfix: str = "") -> KeyValueColumnFormatter:
+        return KeyValueColumnFormatter(None, style, styles.reset, str, postfix=postfix)
+
+    return ConsoleRenderer(
+        columns=[
+            Column(_TIME, column(styles.timestamp)),
+            Column(_LEVEL, level),
+            Column(_EXPERT, column(styles.logger_name)),
+            Column(_MESSAGE, column(styles.bright, postfix=" ")),
+            Column("", KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, value_text)),
+        ],
+        sort_keys=False,
+    )
