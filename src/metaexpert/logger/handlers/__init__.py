@@ -1,0 +1,1 @@
+"""Sinks: what an entry ends in. Each passes the contract of `base`."""

@@ -1,0 +1,215 @@
+"""What happens to backups afterwards: gzip and the directory's budget, on a thread that lives only while there is work.
+
+Never on the calling and never on the writing path. Of the processes that share a directory one at a time does this
+work, under a lock of its own; the lock that writers need is held for renames and deletions only. A backup is found
+again by its inode, because it may have moved up while it was compressed. A copy lies in the private directory until
+it is complete; what an interrupted process left there, or left twice, is removed by the next work.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from metaexpert.logger.handlers.locking import DirectoryLock, open_file, try_lock
+from metaexpert.logger.handlers.rotation import FileFact, backup_number, over_budget
+
+_SUFFIX: Final = ".gz"
+_UNFINISHED: Final = ".compressing"
+_LEVEL: Final = 6
+#: Bytes compressed between two looks at whether to stop; some milliseconds.
+_PIECE: Final = 256 * 1024
+#: Longest wait for that look, in seconds; a device that hangs must not hold up a fork for ever.
+_LONGEST_PIECE: Final = 5.0
+#: Longest wait for another process that does the same work, and the pause between two tries, in seconds.
+_PATIENCE: Final = 600.0
+_PAUSE: Final = 0.02
+
+
+class _Stopped(Exception):  # noqa: N818 - a signal, not an error
+    """The work is to end now; it will be begun anew."""
+
+
+class Archivist:
+    """Compresses and deletes backups of one directory.
+
+    Args:
+        directory: The log directory.
+        private: Where unfinished copies lie.
+        lock: The lock of the directory, held for renames and deletions only.
+        on_trouble: Called with what could not be done and why.
+    """
+
+    def __init__(
+        self, directory: Path, private: Path, lock: DirectoryLock, on_trouble: Callable[[str, OSError], None]
+    ) -> None:
+        self._directory = directory
+        self._private = private
+        self._lock = lock
+        self._on_trouble = on_trouble
+        self._turn = DirectoryLock(private / "archive", _PATIENCE, _PAUSE, try_lock=self._try_turn)
+        self._turn.close()  # opened for each work and closed behind it
+        self._guard = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._again = False
+        self._stop = False
+        #: Base names whose backups are compressed; names of all current files; bytes for all of them.
+        self.compressed: set[str] = set()
+        self.bases: set[str] = set()
+        self.budget: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread is not None
+
+    def poke(self, *, always: bool = False) -> None:
+        """Start the work if there may be some, or *always*. Returns at once."""
+        if not (always or self.compressed or self.budget is not None):
+            return
+        with self._guard:
+            self._again = True
+            if self._thread is None and not self._stop:
+                self._thread = threading.Thread(target=self._run, name="metaexpert-archive", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no more threads, or the interpreter is ending: `wait` does the work
+                    self._thread = None
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
+
+        Work that found no thread is done here, now.
+        """
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        if self._again and self._thread is None and not self._stop:
+            self._again = False
+            self.work()
+        return self._thread is None
+
+    def pause(self) -> threading.Thread | None:
+        """Have the thread end soon, and start no other until `resume`. Returns the one that was ended, if any."""
+        self._stop = True
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LONGEST_PIECE)
+        return thread
+
+    def resume(self) -> None:
+        """Allow what `pause` interrupted; the next `poke` begins it anew."""
+        self._stop = False
+
+    def after_fork(self) -> None:
+        """Forget, in the child, the parent's thread; what it was doing is the parent's."""
+        self._guard = threading.RLock()
+        self._turn.after_fork()
+        self._thread, self._again, self._stop = None, False, False
+
+    def has_leftovers(self) -> bool:
+        """Return whether an earlier process left copies half done."""
+        return any(True for _ in self._private.glob(f"*{_UNFINISHED}"))
+
+    def work(self) -> None:
+        """Compress every backup that should be, then meet the budget. Errors are told, never raised."""
+        try:
+            with self._turn:
+                self._tidy()
+                for name in sorted(path.name for path in self._directory.iterdir()):
+                    if not name.endswith(_SUFFIX) and any(backup_number(name, base) for base in self.compressed):
+                        self._try("backups could not be compressed", partial(self._compress, name))
+                if self.budget is not None:
+                    self._try("old backups could not be deleted", self._meet_budget)
+        except _Stopped:
+            self._again = True
+        except OSError as error:
+            self._on_trouble("backups could not be compressed or deleted", error)
+
+    def _try(self, what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except FileNotFoundError:
+            pass  # moved or deleted meanwhile; a moved one is found under its new name by the next work
+        except OSError as error:
+            self._on_trouble(what, error)
+
+    def _run(self) -> None:
+        while True:
+            with self._guard:
+                if self._stop or not self._again:
+                    self._thread = None
+                    return
+                self._again = False
+            self.work()
+
+    def _try_turn(self, fd: int) -> None:
+        if self._stop:
+            raise _Stopped
+        try_lock(fd)
+
+    def _compress(self, name: str) -> None:
+        copy = self._private / f"{name}-{os.getpid()}{_SUFFIX}{_UNFINISHED}"
+        try:
+            status = self._copy(self._directory / name, copy)
+            with self._lock:
+                self._replace(copy, name, status)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _copy(self, source: Path, copy: Path) -> os.stat_result:
+        """Compress *source* into *copy*, with its time. Returns the status of what was compressed."""
+        with source.open("rb") as plain:
+            status = os.fstat(plain.fileno())
+            fd = open_file(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(fd, "wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed:
+                while piece := plain.read(_PIECE):
+                    if self._stop:
+                        raise _Stopped
+                    packed.write(piece)
+        os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        return status
+
+    def _replace(self, copy: Path, name: str, status: os.stat_result) -> None:
+        base = next(base for base in self.compressed if backup_number(name, base))
+        for path in self._directory.iterdir():
+            if backup_number(path.name, base) and _same(path.stat(), status):
+                packed = copy.replace(path.with_name(path.name + _SUFFIX))
+                try:
+                    path.unlink()
+                except OSError:  # Windows, while somebody reads it: better none compressed than both there
+                    packed.unlink()
+                    raise
+                return
+
+    def _meet_budget(self) -> None:
+        with self._lock:
+            found = [entry for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
+            facts = [FileFact(entry.name, entry.stat().st_size, entry.stat().st_mtime) for entry in found]
+            for name in over_budget(facts, self.bases, self.budget or 0):
+                (self._directory / name).unlink(missing_ok=True)
+
+    def _tidy(self) -> None:
+        """Delete what an earlier process left half done: copies, and backups that are there in both forms."""
+        for path in self._private.glob(f"*{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
+        with self._lock:
+            for path in self._directory.glob(f"*{_SUFFIX}"):
+                plain = path.with_suffix("")
+                if any(backup_number(path.name, base) for base in self.bases) and _same_time(plain, path):
+                    plain.unlink()
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether it is still the file that was compressed, with nothing added since."""
+    return os.path.samestat(one, other) and one.st_size == other.st_size
+
+
+def _same_time(one: Path, other: Path) -> bool:
+    """Whether both exist and were last written at the same moment, as a compressed file and its source are."""
+    return one.exists() and other.exists() and one.stat().st_mtime_ns == other.stat().st_mtime_ns

@@ -1,0 +1,271 @@
+"""One lock per log directory, between threads and between processes.
+
+Appends and rotations of several processes in one directory happen one after another under it. `flock` on POSIX,
+`msvcrt.locking` on Windows; where neither works (some network file systems) threads are still kept apart and the
+trouble is told once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(fd: int) -> None:
+        """Lock, or raise OSError at once while another process holds the lock."""
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+    def unlock(fd: int) -> None:
+        """Give the lock back."""
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+    def _above_standard(fd: int) -> int:
+        return fd
+
+else:
+    import fcntl
+
+    def try_lock(fd: int) -> None:
+        """Lock, or raise OSError at once while another process holds the lock."""
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def unlock(fd: int) -> None:
+        """Give the lock back."""
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def _above_standard(fd: int) -> int:
+        if fd > 2:
+            return fd
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        finally:
+            os.close(fd)
+
+
+FILE_MODE: Final = 0o640
+DIRECTORY_MODE: Final = 0o750
+#: Windows locks are mandatory for the bytes that they cover, so the byte lies beyond any data.
+_LOCKED_BYTE: Final = 2**30
+_BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+_UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+#: How much longer than for another process to wait for a thread of our own, in seconds.
+_THREAD_PATIENCE: Final = 3.0
+_OPEN_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
+    """Open *path* as bytes, closed in executed children, and make its directory when that is missing.
+
+    Returns:
+        A descriptor above 2: a program whose standard error was closed would print into a log file that got that
+        number.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    try:
+        fd = os.open(path, flags | _OPEN_FLAGS, mode)
+    except FileNotFoundError:
+        make_directory(path.parent)
+        fd = os.open(path, flags | _OPEN_FLAGS, mode)
+    return _above_standard(fd)
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory *path* and what is missing above it, all with our mode. Raises OSError."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    except FileNotFoundError:
+        make_directory(path.parent)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+def is_open_at(fd: int, path: Path) -> bool:
+    """Return whether *fd* still is the file that bears the name *path*."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+class DirectoryLock:
+    """Re-entrant for the thread that holds it; a context manager.
+
+    Args:
+        path: The lock file. It and its directory are made when missing.
+        patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`).
+        pause: Seconds between two tries while another process holds it.
+        on_unsupported: Called once with the error when the file system turns out to know no locks.
+        try_lock, unlock: The system's calls on a descriptor; a test passes doubles.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        patience: float = 2.0,
+        pause: float = 0.0005,
+        *,
+        on_unsupported: Callable[[OSError], None] = lambda _: None,
+        try_lock: Callable[[int], None] = try_lock,
+        unlock: Callable[[int], None] = unlock,
+    ) -> None:
+        self._path = path
+        self._patience = patience
+        self._pause = pause
+        self._on_unsupported = on_unsupported
+        self._try_lock = try_lock
+        self._unlock = unlock
+        self._threads = threading.RLock()
+        self._depth = 0
+        self._fd = -1
+        self._held = False
+        self._keep_open = True
+        #: False once the file system has turned out to know no locks.
+        self.supported = True
+
+    def __enter__(self) -> Self:
+        if not self._threads.acquire(timeout=self._patience + _THREAD_PATIENCE):
+            raise TimeoutError(errno.ETIMEDOUT, "another thread holds the lock", str(self._path))
+        try:
+            if self._depth == 0 and self.supported:
+                self._lock_file()
+            self._depth += 1
+        except BaseException:
+            if self._depth == 0:
+                self._close_file()  # and with it whatever lock was got
+            self._threads.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        try:
+            if self._depth == 0 and self._held:
+                self._let_go()
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        """Close the lock file. A later use opens it for that use alone. Idempotent."""
+        with self._threads:
+            self._keep_open = False
+            if not self._depth:
+                self._close_file()
+
+    def after_fork(self) -> None:
+        """Forget, in the child, what the parent holds: a descriptor shared by both would exclude neither."""
+        self._threads = threading.RLock()
+        self._depth, self._held = 0, False
+        self._close_file()
+
+    def _lock_file(self) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            if self._fd < 0:
+                self._fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+            try:
+                self._try_lock(self._fd)
+            except OSError as error:
+                if error.errno in _UNSUPPORTED:
+                    self.supported = False
+                    self._on_unsupported(error)
+                    return
+                if error.errno not in _BUSY:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock", str(self._path)) from None
+                time.sleep(self._pause)
+                continue
+            # Somebody may have deleted the directory and another process made the lock file anew.
+            if is_open_at(self._fd, self._path):
+                self._held = True
+                return
+            self._close_file()
+
+    def _let_go(self) -> None:
+        self._held = False
+        try:
+            self._unlock(self._fd)
+        except OSError:
+            # What was done under the lock is done and must not seem to have failed; closing unlocks as well.
+            self._close_file()
+        if not self._keep_open:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with contextlib.suppress(OSError):  # nothing was written to it; there is nothing to lose
+                os.close(fd)
+
+
+class FileLock:
+    """Says, for as long as it is held, that something on disk belongs to a process that lives.
+
+    Not to the pid in some name: those are used again. Not re-entrant; for one thread at a time.
+
+    Args:
+        path: The lock file.
+        try_lock, unlock: The system's calls on a descriptor; a test passes doubles.
+    """
+
+    def __init__(
+        self, path: Path, try_lock: Callable[[int], None] = try_lock, unlock: Callable[[int], None] = unlock
+    ) -> None:
+        self._path = path
+        self._try_lock = try_lock
+        self._unlock = unlock
+        self._fd = -1
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody holds it; the file is made when missing. Returns whether it is ours.
+
+        Raises:
+            OSError: The file cannot be made, or the file system knows no locks.
+        """
+        fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            self._try_lock(fd)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in _BUSY:
+                return False
+            raise
+        if not is_open_at(fd, self._path):  # deleted by the one who held it before us
+            os.close(fd)
+            return False
+        self._fd = fd
+        return True
+
+    def release(self, *, delete: bool) -> None:
+        """Give the lock back; *delete* says whether what it stood for is gone. Idempotent."""
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        with contextlib.suppress(OSError):  # Windows deletes no open file; a lock file left over is harmless
+            if delete:
+                self._path.unlink()
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            if delete:
+                self._path.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Close, in a forked child, the parent's lock file without unlocking: the parent goes on holding it."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)

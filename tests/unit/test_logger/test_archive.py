@@ -1,0 +1,307 @@
+"""What happens to backups: gzip beside the writing path, and the directory's budget."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaexpert.logger.handlers import archive
+from metaexpert.logger.handlers.archive import Archivist
+from metaexpert.logger.handlers.file import RotatingFile
+from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.handlers.rotation import RotationPolicy
+
+TEXT = b"a line\n" * 200_000
+
+
+class Gate:
+    """Stands in the middle of a compression: `reached` tells that it got there, `go` lets it on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+        really = gzip.GzipFile.write
+
+        def write(packed: gzip.GzipFile, data: bytes) -> int:
+            self.reached.set()
+            self.go.wait(10)
+            return really(packed, data)
+
+        monkeypatch.setattr(gzip.GzipFile, "write", write)
+
+
+@pytest.fixture
+def told() -> list[tuple[str, OSError]]:
+    """What the archivist complained about."""
+    return []
+
+
+@pytest.fixture
+def archivist(tmp_path: Path, told: list[tuple[str, OSError]]) -> Iterator[Archivist]:
+    """An archivist that compresses the backups of expert.log."""
+    (tmp_path / ".private").mkdir()
+    lock = DirectoryLock(tmp_path / ".private" / "lock")
+    made = Archivist(tmp_path, tmp_path / ".private", lock, lambda what, error: told.append((what, error)))
+    made.bases |= {"expert.log"}
+    made.compressed |= {"expert.log"}
+    yield made
+    made.wait(20)
+
+
+def names(directory: Path) -> list[str]:
+    """Return the names of the log files and whatever else lies beside them."""
+    return sorted(path.name for path in directory.iterdir() if path.name != ".private")
+
+
+def backup(directory: Path, number: int, text: bytes = TEXT, mtime: float = 1_700_000_000.123456) -> Path:
+    """Make a backup."""
+    path = directory / f"expert.log.{number}"
+    path.write_bytes(text)
+    os.utime(path, (mtime, mtime))
+    return path
+
+
+class TestCompression:
+    """gzip."""
+
+    def test_backups_become_readable_gzip_files_of_the_same_time_and_mode(
+        self, archivist: Archivist, tmp_path: Path
+    ) -> None:
+        """Content, modification time to the nanosecond, and mode 0640; strangers and the current file stay."""
+        before = backup(tmp_path, 1).stat()
+        for stranger in ("expert.log", "expert.log.1.txt", "other.log.1"):
+            (tmp_path / stranger).write_bytes(b"x")
+        archivist.work()
+        assert names(tmp_path) == ["expert.log", "expert.log.1.gz", "expert.log.1.txt", "other.log.1"]
+        packed = tmp_path / "expert.log.1.gz"
+        assert gzip.decompress(packed.read_bytes()) == TEXT
+        assert packed.stat().st_mtime_ns == before.st_mtime_ns
+        if os.name != "nt":
+            assert stat.S_IMODE(packed.stat().st_mode) == 0o640 & ~umask()
+
+    def test_nobody_waits_for_it(self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While a backup is compressed, poke returns, and the file is written and rotated as ever."""
+        gate = Gate(monkeypatch)
+        backup(tmp_path, 1)
+        archivist.poke()
+        assert gate.reached.wait(10)
+        sink = RotatingFile(
+            tmp_path / "expert.log", RotationPolicy(5, 9), archivist._lock, on_rotated=lambda _: archivist.poke()
+        )
+        for line in (b"1234\n", b"5678\n"):
+            sink.write(memoryview(line))
+        sink.close()
+        assert not gate.go.is_set()
+        assert names(tmp_path) == ["expert.log", "expert.log.1", "expert.log.2"]
+        gate.go.set()
+        assert archivist.wait(20)
+        assert names(tmp_path) == ["expert.log", "expert.log.1.gz", "expert.log.2.gz"]
+        assert gzip.decompress((tmp_path / "expert.log.2.gz").read_bytes()) == TEXT
+        assert gzip.decompress((tmp_path / "expert.log.1.gz").read_bytes()) == b"1234\n"
+
+    def test_a_backup_that_is_deleted_meanwhile_stays_deleted(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[object]
+    ) -> None:
+        """It was rotated out; its compressed copy does not come back, and nobody is alarmed."""
+        gate = Gate(monkeypatch)
+        path = backup(tmp_path, 1)
+        archivist.poke()
+        assert gate.reached.wait(10)
+        path.unlink()
+        gate.go.set()
+        assert archivist.wait(20)
+        assert names(tmp_path) == []
+        assert list((tmp_path / ".private").glob("*.compressing")) == []
+        assert told == []
+
+    def test_a_backup_that_somebody_appended_to_meanwhile_stays_as_it_is(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The copy lacks a line: it is thrown away, and the next work takes the whole file."""
+        gate = Gate(monkeypatch)
+        path = backup(tmp_path, 1)
+        archivist.poke()
+        assert gate.reached.wait(10)
+        with path.open("ab") as late:
+            late.write(b"late\n")
+        gate.go.set()
+        archivist.wait(20)
+        assert names(tmp_path) == ["expert.log.1"]
+        archivist.work()
+        assert gzip.decompress((tmp_path / "expert.log.1.gz").read_bytes()) == TEXT + b"late\n"
+
+    def test_what_an_interrupted_process_left_is_removed(self, archivist: Archivist, tmp_path: Path) -> None:
+        """Half a copy goes; of a backup that is there in both forms the compressed one stays."""
+        (tmp_path / ".private" / "abc-1.gz.compressing").write_bytes(b"half")
+        path = backup(tmp_path, 1)
+        packed = tmp_path / "expert.log.1.gz"
+        packed.write_bytes(gzip.compress(TEXT))
+        os.utime(packed, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))
+        assert archivist.has_leftovers()
+        archivist.work()
+        assert not archivist.has_leftovers()
+        assert names(tmp_path) == ["expert.log.1.gz"]
+        assert gzip.decompress(packed.read_bytes()) == TEXT
+
+    def test_a_full_disk_leaves_the_backup_and_no_wreck(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[tuple[str, OSError]]
+    ) -> None:
+        """The copy's space is given back, the trouble told, the other backup done, and the budget still met."""
+        backup(tmp_path, 1, b"1")
+        backup(tmp_path, 2, b"2" * 1000)
+        archivist.budget = 10
+        really = gzip.GzipFile.write
+
+        def write(packed: gzip.GzipFile, data: bytes) -> int:
+            if data == b"1":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return really(packed, data)
+
+        monkeypatch.setattr(gzip.GzipFile, "write", write)
+        archivist.work()
+        assert names(tmp_path) == ["expert.log.1"]
+        assert list((tmp_path / ".private").glob("*.compressing")) == []
+        assert [error.errno for _, error in told] == [errno.ENOSPC]
+
+    def test_a_backup_that_cannot_be_deleted_is_not_left_in_both_forms(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[tuple[str, OSError]]
+    ) -> None:
+        """Windows, while somebody reads it: better uncompressed than twice."""
+        path = backup(tmp_path, 1)
+        really = Path.unlink
+
+        def unlink(self: Path, missing_ok: bool = False) -> None:
+            if self == path:
+                raise PermissionError(errno.EACCES, "The process cannot access the file")
+            really(self, missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", unlink)
+            archivist.work()
+        assert names(tmp_path) == ["expert.log.1"]
+        assert len(told) == 1
+
+    def test_two_processes_do_not_compress_at_the_same_time(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The second waits for the first, then finds nothing to do; the file is whole."""
+        backup(tmp_path, 1)
+        other = Archivist(tmp_path, tmp_path / ".private", DirectoryLock(tmp_path / ".private" / "lock"), print)
+        other.compressed |= {"expert.log"}
+        other.bases |= {"expert.log"}
+        opened: list[str] = []
+        really = Path.open
+
+        def noted(path: Path, *args: Any, **options: Any) -> Any:
+            opened.append(path.name)
+            return really(path, *args, **options)
+
+        monkeypatch.setattr(Path, "open", noted)
+        gate = Gate(monkeypatch)
+        archivist.poke()
+        assert gate.reached.wait(10)
+        other.poke()
+        gate.go.set()
+        assert archivist.wait(20)
+        assert other.wait(20)
+        assert opened == ["expert.log.1"]
+        assert gzip.decompress((tmp_path / "expert.log.1.gz").read_bytes()) == TEXT
+
+
+class TestThread:
+    """The thread and its end."""
+
+    def test_there_is_a_thread_only_while_there_is_work(self, archivist: Archivist, tmp_path: Path) -> None:
+        """Nothing lives on when the work is done, and nothing starts without any."""
+        archivist.poke()
+        assert archivist.wait(20)
+        idle = Archivist(tmp_path, tmp_path, DirectoryLock(tmp_path / "lock"), print)
+        idle.poke()
+        assert [thread.name for thread in threading.enumerate() if "archive" in thread.name] == []
+
+    def test_a_pause_ends_the_thread_and_resume_begins_again(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before a fork the thread ends in the middle of a file and leaves nothing half done; after it, all is done."""
+        monkeypatch.setattr(archive, "_PIECE", 1000)
+        gate = Gate(monkeypatch)
+        backup(tmp_path, 1)
+        archivist.poke()
+        assert gate.reached.wait(10)
+        threading.Timer(0.05, gate.go.set).start()
+        archivist.pause()
+        assert [thread.name for thread in threading.enumerate() if "archive" in thread.name] == []
+        assert names(tmp_path) == ["expert.log.1"]
+        assert not archivist.has_leftovers()
+        archivist.poke()
+        assert names(tmp_path) == ["expert.log.1"]
+        archivist.resume()
+        archivist.poke()
+        assert archivist.wait(20)
+        assert names(tmp_path) == ["expert.log.1.gz"]
+
+    def test_work_that_finds_no_thread_is_done_at_the_end(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While the interpreter exits no thread can be started: close does it."""
+
+        def start(thread: threading.Thread) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        backup(tmp_path, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            archivist.poke()
+        assert names(tmp_path) == ["expert.log.1"]
+        assert archivist.wait(None)
+        assert names(tmp_path) == ["expert.log.1.gz"]
+
+
+class TestBudget:
+    """max_total_size."""
+
+    def test_only_our_oldest_backups_go(self, archivist: Archivist, tmp_path: Path) -> None:
+        """Current files, strangers and directories stay; the newest backups fill the budget."""
+        archivist.compressed.clear()
+        archivist.budget = 2500
+        (tmp_path / "expert.log").write_bytes(b"x" * 500)
+        (tmp_path / "notes.txt").write_bytes(b"x" * 5000)
+        (tmp_path / "expert.log.9").mkdir()
+        for number in (1, 2, 3, 4):
+            backup(tmp_path, number, b"x" * 1000, 1_700_000_000 - number)
+        archivist.work()
+        assert names(tmp_path) == ["expert.log", "expert.log.1", "expert.log.2", "expert.log.9", "notes.txt"]
+
+    def test_compression_comes_first(self, archivist: Archivist, tmp_path: Path) -> None:
+        """What fits when compressed is not deleted."""
+        archivist.budget = 100_000
+        backup(tmp_path, 1)
+        backup(tmp_path, 2)
+        archivist.work()
+        assert names(tmp_path) == ["expert.log.1.gz", "expert.log.2.gz"]
+
+    def test_a_missing_directory_is_told_not_raised(
+        self, archivist: Archivist, tmp_path: Path, told: list[object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever the file system does, the work ends."""
+
+        def iterdir(path: Path) -> Iterator[Path]:
+            raise OSError(errno.EIO, "I/O error")
+
+        monkeypatch.setattr(Path, "iterdir", iterdir)
+        archivist.work()
+        assert len(told) == 1
+
+
+def umask() -> int:
+    """Return the process's umask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
