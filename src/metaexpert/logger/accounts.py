@@ -1,0 +1,167 @@
+"""How much of a logger's entries waits, what became of the others, and whether there is room for one more.
+
+Bound: at most `journal_size` bytes wait. DEBUG is refused above half of that, INFO above three quarters, WARNING above
+nine tenths, trades and errors above twice.
+
+Threads: callers count under `lock`. The writing thread never waits for it, because a caller may be interrupted while
+it holds the lock by a signal handler that waits for the writing thread; what that one counts, it alone counts.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, NamedTuple
+
+from metaexpert.logger.schema import LEVEL_NUMBERS
+
+#: Shares of the buffer up to which an entry of a level is accepted; trades and errors have a reserve of the same size.
+SHARES: Final = {"debug": 0.50, "info": 0.75, "warning": 0.90, "error": 2.0, "critical": 2.0}
+TRADE_SHARE: Final = 2.0
+#: Ways that an entry can be refused: the files it would have gone to, or a logger that was closed.
+CLOSED: Final = "closed"
+ROUTES: Final = ("expert", "trades", "errors", CLOSED)
+
+
+class Accounts:
+    """The counts of one logger.
+
+    Args:
+        size: Bytes that may wait.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._start()
+
+    def _start(self) -> None:
+        self.lock = threading.RLock()
+        self._came = self._went = 0
+        self._accepted = dict.fromkeys(LEVEL_NUMBERS, 0)
+        self._written = dict.fromkeys(LEVEL_NUMBERS, 0)
+        self._dropped = dict.fromkeys(LEVEL_NUMBERS, 0)
+        self._unannounced = dict.fromkeys(LEVEL_NUMBERS, 0)
+        self._by_route = dict.fromkeys(ROUTES, 0)
+        self.failed = 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return self._came - self._went
+
+    @property
+    def accepted(self) -> int:
+        """Entries that were accepted."""
+        return sum(self._accepted.values())
+
+    @property
+    def written(self) -> int:
+        """Entries that are in a file."""
+        return sum(self._written.values())
+
+    @property
+    def dropped(self) -> int:
+        """Entries that were refused."""
+        return sum(self._dropped.values())
+
+    def has_room(self, level: str, *, trade: bool) -> bool:
+        """Return whether an entry of *level* is accepted now."""
+        return self.waiting < self._size * (TRADE_SHARE if trade else SHARES[level])
+
+    def accept(self, level: str) -> None:
+        """Count an entry on its way to the files. Under `lock`."""
+        self._accepted[level] += 1
+
+    def queue(self, size: int) -> None:
+        """Count a line on its way to one file. Under `lock`."""
+        self._came += size
+
+    def write(self, levels: Iterable[str], size: int) -> None:
+        """Count what is in a file. By one thread at a time, without the lock."""
+        self._went += size
+        for level in levels:
+            self._written[level] += 1
+
+    def drop(self, level: str, routes: Collection[str]) -> None:
+        """Count an entry that was refused, and the ways that it would have gone, or `CLOSED`."""
+        with self.lock:
+            self._dropped[level] += 1
+            if CLOSED not in routes:
+                self._unannounced[level] += 1
+            for route in routes:
+                self._by_route[route] += 1
+
+    def announcement(self) -> dict[str, int]:
+        """Return what was dropped since this was last asked, by level; nothing while there is little room.
+
+        Under `lock`.
+        """
+        if not any(self._unannounced.values()) or not self.has_room("debug", trade=False):
+            return {}
+        news, self._unannounced = self._unannounced, dict.fromkeys(LEVEL_NUMBERS, 0)
+        return {level: count for level, count in news.items() if count}
+
+    def after_fork(self) -> None:
+        """Start anew in a child: what came before is the parent's."""
+        self._start()
+
+    def report(self, *, files: bool) -> dict[str, Any]:
+        """Return the counts as `BoundLogger.stats` gives them; without *files* what was accepted is written."""
+        with self.lock:
+            written = self._written if files else self._accepted
+            return {
+                "written": sum(written.values()),
+                "written_by_level": {level: count for level, count in written.items() if count},
+                "dropped": self.dropped,
+                "dropped_by_level": {level: count for level, count in self._dropped.items() if count},
+                "dropped_by_route": {route: count for route, count in self._by_route.items() if count},
+                "failed": self.failed,
+                "recovered": 0,
+                "queue_bytes": self.waiting,
+            }
+
+
+class Change(NamedTuple):
+    """An entry that marks a change of health."""
+
+    level: str
+    message: str
+    fields: dict[str, Any]
+
+
+class Health:
+    """Whether a logger works, since when it does not, and what that has cost. Used under the lock of its accounts."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._since = ""
+        self._began = 0.0
+        self._written = self._dropped = 0
+
+    def __str__(self) -> str:
+        return "ok" if self._reason is None else f"degraded: {self._reason} since {self._since}"
+
+    def change(self, reason: str | None, clock: Callable[[], str], accounts: Accounts) -> Change | None:
+        """Note how it is now, and return what to log when it was otherwise before.
+
+        Args:
+            reason: Why it does not work; None when it does.
+            clock: Returns the time as text.
+            accounts: The logger's counts.
+        """
+        if (reason is None) == (self._reason is None):
+            return None
+        before, self._reason = self._reason, reason
+        if reason is not None:
+            self._since, self._began = clock(), time.monotonic()
+            self._written, self._dropped = accounts.written, accounts.dropped
+            return Change("error", "log.degraded", {"reason": reason})
+        fields = {
+            "reason": before,
+            "since": self._since,
+            "duration": round(time.monotonic() - self._began, 3),
+            "delayed": accounts.written - self._written,
+            "dropped": accounts.dropped - self._dropped,
+        }
+        return Change("warning", "log.healed", fields)

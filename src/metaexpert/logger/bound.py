@@ -1,0 +1,364 @@
+"""The bound logger that people hold: structlog's, with levels that cost nothing when they are off.
+
+Each pipeline has two classes of its own. In the *gated* one a method below the level is a no-op; `set_level`
+swaps those methods, for all loggers of the pipeline at once and at no cost per call. In the *lifted* one, used
+while ``category="trade"`` is bound, no method is gated. `bind` chooses between them.
+
+A log call never raises an `Exception` and never waits, apart from what `overflow="block"` and `fsync="trades"`
+ask for. Every method may be called from any thread, from a signal handler and from ``__del__``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, cast
+
+from structlog import BoundLoggerBase
+from structlog.exceptions import DropEvent
+
+from metaexpert.logger import schema
+from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.context import lifts_gate
+from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.processors import EVENT, EXC_INFO, aside
+from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.values import Cleaner, safe_str
+
+#: Method names by the level word under which their entries are written.
+METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "debug": ("debug",),
+    "info": ("info", "msg"),
+    "warning": ("warning", "warn"),
+    "error": ("error", "exception", "err"),
+    "critical": ("critical", "fatal"),
+}
+_MAX_NAME: Final = 1000
+
+
+class Output:
+    """What structlog calls the wrapped logger: one name on one pipeline. Takes finished entries only."""
+
+    def __init__(self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None) -> None:
+        self.pipeline = pipeline
+        self.classes = classes
+        self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
+
+    def msg(self, line: bytes, level: str, routes: int) -> None:
+        """Take one encoded entry."""
+        self.pipeline.accept(line, level, routes)
+
+    debug = info = warning = warn = error = err = exception = critical = fatal = log = msg
+
+
+class LoggerClasses:
+    """The gated and the lifted class of one pipeline."""
+
+    def __init__(self) -> None:
+        self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {"_gate": schema.DEBUG})
+        enabled = {name: BoundLogger.__dict__[name] for names in METHODS.values() for name in names}
+        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {**enabled, "_gate": 0})
+
+    def set_gate(self, number: int) -> None:
+        """Make the methods below level *number* no-ops and the others work."""
+        self.gated._gate = number
+        for word, names in METHODS.items():
+            for name in names:
+                if LEVEL_NUMBERS[word] < number:
+                    setattr(self.gated, name, _disabled(name))
+                elif name in self.gated.__dict__:
+                    delattr(self.gated, name)
+
+
+def _disabled(name: str) -> Callable[..., None]:
+    working = BoundLogger.__dict__[name]
+
+    def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+        if lifts_gate():  # inside a trade context every level counts
+            working(self, event, *args, **fields)
+
+    disabled.__name__ = name
+    return disabled
+
+
+class BoundLogger(BoundLoggerBase):
+    """A structlog bound logger on a MetaExpert pipeline. Made by `MetaLogger`, `get_logger` and `bind`.
+
+    Immutable: `bind`, `unbind`, `try_unbind` and `new` return another logger. Positional arguments are put into
+    the message by ``%``; every keyword is a field of the entry, of any name and type.
+    """
+
+    _logger: Output
+    _gate = schema.DEBUG
+    #: Makes a logger of a pickled one's name and context; set by `metaexpert.logger.lazy`.
+    _revive: ClassVar[Callable[[str | None, dict[str, Any]], Any]]
+
+    # -- binding ------------------------------------------------------------------------------------------------
+
+    def bind(self, /, **new_values: Any) -> Self:
+        """Return a logger with *new_values* added to its context; a new value replaces an old one."""
+        return self._with({**self._context, **new_values})
+
+    def unbind(self, /, *keys: str) -> Self:
+        """Return a logger without *keys* in its context. Raises KeyError for a key that is not there."""
+        missing = [key for key in keys if key not in self._context]
+        if missing:
+            raise KeyError(missing[0])
+        return self.try_unbind(*keys)
+
+    def try_unbind(self, /, *keys: str) -> Self:
+        """Return a logger without *keys* in its context; keys that are not there are ignored."""
+        return self._with({key: value for key, value in self._context.items() if key not in keys})
+
+    def new(self, /, **new_values: Any) -> Self:
+        """Return a logger whose context is *new_values* alone."""
+        return self._with(new_values)
+
+    @property
+    def trade(self) -> Self:
+        """The same logger with ``category="trade"``: its entries go to the trade file, at every level."""
+        return self.bind(**{CATEGORY: TRADE})
+
+    def _with(self, context: dict[str, Any]) -> Self:
+        classes = self._logger.classes
+        cls = classes.lifted if context.get(CATEGORY) == TRADE else classes.gated
+        return cast(Self, cls(self._logger, self._processors, aside(context)))
+
+    # -- logging ------------------------------------------------------------------------------------------------
+
+    def debug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log what helps to follow the program step by step."""
+        self._emit("debug", event, args, fields)
+
+    def info(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log what an owner wants to know when all is well."""
+        self._emit("info", event, args, fields)
+
+    def warning(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log what may become a problem."""
+        self._emit("warning", event, args, fields)
+
+    def error(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log what went wrong; goes to the error file too."""
+        self._emit("error", event, args, fields)
+
+    def critical(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log what needs somebody at once; goes to the error file too."""
+        self._emit("critical", event, args, fields)
+
+    def exception(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log an ERROR with the exception that is being handled."""
+        fields.setdefault(EXC_INFO, True)
+        self._emit("error", event, args, fields)
+
+    msg, warn, err, fatal = info, warning, error, critical
+
+    def log(self, level: int | str, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log at *level*: a number, filtered as such and named by the level below, or a level's name."""
+        number = _number(level)
+        if self.is_enabled_for(number):
+            self._emit(schema.level_word(number), event, args, fields)
+
+    async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
+        await self._aemit(self.debug, event, args, fields)
+
+    async def ainfo(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`info` for coroutines (see `adebug`)."""
+        await self._aemit(self.info, event, args, fields)
+
+    async def awarning(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`warning` for coroutines (see `adebug`)."""
+        await self._aemit(self.warning, event, args, fields)
+
+    async def aerror(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`error` for coroutines (see `adebug`)."""
+        await self._aemit(self.error, event, args, fields)
+
+    async def acritical(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`critical` for coroutines (see `adebug`)."""
+        await self._aemit(self.critical, event, args, fields)
+
+    async def aexception(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`exception` for coroutines (see `adebug`)."""
+        if fields.get(EXC_INFO, True) is True:
+            fields[EXC_INFO] = sys.exception()  # no longer known on another thread
+        await self._aemit(self.error, event, args, fields)
+
+    amsg, awarn, afatal = ainfo, awarning, acritical
+
+    async def alog(self, level: int | str, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """`log` for coroutines (see `adebug`)."""
+        await self._aemit(self.log, level, (event, *args), fields)
+
+    async def _aemit(self, method: Callable[..., None], first: object, args: tuple[Any, ...], fields: Any) -> None:
+        pipeline = self._logger.pipeline
+        if not pipeline.synchronous and pipeline.config.overflow != "block" and pipeline.config.fsync != "trades":
+            method(first, *args, **fields)
+            return
+        if fields.get(EXC_INFO) is True:
+            fields[EXC_INFO] = sys.exception()
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, lambda: context.run(lambda: method(first, *args, **fields)))
+
+    def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
+        fields = aside(fields)
+        message = _interpolated(event, args, fields)
+        try:
+            self._run(self._processors, method, message, fields)
+        except DropEvent:
+            return
+        except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
+            self._emit_plainly(method, message, fields, error)
+
+    def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
+        event_dict: Any = {**self._context, **fields, EVENT: message}
+        for processor in processors:
+            event_dict = processor(self._logger, method, event_dict)
+        positional, keywords = event_dict
+        getattr(self._logger, method)(*positional, **keywords)
+
+    def _emit_plainly(self, method: str, message: str, fields: dict[str, Any], cause: Exception) -> None:
+        pipeline = self._logger.pipeline
+        try:
+            pipeline.failed("an entry could not be processed as configured and was written plainly", cause)
+            self._run(pipeline.fallback, method, message, fields)
+        except DropEvent:
+            return
+        except Exception as error:  # even the plain way failed: tell it, and go on trading
+            pipeline.failed("an entry could not be written", error)
+
+    # -- levels -------------------------------------------------------------------------------------------------
+
+    def is_enabled_for(self, level: int) -> bool:
+        """Return whether an entry of this level number would be accepted."""
+        return level >= self._gate or lifts_gate()
+
+    def get_effective_level(self) -> int:
+        """Return the lowest level number that is accepted; 0 for a trade logger."""
+        return self._gate
+
+    def set_level(self, level: int | str) -> None:
+        """Change `log_level` of the whole pipeline, at run time and for all its loggers.
+
+        Args:
+            level: A standard level: its name in any case, or its number.
+
+        Raises:
+            ValueError: For anything else; says what would be right.
+        """
+        number = LEVEL_NUMBERS.get(level.lower(), 0) if isinstance(level, str) else level
+        if number not in schema.LEVEL_WORDS:
+            raise ValueError(f"level: {level!r} should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        self._logger.pipeline.set_level(number)
+        self._logger.classes.set_gate(self._logger.pipeline.gate())
+
+    # -- the pipeline behind --------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> LoggerConfig:
+        """The configuration of the pipeline."""
+        return self._logger.pipeline.config
+
+    @property
+    def health(self) -> str:
+        """``ok``, ``degraded: <reason> since <when>``, or ``closed``."""
+        return self._logger.pipeline.health
+
+    def stats(self) -> dict[str, Any]:
+        """Return what happened since the start.
+
+        Returns:
+            ``state`` (as `health`), ``written`` and ``written_by_level`` (entries), ``dropped``,
+            ``dropped_by_level`` and ``dropped_by_route`` (entries refused: no room, or after close; skipped
+            console lines under ``console``), ``failed`` (entries that could not be logged as meant),
+            ``recovered`` (entries brought in from an earlier process), ``queue_bytes`` (bytes that wait).
+        """
+        return self._logger.pipeline.stats()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Write everything logged so far into the files.
+
+        Args:
+            timeout: How long to go on trying, in seconds, while the files cannot be written; None for one try.
+
+        Returns:
+            Whether everything is there.
+        """
+        return self._logger.pipeline.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Flush, stop and release; idempotent. Later calls: WARNING and above to standard error, the rest counted.
+
+        Args:
+            timeout: As for `flush`; also the longest wait for the compression of backups.
+
+        Returns:
+            Whether everything is in the files.
+        """
+        return self._logger.pipeline.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- identity -----------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        # Names only: a value may be a secret.
+        names = ", ".join(self._context)
+        return f"<{type(self).__name__} {self.config.expert_name!r} on {str(self.config.log_dir)!r}: {names}>"
+
+    __hash__ = None  # type: ignore[assignment]  # as structlog's: equal contexts are equal loggers
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as name and context: in the other process the logger finds the one installed there."""
+        return type(self)._revive, (self._logger.name, dict(self._context))
+
+
+def bound_logger(pipeline: Pipeline, context: dict[str, Any]) -> BoundLogger:
+    """Return the first logger of *pipeline*, with *context* bound."""
+    classes = LoggerClasses()
+    classes.set_gate(pipeline.gate())
+    return classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
+
+
+def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any]) -> BoundLogger:
+    """Return a logger on the pipeline of *logger* with a name and *context* of its own."""
+    output = Output(logger._logger.pipeline, logger._logger.classes, name)
+    return logger._logger.classes.gated(output, logger._processors, {})._with(dict(context))
+
+
+def _number(level: object) -> int:
+    if isinstance(level, int):
+        return level
+    # A log call never raises: an unknown name is taken for INFO.
+    return LEVEL_NUMBERS.get(str(level).lower(), schema.INFO)
+
+
+def _interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> str:
+    """Put *args* into the message by ``%``, or keep them under ``positional_args`` when they do not fit."""
+    text = "" if event is None else safe_str(event)
+    if not args:
+        return text
+    try:
+        return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
+    except Exception as error:  # wrong count or type, or a hostile __str__
+        fields["positional_args"] = list(args)
+        fields["format_error"] = f"{type(error).__name__}: {safe_str(error)}"
+        return text

@@ -1,0 +1,168 @@
+"""Context that follows the call: one `ContextVar`, immutable frames, nothing to clean up by hand.
+
+A frame holds everything that its enclosing frames hold, so that reading the context is one lookup. Leaving a
+block goes back to the frame's parent instead of resetting a token: one `log_context` object may be entered by
+several tasks, or again inside itself. Follows tasks and `asyncio.to_thread`; a new thread starts without context
+(Python's rule for context variables).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, cast
+
+from structlog.contextvars import get_contextvars
+
+from metaexpert.logger.schema import CATEGORY, TRADE
+
+
+class Frame:
+    """One entered block: its own fields over its parent's."""
+
+    __slots__ = ("fields", "lifts", "parent")
+
+    def __init__(self, parent: Frame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
+        self.parent = parent
+        self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
+        #: Whether entries of every level are accepted (inside a trade context).
+        self.lifts: bool = lifts or (parent is not None and parent.lifts)
+
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+current_frame: Final[ContextVar[Frame | None]] = ContextVar("metaexpert_context", default=None)
+
+
+def current_fields() -> Mapping[str, Any]:
+    """Return the context fields of this moment: structlog's own contextvars, and over them `log_context`'s."""
+    frame = current_frame.get()
+    ours = frame.fields if frame is not None else _NOTHING
+    theirs = get_contextvars()
+    return {**theirs, **ours} if theirs else ours
+
+
+def lifts_gate() -> bool:
+    """Return whether a trade context is active here, in which no level is filtered."""
+    frame = current_frame.get()
+    return frame is not None and frame.lifts
+
+
+class log_context:  # noqa: N801 - used like a function: `with log_context(symbol="BTCUSDT"):`
+    """Add fields to every entry logged inside the block, by any logger.
+
+    A context manager (``with`` and ``async with``) and a decorator (functions, coroutines, generators and
+    asynchronous generators). Nesting adds; the inner value wins; fields of the bound logger and of the call win
+    over both. Never raises by itself.
+
+    Args:
+        **fields: Fields of any name and value.
+    """
+
+    _lifts = False
+
+    def __init__(self, /, **fields: Any) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> Self:
+        current_frame.set(Frame(current_frame.get(), self._fields, lifts=self._lifts))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        frame = current_frame.get()
+        if frame is not None:
+            current_frame.set(frame.parent)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__[F: Callable[..., Any]](self, function: F) -> F:
+        """Return *function* wrapped so that its body runs inside this context."""
+        return cast(F, functools.wraps(function)(self._wrapper(function)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._fields)})"  # names only: values may be secret
+
+    def _wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isasyncgenfunction(function):
+            return self._around_async_generator(function)
+        if inspect.isgeneratorfunction(function):
+            return self._around_generator(function)
+        if inspect.iscoroutinefunction(function):
+
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await function(*args, **kwargs)
+
+            return coroutine
+
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return plain
+
+    def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        # The context holds while the generator's own code runs, not while its consumer's does.
+        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            inner = function(*args, **kwargs)
+            step: Callable[[], Any] = functools.partial(next, inner)
+            while True:
+                try:
+                    with self:
+                        value = step()
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    step = functools.partial(inner.send, (yield value))
+                except GeneratorExit:
+                    with self:
+                        inner.close()
+                    raise
+                except BaseException as error:
+                    step = functools.partial(inner.throw, error)
+
+        return generator
+
+    def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            inner = function(*args, **kwargs)
+            step: Callable[[], Any] = inner.__anext__
+            while True:
+                try:
+                    with self:
+                        value = await step()
+                except StopAsyncIteration:
+                    return
+                try:
+                    step = functools.partial(inner.asend, (yield value))
+                except GeneratorExit:
+                    with self:
+                        await inner.aclose()
+                    raise
+                except BaseException as error:
+                    step = functools.partial(inner.athrow, error)
+
+        return generator
+
+
+class trade_context(log_context):  # noqa: N801 - used like a function
+    """`log_context` whose entries are trades: they go to the trade file at every level.
+
+    Args:
+        **fields: Usually ``trade_id``, ``order_id``, ``symbol``.
+    """
+
+    _lifts = True
+
+    def __init__(self, /, **fields: Any) -> None:
+        super().__init__(**{CATEGORY: TRADE, **fields})

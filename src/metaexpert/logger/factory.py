@@ -1,0 +1,69 @@
+"""`MetaLogger` and `get_logger`: what puts a configuration, a pipeline and a bound logger together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from metaexpert.logger import lazy
+from metaexpert.logger.bound import BoundLogger, bound_logger
+from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS
+from metaexpert.logger.stdlib import Capture
+
+#: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
+CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
+
+
+def MetaLogger(  # noqa: N802 - the factory's public name
+    config: LoggerConfig | None = None, /, *, install: bool | None = None, **options: Any
+) -> BoundLogger:
+    """Build a pipeline (files, console) and return a bound logger on it.
+
+    Args:
+        config: A configuration; without one it is resolved from all sources.
+        install: Whether `get_logger`, `structlog.get_logger`, `logging` and `warnings` of this process use it.
+            By default the first logger that is open is installed.
+        **options: Fields of `LoggerConfig`, which win over *config* and over every source but the command line;
+            and ``symbol``, ``strategy_id``, ``account_id``, ``trade_id``, ``order_id``, ``category``, which are
+            bound as context.
+
+    Returns:
+        The logger; a context manager that closes it. Closed at interpreter exit in any case.
+
+    Raises:
+        ConfigurationError: An option or a source is wrong; nothing was created. The state of the file system
+            never raises: see `BoundLogger.health`.
+    """
+    context = {name: options.pop(name) for name in [*options] if name in CONTEXT_OPTIONS}
+    if config is None:
+        config = LoggerConfig(**options)
+    elif options:
+        config = config.but(**options)
+    logger = bound_logger(Pipeline(config), context)
+    present = lazy.installed()
+    if install or (install is None and (present is None or present.health == "closed")):
+        _install(logger)
+    return logger
+
+
+def _install(logger: BoundLogger) -> None:
+    previous = lazy.installed()
+    if previous is not None and (captured := previous._logger.pipeline.capture) is not None:
+        captured.release()
+    lazy.install(logger)
+    logger._logger.pipeline.capture = Capture(logger, logger.config)
+
+
+def get_logger(name: str | None = None, **context: Any) -> Any:
+    """Return a logger on the installed `MetaLogger`.
+
+    Args:
+        name: Name of the logger, usually ``__name__``; written as ``logger``.
+        **context: Fields to bind.
+
+    Returns:
+        A bound logger; before any `MetaLogger` exists, one that looks for it at each call and prints to standard
+        error, as structlog would, as long as there is none.
+    """
+    return lazy.LazyLogger(name, context)

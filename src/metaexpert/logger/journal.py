@@ -1,0 +1,317 @@
+"""The crash-safe buffer: memory-mapped segments that outlive the process.
+
+A call appends its line with one ``mmap.write``: one C call, atomic under the interpreter lock, no system call. What
+was written is in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
+
+Bound: at most `limit` bytes of segments per journal, and as much again for what may not be refused; beyond that
+`JournalLane.append` returns False. Nobody is woken; the drainer looks for itself.
+
+Threads: `JournalLane.write` by any thread, without a lock; everything else under the lane's re-entrant lock, so
+that a signal handler may log in the middle of it. Only the drainer's side (`pending`, `commit`, `recycle`) is for one
+thread at a time.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger.handlers.locking import DIRECTORY_MODE, FileLock
+from metaexpert.logger.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
+
+__all__ = ["Journal", "JournalLane", "write_out"]
+
+#: A segment is a share of the journal, but neither so small that calls keep changing it nor so large that it idles.
+USUAL_SEGMENT: Final = 256 * 1024
+LARGEST_SEGMENT: Final = 1024 * 1024
+SMALLEST_SEGMENT: Final = 4 * 1024
+SHARE: Final = 32
+#: Emptied segments that a lane keeps; more are given back.
+MAX_SPARE: Final = 2
+#: Tries for an owner lock of one's own.
+_CLAIMS: Final = 10
+_NOT_DURABLE: Final = "the journal cannot be kept on disk; what waits would not survive a crash"
+
+#: File systems over a network, where a mapped page may vanish under us or show another machine's bytes.
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "lustre", "gfs2"}
+)
+
+
+class JournalLane:
+    """The segments of one file. `write` is replaced whenever a new segment becomes the active one."""
+
+    def __init__(self, journal: Journal, name: str) -> None:
+        self._journal = journal
+        self._name = name
+        self._lock = threading.RLock()
+        self._segments: deque[Segment] = deque()
+        self._spare: list[Segment] = []
+        self._epochs = count(1)
+        self._size = journal.segment_size
+        #: Appends one line; raises ValueError when it does not fit.
+        self.write: Callable[[bytes], Any] = _full
+
+    def append(self, line: bytes, *, reserve: bool = False) -> bool:
+        """Append *line*, on a new segment if need be. Returns False when the journal is full.
+
+        Args:
+            line: The line with its newline.
+            reserve: Whether the reserve may be used.
+        """
+        while True:
+            write = self.write
+            try:
+                write(line)
+            except ValueError:
+                if not self._next_segment(write, len(line), reserve=reserve):
+                    return False
+            else:
+                return True
+
+    def _next_segment(self, full: Callable[[bytes], Any], length: int, *, reserve: bool) -> bool:
+        with self._lock:
+            if self.write is not full:  # another thread was faster
+                return True
+            segment = self._take(length, reserve=reserve)
+            if segment is None:
+                return False
+            if self.write is not full:  # a signal handler or __del__ logged in the middle of this
+                self._spare.append(segment)
+                return True
+            segment.open(next(self._epochs))
+            # From here on in this order: whatever interrupts between two steps finds a lane that works.
+            self._segments.append(segment)
+            self.write = _writer(segment.map)
+            waiting = list(self._segments)[:-1]
+            for old in waiting:
+                old.seal()
+            if len(waiting) > 1:  # filled faster than drained: larger pieces are drained in fewer turns
+                self._size = min(self._size * 2, self._journal.largest_segment)
+        self._journal.on_growth()
+        return True
+
+    def _take(self, length: int, *, reserve: bool) -> Segment | None:
+        for index, segment in enumerate(self._spare):
+            if segment.size - HEADER_SIZE >= length:
+                return self._spare.pop(index)
+        return self._journal.new_segment(self._name, max(self._size, length + HEADER_SIZE), reserve=reserve)
+
+    def prepare(self) -> None:
+        """Have a spare segment ready, so that no caller has to make one. For the writing thread."""
+        if self._segments and not self._spare:
+            segment = self._journal.new_segment(self._name, self._size, reserve=False)
+            if segment is not None:
+                segment.clear(segment.size)
+                with self._lock:
+                    self._spare.append(segment)
+
+    def pending(self) -> Iterator[Pending]:
+        """Yield what waits, oldest first. An active segment may grow meanwhile; the next look finds the rest."""
+        with self._lock:
+            segments = list(self._segments)
+            for segment in segments[:-1]:  # whoever adds a segment seals the others, but we may have interrupted him
+                segment.seal()
+        for segment in segments:
+            yield Pending(segment, segment.drained, segment.end(), segment is not segments[-1])
+
+    def recycle(self, segment: Segment) -> None:
+        """Take back a sealed segment whose lines have all been drained."""
+        with self._lock:
+            if segment in self._segments and segment is not self._segments[-1]:
+                self._segments.remove(segment)
+            else:
+                return
+        # Memory was a makeshift: sooner or later the disk has room again.
+        kept = segment.path is not None or not self._journal.durable
+        if kept and len(self._spare) < MAX_SPARE and segment.size >= self._size:
+            segment.clear(segment.end())
+            with self._lock:
+                self._spare.append(segment)
+        else:
+            self._journal.discard(segment)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that no file has."""
+        with self._lock:
+            return sum(segment.end() - segment.drained for segment in self._segments)
+
+    def close(self) -> None:
+        """Give everything back. What has not been drained stays on disk when there is any."""
+        with self._lock:
+            self.write = _full
+            for segment in self._segments:
+                segment.seal()
+                if segment.end() > segment.drained and segment.path is not None:
+                    segment.release()
+                else:
+                    self._journal.discard(segment)
+            for segment in self._spare:
+                self._journal.discard(segment)
+            self._segments.clear()
+            self._spare.clear()
+
+    def forget(self) -> None:
+        """Leave, in a forked child, the parent's segments to the parent."""
+        self._lock = threading.RLock()
+        self.write = _full
+        for segment in [*self._segments, *self._spare]:
+            segment.release()
+        self._segments.clear()
+        self._spare.clear()
+
+
+def _full(_: bytes) -> None:
+    raise ValueError("no segment is open")
+
+
+def _writer(segment: mmap.mmap) -> Callable[[bytes], Any]:
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return segment.write
+    lock = threading.Lock()  # without the interpreter lock two writes could take the same position
+
+    def write(line: bytes) -> None:
+        with lock:
+            segment.write(line)
+
+    return write
+
+
+class Journal:
+    """The segments of one log directory in this process, and the lock that says whose they are.
+
+    Args:
+        directory: Where its files lie; None keeps everything in memory.
+        limit: Bytes of segments for ordinary entries; the reserve is as large again.
+        on_trouble: Called with a sentence and the error when it has to fall back to memory.
+    """
+
+    def __init__(
+        self, directory: Path | None, limit: int, on_trouble: Callable[[str, OSError | None], None] = lambda *_: None
+    ) -> None:
+        self._directory = directory
+        self._on_trouble = on_trouble
+        self._guard = threading.RLock()
+        self.limit = limit
+        self.segment_size = max(SMALLEST_SEGMENT, min(limit // SHARE, USUAL_SEGMENT))
+        self.largest_segment = max(self.segment_size, min(limit // SHARE * 4, LARGEST_SEGMENT))
+        #: Called whenever a lane has gone on to another segment.
+        self.on_growth: Callable[[], None] = lambda: None
+        self.lanes: dict[str, JournalLane] = {}
+        self._allocated = 0
+        self._number = 0
+        self._owner: FileLock | None = None
+        self._claim()
+
+    def lane(self, name: str) -> JournalLane:
+        """Return the lane of the file *name*."""
+        if name not in self.lanes:
+            self.lanes[name] = JournalLane(self, name)
+        return self.lanes[name]
+
+    @property
+    def durable(self) -> bool:
+        """Whether segments outlive the process."""
+        return self._owner is not None
+
+    def used(self) -> int:
+        """Return the bytes that wait in all lanes."""
+        return sum(lane.waiting for lane in list(self.lanes.values()))
+
+    def new_segment(self, name: str, size: int, *, reserve: bool) -> Segment | None:
+        """Return a new segment of *size* bytes, or None when the journal is full."""
+        with self._guard:
+            if self._allocated + size > self.limit * (2 if reserve else 1) and self._allocated:
+                return None
+            self._allocated += size
+            self._number += 1
+            path = self._path(self._number)
+        try:
+            return Segment(size, name, path)
+        except OSError as error:
+            self._on_trouble(_NOT_DURABLE, error)
+        try:
+            return Segment(size, name, None)
+        except OSError as error:
+            self._on_trouble("the journal gets no memory", error)
+            with self._guard:
+                self._allocated -= size
+            return None
+
+    def discard(self, segment: Segment) -> None:
+        """Give back what `new_segment` gave."""
+        with self._guard:
+            self._allocated -= segment.size
+        segment.discard()
+
+    def close(self) -> None:
+        """Close all lanes and give up the ownership."""
+        for lane in self.lanes.values():
+            lane.close()
+        self._allocated = 0
+        if self._owner is not None:
+            self._owner.release(delete=not self._leftovers())
+            self._owner = None
+
+    def after_fork(self) -> None:
+        """Start a journal of one's own in a forked child; the parent's keeps its lock."""
+        self._guard = threading.RLock()
+        for lane in self.lanes.values():
+            lane.forget()
+        self._allocated = 0
+        if self._owner is not None:
+            self._owner.abandon()
+        self._claim()
+
+    def _claim(self) -> None:
+        self.id, self._owner = "", None
+        if self._directory is None:
+            return
+        try:
+            self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            if file_system_of(self._directory) in NETWORK_FILE_SYSTEMS:
+                self._on_trouble("the log directory is on a network: what waits would not survive a crash", None)
+                return
+            for _ in range(_CLAIMS):  # one who recovers may be faster, and take a lock just made for a dead one's
+                self.id = uuid.uuid4().hex
+                owner = FileLock(self._directory / (self.id + LOCK_SUFFIX))
+                if owner.acquire():
+                    self._owner = owner
+                    return
+            self._on_trouble(_NOT_DURABLE, None)
+        except OSError as error:
+            self._on_trouble(_NOT_DURABLE, error)
+
+    def _path(self, number: int) -> Path | None:
+        if self._directory is None or self._owner is None:
+            return None
+        return self._directory / f"{self.id}.{number}{SEGMENT_SUFFIX}"
+
+    def _leftovers(self) -> bool:
+        return self._directory is not None and any(self._directory.glob(f"{self.id}.*{SEGMENT_SUFFIX}"))
+
+
+def file_system_of(path: Path) -> str:
+    """Return the type of the file system that *path* is on, where the system tells (Linux); otherwise ``""``."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    here = os.path.realpath(path)
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = here == point or here.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind

@@ -1,0 +1,445 @@
+"""What one `MetaLogger` stands on: gates, the way of an entry into its files and to the console, flush and close.
+
+Bound and overflow: at most `journal_size` bytes of a pipeline wait to be written (see `metaexpert.logger.accounts`).
+With ``drop_low`` a call never waits. With ``block`` a call first waits up to `overflow_timeout`. What was dropped is
+counted by level and announced in the log by ``log.dropped``; trades and errors go to standard error.
+
+Threads: every method may be called by any thread. The writing thread does the writing (see
+`metaexpert.logger.drainer`); who must not go on before it is done waits for a turn of that thread, holding no lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+from structlog.exceptions import DropEvent
+from structlog.typing import EventDict
+
+from metaexpert.logger import lanes, schema
+from metaexpert.logger.accounts import CLOSED, Accounts, Health
+from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.diagnostics import Diagnostics
+from metaexpert.logger.drainer import drainer
+from metaexpert.logger.formatters import Clock, Entry, Header, encoder
+from metaexpert.logger.handlers import stderr
+from metaexpert.logger.handlers.console import ConsoleHandler, Printer
+from metaexpert.logger.handlers.rotation import RotationPolicy
+from metaexpert.logger.processors import CALLER_EVENT, EVENT, chain
+from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.values import Cleaner
+
+EXPERT, TRADES, ERRORS, CONSOLE = 1, 2, 4, 8
+FILES: Final = EXPERT | TRADES | ERRORS
+_ROUTE_NAMES: Final = ((EXPERT, "expert"), (TRADES, "trades"), (ERRORS, "errors"))
+
+_SYNC_INTERVAL: Final = 1.0
+#: Longest wait of `close` for the compression of backups when no timeout is given.
+_ARCHIVE_PATIENCE: Final = 60.0
+#: Longest wait of `close` for a write that is under way after the last flush.
+_END_PATIENCE: Final = 5.0
+#: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
+_OPEN_PATIENCE: Final = 5.0
+#: Between two tries of one who waits for room or for a file, in seconds.
+_PAUSE: Final = 0.05
+_NO_THREAD: Final = "no writing thread, each call writes by itself"
+
+
+class Captured(Protocol):
+    """What brings foreign records into a pipeline: told of its level and of its end."""
+
+    def set_level(self, number: int) -> None:
+        """Take records from this level up."""
+        ...
+
+    def release(self) -> None:
+        """Put back what was there before."""
+        ...
+
+
+class Pipeline:
+    """The way of the entries of one `MetaLogger`.
+
+    Args:
+        config: Valid configuration.
+        now: Nanoseconds since the epoch; a test passes a clock of its own.
+    """
+
+    def __init__(self, config: LoggerConfig, now: Callable[[], int] = time.time_ns) -> None:
+        self.config = config
+        self._clock = Clock(now)
+        self._header = Header(config.expert_name, config.facility)
+        self._encode = encoder(config.layout, config.enterprise_id, config.max_entry_size)
+        self._expert_name = Cleaner(config.max_value_length, 1).key(config.expert_name)
+        items = config.max_entry_size // 2
+        self.processors = chain(config.processors or [], config.max_value_length, items, self.finish)
+        self.fallback = chain([], config.max_value_length, items, self.finish)
+        self.log_level = LEVEL_NUMBERS[config.log_level.lower()]
+        self.console_level = LEVEL_NUMBERS[config.console_level.lower()]
+        self._accounts = Accounts(config.journal_size)
+        self._last_number = 1
+        self._next_sync = 0.0
+        self._health = Health()
+        self._closing = threading.RLock()
+        self._complete = self._released = False
+        self.closed = False
+        #: What was put into `logging` and `warnings` for this pipeline, if anything.
+        self.capture: Captured | None = None
+        self._open()
+
+    def _open(self) -> None:
+        config = self.config
+        self._directory = lanes.open_directory(config.log_dir, self._header) if config.log_to_file else None
+        self._lanes: list[tuple[int, lanes.Lane]] = []
+        if self._directory is not None:
+            self._open_files(self._directory)
+        self.diagnostics = self._directory.diagnostics if self._directory else Diagnostics(None, self._header)
+        self._own_sequence = itertools.count(1)
+        as_json = config.json_logging or config.console_format == "json"
+        console = ConsoleHandler("json" if as_json else "text", on_trouble=self._console_trouble)
+        self._printer = Printer(console, self._skipped_note)
+        drainer.add(self)
+        if self._directory is not None:
+            self._work(_OPEN_PATIENCE)
+
+    def _open_files(self, directory: lanes.LogDirectory) -> None:
+        config, archivist = self.config, directory.archivist
+        policy = RotationPolicy(config.max_file_size, config.backup_count, config.rotate_when, config.compress_backups)
+        names = ((EXPERT, config.log_file), (TRADES, config.log_trade_file), (ERRORS, config.log_error_file))
+        self._lanes = [(route, directory.lane(name, policy)) for route, name in names]
+        if config.max_total_size is not None:
+            archivist.budget = min(config.max_total_size, archivist.budget or config.max_total_size)
+        if config.fsync != "never":
+            directory.keep_durable()
+        directory.request(archive=True)
+
+    # -- an entry's way in -------------------------------------------------------------------------------------
+
+    def gate(self) -> int:
+        """Return the lowest level number that goes anywhere."""
+        levels = [self.log_level] if self._directory is not None else []
+        return min([*levels, self.console_level] if self.config.log_to_console else levels)
+
+    def set_level(self, level: int) -> None:
+        """Set `log_level`; the console follows unless it has a level of its own."""
+        self.log_level = level
+        if self.capture is not None:
+            self.capture.set_level(level)
+        if self.config.sources.get("console_level", "default") == "default":
+            self.console_level = level
+
+    def finish(self, output: Any, method: str, event_dict: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Stamp, encode and route a clean event: the last processor of the chain.
+
+        Raises:
+            DropEvent: The entry goes nowhere, there is no room for it, or the logger is closed.
+        """
+        level = method if method in LEVEL_NUMBERS else "info"
+        trade = event_dict.get(CATEGORY) == TRADE
+        routes = self._routes(LEVEL_NUMBERS[level], trade)
+        if not routes:
+            raise DropEvent
+        if self.closed or (routes & FILES and not self._admit(level, trade)):
+            entry = self._stamped(output.name, level, trade, event_dict, counted=False)
+            self._turned_away(entry, level, trade, routes)
+            raise DropEvent
+        entry = self._stamped(output.name, level, trade, event_dict, counted=bool(routes & FILES))
+        return (self._encode(entry), level, routes), {}
+
+    def accept(self, line: bytes, level: str, routes: int) -> None:
+        """Take an encoded entry: queue it, and wait until it is written if the configuration says so."""
+        with self._accounts.lock:
+            self._put(line, level, routes)
+            late = self.closed  # since it was given its number: it must not leave a gap
+        self._show_if_stranded(line, routes)
+        if late:
+            self._write_late()
+        elif self.config.fsync == "trades" and routes & TRADES and self._directory is not None:
+            self._directory.request(insist=True, sync=True)
+            self._work()
+        elif self.synchronous:
+            self._work()
+        elif not drainer.running:  # in a forked child
+            drainer.ensure()
+            if drainer.unavailable:
+                self._work()
+        elif routes & ERRORS:
+            drainer.wake()
+
+    def _put(self, line: bytes, level: str, routes: int) -> None:
+        if routes & FILES or self._directory is None:
+            self._accounts.accept(level)
+        first, size = level, len(line)
+        for route, lane in self._lanes:
+            if routes & route:
+                self._accounts.queue(size)
+                lane.put(line, self, first)
+                first = ""
+        if routes & CONSOLE:
+            self._printer.put(line)
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether an entry is in its files when the call returns."""
+        return drainer.unavailable or not self.config.async_logging
+
+    def _work(self, timeout: float | None = None) -> bool:
+        """Have everything written that waits, by the writing thread or, when there is none, here.
+
+        Returns:
+            Whether that was tried to the end within *timeout* seconds.
+        """
+        served = drainer.turn(timeout)
+        if served is None:
+            try:
+                self.tick()
+            except Exception as error:  # it must neither reach the caller nor seem that the entry was not taken
+                self.failed("entries could not be written", error)
+        return served is not False
+
+    def _write_late(self) -> None:
+        directory = self._directory
+        if directory is not None:
+            directory.request(insist=True)
+            directory.drain()  # here: the writing thread may serve this logger no longer
+            if not directory.users:
+                directory.release()
+        self._printer.tick()
+
+    def _announce(self, level: str, message: str, **fields: Any) -> None:
+        """Queue an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
+        event: EventDict = {EVENT: message, **Cleaner(self.config.max_value_length, 1000).clean(fields)}
+        entry = self._stamped("metaexpert.logger", level, False, event, counted=self._directory is not None)
+        routes = (EXPERT | (ERRORS if LEVEL_NUMBERS[level] >= schema.ERROR else 0)) if self._directory else 0
+        console = CONSOLE if self.config.log_to_console and LEVEL_NUMBERS[level] >= self.console_level else 0
+        self._put(self._encode(entry), level, routes | console)
+
+    def failed(self, message: str, error: BaseException) -> None:
+        """Count and tell an entry that could not be logged as it was meant."""
+        self._accounts.failed += 1
+        self.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
+
+    def _routes(self, number: int, trade: bool) -> int:
+        routes = 0
+        if self._directory is not None:
+            routes = (EXPERT if number >= self.log_level else 0) | (TRADES if trade else 0)
+            if routes and number >= schema.ERROR:
+                routes |= ERRORS
+        if self.config.log_to_console and number >= self.console_level:
+            routes |= CONSOLE
+        return routes
+
+    def _stamped(self, name: str | None, level: str, trade: bool, event_dict: EventDict, *, counted: bool) -> Entry:
+        timestamp = self._clock()
+        # An entry for the console alone repeats the last number, so that the files together have no gap.
+        if counted or self._directory is None:
+            self._last_number = next(self._directory.sequence if self._directory else self._own_sequence)
+        number = self._last_number
+        msgid = schema.MSGID_TRADE if trade else schema.MSGID_LOG
+        entry = self._header.stamp(timestamp, level, msgid, number, event_dict.pop(EVENT, ""))
+        if name:
+            entry[schema.LOGGER_KEY] = name
+        entry["expert_name"] = self._expert_name
+        if CALLER_EVENT in event_dict and EVENT not in event_dict:
+            event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}
+        entry.update(event_dict)
+        return entry
+
+    # -- room -------------------------------------------------------------------------------------------------
+
+    def _admit(self, level: str, trade: bool) -> bool:
+        if self._accounts.has_room(level, trade=trade):
+            return True
+        if self.config.overflow != "block" or drainer.within:
+            return False
+        deadline = time.monotonic() + self.config.overflow_timeout
+        while (left := deadline - time.monotonic()) > 0:
+            self._work(left)
+            if self._accounts.has_room(level, trade=trade):
+                return True
+            time.sleep(min(_PAUSE, left))
+        return False
+
+    def _turned_away(self, entry: Entry, level: str, trade: bool, routes: int) -> None:
+        """Count an entry that was refused, and show what must not go unseen."""
+        files_work = self._directory is None or self._directory.error is None
+        if self.closed:
+            self._accounts.drop(level, [CLOSED])
+            if LEVEL_NUMBERS[level] >= schema.WARNING:
+                stderr.print_entry(json.loads(self._encode(entry)))
+            return
+        self._accounts.drop(level, [name for route, name in _ROUTE_NAMES if routes & route])
+        grave = trade or LEVEL_NUMBERS[level] >= schema.ERROR
+        if routes & CONSOLE and (grave or not files_work):
+            with self._accounts.lock:
+                self._printer.put(self._encode(entry))
+        elif grave:
+            stderr.print_entry(json.loads(self._encode(entry)))
+
+    # -- the way out ------------------------------------------------------------------------------------------
+
+    def written(self, levels: Iterable[str], size: int) -> None:
+        """Note what has reached a file (see `lanes.Owner`)."""
+        self._accounts.write(levels, size)
+
+    def stranded(self, lines: Iterable[bytes]) -> None:
+        """Print errors and trades that no file takes, unless the console shows them (see `lanes.Owner`)."""
+        for line in lines:
+            entry = json.loads(line)
+            number = LEVEL_NUMBERS[entry["level"]]
+            seen = self.config.log_to_console and number >= self.console_level
+            if not seen and (entry["msgid"] == schema.MSGID_TRADE or number >= schema.ERROR):
+                stderr.print_entry(entry)
+
+    def _show_if_stranded(self, line: bytes, routes: int) -> None:
+        if routes & (TRADES | ERRORS) and self._directory is not None and self._directory.error is not None:
+            self.stranded([line])
+
+    def tick(self) -> bool:
+        """Write what waits, print some of what waits, and do what is due (see `drainer.Drained`)."""
+        if self._directory is not None:
+            if self.config.fsync == "interval" and time.monotonic() >= self._next_sync:
+                self._next_sync = time.monotonic() + _SYNC_INTERVAL
+                self._directory.request(sync=True)
+            self._directory.drain()
+        if self._tell_news() and self._directory is not None:
+            self._directory.drain()
+        stderr.outlet.push()
+        return self._printer.tick()
+
+    def _tell_news(self) -> bool:
+        """Announce what was dropped and how the files are. Returns whether something was announced."""
+        # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
+        if not self._accounts.lock.acquire(blocking=False):
+            return False
+        try:
+            news = self._watch_health()
+            if by_level := self._accounts.announcement():
+                self._announce("warning", "log.dropped", dropped=sum(by_level.values()), by_level=by_level)
+            return news or bool(by_level)
+        finally:
+            self._accounts.lock.release()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Write everything logged so far. Returns whether all of it is in the files.
+
+        Args:
+            timeout: Longest time in seconds to try; None for one determined try.
+        """
+        return self._flush(None if timeout is None else time.monotonic() + timeout)
+
+    def _flush(self, deadline: float | None) -> bool:
+        while True:
+            if self._directory is not None:
+                self._directory.request(insist=True, sync=self.closed and self.config.fsync != "never")
+            done = self._work(_left(deadline)) and all(lane.error is None for _, lane in self._lanes)
+            left = _left(deadline)
+            if done or not left:
+                return done
+            time.sleep(min(_PAUSE, left))
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Flush, stop and release. Idempotent; returns whether everything is in the files."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._closing:
+            if not self._released:
+                self._flush(deadline)
+                with self._accounts.lock:
+                    self.closed = True
+                self._complete = self._flush(deadline)
+                if self.capture is not None:
+                    self.capture.release()
+                self._release(timeout)
+            return self._complete
+
+    def _release(self, timeout: float | None) -> None:
+        # A write that hangs has had its time; the thread that does it is left behind.
+        patience = _END_PATIENCE if self._complete or timeout is None else min(timeout, _END_PATIENCE)
+        drainer.remove(self, patience)
+        self._released = True
+        self._printer.finish()
+        self._complete = self._complete or not self._accounts.waiting
+        if not self._complete:
+            lost = self._accounts.accepted - self._accounts.written
+            self._accounts.failed += lost
+            self.diagnostics.report("close", f"closed with {lost} entries that no file took")
+        if self._directory is not None:
+            self._directory.archivist.wait(_ARCHIVE_PATIENCE if timeout is None else timeout)
+            lanes.leave_directory(self._directory, patience)
+        else:
+            self.diagnostics.summarise(final=True)
+
+    def _skipped_note(self, skipped: int) -> bytes:
+        event: EventDict = {EVENT: "log.skipped", "skipped": skipped}
+        return self._encode(self._stamped("metaexpert.logger", "warning", False, event, counted=False))
+
+    def _console_trouble(self, error: Exception) -> None:
+        text = "the console does not work and is switched off; the files go on"
+        self.diagnostics.report("console", text, level="warning", error=error)
+
+    # -- health -----------------------------------------------------------------------------------------------
+
+    def _watch_health(self) -> bool:
+        """Announce a change. Returns whether there was one."""
+        error = self._directory.error if self._directory else None
+        reason = (error.strerror or type(error).__name__) if error else _NO_THREAD if drainer.lost else None
+        change = self._health.change(reason, self._clock, self._accounts)
+        if change is not None:
+            self._announce(change.level, change.message, **change.fields)
+        return change is not None
+
+    @property
+    def health(self) -> str:
+        """``ok``, ``degraded: <reason> since <when>``, or ``closed``."""
+        return "closed" if self.closed else str(self._health)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts since the start: see `BoundLogger.stats`."""
+        counts = {"state": self.health, **self._accounts.report(files=self._directory is not None)}
+        if self._printer.skipped:
+            counts["dropped_by_route"]["console"] = self._printer.skipped
+        return counts
+
+    # -- the writing thread and fork (see `drainer.Drained`) ---------------------------------------------------
+
+    def thread_lost(self, error: BaseException) -> None:
+        """Say so; each call writes by itself from now on (see `synchronous`)."""
+        self.diagnostics.report("thread", "the writing thread is lost; each call writes by itself", error=error)
+        self._tell_news()
+
+    def thread_found(self) -> None:
+        """Say so."""
+        self._tell_news()
+
+    def has_work(self) -> bool:
+        """Whether something waits to be written, printed or forced to the device."""
+        waits = any(not lane.empty or (lane.needs_sync and self.config.fsync != "never") for _, lane in self._lanes)
+        return waits or not self._printer.empty
+
+    def before_fork(self) -> threading.Thread | None:
+        """End the thread that compresses (see `drainer.Drained`)."""
+        return None if self._directory is None else self._directory.archivist.pause()
+
+    def after_fork_in_parent(self) -> None:
+        """Allow it again."""
+        if self._directory is not None:
+            self._directory.archivist.resume()
+            self._directory.request(archive=True)
+
+    def after_fork_in_child(self) -> None:
+        """Start anew: own process id, own locks, nothing of what waits in the parent."""
+        self._accounts.after_fork()
+        self._closing = threading.RLock()
+        self._printer.after_fork()
+        stderr.outlet.after_fork()
+        self._header.refresh()
+        self._own_sequence = itertools.count(1)
+        self.diagnostics.after_fork()
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -1,0 +1,119 @@
+"""The structlog chain, one plain processor per step: what an entry goes through, and in which order.
+
+This is the reference: any faster way must give the same bytes. `chain` puts the steps together:
+
+1. `merge_context`: fields of `log_context` and structlog's contextvars, below those of the logger and the call;
+2. the user's own processors;
+3. `add_stack`, `add_exception`: what ``stack_info`` and ``exc_info`` ask for, as data;
+4. `keep_reserved_keys`: a caller's field of a reserved name moves aside;
+5. `clean_values`: everything becomes JSON types, bounded.
+
+What follows, stamping and routing, is the pipeline's (`Finish` in `metaexpert.logger.pipeline`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from metaexpert.logger import schema, tracebacks
+from metaexpert.logger.context import current_fields
+from metaexpert.logger.values import Cleaner, safe_str
+
+#: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
+EVENT: Final = "event"
+CALLER_EVENT: Final = "field_event"
+EXC_INFO: Final = "exc_info"
+STACK_INFO: Final = "stack_info"
+#: Module names whose frames are never the caller's.
+_INNER: Final = ("metaexpert.logger", "structlog", "logging")
+
+
+def merge_context(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+    """Add the fields of the active contexts, unless the logger or the call has the same name."""
+    fields = current_fields()
+    return {**aside(dict(fields)), **event_dict} if fields else event_dict
+
+
+def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+    """Replace ``stack_info=True`` by the caller's stack as text; a text given instead is kept."""
+    wanted = event_dict.pop(STACK_INFO, None)
+    event_dict = _set_aside(event_dict, schema.STACK_KEY)
+    if wanted:
+        event_dict[schema.STACK_KEY] = wanted if isinstance(wanted, str) else _stack_text()
+    return event_dict
+
+
+def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+    """Replace ``exc_info`` (True, an exception, or a tuple) by the exception as data."""
+    error = tracebacks.exception_of(event_dict.pop(EXC_INFO, None))
+    event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
+    if error is not None:
+        event_dict[schema.EXCEPTION_KEY] = tracebacks.describe(error)
+    return event_dict
+
+
+def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+    """Move a caller's field that bears a reserved key to ``field_<key>``; nothing of ours is overwritten."""
+    for key in schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}:
+        event_dict = _set_aside(event_dict, key)
+    return event_dict
+
+
+class CleanValues:
+    """Turn message and fields into JSON types, cut to their limits.
+
+    Args:
+        max_length: Longest text of one value, in characters.
+        max_items: Most values in one entry.
+    """
+
+    def __init__(self, max_length: int, max_items: int) -> None:
+        self._max_length = max_length
+        self._max_items = max_items
+
+    def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+        """Return the event with clean keys and values."""
+        message = event_dict.pop(EVENT, None)
+        # Ours already, and bounded: the caller's limits must not cut a traceback.
+        own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
+        result: EventDict = Cleaner(self._max_length, self._max_items).clean(event_dict)
+        text = Cleaner(self._max_length, 1).key("" if message is None else safe_str(message))
+        return {EVENT: text, **result, **Cleaner(tracebacks.MAX_TEXT + 64, sys.maxsize).clean(own)}
+
+
+class ProcessorList(list[Any]):
+    """The chain as structlog's configuration holds it: `capture_logs` empties and refills this very object."""
+
+
+def chain(own: Iterable[Processor], max_length: int, max_items: int, finish: Processor) -> ProcessorList:
+    """Return the whole chain: *own* are the user's processors, *finish* stamps, encodes and routes."""
+    steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items), finish]
+    return ProcessorList([merge_context, *own, *steps])
+
+
+def aside(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return *fields* with the caller's own field ``event`` out of the way of the message, in its place."""
+    return {CALLER_EVENT if key == EVENT else key: fields[key] for key in fields} if EVENT in fields else fields
+
+
+def _set_aside(event_dict: EventDict, key: str) -> EventDict:
+    """Rename a caller's *key*, in its place, to the first free ``field_<key>``."""
+    if key not in event_dict:
+        return event_dict
+    name = schema.RESERVED_PREFIX + key
+    while name in event_dict:
+        name = schema.RESERVED_PREFIX + name
+    return {name if k == key else k: value for k, value in event_dict.items()}
+
+
+def _stack_text() -> str:
+    import traceback  # noqa: PLC0415 - rare, and not needed to start
+
+    frame = sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(_INNER):
+        frame = frame.f_back
+    return "Stack (most recent call last):\n" + "".join(traceback.format_stack(frame)).rstrip("\n")

@@ -1,0 +1,56 @@
+"""What every test starts with: an empty working directory, no settings from outside, no logger left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from metaexpert.logger import schema
+from metaexpert.logger.testing import reset
+
+
+@pytest.fixture(autouse=True)
+def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run each test in a directory of its own and close every logger after it."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().startswith(("METAEXPERT_", "LOG_")) or name in ("NO_COLOR", "FORCE_COLOR"):
+            monkeypatch.delenv(name)
+    yield
+    reset()
+
+
+_validators = {
+    layout: jsonschema.Draft202012Validator(schema.json_schema(layout)) for layout in ("flat", "rfc5424", None)
+}
+
+
+@pytest.fixture(scope="session")
+def read_log() -> Callable[..., list[dict[str, Any]]]:
+    """Return a function that reads a log file, validates each line and returns the entries.
+
+    An independent reader on purpose: the standard library's JSON, no code of ours.
+    """
+
+    def read(path: Path | str, layout: str | None = None) -> list[dict[str, Any]]:
+        data = Path(path).read_bytes()
+        assert data == b"" or data.endswith(b"\n"), "the last line is torn"
+        entries = [json.loads(line) for line in data.split(b"\n")[:-1]]
+        for entry in entries:
+            _validators[layout].validate(entry)
+        return entries
+
+    return read
+
+
+@pytest.fixture
+def python() -> str:
+    """Return the interpreter for child processes."""
+    return sys.executable
