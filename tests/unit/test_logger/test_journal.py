@@ -1,0 +1,674 @@
+"""The journal: segments, bounds, recycling, ownership, and its format as `docs/journal.md` tells it."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+import subprocess
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaexpert.logger import journal as journal_module
+from metaexpert.logger import segment as segment_module
+from metaexpert.logger.handlers.base import Note, ignore
+from metaexpert.logger.handlers.locking import FileLock
+from metaexpert.logger.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, file_system_of, write_out
+from metaexpert.logger.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
+
+LIMIT = 8 * SMALLEST_SEGMENT
+ROOM = SMALLEST_SEGMENT - HEADER_SIZE
+
+
+def line(number: int, length: int = 100) -> bytes:
+    head = b'{"timestamp":"2026-01-01T00:00:00.000000Z","sequence_id":%d,"pad":"' % number
+    return head + b"x" * (length - len(head) - 3) + b'"}\n'
+
+
+class Bucket:
+    """A sink that keeps all, and fails while `error` is set."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.error: OSError | None = None
+
+    def write(self, batch: memoryview, note: Note = ignore) -> int:
+        note(1, 2, len(self.data), len(batch))
+        part = batch[: len(batch)]
+        if self.error is not None:
+            raise self.error
+        self.data += part
+        return len(batch)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def drain(lane: JournalLane, bucket: Bucket) -> None:
+    for segment, begin, end, sealed in lane.pending():
+        if begin < end:
+            write_out(segment, begin, end, bucket)
+        if sealed:
+            lane.recycle(segment)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
+    """Return a function that makes a journal, closed at the end."""
+    made: list[Journal] = []
+
+    def new(directory: Path | None = tmp_path, limit: int = LIMIT, **options: Any) -> Journal:
+        made.append(Journal(directory, limit, **options))
+        return made[-1]
+
+    yield new
+    for journal in made:
+        journal.close()
+
+
+def segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.segment"))
+
+
+# -- appending -------------------------------------------------------------------------------------------------
+
+
+def test_lines_come_out_as_they_went_in(make: Callable[..., Journal]) -> None:
+    """Lines of several segments are drained in order."""
+    lane, bucket, lines = make().lane("expert.log"), Bucket(), [line(n) for n in range(150)]
+    assert all(lane.append(each) for each in lines)
+    drain(lane, bucket)
+    assert bytes(bucket.data) == b"".join(lines)
+    assert lane.waiting == 0
+
+
+def test_a_line_may_fill_a_segment_to_the_last_byte(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """A segment takes lines up to its very end; the next line goes to another."""
+    lane, bucket = make().lane("expert.log"), Bucket()
+    assert lane.append(line(1, ROOM))
+    assert len(segments(tmp_path)) == 1
+    drain(lane, bucket)
+    assert lane.append(line(2))
+    assert len(segments(tmp_path)) == 2
+    drain(lane, bucket)
+    assert bytes(bucket.data) == line(1, ROOM) + line(2)
+
+
+def test_an_oversized_line_gets_a_segment_of_its_size(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """A line longer than a segment is taken, and its segment is given back rather than kept."""
+    lane, bucket = make().lane("expert.log"), Bucket()
+    assert lane.append(line(1, 3 * SMALLEST_SEGMENT))
+    assert [path.stat().st_size for path in segments(tmp_path)] == [3 * SMALLEST_SEGMENT + HEADER_SIZE]
+    assert lane.append(line(2))
+    drain(lane, bucket)
+    assert bytes(bucket.data) == line(1, 3 * SMALLEST_SEGMENT) + line(2)
+
+
+def test_the_limit_is_kept_and_the_reserve_is_as_large_again(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """Beyond the limit only what may use the reserve is taken, and beyond that nothing, until something is drained."""
+    lane, bucket = make().lane("expert.log"), Bucket()
+
+    def fill(*, reserve: bool) -> int:
+        taken = 0
+        while lane.append(line(taken, 1000), reserve=reserve):
+            taken += 1
+        return taken
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in segments(tmp_path))
+
+    assert fill(reserve=False) > 0
+    assert LIMIT // 2 < size() <= LIMIT
+    assert fill(reserve=True) > 0
+    assert LIMIT < size() <= 2 * LIMIT
+    assert fill(reserve=True) == 0
+    drain(lane, bucket)
+    assert lane.append(line(1))
+
+
+def test_a_full_journal_hands_back_the_line_alone(make: Callable[..., Journal]) -> None:
+    """A line that does not fit leaves those before it untouched, and a shorter one may still fit."""
+    lane = make(limit=SMALLEST_SEGMENT).lane("expert.log")
+    assert lane.append(line(1, ROOM - 200))
+    assert not lane.append(line(2, 300))
+    assert lane.append(line(3, 200))
+    assert [entry for pending in lane.pending() for entry in pending.lines()] == [
+        line(1, ROOM - 200)[:-1],
+        line(3, 200)[:-1],
+    ]
+
+
+def test_lanes_share_the_limit(make: Callable[..., Journal]) -> None:
+    """What one lane takes the others have no longer."""
+    journal = make(limit=2 * SMALLEST_SEGMENT)
+    assert journal.lane("expert.log").append(line(1))
+    assert journal.lane("trades.log").append(line(2))
+    assert not journal.lane("errors.log").append(line(3))
+    assert journal.lane("errors.log").append(line(3), reserve=True)
+    assert journal.lane("expert.log") is journal.lane("expert.log")
+    assert journal.used() == 300
+
+
+def test_growth_is_told(make: Callable[..., Journal]) -> None:
+    """Whoever wants to know is told of each segment that comes into use."""
+    journal, grown = make(), []
+    journal.on_growth = lambda: grown.append(journal.used())
+    lane = journal.lane("expert.log")
+    for number in range(3):
+        assert lane.append(line(number, ROOM))
+    assert len(grown) == 3
+
+
+# -- recycling -------------------------------------------------------------------------------------------------
+
+
+def test_segments_are_used_again(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """A steady stream needs no new files, and each use has the next epoch."""
+    lane, bucket, lines = make().lane("expert.log"), Bucket(), [line(n, 900) for n in range(400)]
+    epochs = []
+    for each in lines:
+        assert lane.append(each)
+        drain(lane, bucket)
+        epochs += [pending.segment.state.epoch for pending in lane.pending()]
+    assert bytes(bucket.data) == b"".join(lines)
+    assert len(segments(tmp_path)) <= 1 + MAX_SPARE
+    assert epochs == sorted(epochs)
+    assert epochs[-1] > 50
+
+
+def test_room_is_given_back(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """After a backlog was drained, few spare segments stay and the limit is free again."""
+    lane, bucket = make().lane("expert.log"), Bucket()
+    for _ in range(5):
+        taken = 0
+        while lane.append(line(taken, 1000)):
+            taken += 1
+        assert taken >= 12
+        drain(lane, bucket)
+        assert len(segments(tmp_path)) <= 1 + MAX_SPARE
+
+
+def test_a_spare_segment_is_prepared(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """The writing thread makes the next segment, so that no caller has to; not before the first use."""
+    journal = make()
+    lane = journal.lane("expert.log")
+    lane.prepare()
+    assert segments(tmp_path) == []
+    assert lane.append(line(1))
+    lane.prepare()
+    lane.prepare()
+    assert len(segments(tmp_path)) == 2
+    journal.new_segment = None  # type: ignore[method-assign,assignment]
+    assert lane.append(line(2, ROOM))
+
+
+def test_a_late_write_into_a_recycled_segment_raises(make: Callable[..., Journal]) -> None:
+    """Who fetched ``write`` before a segment was sealed, drained or deleted cannot put a line there."""
+    lane, bucket = make().lane("expert.log"), Bucket()
+    late: list[Callable[[bytes], Any]] = []
+    for number in range(200):
+        assert lane.append(line(number, 900))
+        if lane.write not in late:
+            late.append(lane.write)
+        if number % 20 == 0:
+            drain(lane, bucket)
+    drain(lane, bucket)
+    refused = 0
+    for write in late[:-1]:
+        try:
+            write(line(1000, 10**5))
+        except ValueError:
+            refused += 1
+    assert refused == len(late) - 1
+
+
+@pytest.mark.parametrize("how", ["error", "other"])
+def test_an_error_that_is_kept_keeps_no_segment(make: Callable[..., Journal], tmp_path: Path, how: str) -> None:
+    """A sink's error may be kept for long; neither closing nor draining later minds."""
+    journal, bucket = make(), Bucket()
+    lane = journal.lane("expert.log")
+    assert lane.append(line(1))
+    bucket.error = OSError(errno.ENOSPC, "full") if how == "error" else None
+    kept: Any = None
+    if how == "other":
+        pending = next(lane.pending())
+        kept = memoryview(pending.segment.map)[: pending.end]
+        drain(lane, bucket)
+    else:
+        with pytest.raises(OSError, match="full") as caught:
+            drain(lane, bucket)
+        kept = caught.value
+        bucket.error = None
+        drain(lane, bucket)
+    assert bytes(bucket.data) == line(1)
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+    del kept
+
+
+# -- re-entrancy -----------------------------------------------------------------------------------------------
+
+
+class Interrupted:
+    """Calls *handler* once at the *number*th step of a lane's slow path, as a signal would."""
+
+    def __init__(self, number: int, handler: Callable[[], object]) -> None:
+        self.left, self.handler = number, handler
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left == -1:
+            self.handler()
+
+    def arm(self, patch: pytest.MonkeyPatch, lane: JournalLane) -> None:
+        step = self.step
+        for owner, name in [
+            *((Segment, name) for name in ("open", "seal", "_store")),
+            *((journal_module, name) for name in ("_writer",)),
+            *((JournalLane, name) for name in ("_take",)),
+        ]:
+            patch.setattr(owner, name, _surrounded(getattr(owner, name), step))
+
+        class Lanes(type(lane)):  # type: ignore[misc]
+            def __setattr__(self, name: str, value: object) -> None:
+                step()
+                super().__setattr__(name, value)
+                step()
+
+        lane.__class__ = Lanes
+
+
+def _surrounded(real: Callable[..., Any], step: Callable[[], None]) -> Callable[..., Any]:
+    def stepping(*args: Any, **options: Any) -> Any:
+        step()
+        result = real(*args, **options)
+        step()
+        return result
+
+    return stepping
+
+
+@pytest.mark.parametrize("drains", [False, True])
+@pytest.mark.parametrize("burst", [1, 60])
+def test_a_signal_handler_may_log_at_any_step(tmp_path: Path, burst: int, drains: bool) -> None:
+    """A handler that logs (and drains, as without a writing thread) inside the slow path loses and doubles nothing."""
+    number, reached = 0, True
+    while reached:
+        journal = Journal(tmp_path / str(number), 64 * SMALLEST_SEGMENT)
+        lane, bucket = journal.lane("expert.log"), Bucket()
+        late: list[Callable[[bytes], Any]] = []
+
+        def handler(lane: JournalLane = lane, bucket: Bucket = bucket, late: list[Any] = late) -> None:
+            late.append(lane.write)
+            for n in range(burst):
+                assert lane.append(line(5000 + n))
+            if drains:
+                drain(lane, bucket)
+
+        interrupted = Interrupted(number, handler)
+        with pytest.MonkeyPatch.context() as patch:
+            interrupted.arm(patch, lane)
+            for n in range(80):
+                assert lane.append(line(n))
+        interrupted.left = -1
+        reached = bool(late)
+        for write in late:  # a thread that was put to sleep just then
+            try:
+                write(line(9000))
+            except ValueError:
+                assert lane.append(line(9000))
+        for n in range(80, 160):
+            assert lane.append(line(n))
+        drain(lane, bucket)
+        got = sorted(bytes(bucket.data).split(b"\n")[:-1])
+        extra = [5000 + n for n in range(burst)] + [9000] if reached else []
+        assert got == sorted(line(n)[:-1] for n in [*range(160), *extra]), number
+        journal.close()
+        assert list((tmp_path / str(number)).iterdir()) == []
+        number += 1
+    assert number > 15
+
+
+# -- slots and format ------------------------------------------------------------------------------------------
+
+
+def test_the_newest_valid_slot_counts() -> None:
+    """Of two slots the newer is the state; a damaged one is passed over; two damaged ones are no state."""
+    older, newer = State(4, 1, 600, Intent(0, 0, 0, 0, 0)), State(5, 1, 700, Intent(700, 800, 1, 2, 3))
+    head = bytearray(HEADER_SIZE)
+    for offset, state in zip(SLOTS, (older, newer), strict=True):
+        head[offset : offset + len(pack_slot(state))] = pack_slot(state)
+    assert read_slot(head) == newer
+    head[SLOTS[1]] ^= 1
+    assert read_slot(head) == older
+    head[SLOTS[0] + 20] ^= 1
+    assert read_slot(head) is None
+    assert read_slot(bytes(HEADER_SIZE)) is None
+
+
+def read_by_the_page(path: Path) -> tuple[str, int, bytes]:
+    """Read what waits in a segment: written from `docs/journal.md` alone, with no code of ours."""
+    data = path.read_bytes()
+    assert data[0:8] == b"MXLOGJNL"
+    version, begin, size, length = struct.unpack_from("<IIQH", data, 8)
+    assert (version, begin, size) == (1, 512, len(data))
+    name, (check,) = data[26 : 26 + length], struct.unpack_from("<I", data, 26 + length)
+    assert check == zlib.crc32(data[: 26 + length])
+    found = []
+    for parity, at in enumerate((320, 416)):
+        fields = struct.unpack_from("<8Q", data, at)
+        if struct.unpack_from("<I", data, at + 64)[0] == zlib.crc32(data[at : at + 64]):
+            assert fields[0] % 2 == parity
+            found.append(fields)
+    generation, epoch, drained, *_ = max(found)
+    assert generation > 0
+    return name.decode(), epoch, data[drained:].rstrip(b"\0")
+
+
+def test_a_reader_made_from_the_page_reads_a_live_journal(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """Whoever knows `docs/journal.md` alone finds file names, order and waiting lines of a journal in use."""
+    journal, bucket = make(), Bucket()
+    trades, expert = journal.lane("trades.log"), journal.lane("expert.log")
+    for number in range(60):
+        assert expert.append(line(number))
+    drain(expert, bucket)
+    for number in range(60, 120):
+        assert expert.append(line(number))
+    assert trades.append(line(500))
+    waiting = sorted(map(read_by_the_page, segments(tmp_path)))
+    assert b"".join(data for name, _, data in waiting if name == "expert.log") == b"".join(map(line, range(60, 120)))
+    assert [data for name, _, data in waiting if name == "trades.log"] == [line(500)]
+    assert all(path.name.split(".")[0] == journal.id for path in segments(tmp_path))
+
+
+def test_the_page_reads_by_hand_as_it_says(make: Callable[..., Journal], tmp_path: Path, capsys: Any) -> None:
+    """The piece of code in `docs/journal.md` prints what waits."""
+    page = next(
+        parent / "docs/journal.md" for parent in Path(__file__).parents if (parent / "docs/journal.md").exists()
+    )
+    code = page.read_text("utf-8").split("```text\n")[1].split("```")[0]
+    make().lane("errors.log").append(line(7))
+    exec(code.replace("logs/.metaexpert/ID.N.segment", str(segments(tmp_path)[0])), {})
+    assert capsys.readouterr().out == "errors.log epoch 1 \n" + line(7).decode() + "\n"
+
+
+def test_the_intent_is_there_while_a_batch_is_written(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """Before a file changes the header says what goes where; afterwards it says that it is done."""
+    lane, seen = make().lane("expert.log"), []
+
+    class Looking(Bucket):
+        def write(self, batch: memoryview, note: Note = ignore) -> int:
+            taken = super().write(batch, note)
+            seen.append(read_slot(segments(tmp_path)[0].read_bytes()))
+            return taken
+
+    assert lane.append(line(1))
+    drain(lane, Looking())
+    assert seen[0] is not None
+    assert seen[0].intent == Intent(HEADER_SIZE, HEADER_SIZE + 100, 1, 2, 0)
+    after = read_slot(segments(tmp_path)[0].read_bytes())
+    assert after is not None
+    assert (after.drained, after.intent) == (HEADER_SIZE + 100, Intent(0, 0, 0, 0, 0))
+
+
+def test_blocks_are_allocated(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """A segment has no holes: touching one on a full disk would kill the process."""
+    make().lane("expert.log").append(line(1))
+    status = segments(tmp_path)[0].stat()
+    if not hasattr(status, "st_blocks"):
+        pytest.skip("this system tells no blocks")
+    assert status.st_blocks * 512 >= status.st_size
+
+
+def test_blocks_are_written_where_the_system_cannot_allocate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `posix_fallocate` (macOS, Windows) zeros are written, also when the system takes them in pieces."""
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:1000]))
+    segment = Segment(SMALLEST_SEGMENT, "expert.log", tmp_path / "a")
+    assert (tmp_path / "a").stat().st_size == SMALLEST_SEGMENT
+    segment.discard()
+
+
+# -- ends and troubles -----------------------------------------------------------------------------------------
+
+
+def test_no_file_is_left_when_all_was_drained(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """Closing leaves neither segments nor the lock; closing twice is harmless."""
+    journal, bucket = make(), Bucket()
+    lane = journal.lane("expert.log")
+    for number in range(100):
+        assert lane.append(line(number))
+    lane.prepare()
+    drain(lane, bucket)
+    journal.close()
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_drained_stays(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """Closing keeps the segments in which lines wait, and the lock file, which nobody holds any more."""
+    journal, bucket = make(), Bucket()
+    assert journal.lane("expert.log").append(line(1))
+    assert journal.lane("trades.log").append(line(2))
+    drain(journal.lane("trades.log"), bucket)
+    journal.close()
+    assert [read_by_the_page(path)[::2] for path in segments(tmp_path)] == [("expert.log", line(1))]
+    lock = FileLock(tmp_path / f"{journal.id}.owner")
+    assert lock.acquire()
+    lock.release(delete=False)
+
+
+def test_a_line_after_the_end_waits_in_memory(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """A late line is taken and can be drained; no file appears."""
+    journal, bucket = make(), Bucket()
+    journal.close()
+    lane = journal.lane("expert.log")
+    assert lane.append(line(1))
+    assert list(tmp_path.iterdir()) == []
+    drain(lane, bucket)
+    assert bytes(bucket.data) == line(1)
+
+
+def test_without_a_directory_all_is_in_memory(make: Callable[..., Journal]) -> None:
+    """No directory means no files, and a journal that works for as long as the process lives."""
+    journal, bucket = make(None), Bucket()
+    assert not journal.durable
+    lane = journal.lane("expert.log")
+    for number in range(100):
+        assert lane.append(line(number))
+    drain(lane, bucket)
+    assert bytes(bucket.data) == b"".join(map(line, range(100)))
+
+
+def test_a_directory_that_cannot_be_made_is_told(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """A journal where a file is in the way says so once and works in memory."""
+    (tmp_path / "file").write_bytes(b"")
+    told: list[Any] = []
+    journal = make(tmp_path / "file", on_trouble=lambda *what: told.append(what))
+    assert journal.lane("expert.log").append(line(1))
+    assert not journal.durable
+    assert len(told) == 1
+    assert "would not survive" in told[0][0]
+    assert isinstance(told[0][1], OSError)
+
+
+def test_a_full_disk_means_memory_until_there_is_room(
+    make: Callable[..., Journal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments that the disk has no room for are in memory, which is told; later ones are on disk again."""
+    told: list[Any] = []
+    journal, bucket = make(on_trouble=lambda *what: told.append(what)), Bucket()
+    lane = journal.lane("expert.log")
+    real = segment_module._allocate
+
+    def full(fd: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(segment_module, "_allocate", full)
+    assert all(lane.append(line(number)) for number in range(100))
+    assert segments(tmp_path) == []
+    assert told
+    assert told[0][1].errno == errno.ENOSPC
+    monkeypatch.setattr(segment_module, "_allocate", real)
+    assert all(lane.append(line(number)) for number in range(100, 200))
+    drain(lane, bucket)
+    assert bytes(bucket.data) == b"".join(map(line, range(200)))
+    assert all(lane.append(line(number)) for number in range(200, 260))
+    assert all(pending.segment.path is not None for pending in lane.pending())
+
+
+def test_without_disk_and_memory_the_line_is_refused(
+    make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When there is no memory either, `append` returns False, and works again when there is."""
+    lane = make(None).lane("expert.log")
+
+    def none(*_: Any) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mmap, "mmap", none)
+        assert not any(lane.append(line(number)) for number in range(20))
+    assert lane.append(line(1))
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts need root")
+def test_a_disk_that_is_really_full_kills_nobody(tmp_path: Path, make: Callable[..., Journal]) -> None:
+    """On a file system of 64 kB the journal goes on in memory when that is full, and every line is drained."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this system lets nobody mount")
+    try:
+        told: list[Any] = []
+        journal, bucket = make(disk, 64 * SMALLEST_SEGMENT, on_trouble=lambda *what: told.append(what)), Bucket()
+        lane = journal.lane("expert.log")
+        assert all(lane.append(line(number, 1000)) for number in range(150))
+        assert told
+        drain(lane, bucket)
+        assert bytes(bucket.data) == b"".join(line(number, 1000) for number in range(150))
+        journal.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        ("dev / ext4 rw 0 0\n", "ext4"),
+        ("dev / ext4 rw 0 0\nhost:/x /data nfs4 rw 0 0\n", "nfs4"),
+        ("dev / ext4 rw 0 0\nhost:/x /dat nfs4 rw 0 0\n", "ext4"),
+        ("host:/x /data nfs4 rw 0 0\ndev /data/logs xfs rw 0 0\ndev / ext4 rw 0 0\n", "xfs"),
+        ("dev / ext4 rw 0 0\nnone /data tmpfs rw 0 0\nhost:/x /data nfs rw 0 0\n", "nfs"),
+        ("", ""),
+    ],
+)
+def test_the_file_system_is_that_of_the_nearest_mount(mounts: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest mount point that holds the directory counts, and of equal ones the last."""
+    monkeypatch.setattr(Path, "read_text", lambda *_: mounts)
+    monkeypatch.setattr(os.path, "realpath", str)
+    assert file_system_of(Path("/data/logs")) == kind
+
+
+def test_a_network_file_system_is_not_mapped(
+    make: Callable[..., Journal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network the journal is in memory, which is told once."""
+    monkeypatch.setattr(journal_module, "file_system_of", lambda _: "nfs4")
+    told: list[Any] = []
+    journal = make(on_trouble=lambda *what: told.append(what))
+    assert journal.lane("expert.log").append(line(1))
+    assert not journal.durable
+    assert list(tmp_path.iterdir()) == []
+    assert [error for _, error in told] == [None]
+
+
+# -- ownership -------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_that_another_took_first_is_left_to_him(
+    make: Callable[..., Journal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recovering process may lock a new journal's file before its maker does; he takes another name."""
+    answers = [False, False]
+    real = FileLock.acquire
+    monkeypatch.setattr(FileLock, "acquire", lambda self: answers.pop() if answers else real(self))
+    journal = make()
+    assert answers == []
+    assert journal.durable
+    assert journal.lane("expert.log").append(line(1))
+    assert segments(tmp_path)[0].name.startswith(journal.id)
+
+
+def test_two_journals_share_a_directory(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """Each has its own names, and closing one leaves the other alone."""
+    one, other, bucket = make(), make(), Bucket()
+    assert one.lane("expert.log").append(line(1))
+    assert other.lane("expert.log").append(line(2))
+    drain(one.lane("expert.log"), bucket)
+    one.close()
+    assert [read_by_the_page(path)[2] for path in segments(tmp_path)] == [line(2)]
+    drain(other.lane("expert.log"), bucket)
+    assert bytes(bucket.data) == line(1) + line(2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_a_journal_of_its_own(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """The child's lines are in segments of its own; the parent's are untouched, and its lock is still held."""
+    journal = make()
+    lane = journal.lane("expert.log")
+    assert lane.append(line(1))
+    write, before, parent = lane.write, segments(tmp_path)[0].read_bytes(), journal.id
+    view = memoryview(next(lane.pending()).segment.map)  # as another thread in the middle of a write may hold one
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            journal.after_fork()
+            with pytest.raises(ValueError, match=r"."):
+                write(line(2))
+            assert lane.append(line(3))
+            assert journal.id != parent
+            assert len(segments(tmp_path)) == 2
+            assert [p.lines() for p in lane.pending()] == [[line(3)[:-1]]]
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    view.release()
+    assert os.WEXITSTATUS(status) == 0
+    assert (tmp_path / f"{parent}.1.segment").read_bytes() == before
+    assert not FileLock(tmp_path / f"{parent}.owner").acquire()
+    assert lane.append(line(4))
+    assert [p.lines() for p in lane.pending()] == [[line(1)[:-1], line(4)[:-1]]]
+
+
+def test_threads_may_use_different_lanes(make: Callable[..., Journal]) -> None:
+    """Lanes filled by a thread each share limit and numbers without a collision."""
+    journal, bucket = make(limit=400 * SMALLEST_SEGMENT), Bucket()
+    lanes = [journal.lane(f"{number}.log") for number in range(6)]
+
+    def fill(lane: JournalLane) -> None:
+        for number in range(300):
+            assert lane.append(line(number))
+
+    threads = [threading.Thread(target=fill, args=(lane,)) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for lane in lanes:
+        drain(lane, bucket)
+    assert bytes(bucket.data) == b"".join(map(line, range(300))) * 6
