@@ -1,0 +1,132 @@
+"""Records as text, JSON Lines and CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from metaexpert.logs import Record, Unparsed
+from metaexpert.logs.entry import parse
+from metaexpert.logs.render import CSV_COLUMNS, FormatName, make_format
+
+Line = Callable[..., bytes]
+
+
+def entry(text: bytes) -> Record:
+    found = parse(text.rstrip(b"\n"), "expert.log")
+    assert found is not None
+    return found
+
+
+def torn(text: bytes) -> Record:
+    return Unparsed(text, "expert.log", (datetime(2026, 11, 22, tzinfo=UTC), 0))
+
+
+def rows(*records: Record) -> list[dict[str, str]]:
+    form = make_format("csv")
+    return list(csv.DictReader(io.StringIO(form.start + form(records), newline="")))
+
+
+def test_text_is_the_console_line(line: Line) -> None:
+    """An entry looks as it did on the console."""
+    text = make_format("text")([entry(line(1, "Position opened", at=0.123, side="BUY", size=0.1))])
+    assert text == "2026-11-22 10:31:00.123 [info ] Position opened  side=BUY size=0.1\n"
+
+
+def test_text_names_the_expert_once_there_are_two(line: Line) -> None:
+    """One expert is not named on each line; from the batch on in which a second one is met, each is."""
+    form = make_format("text")
+    ema, rsi = (entry(line(1, expert_name=name)) for name in ("ema", "rsi"))
+    assert "ema" not in form([ema])
+    assert [name in form([ema, rsi]) for name in ("ema", "rsi")] == [True, True]
+    assert "ema" in form([ema])
+
+
+def test_torn_lines_cannot_act_on_a_terminal(line: Line) -> None:
+    """In text, and in the other formats on a terminal, control characters are shown, not sent."""
+    evil = torn(b"\x1b]0;owned\x07\xff \xc2\x9b2J")
+    assert make_format("text")([evil]) == "\\x1b]0;owned\\x07\\xff \\x9b2J\n"
+    for name in ("json", "csv"):
+        form = make_format(name, terminal=True)
+        assert (form.start + form([evil])).replace("\n", "").isprintable() or "\udcff" in form([evil])
+        assert "\x1b" not in form([evil])
+
+
+def test_json_is_the_line_as_it_stands(line: Line) -> None:
+    """JSON gives back the bytes of each line, whether it is an entry or torn."""
+    lines = [line(1, "π")[:-1], b'{"torn \xff\x00\r', b"text"]
+    records = [entry(lines[0]), torn(lines[1]), torn(lines[2])]
+    text = make_format("json")(records)
+    assert text.encode("utf-8", "surrogateescape") == b"".join(part + b"\n" for part in lines)
+
+
+def test_csv_has_fixed_columns_and_the_rest_as_json(line: Line) -> None:
+    """Known fields stand in their columns, all others together as JSON; nothing is lost."""
+    record = entry(
+        line(7, "Filled", expert_name="ema", symbol="BTCUSDT", side="BUY", size=0.1, price=70000, tags=["a"], ok=True)
+    )
+    (row,) = rows(record)
+    assert tuple(row) == CSV_COLUMNS
+    assert row["timestamp"] == "2026-11-22T10:31:07.000000Z"
+    assert [row[c] for c in ("level", "expert_name", "message", "symbol", "side", "size", "price")] == [
+        "info", "ema", "Filled", "BTCUSDT", "BUY", "0.1", "70000",
+    ]  # fmt: skip
+    assert row["order_id"] == row["trade_id"] == ""
+    rest = json.loads(row["fields"])
+    assert (rest["tags"], rest["ok"], rest["sequence_id"]) == (["a"], True, 7)
+    assert "symbol" not in rest
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("-0.5", "-0.5"),
+        ("+1e-8", "+1e-8"),
+        (-0.5, "-0.5"),
+        (10**30, str(10**30)),
+        (None, ""),
+        (False, "false"),
+        ({"a": 1}, '{"a":1}'),
+        ('two\nlines, "quoted"', 'two\nlines, "quoted"'),
+        ("1=1", "1=1"),
+    ],
+)
+def test_csv_cells(line: Line, value: Any, cell: str) -> None:
+    """Text that a spreadsheet would run gets an apostrophe, numbers stay numbers, the rest is as it was."""
+    (row,) = rows(entry(line(1, price=value)))
+    assert row["price"] == cell
+
+
+def test_csv_keeps_torn_lines_as_messages() -> None:
+    """A line that is no entry fills the message column only."""
+    (row,) = rows(torn(b"=torn, line"))
+    assert row["message"] == "'=torn, line"
+    assert not any(value for column, value in row.items() if column != "message")
+
+
+@pytest.mark.parametrize("name", ["text", "csv"])
+def test_both_layouts_look_alike(line: Line, name: FormatName) -> None:
+    """An rfc5424 line is shown like its flat twin."""
+    header = json.loads(line(1, "Filled"))
+    fields = {"symbol": "BTCUSDT", "side": "BUY", "size": 0.1}
+    groups = {
+        "meta": {"sequenceId": 1},
+        "origin": {"software": "metaexpert"},
+        "context@32473": {"symbol": "BTCUSDT"},
+        "fields@32473": {"side": "BUY", "size": 0.1},
+    }
+    form = make_format(name)
+    flat, nested = (
+        form([entry(json.dumps(data).encode())]) for data in (header | fields, header | {"structured_data": groups})
+    )
+    assert flat == nested
