@@ -1,0 +1,79 @@
+"""The `metaexpert` command: its groups, its errors and its exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import typer
+import typer.main
+
+from metaexpert._version import __version__
+from metaexpert.cli import output
+from metaexpert.cli.dispatch import LazyGroup
+
+OK, PROBLEM, WRONG_INPUT = 0, 1, 2
+
+
+class _Commands(LazyGroup):
+    modules: ClassVar[dict[str, str]] = {
+        "run": "metaexpert.cli.run",
+        "logs": "metaexpert.cli.logs",
+        "config": "metaexpert.cli.config",
+    }
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        output.write(f"metaexpert {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def metaexpert(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run trading experts, and read what they logged.
+
+    Example:
+      metaexpert run expert.py --data bars.csv
+      metaexpert logs --follow --level warning
+    """
+    if context.invoked_subcommand is None:
+        output.write(context.get_help())
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (see `metaexpert.__main__.main`)."""
+    output.prepare_streams()
+    try:
+        code = typer.main.get_command(app).main(
+            list(arguments) if arguments is not None else None, prog_name="metaexpert", standalone_mode=False
+        )
+        output.write("")
+    except output.InputError as error:
+        output.complain("error", error.problems)
+        return WRONG_INPUT
+    except output.PipeClosed:
+        output.abandon_output()
+        return OK
+    except output.OutputError as error:
+        output.abandon_output()
+        output.complain("error", [str(error)])
+        return PROBLEM
+    except typer.TyperException as error:
+        # Typer lets pydantic's own introduction stand before the reason.
+        output.complain("error", [error.format_message().replace("Value error, ", "")])
+        return error.exit_code
+    return code if isinstance(code, int) else OK

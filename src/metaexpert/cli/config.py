@@ -1,0 +1,97 @@
+"""`metaexpert config`: which settings apply, where they come from, and whether they work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from metaexpert.cli import output
+from metaexpert.cli.settings import settings, unwritable
+
+app = typer.Typer(add_completion=False)
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.callback(invoke_without_command=True)
+def config(context: typer.Context) -> None:
+    """Show or check the logger's settings.
+
+    Sources, the highest first: command line, arguments in code, environment
+    (METAEXPERT_LOG_LEVEL, LOG_LEVEL), .env, the table tool.metaexpert.logger
+    in pyproject.toml, defaults.
+
+    Example:
+      metaexpert config show
+      metaexpert config check
+    """
+    if context.invoked_subcommand is None:
+        output.write(context.get_help())
+
+
+@app.command()
+def show(as_json: _Json = False) -> None:
+    """Print every setting with its value and the source that set it. Secrets are masked.
+
+    Example:
+      metaexpert config show --json | jq .log_dir
+    """
+    current = settings()
+    rows = {name: (value, current.sources[name]) for name, value in current.shown().items()}
+    if as_json:
+        shown = {name: {"value": value, "source": source} for name, (value, source) in rows.items()}
+        output.write(json.dumps(shown, indent=2) + "\n")
+    elif output.is_terminal(sys.stdout):
+        _print_table(rows)
+    else:
+        width = max(map(len, rows))
+        lines = (f"{name:{width}}  {_text(value)}  ({source})\n" for name, (value, source) in rows.items())
+        output.write("".join(lines))
+
+
+@app.command()
+def check(as_json: _Json = False) -> None:
+    """Check the settings as a whole, and that the log files can be written. Creates nothing.
+
+    Exit code 0 when all is well, 2 with one line per problem when not.
+
+    Example:
+      metaexpert config check && metaexpert run expert.py --data bars.csv
+    """
+    problems, log_dir = _problems()
+    if as_json:
+        output.write(json.dumps({"ok": not problems, "log_dir": log_dir, "problems": problems}, indent=2) + "\n")
+        raise typer.Exit(2 if problems else 0)
+    if problems:
+        raise output.InputError(*problems)
+    output.write(
+        f"the configuration is valid; log files go to {log_dir}\n" if log_dir else "the configuration is valid\n"
+    )
+
+
+def _problems() -> tuple[list[str], str | None]:
+    try:
+        current = settings()
+    except output.InputError as error:
+        return list(error.problems), None
+    problem = unwritable(current)
+    return [problem] if problem else [], str(current.log_dir) if current.log_to_file else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _print_table(rows: dict[str, tuple[Any, str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - for people only
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("setting", "value", "source"):
+        table.add_column(title)
+    for name, (value, source) in rows.items():
+        table.add_row(Text(name, "bold"), Text(_text(value)), Text(source, "dim" if source == "default" else "cyan"))
+    Console().print(table)

@@ -1,0 +1,78 @@
+"""Groups of commands: one that imports a command only when it is called, one that has a default command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, ClassVar
+
+import typer.main
+from typer.core import TyperGroup
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are wanted: `logs` must not wait for what `run` needs.
+
+    Attributes:
+        modules: Name of each command, and the module whose ``app`` it is; in the order of the help.
+    """
+
+    modules: ClassVar[dict[str, str]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return list(self.modules)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of that name; for an unknown one None, with all loaded to suggest from."""
+        for name in [cmd_name] if cmd_name in self.modules else self.modules:
+            if name not in self.commands:
+                command = typer.main.get_command(import_module(self.modules[name]).app)
+                command.name = name
+                self.commands[name] = command
+        return self.commands.get(cmd_name)
+
+
+class DefaultGroup(TyperGroup):
+    """A group that is itself a command: ``logs [OPTIONS] [DIR]`` beside ``logs schema``.
+
+    The first word decides: when it is the name of a command, that command runs; otherwise the default one gets all
+    words. So a directory of such a name is reached as ``./schema``. The default command is not listed; its options
+    stand in the help of the group.
+    """
+
+    #: Name of the default command. Its spaces keep it from being typed by accident.
+    DEFAULT: ClassVar[str] = " default "
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give *args* to the command that they name, or to the default one."""
+        if args and args[0] in self.commands:
+            return super().parse_args(ctx, args)
+        if any(name in _before_dashes(args) for name in ctx.help_option_names):
+            return super().parse_args(ctx, [ctx.help_option_names[0]])
+        if ctx.resilient_parsing and not args:  # completion of the first word
+            return super().parse_args(ctx, args)
+        return super().parse_args(ctx, [self.DEFAULT, *args])
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print help for the default command and the others together."""
+        with self._default_params():
+            super().format_help(ctx, formatter)
+
+    def get_usage(self, ctx: Any) -> str:
+        """Return the usage line of both."""
+        with self._default_params():
+            return super().get_usage(ctx)
+
+    @contextmanager
+    def _default_params(self) -> Iterator[None]:
+        mine, self.params = self.params, [*self.commands[self.DEFAULT].params]
+        try:
+            yield
+        finally:
+            self.params = mine
+
+
+def _before_dashes(args: list[str]) -> list[str]:
+    return args[: args.index("--")] if "--" in args else args

@@ -1,0 +1,98 @@
+"""An expert's file: checked before it is run, loaded as a module, and its own failures shown as its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+
+import typer
+
+import metaexpert
+from metaexpert.cli import output
+from metaexpert.expert import MetaExpert
+from metaexpert.trading.bars import BarError
+
+
+def check_expert(path: Path) -> None:
+    """Check that *path* is a Python file that compiles.
+
+    Raises:
+        InputError: When it is not.
+    """
+    _compiled(path)
+
+
+def _compiled(path: Path) -> CodeType:
+    try:
+        return compile(path.read_bytes(), os.path.abspath(path), "exec", dont_inherit=True)  # noqa: PTH100
+    except FileNotFoundError:
+        raise output.InputError(f"there is no expert file {path}") from None
+    except OSError as error:
+        raise output.InputError(f"{path} cannot be read: {error.strerror}") from None
+    except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise output.InputError(f"{path}{line} is no valid Python: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise output.InputError(f"{path} is no valid Python: {error}") from None
+
+
+def load_expert(path: Path) -> ModuleType:
+    """Run the code of *path* as a module and return it. Its directory comes first where modules are looked for."""
+    module = ModuleType(f"metaexpert_run_{path.stem}")
+    module.__file__ = os.path.abspath(path)  # noqa: PTH100 - resolving links would change what the code sees
+    code = _compiled(path)
+    sys.path.insert(0, os.path.dirname(module.__file__))  # noqa: PTH120
+    sys.modules[module.__name__] = module
+    exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this command is for
+    return module
+
+
+def experts_in(module: ModuleType, path: Path) -> list[MetaExpert]:
+    """Return the experts that *module* keeps in variables, each once, in the order of the file.
+
+    Raises:
+        InputError: When there is none.
+    """
+    found = {id(value): value for value in vars(module).values() if isinstance(value, MetaExpert)}
+    if not found:
+        raise output.InputError(f'{path} makes no MetaExpert; it needs a line such as: expert = MetaExpert("binance")')
+    return list(found.values())
+
+
+@contextmanager
+def own_failures(path: Path) -> Iterator[None]:
+    """Show an exception of the expert's code with the part of its traceback that is the user's; exit code 1."""
+    try:
+        yield
+    except (output.InputError, output.PipeClosed, output.OutputError, typer.Exit):
+        raise
+    except Exception as error:
+        if isinstance(error, BarError) and error.path is not None:  # a file, which is input
+            raise output.InputError(str(error)) from None
+        _show(error, os.path.abspath(path))  # noqa: PTH100
+        raise typer.Exit(1) from None
+
+
+def _show(error: Exception, file: str) -> None:
+    trace = _trimmed(error.__traceback__, file)
+    output.write_error("".join(traceback.format_exception(type(error), error, trace)))
+
+
+def _trimmed(trace: TracebackType | None, file: str) -> TracebackType | None:
+    """Leave out what stands above the user's file: our own way to it."""
+    ours = os.path.dirname(metaexpert.__file__)  # noqa: PTH120
+    foreign = None
+    step = trace
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename
+        if name == file:
+            return step
+        if foreign is None and not name.startswith(ours):
+            foreign = step
+        step = step.tb_next
+    return foreign or trace

@@ -1,0 +1,81 @@
+"""One command-line option for each field of `LoggerConfig`, made from the model itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from metaexpert.logger import LoggerConfig
+from metaexpert.logger.sources import ALIASES
+
+_PANEL: Final = "Logger options (they win over every other source)"
+
+
+def with_logger_options[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Give *command*, which takes ``**options``, an option for each field that can be set from outside code.
+
+    The values arrive as text, flags as booleans, lists as lists, None when not given: `LoggerConfig` judges them, so
+    that a wrong one is explained in the same words wherever it comes from.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    fields = LoggerConfig.model_fields.items()
+    options = [_parameter(name, field) for name, field in fields if _has_text(field)]
+    options += [_parameter(alias, LoggerConfig.model_fields[name], hidden=True) for alias, name in ALIASES.items()]
+    command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None and value != []}
+
+
+def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
+    kind, metavar = _kind(field.annotation)
+    dashed = name.replace("_", "-")
+    option = typer.Option(
+        f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}",
+        help=_help(field),
+        metavar=metavar,
+        show_default=False,
+        hidden=hidden,
+        rich_help_panel=_PANEL,
+    )
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _has_text(field: FieldInfo) -> bool:
+    # Functions (processors) can be given in code only.
+    return "Callable" not in str(field.annotation)
+
+
+def _kind(annotation: Any) -> tuple[Any, str | None]:
+    """Return the type under which Typer is to read a field, and what its help calls the value."""
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _kind(next(part for part in get_args(annotation) if part is not type(None)))
+    if annotation is bool:
+        return bool, None
+    if get_origin(annotation) in (list, tuple, set, frozenset):
+        return list[str], "TEXT"
+    if get_origin(annotation) is Literal:
+        words = "|".join(map(str, get_args(annotation)))
+        return str, "LEVEL" if words.startswith("DEBUG") else words
+    return str, {int: "NUMBER", float: "SECONDS", Path: "DIR"}.get(annotation, "TEXT")
+
+
+def _help(field: FieldInfo) -> str:
+    default = field.get_default()
+    text = field.description or ""
+    # Help is Rich markup: a bracket must not be taken for a style.
+    return f"{text} Default: {default}.".replace("[", "\\[") if default not in (None, [], "") else text

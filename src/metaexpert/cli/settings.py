@@ -1,0 +1,112 @@
+"""The logger's configuration as the command line sees it: resolved, checked, and its problems as input errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metaexpert.cli import output
+from metaexpert.logger import ConfigurationError, LoggerConfig, schema
+from metaexpert.logger.config import ConfigurationWarning
+
+
+def settings() -> LoggerConfig:
+    """Return the configuration of this moment; call it inside `command_line` for options given there.
+
+    Warnings about settings without effect are printed, once in a process.
+
+    Raises:
+        InputError: When the configuration is wrong.
+    """
+    with input_errors(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConfigurationWarning)
+        config = LoggerConfig()
+    output.complain("warning", dict.fromkeys(str(warning.message) for warning in caught))
+    # An expert's own configuration reads the same sources again.
+    warnings.simplefilter("ignore", ConfigurationWarning)
+    return config
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Turn a `ConfigurationError` into an `InputError` of its problems."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise output.InputError(*(problem.message for problem in error.problems)) from None
+
+
+def unwritable(config: LoggerConfig) -> str | None:
+    """Return why the log files cannot be written, as one line; None when they can be. Leaves nothing behind.
+
+    What exists is opened for appending. In the directory, or in the nearest one that exists where it is to be made, a
+    file without a name is made (Linux), or elsewhere an empty directory that is removed at once: the rights that
+    the system tells beforehand are not the whole truth for root, on Windows and over a network.
+    """
+    if not config.log_to_file:
+        return None
+    where = f"log_dir {str(config.log_dir)!r} ({config.sources['log_dir']})"
+    try:
+        _check_place(config.log_dir)
+        for name in (config.log_file, config.log_trade_file, config.log_error_file):
+            _check_file(config.log_dir / name)
+        _check_place(config.log_dir / schema.PRIVATE_DIRECTORY)
+    except OSError as error:
+        return f"{where} is not writable: {error.strerror or error}: {error.filename}"
+    except ValueError as error:  # a NUL byte in the path
+        return f"{where} is not writable: {error}"
+    return None
+
+
+def _check_place(directory: Path) -> None:
+    """Raise OSError unless files can be made in *directory*, or it and they can be."""
+    place = directory.absolute()
+    while (status := _status(place)) is None:
+        if place.is_symlink():
+            raise OSError(errno.ENOENT, "it is a link to nowhere", str(place))
+        place = place.parent
+    if not stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.ENOTDIR, "it is not a directory", str(place))
+    _probe(place)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _probe(directory: Path) -> None:
+    nameless = getattr(os, "O_TMPFILE", 0)
+    if nameless:
+        try:
+            os.close(os.open(directory, nameless | os.O_WRONLY, 0o600))
+        except OSError as error:
+            # These say that the file system knows no nameless files, which decides nothing.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+        else:
+            return
+    path = directory / f".metaexpert-{secrets.token_hex(8)}"
+    try:
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(directory)) from None
+    path.rmdir()
+
+
+def _check_file(path: Path) -> None:
+    """Raise OSError when *path* exists and cannot be appended to."""
+    status = _status(path)
+    if status is None:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    os.close(os.open(path, os.O_WRONLY | os.O_APPEND))

@@ -1,0 +1,96 @@
+"""What is printed, where it goes, and how it ends when nobody reads; Windows by its doubles."""
+
+import ctypes
+import errno
+import io
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from metaexpert.cli import output
+
+
+class Closed(io.StringIO):
+    """A stream that fails as one does whose reader has gone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_a_closed_pipe_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EPIPE says that the reader has seen enough."""
+    monkeypatch.setattr(sys, "stdout", Closed(errno.EPIPE))
+    with pytest.raises(output.PipeClosed):
+        output.write("text")
+
+
+@pytest.mark.parametrize(("system", "expected"), [("nt", output.PipeClosed), ("posix", output.OutputError)])
+def test_windows_reports_a_closed_pipe_as_invalid(
+    monkeypatch: pytest.MonkeyPatch, system: str, expected: type[Exception]
+) -> None:
+    """EINVAL means a closed pipe on Windows and a real trouble elsewhere."""
+    monkeypatch.setattr(sys, "stdout", Closed(errno.EINVAL))
+    monkeypatch.setattr(output.os, "name", system)  # type: ignore[attr-defined]
+    with pytest.raises(expected):
+        output.write("text")
+    monkeypatch.undo()
+
+
+def test_exact_output_through_a_text_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard output was replaced by a stream without bytes, text goes there as it is."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    output.write_exact("π")
+    assert stream.getvalue() == "π"
+
+
+def test_exact_output_is_utf8_and_gives_bytes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data is UTF-8 whatever the stream's encoding; a surrogate is the byte that it stands for; no CRLF."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "cp1252", newline="\r\n"))
+    output.write_exact("π \udcff\n")
+    assert raw.getvalue() == b"\xcf\x80 \xff\n"
+
+
+def test_what_is_left_of_a_closed_pipe_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Afterwards the stream can be flushed without complaint; a stream without a file behind it is left alone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        stream.write("text")
+        monkeypatch.setattr(sys, "stdout", stream)
+        output.abandon_output()
+        stream.flush()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    output.abandon_output()
+
+
+def test_errors_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A problem with line breaks in it is still one line; a closed standard error is not an error."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    output.complain("error", ["first\nstill first", "second"])
+    assert stream.getvalue() == "error: first still first\nerror: second\n"
+    stream.close()
+    output.complain("error", ["third"])
+    assert not output.is_terminal(stream)
+
+
+def test_a_windows_console_is_asked_for_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows the console's mode is set; elsewhere nothing is called."""
+    calls: list[tuple[Any, ...]] = []
+    kernel = SimpleNamespace(GetStdHandle=lambda n: ("handle", n), SetConsoleMode=lambda *a: calls.append(a))
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    output.enable_colors()
+    assert calls == []
+    monkeypatch.setattr(sys, "platform", "win32")
+    output.enable_colors()
+    assert calls == [(("handle", -11), 7)]
