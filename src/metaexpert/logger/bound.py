@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -23,6 +24,7 @@ from structlog.exceptions import DropEvent
 from metaexpert.logger import schema
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.context import lifts_gate
+from metaexpert.logger.fused import Form, Way
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
@@ -47,41 +49,61 @@ class Output:
         self.classes = classes
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
 
-    def msg(self, line: bytes, level: str, routes: int) -> None:
+    def msg(self, line: bytes, way: Way) -> None:
         """Take one encoded entry."""
-        self.pipeline.accept(line, level, routes)
+        self.pipeline.accept(line, way)
 
     debug = info = warning = warn = error = err = exception = critical = fatal = log = msg
 
 
 class LoggerClasses:
-    """The gated and the lifted class of one pipeline."""
+    """The classes of one pipeline: gated and lifted; and both again for loggers with processors of their own."""
 
-    def __init__(self) -> None:
-        self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {"_gate": schema.DEBUG})
-        enabled = {name: BoundLogger.__dict__[name] for names in METHODS.values() for name in names}
-        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {**enabled, "_gate": 0})
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._plain = {name: BoundLogger.__dict__[name] for names in METHODS.values() for name in names}
+        self._fused = {trade: self._methods(pipeline, trade=trade) for trade in (False, True)}
+        self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
+        self.plain_gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
+        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {**self._fused[True], "_gate": 0})
+        self.plain_lifted: type[BoundLogger] = type("TradeLogger", (self.plain_gated,), {**self._plain, "_gate": 0})
+
+    def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
+        methods = dict(self._plain)
+        for word, names in METHODS.items():
+            way, other = pipeline.ways[word, trade], pipeline.ways[word, not trade]
+            for name in names:
+                if name != "exception":
+                    methods[name] = _named_like(name, pipeline.recipe.method(way, other, BoundLogger._emit))
+        return methods
 
     def set_gate(self, number: int) -> None:
         """Make the methods below level *number* no-ops and the others work."""
-        self.gated._gate = number
-        for word, names in METHODS.items():
-            for name in names:
-                if LEVEL_NUMBERS[word] < number:
-                    setattr(self.gated, name, _disabled(name))
-                elif name in self.gated.__dict__:
-                    delattr(self.gated, name)
+        for cls, working in ((self.gated, self._fused[False]), (self.plain_gated, self._plain)):
+            cls._gate = number
+            for word, names in METHODS.items():
+                for name in names:
+                    off = LEVEL_NUMBERS[word] < number
+                    setattr(cls, name, _disabled(name, working[name]) if off else working[name])
+
+    def select(self, *, trade: bool, plain: bool) -> type[BoundLogger]:
+        """Return the class of a logger."""
+        if plain:
+            return self.plain_lifted if trade else self.plain_gated
+        return self.lifted if trade else self.gated
 
 
-def _disabled(name: str) -> Callable[..., None]:
-    working = BoundLogger.__dict__[name]
-
+def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
     def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
         if lifts_gate():  # inside a trade context every level counts
             working(self, event, *args, **fields)
 
-    disabled.__name__ = name
-    return disabled
+    return _named_like(name, disabled)
+
+
+def _named_like(name: str, method: Callable[..., None]) -> Callable[..., None]:
+    method.__name__, method.__doc__ = name, BoundLogger.__dict__[name].__doc__
+    method.__qualname__ = f"BoundLogger.{name}"
+    return method
 
 
 class BoundLogger(BoundLoggerBase):
@@ -123,9 +145,15 @@ class BoundLogger(BoundLoggerBase):
         return self.bind(**{CATEGORY: TRADE})
 
     def _with(self, context: dict[str, Any]) -> Self:
-        classes = self._logger.classes
-        cls = classes.lifted if context.get(CATEGORY) == TRADE else classes.gated
-        return cast(Self, cls(self._logger, self._processors, aside(context)))
+        output = self._logger
+        plain = self._processors is not output.pipeline.processors
+        cls = output.classes.select(trade=context.get(CATEGORY) == TRADE, plain=plain)
+        return cast(Self, cls(output, self._processors, aside(context)))
+
+    @functools.cached_property
+    def _form(self) -> Form:
+        """What this logger adds to each entry, encoded."""
+        return self._logger.pipeline.recipe.form(self._logger.name, self._context)
 
     # -- logging ------------------------------------------------------------------------------------------------
 
@@ -160,7 +188,7 @@ class BoundLogger(BoundLoggerBase):
         """Log at *level*: a number, filtered as such and named by the level below, or a level's name."""
         number = _number(level)
         if self.is_enabled_for(number):
-            self._emit(schema.level_word(number), event, args, fields)
+            getattr(self, schema.level_word(number))(event, *args, **fields)
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
@@ -333,7 +361,7 @@ class BoundLogger(BoundLoggerBase):
 
 def bound_logger(pipeline: Pipeline, context: dict[str, Any]) -> BoundLogger:
     """Return the first logger of *pipeline*, with *context* bound."""
-    classes = LoggerClasses()
+    classes = LoggerClasses(pipeline)
     classes.set_gate(pipeline.gate())
     return classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
 

@@ -23,13 +23,15 @@ from metaexpert.logger.schema import CATEGORY, TRADE
 class Frame:
     """One entered block: its own fields over its parent's."""
 
-    __slots__ = ("fields", "lifts", "parent")
+    __slots__ = ("encoded", "fields", "lifts", "parent")
 
     def __init__(self, parent: Frame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
         self.parent = parent
         self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
         #: Whether entries of every level are accepted (inside a trade context).
         self.lifts: bool = lifts or (parent is not None and parent.lifts)
+        #: What `metaexpert.logger.fused` made of the fields, by the form that they are laid under.
+        self.encoded: dict[Any, Any] = {}
 
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})

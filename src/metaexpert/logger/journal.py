@@ -6,9 +6,10 @@ was written is in the page cache and survives ``kill -9``. `docs/journal.md` des
 Bound: at most `limit` bytes of segments per journal, and as much again for what may not be refused; beyond that
 `JournalLane.append` returns False. Nobody is woken; the drainer looks for itself.
 
-Threads: `JournalLane.write` by any thread, without a lock; everything else under the lane's re-entrant lock, so
-that a signal handler may log in the middle of it. Only the drainer's side (`pending`, `commit`, `recycle`) is for one
-thread at a time.
+Threads: `JournalLane.write` by any thread, without a lock; `append` takes the lane's re-entrant lock when it needs
+another segment, so that a signal handler may log in the middle of it. The drainer's side (`pending`, `recycle`,
+`prepare`) is for one thread at a time and takes no lock: whoever holds one may have been interrupted by a handler that
+waits for the drainer. Callers add at the end of a lane, the drainer removes at its beginning, each in one step.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.handlers.locking import DIRECTORY_MODE, FileLock
+from metaexpert.logger.handlers.locking import FileLock, make_directory
 from metaexpert.logger.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
 
 __all__ = ["Journal", "JournalLane", "write_out"]
@@ -57,6 +58,7 @@ class JournalLane:
         self._spare: list[Segment] = []
         self._epochs = count(1)
         self._size = journal.segment_size
+        self._shut = False
         #: Appends one line; raises ValueError when it does not fit.
         self.write: Callable[[bytes], Any] = _full
 
@@ -81,6 +83,8 @@ class JournalLane:
         with self._lock:
             if self.write is not full:  # another thread was faster
                 return True
+            if self._shut:
+                return False
             segment = self._take(length, reserve=reserve)
             if segment is None:
                 return False
@@ -111,39 +115,56 @@ class JournalLane:
             segment = self._journal.new_segment(self._name, self._size, reserve=False)
             if segment is not None:
                 segment.clear(segment.size)
-                with self._lock:
-                    self._spare.append(segment)
+                self._spare.append(segment)
 
     def pending(self) -> Iterator[Pending]:
         """Yield what waits, oldest first. An active segment may grow meanwhile; the next look finds the rest."""
-        with self._lock:
-            segments = list(self._segments)
-            for segment in segments[:-1]:  # whoever adds a segment seals the others, but we may have interrupted him
-                segment.seal()
+        segments = list(self._segments)
+        for segment in segments[:-1]:  # whoever adds a segment seals the others, but may not have come to it yet
+            segment.seal()
         for segment in segments:
             yield Pending(segment, segment.drained, segment.end(), segment is not segments[-1])
 
     def recycle(self, segment: Segment) -> None:
         """Take back a sealed segment whose lines have all been drained."""
-        with self._lock:
-            if segment in self._segments and segment is not self._segments[-1]:
-                self._segments.remove(segment)
-            else:
-                return
+        if segment not in self._segments or segment is self._segments[-1]:
+            return
+        self._segments.remove(segment)
         # Memory was a makeshift: sooner or later the disk has room again.
         kept = segment.path is not None or not self._journal.durable
         if kept and len(self._spare) < MAX_SPARE and segment.size >= self._size:
             segment.clear(segment.end())
-            with self._lock:
-                self._spare.append(segment)
+            self._spare.append(segment)
         else:
-            self._journal.discard(segment)
+            segment.discard()
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of its segments, whatever is in them."""
+        return sum(segment.size for segment in [*self._segments, *self._spare])
 
     @property
     def waiting(self) -> int:
         """Bytes that no file has."""
+        return sum(map(_waiting, list(self._segments)))
+
+    @property
+    def open_room(self) -> int:
+        """Bytes that may still come before `Journal.on_growth` is told."""
+        active = list(self._segments)[-1:]
+        return sum(segment.size - segment.drained - _waiting(segment) for segment in active)
+
+    @property
+    def empty(self) -> bool:
+        """Whether every line has been drained."""
+        return not any(map(_waiting, list(self._segments)))
+
+    def shut(self) -> None:
+        """Refuse every further line; what is there can still be drained."""
         with self._lock:
-            return sum(segment.end() - segment.drained for segment in self._segments)
+            self._shut, self.write = True, _full
+            for segment in self._segments:
+                segment.seal()
 
     def close(self) -> None:
         """Give everything back. What has not been drained stays on disk when there is any."""
@@ -154,20 +175,28 @@ class JournalLane:
                 if segment.end() > segment.drained and segment.path is not None:
                     segment.release()
                 else:
-                    self._journal.discard(segment)
+                    segment.discard()
             for segment in self._spare:
-                self._journal.discard(segment)
+                segment.discard()
             self._segments.clear()
             self._spare.clear()
 
     def forget(self) -> None:
         """Leave, in a forked child, the parent's segments to the parent."""
         self._lock = threading.RLock()
+        self._size = self._journal.segment_size
         self.write = _full
         for segment in [*self._segments, *self._spare]:
             segment.release()
         self._segments.clear()
         self._spare.clear()
+
+
+def _waiting(segment: Segment) -> int:
+    try:
+        return max(segment.end() - segment.drained, 0)  # the drainer may go on in between
+    except ValueError:  # the drainer has given it back
+        return 0
 
 
 def _full(_: bytes) -> None:
@@ -200,15 +229,13 @@ class Journal:
     ) -> None:
         self._directory = directory
         self._on_trouble = on_trouble
-        self._guard = threading.RLock()
         self.limit = limit
         self.segment_size = max(SMALLEST_SEGMENT, min(limit // SHARE, USUAL_SEGMENT))
         self.largest_segment = max(self.segment_size, min(limit // SHARE * 4, LARGEST_SEGMENT))
         #: Called whenever a lane has gone on to another segment.
         self.on_growth: Callable[[], None] = lambda: None
         self.lanes: dict[str, JournalLane] = {}
-        self._allocated = 0
-        self._number = 0
+        self._numbers = count(1)
         self._owner: FileLock | None = None
         self._claim()
 
@@ -229,45 +256,31 @@ class Journal:
 
     def new_segment(self, name: str, size: int, *, reserve: bool) -> Segment | None:
         """Return a new segment of *size* bytes, or None when the journal is full."""
-        with self._guard:
-            if self._allocated + size > self.limit * (2 if reserve else 1) and self._allocated:
-                return None
-            self._allocated += size
-            self._number += 1
-            path = self._path(self._number)
+        allocated = sum(lane.allocated for lane in list(self.lanes.values()))
+        if allocated and allocated + size > self.limit * (2 if reserve else 1):
+            return None
         try:
-            return Segment(size, name, path)
+            return Segment(size, name, self._path(next(self._numbers)))
         except OSError as error:
             self._on_trouble(_NOT_DURABLE, error)
         try:
             return Segment(size, name, None)
         except OSError as error:
             self._on_trouble("the journal gets no memory", error)
-            with self._guard:
-                self._allocated -= size
             return None
-
-    def discard(self, segment: Segment) -> None:
-        """Give back what `new_segment` gave."""
-        with self._guard:
-            self._allocated -= segment.size
-        segment.discard()
 
     def close(self) -> None:
         """Close all lanes and give up the ownership."""
         for lane in self.lanes.values():
             lane.close()
-        self._allocated = 0
         if self._owner is not None:
             self._owner.release(delete=not self._leftovers())
             self._owner = None
 
     def after_fork(self) -> None:
         """Start a journal of one's own in a forked child; the parent's keeps its lock."""
-        self._guard = threading.RLock()
         for lane in self.lanes.values():
             lane.forget()
-        self._allocated = 0
         if self._owner is not None:
             self._owner.abandon()
         self._claim()
@@ -277,7 +290,7 @@ class Journal:
         if self._directory is None:
             return
         try:
-            self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            make_directory(self._directory)
             if file_system_of(self._directory) in NETWORK_FILE_SYSTEMS:
                 self._on_trouble("the log directory is on a network: what waits would not survive a crash", None)
                 return

@@ -1,21 +1,23 @@
-"""A log directory of this process: its files, each with a queue, and one sequence over all of them.
+"""A log directory of this process: its files, the crash-safe journal before them, and one sequence over all.
 
-Bound: what waits is counted against the pipeline that it came from (`journal_size`); nothing is refused here. A
-batch that a file does not take stays at the head of its queue and is offered again, after a growing pause.
+A line waits in the journal until its file has it. A batch that a file does not take stays there and is offered
+again, after a growing pause. What dead processes left in their journals is brought in by the first drain.
+
+Bound: what waits is bounded by the journal; who may put how much of it there is the pipeline's matter.
 
 Threads: any thread may `put`; the writing thread drains, and any other only when there is none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from metaexpert.logger import schema
 from metaexpert.logger.diagnostics import Diagnostics
@@ -25,25 +27,25 @@ from metaexpert.logger.handlers.base import Sink
 from metaexpert.logger.handlers.file import RotatingFile
 from metaexpert.logger.handlers.locking import DirectoryLock, make_directory
 from metaexpert.logger.handlers.rotation import RotationPolicy
+from metaexpert.logger.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal, JournalLane
+from metaexpert.logger.recovery import Recovery, recover
+from metaexpert.logger.segment import write_out
 
-#: Bytes handed to a file at once: large enough that the system call is cheap, small enough to stay polite.
-BATCH: Final = 256 * 1024
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 #: Seconds between two looks at whether somebody has deleted or moved a file that nothing is written to.
 _LOOK: Final = 0.5
 #: Longest wait for another thread that drains, in seconds.
 _PATIENCE: Final = 1.0
+#: Segments that may be allocated beyond what waits: three files, each with one half filled and some to spare.
+_SLACK: Final = 8
 
 
-class Owner(Protocol):
-    """Who waits for a line to be written: a pipeline."""
+class Watcher(Protocol):
+    """Who logs into a directory: a pipeline."""
 
-    def written(self, levels: Iterable[str], size: int) -> None:
-        """Note that *size* bytes are in their file; *levels* are those of the entries that came first there.
-
-        Called by one thread at a time, which must not be made to wait: a caller may be waiting for it.
-        """
+    def grown(self) -> None:
+        """Look how much waits: it is more, or less, than when last told. By any thread."""
         ...
 
     def stranded(self, lines: Iterable[bytes]) -> None:
@@ -51,29 +53,27 @@ class Owner(Protocol):
         ...
 
 
-class Waiting(NamedTuple):
-    """A line on its way. *level* is the entry's, but empty in all but the first of the files that it goes to."""
-
-    line: bytes
-    owner: Owner
-    level: str
-
-
 class Lane:
-    """The queue of one file. `put` may be called by any thread, `drain` by one at a time.
+    """The way of lines into one file. `put` may be called by any thread, `drain` by one at a time.
 
     Args:
         sink: Where the lines go.
+        journal: Where they wait.
+        on_stranded: Called with the lines that wait when the file begins to take nothing.
         monotonic: Seconds; a test passes a clock of its own.
     """
 
-    def __init__(self, sink: Sink, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        journal: JournalLane,
+        on_stranded: Callable[[list[bytes]], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.sink = sink
+        self.journal = journal
+        self._on_stranded = on_stranded
         self._monotonic = monotonic
-        self._queue: deque[Waiting] = deque()
-        self._head: list[Waiting] = []
-        self._batch = b""
-        self._done = 0
         self._pause = 0.0
         self._next_try = 0.0
         #: The error of the last try, while the file takes nothing.
@@ -82,14 +82,18 @@ class Lane:
         self.failures = 0
         self.needs_sync = False
 
-    def put(self, line: bytes, owner: Owner, level: str) -> None:
-        """Queue *line* (see `Waiting`)."""
-        self._queue.append(Waiting(line, owner, level))
+    def put(self, line: bytes) -> bool:
+        """Append *line* to the journal. Returns whether it took it."""
+        return self.journal.append(line, reserve=True)
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
-        return not self._queue and not self._head
+        return self.journal.empty
+
+    def lines(self) -> list[bytes]:
+        """Return the lines that wait, without their newlines."""
+        return [line for pending in self.journal.pending() for line in pending.lines()]
 
     def drain(self, *, insist: bool = False) -> bool:
         """Write all that waits now; if nothing does, look. Returns whether the file took it.
@@ -104,19 +108,17 @@ class Lane:
         if self.empty:
             self.look()
             return self.error is None
-        left = len(self._queue)
         try:
-            while self._head or left > 0:
-                if not self._head:
-                    left -= self._take()
-                self._done += self.sink.write(memoryview(self._batch)[self._done :])
-                self.error, self._pause, self.needs_sync = None, 0.0, True
-                if self._done >= len(self._batch):
-                    head, self._head, self._done = self._head, [], 0
-                    _tell_owners(head)
+            for segment, start, end, sealed in self.journal.pending():
+                if end > start:
+                    write_out(segment, start, end, self.sink)
+                    self.error, self._pause, self.needs_sync = None, 0.0, True
+                if sealed:
+                    self.journal.recycle(segment)
         except OSError as error:
             self.fail(error)
             return False
+        self.journal.prepare()
         return True
 
     def look(self) -> None:
@@ -134,35 +136,14 @@ class Lane:
         self.failures += 1
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._next_try = self._monotonic() + self._pause
-        if first:  # entries that come from now on see the error, and are shown by their owner
-            for owner, lines in itertools.groupby([*self._head, *self._queue.copy()], key=lambda w: w.owner):
-                owner.stranded([waiting.line for waiting in lines if waiting.level])
+        if first:  # entries that come from now on see the error, and are shown by their logger
+            self._on_stranded(self.lines())
 
     def sync(self) -> None:
         """Force what was written to the device. Raises OSError."""
         if self.needs_sync:
             self.sink.flush()
             self.needs_sync = False
-
-    def forget(self) -> None:
-        """Drop what waits: in a forked child it is the parent's."""
-        self._queue.clear()
-        self._head, self._batch, self._done = [], b"", 0
-
-    def _take(self) -> int:
-        size = 0
-        while self._queue and size < BATCH:
-            waiting = self._queue.popleft()
-            self._head.append(waiting)
-            size += len(waiting.line)
-        self._batch = b"".join(waiting.line for waiting in self._head)
-        return len(self._head)
-
-
-def _tell_owners(head: Iterable[Waiting]) -> None:
-    for owner, lines in itertools.groupby(head, key=lambda waiting: waiting.owner):
-        mine = list(lines)
-        owner.written([waiting.level for waiting in mine if waiting.level], sum(len(w.line) for w in mine))
 
 
 class LogDirectory:
@@ -171,17 +152,30 @@ class LogDirectory:
     Args:
         path: The directory.
         header: Header fields of the reports about it.
+        journal_size: Bytes that may wait, as the first logger wants it; `allow` asks for more.
         monotonic: Seconds; a test passes a clock of its own.
     """
 
-    def __init__(self, path: Path, header: Header, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, header: Header, journal_size: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.path = path
         self._monotonic = monotonic
         self._private = path / schema.PRIVATE_DIRECTORY
         self.diagnostics = Diagnostics(path, header)
         self.lock = DirectoryLock(self._private / "lock", on_unsupported=self._lock_trouble)
         self.archivist = Archivist(path, self._private, self.lock, self._archive_trouble)
+        self.journal = Journal(self._private, _allocation(journal_size), self._journal_trouble)
+        self.journal.on_growth = self._tell_watchers
         self.lanes: dict[str, Lane] = {}
+        #: Replaced, never changed, so that it can be walked over at any time.
+        self.watchers: tuple[Watcher, ...] = ()
+        #: What was found of dead processes, until somebody has announced it.
+        self.recovery: Recovery | None = None
+        self._shown: set[int] = set()
+        self._recovered = False
+        self._next_recovery = 0.0
+        self._policy: RotationPolicy | None = None
         self._files: dict[str, RotatingFile] = {}
         self.users = 0
         self._guard = threading.RLock()
@@ -190,6 +184,39 @@ class LogDirectory:
         self._next_look = 0.0
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
         self.sequence = _sequences.setdefault(str(path), itertools.count(1))
+
+    def allow(self, journal_size: int) -> None:
+        """Let at least *journal_size* bytes wait."""
+        self.journal.limit = max(self.journal.limit, _allocation(journal_size))
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell *watcher* of what waits from now on."""
+        self.watchers = (*self.watchers, watcher)
+
+    def forget(self, watcher: Watcher) -> None:
+        """Tell *watcher* no longer."""
+        self.watchers = tuple(other for other in self.watchers if other is not watcher)
+
+    def waiting_lines(self) -> list[bytes]:
+        """Return all lines that wait; one that goes to several files comes as often. By any thread."""
+        lines: list[bytes] = []
+        for lane in self.lanes.values():
+            with contextlib.suppress(ValueError):  # drained and given back meanwhile
+                lines += lane.lines()
+        return lines
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return all(lane.empty for lane in self.lanes.values())
+
+    def unshown(self, lines: Iterable[bytes]) -> list[bytes]:
+        """Return those of *lines* that nobody has asked this for since the files began to take nothing."""
+        if self.error is None:
+            self._shown = set()
+        new = [line for line in lines if hash(line) not in self._shown]
+        self._shown.update(map(hash, new))
+        return new
 
     def prepare(self) -> None:
         """Make the directory and tidy up. What fails is told and tried again by the first write."""
@@ -203,15 +230,10 @@ class LogDirectory:
     def lane(self, name: str, policy: RotationPolicy) -> Lane:
         """Return the lane of the file *name*, made with *policy* when it is new; the first policy stays in force."""
         if name not in self.lanes:
-            sink = RotatingFile(
-                self.path / name,
-                policy,
-                self.lock,
-                on_rotated=lambda _: self.archivist.poke(),
-                on_trouble=lambda error: self._rotation_trouble(name, error),
-            )
-            self._files[name] = sink
-            self._add(name, Lane(sink), policy.compress)
+            sink = self._files[name] = self._file(name, policy)
+            lane = Lane(sink, self.journal.lane(name), self._stranded, self._monotonic)
+            self._add(name, lane, policy.compress)
+            self._policy = self._policy or policy
         elif self._files[name].policy != policy:
             text = f"{name} is open already with other rotation settings, which stay in force for all its loggers"
             self.diagnostics.report(f"settings {name}", text, level="warning")
@@ -235,11 +257,13 @@ class LogDirectory:
                 self._again = False
                 self._draining = True
                 try:
+                    self._recover()
                     self._drain_lanes()
                 finally:
                     self._draining = False
         finally:
             self._guard.release()
+        self._tell_watchers()
 
     def keep_durable(self) -> None:
         """Force files to the device before they are rotated away."""
@@ -252,11 +276,18 @@ class LogDirectory:
         return next((lane.error for lane in self.lanes.values() if lane.error is not None), None)
 
     def release(self, patience: float = 0.0) -> None:
-        """Close files and lock, and tell what is left to tell. A write that takes longer than *patience* keeps them."""
+        """Write what came last, close files, journal and lock, and tell what is left to tell.
+
+        A write that takes longer than *patience* keeps them. What no file took stays in the journal for the next start.
+        """
         if self._guard.acquire(timeout=patience):
             try:
                 for lane in self.lanes.values():
+                    lane.journal.shut()
+                    if not lane.empty:
+                        lane.drain(insist=True)
                     lane.sink.close()
+                self.journal.close()
                 self.lock.close()
             finally:
                 self._guard.release()
@@ -270,9 +301,49 @@ class LogDirectory:
         self.archivist.after_fork()
         self.diagnostics.after_fork()
         self.sequence = _sequences[str(self.path)] = itertools.count(1)
+        self.journal.after_fork()
+        self._recovered = True  # the parent does it, or has done it
         for lane in self.lanes.values():
-            lane.forget()
             lane.sink.close()
+
+    def _recover(self) -> None:
+        """Bring in, once, what dead processes left; a disk that does not take it now is tried again."""
+        if self._recovered or self._policy is None or self._monotonic() < self._next_recovery:
+            return
+        policy, sinks = self._policy, dict[str, Sink]()
+
+        def sink_of(name: str) -> Sink:
+            if name in self.lanes:
+                return self.lanes[name].sink
+            return sinks.setdefault(name, self._file(name, policy))
+
+        try:
+            self.recovery = recover(self.path, self._private, sink_of, self.lock)
+            self._recovered = True
+        except OSError as error:
+            self._next_recovery = self._monotonic() + _LONGEST_PAUSE
+            text = "what an earlier process left in its journal cannot be brought in yet"
+            self.diagnostics.report(f"recover {self.path}", text, error=error)
+        finally:
+            for sink in sinks.values():
+                sink.close()
+
+    def _file(self, name: str, policy: RotationPolicy) -> RotatingFile:
+        return RotatingFile(
+            self.path / name,
+            policy,
+            self.lock,
+            on_rotated=lambda _: self.archivist.poke(),
+            on_trouble=lambda error: self._rotation_trouble(name, error),
+        )
+
+    def _tell_watchers(self) -> None:
+        for watcher in self.watchers:
+            watcher.grown()
+
+    def _stranded(self, lines: list[bytes]) -> None:
+        for watcher in self.watchers[:1]:
+            watcher.stranded(lines)
 
     def _drain_lanes(self) -> None:
         insist, self._insist = self._insist, False
@@ -318,6 +389,9 @@ class LogDirectory:
     def _archive_trouble(self, what: str, error: OSError) -> None:
         self.diagnostics.report(f"archive {self.path}", what, level="warning", error=error)
 
+    def _journal_trouble(self, what: str, error: OSError | None) -> None:
+        self.diagnostics.report(f"journal {self.path}", what, level="warning", error=error)
+
     def _lock_trouble(self, error: OSError) -> None:
         text = f"{self.path} knows no file locks; only one process should log there"
         self.diagnostics.report(f"lock {self.path}", text, level="warning", error=error)
@@ -328,13 +402,18 @@ _sequences: dict[str, itertools.count[int]] = {}
 _guard = threading.RLock()
 
 
-def open_directory(path: Path, header: Header) -> LogDirectory:
+def _allocation(journal_size: int) -> int:
+    return journal_size + _SLACK * max(SMALLEST_SEGMENT, min(journal_size // SHARE, USUAL_SEGMENT))
+
+
+def open_directory(path: Path, header: Header, journal_size: int) -> LogDirectory:
     """Return the directory of *path*, shared with the process's other loggers there; count one more user."""
     key = os.path.realpath(path)
     with _guard:
         if key not in _directories:
-            _directories[key] = LogDirectory(Path(key), header)
+            _directories[key] = LogDirectory(Path(key), header, journal_size)
             _directories[key].prepare()
+        _directories[key].allow(journal_size)
         _directories[key].users += 1
         return _directories[key]
 

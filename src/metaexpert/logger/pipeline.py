@@ -1,6 +1,6 @@
 """What one `MetaLogger` stands on: gates, the way of an entry into its files and to the console, flush and close.
 
-Bound and overflow: at most `journal_size` bytes of a pipeline wait to be written (see `metaexpert.logger.accounts`).
+Bound and overflow: at most `journal_size` bytes of a directory wait to be written (see `metaexpert.logger.accounts`).
 With ``drop_low`` a call never waits. With ``block`` a call first waits up to `overflow_timeout`. What was dropped is
 counted by level and announced in the log by ``log.dropped``; trades and errors go to standard error.
 
@@ -10,10 +10,13 @@ Threads: every method may be called by any thread. The writing thread does the w
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -26,12 +29,13 @@ from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.diagnostics import Diagnostics
 from metaexpert.logger.drainer import drainer
 from metaexpert.logger.formatters import Clock, Entry, Header, encoder
+from metaexpert.logger.fused import Recipe, Way, deliver, never
 from metaexpert.logger.handlers import stderr
 from metaexpert.logger.handlers.console import ConsoleHandler, Printer
 from metaexpert.logger.handlers.rotation import RotationPolicy
 from metaexpert.logger.processors import CALLER_EVENT, EVENT, chain
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.values import Cleaner
+from metaexpert.logger.values import Cleaner, dumps
 
 EXPERT, TRADES, ERRORS, CONSOLE = 1, 2, 4, 8
 FILES: Final = EXPERT | TRADES | ERRORS
@@ -46,6 +50,9 @@ _END_PATIENCE: Final = 5.0
 _OPEN_PATIENCE: Final = 5.0
 #: Between two tries of one who waits for room or for a file, in seconds.
 _PAUSE: Final = 0.05
+#: More than a header can have: the fused call leaves longer lines to the encoder, which knows how to cut.
+_HEADER_ROOM: Final = 1024
+_IDENTITY: Final = re.compile(rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)')
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
 
 
@@ -80,29 +87,44 @@ class Pipeline:
         self.fallback = chain([], config.max_value_length, items, self.finish)
         self.log_level = LEVEL_NUMBERS[config.log_level.lower()]
         self.console_level = LEVEL_NUMBERS[config.console_level.lower()]
-        self._accounts = Accounts(config.journal_size)
+        self._header_mark = dumps(self._header.appname)[1:-1]
+        self._directory: lanes.LogDirectory | None = None
+        self._lanes: list[tuple[int, lanes.Lane]] = []
+        self._accounts = Accounts(config.journal_size, self._used, self._pending)
         self._last_number = 1
         self._next_sync = 0.0
         self._health = Health()
         self._closing = threading.RLock()
         self._complete = self._released = False
+        self._calm = True
+        self._broken = False
         self.closed = False
         #: What was put into `logging` and `warnings` for this pipeline, if anything.
         self.capture: Captured | None = None
+        limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
+        self.recipe = Recipe(self._expert_name, limit, Cleaner(config.max_value_length, items).clean, now)
+        tallies = self._accounts.tallies
+        self.ways = {
+            (word, trade): Way(word, trade=trade, count=tallies[word].up, lost=self._lost)
+            for word in LEVEL_NUMBERS
+            for trade in (False, True)
+        }
         self._open()
+        self.processors.on_change = self.refresh
 
     def _open(self) -> None:
         config = self.config
-        self._directory = lanes.open_directory(config.log_dir, self._header) if config.log_to_file else None
-        self._lanes: list[tuple[int, lanes.Lane]] = []
-        if self._directory is not None:
+        if config.log_to_file:
+            self._directory = lanes.open_directory(config.log_dir, self._header, config.journal_size)
             self._open_files(self._directory)
+            self._directory.watch(self)
         self.diagnostics = self._directory.diagnostics if self._directory else Diagnostics(None, self._header)
         self._own_sequence = itertools.count(1)
         as_json = config.json_logging or config.console_format == "json"
         console = ConsoleHandler("json" if as_json else "text", on_trouble=self._console_trouble)
         self._printer = Printer(console, self._skipped_note)
         drainer.add(self)
+        self.refresh()
         if self._directory is not None:
             self._work(_OPEN_PATIENCE)
 
@@ -131,6 +153,55 @@ class Pipeline:
             self.capture.set_level(level)
         if self.config.sources.get("console_level", "default") == "default":
             self.console_level = level
+        self.refresh()
+
+    # -- the fast way (see `metaexpert.logger.fused`) -----------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Have the fused calls find everything as it is now: levels, room, thread, process, processors."""
+        for (word, trade), way in self.ways.items():
+            routes = self._routes(LEVEL_NUMBERS[word], trade)
+            if self.closed or not routes & FILES or self.config.layout != "flat" or not self.processors.untouched:
+                way.check = never
+            else:
+                way.check = None if self._calm else functools.partial(self._accounts.has_room, word, trade=trade)
+            way.head = self._head(word, trade)
+            way.lanes = tuple(lane.journal for route, lane in self._lanes if routes & route)
+            if self._directory is not None:
+                way.number = self._directory.sequence.__next__
+                way.count = self._accounts.tallies[word].up if routes & FILES else _count_nothing
+            way.after = functools.partial(self._settle, routes) if self._is_more_to_do(routes) else None
+
+    def _head(self, word: str, trade: bool) -> bytes:
+        msgid = schema.MSGID_TRADE if trade else schema.MSGID_LOG
+        stamped = dumps(self._header.stamp("", word, msgid, 0, ""))
+        return b"Z" + stamped[len(b'{"timestamp":"') : -len(b'0,"message":""}')]
+
+    def _is_more_to_do(self, routes: int) -> bool:
+        must_wait = self.synchronous or (self.config.fsync == "trades" and bool(routes & TRADES))
+        return must_wait or self._broken or not drainer.running or bool(routes & (CONSOLE | ERRORS))
+
+    def grown(self) -> None:
+        """Look how much waits, and whether the files take it (see `lanes.Watcher`)."""
+        directory = self._directory
+        if directory is None:
+            return
+        room = sum(lane.journal.open_room for lane in list(directory.lanes.values()))
+        calm, broken = self._accounts.is_calm(room), directory.error is not None
+        if (calm, broken) != (self._calm, self._broken):
+            self._calm, self._broken = calm, broken
+            self.refresh()
+        if not directory.empty:
+            drainer.wake()
+
+    def _used(self) -> int:
+        return 0 if self._directory is None else self._directory.journal.used()
+
+    def _pending(self) -> Counter[str]:
+        """Return how many entries of loggers of our name wait, by level."""
+        found = map(_IDENTITY.search, () if self._directory is None else self._directory.waiting_lines())
+        ours = {(m[3], m[1].decode()) for m in found if m is not None and m[2] == self._header_mark}
+        return Counter(level for _, level in ours)
 
     def finish(self, output: Any, method: str, event_dict: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Stamp, encode and route a clean event: the last processor of the chain.
@@ -148,17 +219,19 @@ class Pipeline:
             self._turned_away(entry, level, trade, routes)
             raise DropEvent
         entry = self._stamped(output.name, level, trade, event_dict, counted=bool(routes & FILES))
-        return (self._encode(entry), level, routes), {}
+        return (self._encode(entry), self.ways[level, trade]), {}
 
-    def accept(self, line: bytes, level: str, routes: int) -> None:
-        """Take an encoded entry: queue it, and wait until it is written if the configuration says so."""
-        with self._accounts.lock:
-            self._put(line, level, routes)
-            late = self.closed  # since it was given its number: it must not leave a gap
+    def accept(self, line: bytes, way: Way) -> None:
+        """Take an encoded entry: put it into the journal, and wait until it is written if the configuration says so."""
+        deliver(way, line)
+
+    def _settle(self, routes: int, line: bytes) -> None:
+        """Do what is left to do with an entry that was taken."""
+        if routes & CONSOLE:
+            with self._accounts.lock:
+                self._printer.put(line)
         self._show_if_stranded(line, routes)
-        if late:
-            self._write_late()
-        elif self.config.fsync == "trades" and routes & TRADES and self._directory is not None:
+        if self.config.fsync == "trades" and routes & TRADES and self._directory is not None:
             self._directory.request(insist=True, sync=True)
             self._work()
         elif self.synchronous:
@@ -167,20 +240,27 @@ class Pipeline:
             drainer.ensure()
             if drainer.unavailable:
                 self._work()
+            self.refresh()
         elif routes & ERRORS:
             drainer.wake()
+        elif not self._is_more_to_do(routes):  # a fork is over
+            self.refresh()
 
     def _put(self, line: bytes, level: str, routes: int) -> None:
-        if routes & FILES or self._directory is None:
-            self._accounts.accept(level)
-        first, size = level, len(line)
-        for route, lane in self._lanes:
-            if routes & route:
-                self._accounts.queue(size)
-                lane.put(line, self, first)
-                first = ""
+        taken = [lane.put(line) for route, lane in self._lanes if routes & route]
+        if any(taken) or self._directory is None:
+            self._accounts.tallies[level].up()
         if routes & CONSOLE:
             self._printer.put(line)
+
+    def _lost(self, line: bytes, taken: int) -> None:
+        """Count an entry that not all of its files will get: there is no memory, or the logger closed meanwhile."""
+        entry = json.loads(line)
+        level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
+        if taken:
+            self.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
+        else:
+            self._turned_away(entry, level, trade, self._routes(LEVEL_NUMBERS[level], trade) & FILES)
 
     @property
     def synchronous(self) -> bool:
@@ -200,15 +280,6 @@ class Pipeline:
             except Exception as error:  # it must neither reach the caller nor seem that the entry was not taken
                 self.failed("entries could not be written", error)
         return served is not False
-
-    def _write_late(self) -> None:
-        directory = self._directory
-        if directory is not None:
-            directory.request(insist=True)
-            directory.drain()  # here: the writing thread may serve this logger no longer
-            if not directory.users:
-                directory.release()
-        self._printer.tick()
 
     def _announce(self, level: str, message: str, **fields: Any) -> None:
         """Queue an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
@@ -282,13 +353,12 @@ class Pipeline:
 
     # -- the way out ------------------------------------------------------------------------------------------
 
-    def written(self, levels: Iterable[str], size: int) -> None:
-        """Note what has reached a file (see `lanes.Owner`)."""
-        self._accounts.write(levels, size)
-
     def stranded(self, lines: Iterable[bytes]) -> None:
-        """Print errors and trades that no file takes, unless the console shows them (see `lanes.Owner`)."""
-        for line in lines:
+        """Print errors and trades of ours that no file takes, unless the console shows them (see `lanes.Watcher`)."""
+        mark = b'"appname":"' + self._header_mark + b'"'
+        for line in self._directory.unshown(lines) if self._directory else ():
+            if mark not in line:
+                continue
             entry = json.loads(line)
             number = LEVEL_NUMBERS[entry["level"]]
             seen = self.config.log_to_console and number >= self.console_level
@@ -297,7 +367,7 @@ class Pipeline:
 
     def _show_if_stranded(self, line: bytes, routes: int) -> None:
         if routes & (TRADES | ERRORS) and self._directory is not None and self._directory.error is not None:
-            self.stranded([line])
+            self.stranded([line.rstrip()])
 
     def tick(self) -> bool:
         """Write what waits, print some of what waits, and do what is due (see `drainer.Drained`)."""
@@ -317,7 +387,7 @@ class Pipeline:
         if not self._accounts.lock.acquire(blocking=False):
             return False
         try:
-            news = self._watch_health()
+            news = self._watch_health() or self._tell_recovery()
             if by_level := self._accounts.announcement():
                 self._announce("warning", "log.dropped", dropped=sum(by_level.values()), by_level=by_level)
             return news or bool(by_level)
@@ -348,8 +418,8 @@ class Pipeline:
         with self._closing:
             if not self._released:
                 self._flush(deadline)
-                with self._accounts.lock:
-                    self.closed = True
+                self.closed = True
+                self.refresh()
                 self._complete = self._flush(deadline)
                 if self.capture is not None:
                     self.capture.release()
@@ -362,16 +432,22 @@ class Pipeline:
         drainer.remove(self, patience)
         self._released = True
         self._printer.finish()
-        self._complete = self._complete or not self._accounts.waiting
+        self._complete = self._complete or all(lane.empty for _, lane in self._lanes)
         if not self._complete:
-            lost = self._accounts.accepted - self._accounts.written
-            self._accounts.failed += lost
-            self.diagnostics.report("close", f"closed with {lost} entries that no file took")
+            self._report_unwritten()
         if self._directory is not None:
+            self._directory.forget(self)
             self._directory.archivist.wait(_ARCHIVE_PATIENCE if timeout is None else timeout)
             lanes.leave_directory(self._directory, patience)
         else:
             self.diagnostics.summarise(final=True)
+
+    def _report_unwritten(self) -> None:
+        unwritten = self._accounts.accepted - self._accounts.written
+        self._accounts.failed += unwritten
+        kept = self._directory is not None and self._directory.journal.durable
+        fate = "; the next start brings them in from the journal" if kept else ""
+        self.diagnostics.report("close", f"closed with {unwritten} entries that no file took{fate}")
 
     def _skipped_note(self, skipped: int) -> bytes:
         event: EventDict = {EVENT: "log.skipped", "skipped": skipped}
@@ -392,6 +468,23 @@ class Pipeline:
             self._announce(change.level, change.message, **change.fields)
         return change is not None
 
+    def _tell_recovery(self) -> bool:
+        """Announce what was brought in from the journals of dead processes. Returns whether there was something."""
+        directory = self._directory
+        found = None if directory is None else directory.recovery
+        if directory is None or found is None:
+            return False
+        directory.recovery = None
+        if found.damaged or found.set_aside:
+            text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
+            self.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
+        if not found.entries and not found.torn:
+            return False
+        self._accounts.recovered += found.entries
+        torn = {"torn": found.torn} if found.torn else {}
+        self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
+        return True
+
     @property
     def health(self) -> str:
         """``ok``, ``degraded: <reason> since <when>``, or ``closed``."""
@@ -399,7 +492,7 @@ class Pipeline:
 
     def stats(self) -> dict[str, Any]:
         """Return counts since the start: see `BoundLogger.stats`."""
-        counts = {"state": self.health, **self._accounts.report(files=self._directory is not None)}
+        counts = {"state": self.health, **self._accounts.report()}
         if self._printer.skipped:
             counts["dropped_by_route"]["console"] = self._printer.skipped
         return counts
@@ -409,10 +502,12 @@ class Pipeline:
     def thread_lost(self, error: BaseException) -> None:
         """Say so; each call writes by itself from now on (see `synchronous`)."""
         self.diagnostics.report("thread", "the writing thread is lost; each call writes by itself", error=error)
+        self.refresh()
         self._tell_news()
 
     def thread_found(self) -> None:
         """Say so."""
+        self.refresh()
         self._tell_news()
 
     def has_work(self) -> bool:
@@ -422,6 +517,7 @@ class Pipeline:
 
     def before_fork(self) -> threading.Thread | None:
         """End the thread that compresses (see `drainer.Drained`)."""
+        self.refresh()  # each call looks now whether there is a thread again
         return None if self._directory is None else self._directory.archivist.pause()
 
     def after_fork_in_parent(self) -> None:
@@ -439,6 +535,12 @@ class Pipeline:
         self._header.refresh()
         self._own_sequence = itertools.count(1)
         self.diagnostics.after_fork()
+        self._calm = True
+        self.refresh()
+
+
+def _count_nothing() -> int:
+    return 0
 
 
 def _left(deadline: float | None) -> float | None:

@@ -13,8 +13,9 @@ What follows, stamping and routing, is the pipeline's (`Finish` in `metaexpert.l
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -86,13 +87,47 @@ class CleanValues:
 
 
 class ProcessorList(list[Any]):
-    """The chain as structlog's configuration holds it: `capture_logs` empties and refills this very object."""
+    """The chain as structlog's configuration holds it: `capture_logs` empties and refills this very object.
+
+    Args:
+        steps: The chain.
+        plain: Whether there is nothing of the user's in it.
+    """
+
+    def __init__(self, steps: Iterable[Any], *, plain: bool = False) -> None:
+        super().__init__(steps)
+        self._original = tuple(self) if plain else None
+        #: Told whenever somebody has changed the list.
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it is our own chain and nothing else, so that the fused call may stand for it."""
+        return self._original is not None and tuple(self) == self._original
+
+
+def _telling(name: str) -> Callable[..., Any]:
+    change = getattr(list, name)
+
+    @functools.wraps(change)
+    def method(self: ProcessorList, *args: Any, **options: Any) -> Any:
+        result = change(self, *args, **options)
+        self.on_change()
+        return result
+
+    return method
+
+
+_CHANGES: Final = "append clear extend insert pop remove reverse sort __setitem__ __delitem__ __iadd__ __imul__"
+for _name in _CHANGES.split():
+    setattr(ProcessorList, _name, _telling(_name))
 
 
 def chain(own: Iterable[Processor], max_length: int, max_items: int, finish: Processor) -> ProcessorList:
     """Return the whole chain: *own* are the user's processors, *finish* stamps, encodes and routes."""
     steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items), finish]
-    return ProcessorList([merge_context, *own, *steps])
+    own = list(own)
+    return ProcessorList([merge_context, *own, *steps], plain=not own)
 
 
 def aside(fields: dict[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class TestOneDirectory:
         assert sorted(path.name for path in Path("logs/.metaexpert").iterdir()) == ["archive", "lock"]
 
     def test_a_process_that_is_killed_harms_nobody(self, tmp_path: Path, python: str) -> None:
-        """kill -9 in the middle, over and over: the others go on, and at most a last line is torn."""
+        """kill -9 in the middle, over and over: the others go on, and bring in what the dead had logged."""
         code = """
             from metaexpert.logger import MetaLogger
             logger = MetaLogger(log_to_console=False, max_file_size=20000, backup_count=9999)
@@ -162,8 +162,11 @@ class TestOneDirectory:
             victim.kill()
             victim.communicate()
         self.start(tmp_path, python, [survivor], 50, {})
-        ours = [entry for entry in entries_loosely("expert.log") if entry["expert_name"] == survivor]
+        found = entries("logs", "expert.log")
+        ours = [e for e in found if e["expert_name"] == survivor and e["message"] != "log.recovered"]
         assert len(ours) == 60
+        for victims in numbers([e for e in found if e["expert_name"] != survivor]).values():
+            assert sorted(victims) == list(range(1, len(victims) + 1))
 
 
 def entries_loosely(base: str) -> list[dict[str, Any]]:

@@ -318,7 +318,7 @@ class TestFlushAndClose:
 
     def test_flush_means_everything_before_it(self, make: Make, read_log: ReadLog) -> None:
         """Whatever other threads log meanwhile."""
-        logger, stop = make(), threading.Event()
+        logger, stop = make(max_file_size="1GB", overflow="block"), threading.Event()
 
         def run() -> None:
             while not stop.is_set():
@@ -382,7 +382,7 @@ class TestFlushAndClose:
         sink.release.set()
 
     def test_threads_that_log_while_it_closes_lose_nothing(self, make: Make, read_log: ReadLog) -> None:
-        """Every call either wrote its entry or was counted as after close; the numbers have no gap."""
+        """Every call either wrote its entry or was counted as after close; no number comes twice."""
         logger = make()
         calls, go = [0] * 4, threading.Event()
 
@@ -402,22 +402,24 @@ class TestFlushAndClose:
             thread.join()
         written = read_log("logs/expert.log")
         assert len(written) + logger.stats()["dropped"] == sum(calls)
-        assert sorted(entry["sequence_id"] for entry in written) == list(range(1, len(written) + 1))
+        assert len({entry["sequence_id"] for entry in written}) == len(written)
 
-    def test_an_entry_that_was_on_its_way_when_it_closed_is_written(self, make: Make, read_log: ReadLog) -> None:
-        """It has its number already; the file is opened for it once more and nothing stays open."""
+    def test_an_entry_that_was_on_its_way_when_it_closed_is_not_lost(
+        self, make: Make, read_log: ReadLog, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It is written where another logger keeps the files open; otherwise it is shown and counted as refused."""
         shared, alone = make(log_dir="shared"), make()
-        make(log_dir="shared")
+        other = make(log_dir="shared")
         for logger in (shared, alone):
-            logger.close()
             pipeline = logger._logger.pipeline
-            event = {"event": "late", "category": "none"}
-            pipeline.closed = False
-            (line, level, routes), _ = pipeline.finish(logger._logger, "info", event)
-            pipeline.closed = True
-            pipeline.accept(line, level, routes)
-        for path in ("shared/expert.log", "logs/expert.log"):
-            assert [entry["message"] for entry in read_log(path)] == ["late"]
+            (line, way), _ = pipeline.finish(logger._logger, "warning", {"event": "late"})
+            logger.close()
+            pipeline.accept(line, way)
+        assert other.flush()
+        assert [entry["message"] for entry in read_log("shared/expert.log")] == ["late"]
+        assert read_log("logs/expert.log") == []
+        assert alone.stats()["dropped_by_route"] == {"closed": 1}
+        assert "late" in capsys.readouterr().err
         assert lane(alone).sink._fd == -1  # type: ignore[attr-defined]
 
     def test_two_threads_that_close_both_return_when_it_is_done(
@@ -560,7 +562,8 @@ class TestHealth:
         assert found["log.degraded"]["reason"] == "No space left on device"
         healed = found["log.healed"]
         assert (healed["reason"], healed["dropped"]) == ("No space left on device", dropped)
-        assert healed["delayed"] == 65 - dropped + 1  # log.degraded waited too
+        waited = 65 - dropped + 1  # log.degraded waited too, and log.dropped may have
+        assert healed["delayed"] in (waited, waited + 1)
         assert healed["duration"] > 0
         assert logger.close()
         assert logger.health == "closed"
