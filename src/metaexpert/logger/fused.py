@@ -109,8 +109,19 @@ class Form:
         return True
 
 
+class _Nothing(set[str]):
+    """The known names of a context that only the plain chain can lay out: not even no field may follow."""
+
+    def issuperset(self, other: Any) -> bool:
+        return False
+
+
 class Unfit(Form):
-    """The form of a context that only the plain chain can lay out."""
+    """The form of such a context."""
+
+    def __init__(self, *, trade: bool) -> None:
+        super().__init__(b"", frozenset(), trade=trade)
+        self.known = _Nothing()
 
     def judge(self, fields: Mapping[str, Any]) -> bool:
         """Return that no entry may go the fast way."""
@@ -154,7 +165,7 @@ class Recipe:
             for key, value in context.items()
         )
         if not usual:
-            return Unfit(b"", frozenset(), trade=trade)
+            return Unfit(trade=trade)
         named = {schema.LOGGER_KEY: name} if name else {}
         fixed = dumps({**named, "expert_name": self._expert_name, **self._clean(dict(context))})
         return Form(b"," + fixed[1:-1], frozenset(context), trade=trade)

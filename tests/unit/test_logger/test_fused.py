@@ -1,0 +1,433 @@
+"""The fused log call gives the bytes of the plain chain, takes the fast way when it can, and never loses its way."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, fused, log_context, trade_context
+from metaexpert.logger.bound import bound_logger
+from metaexpert.logger.context import current_frame
+from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.testing import FakeClock, reset
+
+FILES = ("expert.log", "trades.log", "errors.log")
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+
+
+class Side(enum.StrEnum):
+    """A text of a kind of its own."""
+
+    BUY = "buy"
+
+
+class Text(str):
+    """A subclass of str."""
+
+    __slots__ = ()
+
+
+@dataclasses.dataclass
+class Order:
+    """A dataclass, which orjson would write by itself."""
+
+    price: float
+    side: str = "BUY"
+
+
+class Fill(NamedTuple):
+    """A named tuple, which becomes an object."""
+
+    size: float
+
+
+def nested(depth: int) -> Any:
+    """Return lists inside lists."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(st.characters(), max_size=30),
+    st.sampled_from(["null", "]", "}", "\u2028", "\x9b31m", "\ud800", 'quote " \\ \n', "x" * 300, "ü" * 90]),
+    st.sampled_from([Side.BUY, Text("text"), Order(1.5), Fill(2.0), Decimal("1.10"), uuid.UUID(int=7), b"bytes"]),
+    st.sampled_from([datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), {1, 2}, Path("a/b"), 1j, nested(62)]),
+    st.sampled_from([nested(63), nested(64), nested(70), nested(260), {"a": {}}, {1: 2}, {"k" * 300: 1}, ()]),
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+names = st.one_of(
+    st.sampled_from(["a", "b", "side", "price", "symbol", "order_id", "expert_name", "category", "message", "event"]),
+    st.sampled_from(["level", "field_level", "field_a", "self", "exc_info", "stack_info", "logger", "timestamp", "…"]),
+    st.text(min_size=1, max_size=5),
+).filter(lambda name: name not in ("stack_info", "exc_info"))
+fields = st.dictionaries(names, values, max_size=5)
+categories = st.dictionaries(st.just("category"), st.sampled_from(["trade", "other", None]))
+messages = st.one_of(
+    st.text(st.characters(), max_size=20),
+    st.sampled_from(["Order filled", "", None, Text("subclass"), Side.BUY, 7, "100 %", "%s", "\x9b", "x" * 3000]),
+)
+steps = st.one_of(
+    st.tuples(st.just("log"), st.sampled_from(["debug", "info", "warning", "error", "critical"]), messages, fields),
+    st.tuples(st.just("args"), st.just("info"), messages, st.lists(values, max_size=2)),
+    st.tuples(st.just("bind"), st.none(), st.none(), st.one_of(fields, categories)),
+    st.tuples(
+        st.just("enter"), st.sampled_from([log_context, trade_context]), st.none(), st.one_of(fields, categories)
+    ),
+    st.tuples(st.just("foreign"), st.none(), st.none(), fields),
+    st.tuples(st.sampled_from(["leave", "clear", "new", "trade"]), st.none(), st.none(), st.none()),
+    st.tuples(st.just("level"), st.sampled_from(["DEBUG", "INFO", "ERROR"]), st.none(), st.none()),
+    st.tuples(st.just("time"), st.none(), st.none(), st.sampled_from([0.25, 1, -3, 86_400, 10**12])),
+)
+
+
+class Player:
+    """Does steps with a logger."""
+
+    def __init__(self, logger: Any, clock: FakeClock) -> None:
+        self.first = self.logger = logger
+        self.clock = clock
+        self.entered: list[ExitStack] = []
+
+    def play(self, played: list[Any]) -> None:
+        """Do *played*, and leave every context."""
+        for what, detail, message, data in played:
+            getattr(self, what)(detail, message, data)
+        while self.entered:
+            self.entered.pop().close()
+        structlog.contextvars.clear_contextvars()
+
+    def log(self, level: str, message: Any, data: Any) -> None:
+        """Log with fields."""
+        getattr(self.logger, level)(message, **data)
+
+    def args(self, _: Any, message: Any, data: Any) -> None:
+        """Log with positional arguments."""
+        self.logger.info(message, *data)
+
+    def bind(self, _: Any, __: Any, data: Any) -> None:
+        """Go on with a logger that has more bound."""
+        self.logger = self.logger.bind(**data)
+
+    def trade(self, *_: Any) -> None:
+        """Go on with the trade logger."""
+        self.logger = self.logger.trade
+
+    def new(self, *_: Any) -> None:
+        """Go back to the first logger."""
+        self.logger = self.first
+
+    def enter(self, context: Any, _: Any, data: Any) -> None:
+        """Enter a context."""
+        self.entered.append(ExitStack())
+        self.entered[-1].enter_context(context(**data))
+
+    def leave(self, *_: Any) -> None:
+        """Leave the innermost context."""
+        if self.entered:
+            self.entered.pop().close()
+
+    def foreign(self, _: Any, __: Any, data: Any) -> None:
+        """Bind structlog's contextvars."""
+        structlog.contextvars.bind_contextvars(**data)
+
+    def clear(self, *_: Any) -> None:
+        """Clear structlog's contextvars."""
+        structlog.contextvars.clear_contextvars()
+
+    def level(self, level: str, *_: Any) -> None:
+        """Set the level."""
+        self.logger.set_level(level)
+
+    def time(self, _: Any, __: Any, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.advance(seconds)
+
+
+def lines_of(played: list[Any], directory: Path, *, plain: bool, **options: Any) -> dict[str, bytes]:
+    """Return the files that *played* makes, by the fused call or by the plain chain alone."""
+    clock = FakeClock(NOON)
+    config = LoggerConfig(
+        **{"log_dir": directory, "log_to_console": False, "expert_name": "Bot", "fsync": "never", **options}
+    )
+    with patch("metaexpert.logger.lanes._sequences", {}):
+        pipeline = Pipeline(config, clock.ns)
+        logger = bound_logger(pipeline, {"symbol": "BTCUSDT"})
+        if plain:
+            really = pipeline.refresh
+
+            def refresh() -> None:
+                really()
+                for way in pipeline.ways.values():
+                    way.check = fused.never
+
+            refresh()
+            pipeline.refresh = pipeline.processors.on_change = refresh  # type: ignore[method-assign]
+        Player(logger, clock).play(played)
+        assert logger.close()
+        assert logger.stats()["failed"] == 0
+    found = {name: (directory / name).read_bytes() for name in FILES}
+    for name in FILES:
+        (directory / name).unlink()
+    return found
+
+
+@pytest.fixture
+def logger() -> Iterator[BoundLogger]:
+    """A quiet logger in `logs`."""
+    made = MetaLogger(log_to_console=False, log_level="DEBUG", symbol="BTCUSDT")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plain_calls() -> Iterator[list[str]]:
+    """The levels of the calls that went the plain way."""
+    calls: list[str] = []
+    really = BoundLogger._run
+
+    def run(self: BoundLogger, processors: Any, method: str, *rest: Any) -> None:
+        calls.append(method)
+        really(self, processors, method, *rest)
+
+    with patch.object(BoundLogger, "_run", run):
+        yield calls
+
+
+class TestEqualToThePlainChain:
+    """Byte for byte, in all three files."""
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(played=st.lists(steps, max_size=12))
+    def test_whatever_is_logged(self, tmp_path: Path, played: list[Any]) -> None:
+        """Any messages, fields, contexts, levels and times."""
+        expected = lines_of(played, tmp_path / "logs", plain=True)
+        assert lines_of(played, tmp_path / "logs", plain=False) == expected
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(played=st.lists(steps, max_size=8))
+    def test_under_small_limits(self, tmp_path: Path, played: list[Any]) -> None:
+        """Texts and lines that have to be cut."""
+        limits = {"max_value_length": 64, "max_entry_size": 2048}
+        expected = lines_of(played, tmp_path / "logs", plain=True, **limits)
+        assert lines_of(played, tmp_path / "logs", plain=False, **limits) == expected
+
+    def test_what_is_most_usual(self, tmp_path: Path) -> None:
+        """The entry that everybody logs, at every level, inside contexts and outside, and without fields."""
+        data = {"side": "BUY", "size": 0.1, "price": 70000.0, "order_id": "ord-1", "attempt": 3, "ok": True}
+        played: list[Any] = []
+        for level in ("debug", "info", "warning", "error", "critical"):
+            played += [("log", level, "Order filled", data), ("log", level, "Order filled", {})]
+        played = [*played, ("enter", trade_context, None, {"trade_id": 7}), *played, ("leave", None, None, None)]
+        played = [*played, ("enter", log_context, None, {"symbol": "ETH", "x": "ü"}), *played]
+        played = [*played, ("trade", None, None, None), *played]
+        expected = lines_of(played, tmp_path / "logs", plain=True)
+        assert lines_of(played, tmp_path / "logs", plain=False) == expected
+        assert all(expected.values())
+
+
+class TestTheFastWay:
+    """When it is taken, and when not."""
+
+    def test_ordinary_calls_take_it(self, logger: BoundLogger, plain_calls: list[str]) -> None:
+        """At every level; with containers, None and non-ASCII text; bound, in contexts, as trades, by `log`."""
+        data = {"side": "BUY", "size": 0.1, "none": None, "list": [1, {"a": "ü"}], "n": 2**60}
+        for level in ("debug", "info", "warning", "error", "critical"):
+            getattr(logger, level)("m", **data)
+        logger.bind(strategy_id=7).info("m", **data)
+        logger.trade.info("m", **data)
+        with log_context(order_id="o"), trade_context(trade_id=3):
+            logger.info("m", **data)
+            logger.log(25, "m")
+        assert plain_calls == []
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda log: log.info("%s", 1),
+            lambda log: log.info("m", exc_info=True),
+            lambda log: log.info("m", message="mine"),
+            lambda log: log.info("m", category="trade"),
+            lambda log: log.info("m", symbol="another"),
+            lambda log: log.info("m", price=Decimal("1.1")),
+            lambda log: log.info("m", price=float("nan")),
+            lambda log: log.info("m", order=Order(1.0)),
+            lambda log: log.info("m", n=2**64),
+            lambda log: log.info(7),
+            lambda log: log.bind(mutable=[1]).info("m"),
+            lambda log: log.exception("m"),
+        ],
+    )
+    def test_unusual_calls_do_not(
+        self, logger: BoundLogger, plain_calls: list[str], call: Callable[[Any], None]
+    ) -> None:
+        """What the fast way cannot do to the same bytes it leaves to the chain."""
+        call(logger)
+        assert len(plain_calls) == 1
+
+    def test_what_is_bound_may_change_afterwards(self, logger: BoundLogger, read_log: Any) -> None:
+        """A list in the context is written as it is when the call is made."""
+        positions: list[int] = []
+        bound = logger.bind(positions=positions)
+        bound.info("m")
+        positions.append(1)
+        bound.info("m")
+        logger.flush()
+        assert [entry["positions"] for entry in read_log("logs/expert.log")] == [[], [1]]
+
+    def test_structlogs_own_context_is_honoured_and_forgotten(
+        self, logger: BoundLogger, plain_calls: list[str], read_log: Any
+    ) -> None:
+        """While something is bound there; afterwards the way is fast again although the registry keeps the name."""
+        with structlog.contextvars.bound_contextvars(foreign=1):
+            logger.info("m")
+        logger.info("m")
+        logger.flush()
+        assert [entry.get("foreign") for entry in read_log("logs/expert.log")] == [1, None]
+        assert len(plain_calls) == 1
+
+    def test_captured_logs_come_from_the_plain_chain(self, logger: BoundLogger, plain_calls: list[str]) -> None:
+        """Loggers and methods that were there before are captured too; then all is as it was."""
+        method, bound = logger.info, logger.bind(x=1)
+        with capture_logs() as captured:
+            method("m", a=1)
+            bound.info("m")
+        assert [entry["event"] for entry in captured] == ["m", "m"]
+        assert len(plain_calls) == 2
+        method("m")
+        assert len(plain_calls) == 2
+
+    def test_processors_of_the_user_run(self, read_log: Any, plain_calls: list[str]) -> None:
+        """Those of the configuration, and those that structlog is given later for loggers of its own."""
+
+        def add(_: Any, __: str, event: Any) -> Any:
+            return {**event, "added": 1}
+
+        with MetaLogger(log_to_console=False, processors=[add]) as logger:
+            logger.info("m")
+        own = MetaLogger(log_to_console=False, log_dir="others")
+        structlog.configure(processors=[add, *own._processors])
+        structlog.get_logger().info("m")
+        own.info("m")
+        own.flush()
+        assert read_log("logs/expert.log")[0]["added"] == 1
+        assert [entry.get("added") for entry in read_log("others/expert.log")] == [1, None]
+
+    def test_a_method_that_was_kept_follows_the_level(self, logger: BoundLogger, read_log: Any) -> None:
+        """`info = logger.info` once: its entries stop and go on with set_level."""
+        info = logger.info
+        for number, level in enumerate(("DEBUG", "ERROR", "INFO")):
+            logger.set_level(level)
+            info("m", number=number)
+        logger.close()
+        info("closed")
+        assert [entry["number"] for entry in read_log("logs/expert.log")] == [0, 2]
+        assert logger.stats()["dropped"] == 1
+
+    def test_it_works_from_within_a_call(self, logger: BoundLogger, read_log: Any) -> None:
+        """A clock, a value's __repr__ and a __del__ that log in the middle of a call: every entry is there, once."""
+
+        class Chatty:
+            def __repr__(self) -> str:
+                logger.info("inner")
+                return "chatty"
+
+            def __del__(self) -> None:
+                logger.info("deleted")
+
+        logger.info("outer", value=Chatty())
+        logger.flush()
+        found = sorted(entry["message"] for entry in read_log("logs/expert.log"))
+        assert found == ["deleted", "inner", "outer"]
+
+    def test_copies_and_pickles_log(self, logger: BoundLogger, read_log: Any) -> None:
+        """What was encoded for the original is not taken along where it does not belong."""
+        bound = logger.bind(a=1)
+        bound.info("1")
+        copy.deepcopy(bound).info("2")
+        pickle.loads(pickle.dumps(bound)).info("3")
+        logger.flush()
+        assert [entry["a"] for entry in read_log("logs/expert.log")] == [1, 1, 1]
+
+    def test_threads_share_numbers_without_gap(self, logger: BoundLogger, read_log: Any) -> None:
+        """Eight threads, every entry once, numbers from one to the last."""
+
+        def run(name: int) -> None:
+            for number in range(2000):
+                logger.info("m", thread=name, number=number)
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert logger.close()
+        found = read_log("logs/expert.log")
+        assert sorted(entry["sequence_id"] for entry in found) == list(range(1, 16_001))
+        assert {(entry["thread"], entry["number"]) for entry in found} == {
+            (t, n) for t in range(8) for n in range(2000)
+        }
+
+
+class TestBounds:
+    """Nothing grows with what is logged."""
+
+    def test_messages(self, logger: BoundLogger) -> None:
+        """A message with a number in it, ten thousand times; long ones are not kept at all."""
+        recipe = logger._logger.pipeline.recipe
+        for number in range(3 * fused._MOST_MESSAGES):
+            logger.debug(f"message {number}")
+            assert len(recipe._messages) <= fused._MOST_MESSAGES
+        kept = len(recipe._messages)
+        logger.info("x" * 1000)
+        assert len(recipe._messages) == kept
+
+    def test_names(self, logger: BoundLogger) -> None:
+        """Fields with a name of their own each."""
+        for number in range(3 * fused._MOST_NAMES):
+            logger.debug("m", **{f"name{number}": 1})
+        assert len(logger._form.known) <= fused._MOST_NAMES + 1
+
+    def test_loggers_in_a_context(self, logger: BoundLogger) -> None:
+        """A logger bound anew for each call inside one long block."""
+        with log_context(a=1) as context:
+            for number in range(3 * fused._MOST_FORMS):
+                logger.bind(number=number).info("m")
+            frame = current_frame.get()
+            assert frame is not None
+            assert len(frame.encoded) <= fused._MOST_FORMS
+        assert context is not None
+
+
+def test_no_room_at_all_is_told(logger: BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither disk nor memory for a segment: the entry is counted and, if it is grave, shown; the call returns."""
+    with patch("metaexpert.logger.journal.Journal.new_segment", return_value=None):
+        logger.info("lost")
+        logger.error("lost error")
+    assert "lost error" in capsys.readouterr().err
+    assert logger.stats()["dropped_by_level"] == {"info": 1, "error": 1}
+    logger.info("kept")
+    assert logger.flush()
+    reset()
