@@ -135,7 +135,8 @@ class Segment:
 
     def seal(self) -> None:
         """Make every further ``write`` raise, also one that was fetched long ago by a thread that slept since."""
-        self.map.seek(self.size)
+        with contextlib.suppress(ValueError):  # unmapped meanwhile, which is as good
+            self.map.seek(self.size)
 
     def end(self) -> int:
         """Return the position behind the last whole line.
