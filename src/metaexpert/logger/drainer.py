@@ -1,6 +1,6 @@
 """The one writing thread of a process, whatever the number of loggers, and what happens to it at fork and exit.
 
-It looks at every open pipeline some fifty times a second, or at once when asked to by `turn` or `wake`. Nobody else
+It looks at every open pipeline some twenty times a second, or at once when asked to by `turn` or `wake`. Nobody else
 writes while it lives: Python runs signal handlers and raises KeyboardInterrupt in the main thread, so that a write on
 this one is never cut in two, and a handler that logs never waits for the call that it interrupted. It may die or
 never start: then `turn` says so and each call writes by itself.
@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Final, Protocol
 
-#: Seconds between two looks: short beside a person's reaction, long beside the cost of a look.
-INTERVAL: Final = 0.02
+#: Seconds between two looks: short beside a person's reaction, long beside the cost of a look. Errors, flush, and a
+#: journal that fills do not wait for it.
+INTERVAL: Final = 0.05
 #: Seconds between two looks of one who waits at whether the thread still lives.
 _PATIENCE: Final = 0.2
 #: What Python says when a thread is started while the interpreter ends.

@@ -41,6 +41,10 @@ _MOST_FORMS: Final = 64
 _SECOND: Final = 1_000_000_000
 THOUSANDTHS: Final = tuple(b"%03d" % number for number in range(1000))
 
+#: An integer is found in bytes four times as fast as a piece of bytes is.
+_LIST: Final = ord("]")
+_OBJECT: Final = ord("{")
+
 Emit = Callable[..., None]
 
 
@@ -83,7 +87,7 @@ class Form:
 
     Attributes:
         comma: Its fields as they stand in a line before those of the call.
-        bare: The same before the end of the line.
+        bare: The same when the call has none.
         known: Names of fields that calls gave and that may follow.
         trade: Whether its entries are trades.
     """
@@ -92,7 +96,7 @@ class Form:
 
     def __init__(self, fixed: bytes, taken: frozenset[str], *, trade: bool) -> None:
         self.comma = fixed + b","
-        self.bare = fixed + b"}\n"
+        self.bare = fixed
         self.known: set[str] = set()
         self.taken = taken
         self.trade = trade
@@ -219,15 +223,16 @@ class Recipe:
                     path = way if form.trade is way.trade else other
                 free = not args and (path.check is None or path.check()) and not (foreign and foreign_is_set())
                 if free and (form.known.issuperset(fields) or form.judge(fields)):
-                    body = orjson.dumps(fields, None, OPTIONS)
+                    rest = orjson.dumps(fields, None, OPTIONS)[1:]
+                    plain = rest.isascii() and _LIST not in rest and _OBJECT not in rest and not rest.count(b"null")
                     message = messages.get(event) or learn(event)
-                    if message is not None and (is_plain(body) or (body := ordinary(fields, body))):
+                    if message is not None and (plain or (rest := ordinary(fields, rest))):
                         moment, (start, text) = now(), recipe._second
                         if not 0 <= moment - start < _SECOND:
                             start, text = turn(moment // _SECOND)
                         micro = (moment - start) // 1000
                         ms, us = THOUSANDTHS[micro // 1000], THOUSANDTHS[micro % 1000]
-                        fixed, rest = (form.comma, body[1:]) if fields else (form.bare, b"")
+                        fixed = form.comma if fields else form.bare
                         if len(fixed) + len(message) + len(rest) < limit:
                             line = b"".join((text, ms, us, path.head, b"%d" % path.number(), message, fixed, rest))
             except Exception:  # whatever it was, the plain chain meets it too, and tells
@@ -258,17 +263,12 @@ def deliver(path: Way, line: bytes) -> None:
         path.after(line)
 
 
-def is_plain(body: bytes) -> bool:
-    """Return whether *body* holds nothing that orjson writes otherwise than the plain chain.
+def ordinary(fields: Mapping[str, Any], rest: bytes) -> bytes:
+    """Return *rest* mended, or nothing when the plain chain has to encode *fields*.
 
-    That is NaN as null, deep nesting, and characters that a terminal obeys. `count` is twice as fast as ``in`` here.
+    orjson writes NaN as null, nests deeper, and leaves characters as they are that a terminal obeys.
     """
-    return body.isascii() and not body.count(b"null") and not body.count(b"]") and body.count(b"}") < 2
-
-
-def ordinary(fields: Mapping[str, Any], body: bytes) -> bytes:
-    """Return *body* mended, or nothing when the plain chain has to encode *fields*."""
-    return escape_c1(body) if all(_is_ordinary(value, MAX_DEPTH - 1) for value in fields.values()) else b""
+    return escape_c1(rest) if all(_is_ordinary(value, MAX_DEPTH - 1) for value in fields.values()) else b""
 
 
 def _is_ordinary(value: Any, depth: int) -> bool:

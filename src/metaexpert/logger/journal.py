@@ -18,6 +18,7 @@ import mmap
 import os
 import sys
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,14 +32,16 @@ from metaexpert.logger.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, 
 __all__ = ["Journal", "JournalLane", "write_out"]
 
 #: A segment is a share of the journal, but neither so small that calls keep changing it nor so large that it idles.
-USUAL_SEGMENT: Final = 256 * 1024
+USUAL_SEGMENT: Final = 512 * 1024
 LARGEST_SEGMENT: Final = 1024 * 1024
 SMALLEST_SEGMENT: Final = 4 * 1024
-SHARE: Final = 32
+SHARE: Final = 16
 #: Emptied segments that a lane keeps; more are given back.
 MAX_SPARE: Final = 2
 #: Tries for an owner lock of one's own.
 _CLAIMS: Final = 10
+#: Seconds between two tries to get the journal on disk.
+_CLAIM_PAUSE: Final = 5.0
 _NOT_DURABLE: Final = "the journal cannot be kept on disk; what waits would not survive a crash"
 
 #: File systems over a network, where a mapped page may vanish under us or show another machine's bytes.
@@ -111,6 +114,7 @@ class JournalLane:
 
     def prepare(self) -> None:
         """Have a spare segment ready, so that no caller has to make one. For the writing thread."""
+        self._journal.reclaim()
         if self._segments and not self._spare:
             segment = self._journal.new_segment(self._name, self._size, reserve=False)
             if segment is not None:
@@ -231,12 +235,13 @@ class Journal:
         self._on_trouble = on_trouble
         self.limit = limit
         self.segment_size = max(SMALLEST_SEGMENT, min(limit // SHARE, USUAL_SEGMENT))
-        self.largest_segment = max(self.segment_size, min(limit // SHARE * 4, LARGEST_SEGMENT))
+        self.largest_segment = max(self.segment_size, min(limit // SHARE * 2, LARGEST_SEGMENT))
         #: Called whenever a lane has gone on to another segment.
         self.on_growth: Callable[[], None] = lambda: None
         self.lanes: dict[str, JournalLane] = {}
         self._numbers = count(1)
         self._owner: FileLock | None = None
+        self._next_claim = 0.0
         self._claim()
 
     def lane(self, name: str) -> JournalLane:
@@ -285,10 +290,16 @@ class Journal:
             self._owner.abandon()
         self._claim()
 
+    def reclaim(self) -> None:
+        """Try again to keep the journal on disk, every few seconds, if it is not. For the writing thread."""
+        if self._owner is None and self._directory is not None and time.monotonic() >= self._next_claim:
+            self._claim()
+
     def _claim(self) -> None:
         self.id, self._owner = "", None
         if self._directory is None:
             return
+        self._next_claim = time.monotonic() + _CLAIM_PAUSE
         try:
             make_directory(self._directory)
             if file_system_of(self._directory) in NETWORK_FILE_SYSTEMS:

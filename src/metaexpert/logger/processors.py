@@ -1,6 +1,6 @@
 """The structlog chain, one plain processor per step: what an entry goes through, and in which order.
 
-This is the reference: any faster way must give the same bytes. `chain` puts the steps together:
+This is the reference: the fused call (`metaexpert.logger.fused`) gives the same bytes. `chain` puts the steps together:
 
 1. `merge_context`: fields of `log_context` and structlog's contextvars, below those of the logger and the call;
 2. the user's own processors;
@@ -8,7 +8,7 @@ This is the reference: any faster way must give the same bytes. `chain` puts the
 4. `keep_reserved_keys`: a caller's field of a reserved name moves aside;
 5. `clean_values`: everything becomes JSON types, bounded.
 
-What follows, stamping and routing, is the pipeline's (`Finish` in `metaexpert.logger.pipeline`).
+What follows, stamping and routing, is the pipeline's (`Pipeline.finish`).
 """
 
 from __future__ import annotations

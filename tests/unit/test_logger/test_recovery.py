@@ -136,7 +136,7 @@ def test_an_entry_of_several_files_counts_once(place: Place) -> None:
 def test_segments_come_in_by_epoch(place: Place) -> None:
     """Order is that of use, whatever the numbers in the names say."""
     journal = place.journal()
-    for number in range(600):
+    for number in range(1200):
         assert journal.lane("expert.log").append(line(number))
     journal.close()
     paths = place.segments()
@@ -144,7 +144,7 @@ def test_segments_come_in_by_epoch(place: Place) -> None:
     for number, path in enumerate(paths):
         path.rename(path.with_name(f"{journal.id}.{9000 - number}.segment"))
     place.recover()
-    assert place.read() == list(range(600))
+    assert place.read() == list(range(1200))
 
 
 def test_what_was_drained_stays_away(place: Place) -> None:

@@ -98,11 +98,12 @@ class RotatingFile:
         if not waiting and self.policy.due(size, first, status.st_mtime, now):
             waiting = not self._rotate(now)
             self._open()
-            size = os.fstat(self._fd).st_size
+            status = os.fstat(self._fd)
+            size = status.st_size
         room = len(batch) if waiting else self.policy.room(size)
         end = len(batch) if len(batch) <= room else max(_last_line_end(batch, room), first)
         size = self._mend(size)
-        self._append(batch[:end], size, note)
+        self._append(batch[:end], size, note, status)
         if size == 0 and self.policy.when is not None:
             # The kernel's clock for modification times runs some milliseconds late: without this the first lines
             # after midnight would seem to be of the day before, and be rotated away once more.
@@ -130,9 +131,9 @@ class RotatingFile:
         os.lseek(self._fd, offset, os.SEEK_SET)  # appending goes to the end regardless
         return os.read(self._fd, _LONGEST_FRAGMENT)
 
-    def _append(self, data: memoryview, size: int, note: Note = ignore) -> int:
+    def _append(self, data: memoryview, size: int, note: Note = ignore, status: os.stat_result | None = None) -> int:
         written = 0
-        status = os.fstat(self._fd)
+        status = status or os.fstat(self._fd)
         note(status.st_dev, status.st_ino, size, len(data))
         try:
             while written < len(data):
