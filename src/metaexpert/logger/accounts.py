@@ -11,10 +11,11 @@ writing thread.
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
@@ -25,6 +26,19 @@ TRADE_SHARE: Final = 2.0
 #: Ways that an entry can be refused: the files it would have gone to, or a logger that was closed.
 CLOSED: Final = "closed"
 ROUTES: Final = ("expert", "trades", "errors", CLOSED)
+
+
+#: Level, expert and number of an entry, as they stand in a line of either layout.
+_IDENTITY: Final = re.compile(rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)')
+
+
+def by_level(lines: Iterable[bytes], appname: bytes) -> Counter[str]:
+    """Return how many entries of *appname* (as JSON, without quotes) *lines* hold, by level.
+
+    An entry of several files, and so of several lines, counts once.
+    """
+    found = map(_IDENTITY.search, lines)
+    return Counter(level for _, level in {(m[3], m[1].decode()) for m in found if m is not None and m[2] == appname})
 
 
 class Tally:

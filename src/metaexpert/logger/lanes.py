@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 from metaexpert.logger import schema
 from metaexpert.logger.diagnostics import Diagnostics
+from metaexpert.logger.drainer import drainer
 from metaexpert.logger.formatters import Header
 from metaexpert.logger.handlers.archive import Archivist
 from metaexpert.logger.handlers.base import Sink
@@ -166,7 +167,7 @@ class LogDirectory:
         self.lock = DirectoryLock(self._private / "lock", on_unsupported=self._lock_trouble)
         self.archivist = Archivist(path, self._private, self.lock, self._archive_trouble)
         self.journal = Journal(self._private, _allocation(journal_size), self._journal_trouble)
-        self.journal.on_growth = self._tell_watchers
+        self.journal.on_growth = self._grown
         self.lanes: dict[str, Lane] = {}
         #: Replaced, never changed, so that it can be walked over at any time.
         self.watchers: tuple[Watcher, ...] = ()
@@ -336,6 +337,11 @@ class LogDirectory:
             on_rotated=lambda _: self.archivist.poke(),
             on_trouble=lambda error: self._rotation_trouble(name, error),
         )
+
+    def _grown(self) -> None:
+        # On a caller's thread, once per segment: in a burst the usual look would come too late.
+        self._tell_watchers()
+        drainer.wake()
 
     def _tell_watchers(self) -> None:
         for watcher in self.watchers:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from structlog.exceptions import DropEvent
 from structlog.typing import EventDict
 
 from metaexpert.logger import lanes, schema
-from metaexpert.logger.accounts import CLOSED, Accounts, Health
+from metaexpert.logger.accounts import CLOSED, Accounts, Health, by_level
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.diagnostics import Diagnostics
 from metaexpert.logger.drainer import drainer
@@ -52,7 +51,6 @@ _OPEN_PATIENCE: Final = 5.0
 _PAUSE: Final = 0.05
 #: More than a header can have: the fused call leaves longer lines to the encoder, which knows how to cut.
 _HEADER_ROOM: Final = 1024
-_IDENTITY: Final = re.compile(rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)')
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
 
 
@@ -191,17 +189,12 @@ class Pipeline:
         if (calm, broken) != (self._calm, self._broken):
             self._calm, self._broken = calm, broken
             self.refresh()
-        if not directory.empty:
-            drainer.wake()
 
     def _used(self) -> int:
         return 0 if self._directory is None else self._directory.journal.used()
 
     def _pending(self) -> Counter[str]:
-        """Return how many entries of loggers of our name wait, by level."""
-        found = map(_IDENTITY.search, () if self._directory is None else self._directory.waiting_lines())
-        ours = {(m[3], m[1].decode()) for m in found if m is not None and m[2] == self._header_mark}
-        return Counter(level for _, level in ours)
+        return Counter() if self._directory is None else by_level(self._directory.waiting_lines(), self._header_mark)
 
     def finish(self, output: Any, method: str, event_dict: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Stamp, encode and route a clean event: the last processor of the chain.
@@ -388,9 +381,9 @@ class Pipeline:
             return False
         try:
             news = self._watch_health() or self._tell_recovery()
-            if by_level := self._accounts.announcement():
-                self._announce("warning", "log.dropped", dropped=sum(by_level.values()), by_level=by_level)
-            return news or bool(by_level)
+            if dropped := self._accounts.announcement():
+                self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
+            return news or bool(dropped)
         finally:
             self._accounts.lock.release()
 

@@ -614,6 +614,86 @@ class TestHealth:
         assert (tmp_path / "logs" / "trades.log").exists()
 
 
+class TestRecovery:
+    """What an earlier process left in its journal."""
+
+    def leave(self, make: Make, count: int, **options: Any) -> None:
+        """Leave *count* entries in the journal: close while no file takes anything."""
+        logger = make(**options)
+        use(logger, FailingSink())
+        for number in range(count):
+            getattr(logger, ("info", "error")[number % 2])("left", number=number)
+        assert logger.close(0) is False
+
+    def test_it_is_brought_in_and_announced_once(
+        self, make: Make, read_log: ReadLog, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Each entry once in each of its files, told by an entry and by stats; and not again by the next one."""
+        self.leave(make, 6)
+        assert "the next start brings them in from the journal" in capsys.readouterr().err
+        logger = make()
+        assert logger.flush()
+        recovered = logger.stats()["recovered"]
+        assert logger.close()
+        again = make()
+        assert again.close()
+        assert again.stats()["recovered"] == 0
+        found = read_log("logs/expert.log")
+        assert [entry["number"] for entry in found if entry["message"] == "left"] == list(range(6))
+        assert [entry["number"] for entry in read_log("logs/errors.log") if entry["message"] == "left"] == [1, 3, 5]
+        (news,) = [entry for entry in found if entry["message"] == "log.recovered"]
+        assert news["recovered"] == recovered >= 6
+        assert news["lines"]["errors.log"] >= 3
+        assert logger.stats()["dropped"] == 0
+
+    def test_damage_is_told_and_set_aside(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+        """The whole lines around it are brought in, start-up goes on."""
+        self.leave(make, 6)
+        (segment,) = [path for path in Path("logs/.metaexpert").glob("*.segment") if b"expert.log" in path.read_bytes()]
+        data = segment.read_bytes()
+        begin = data.index(b'{"timestamp"')
+        segment.write_bytes(data[:begin] + b"#" + data[begin + 1 :])
+        logger = make()
+        assert logger.flush()
+        found = read_whole("logs/expert.log")
+        assert [entry["number"] for entry in found if entry["message"] == "left"] == list(range(1, 6))
+        assert "are damaged and were set aside" in capsys.readouterr().err
+        assert len(list(Path("logs/.metaexpert").glob("*.damaged"))) == 1
+
+    def test_loggers_of_one_directory_count_their_own(
+        self, make: Make, blocked: Callable[..., tuple[BoundLogger, BlockedSink]]
+    ) -> None:
+        """What waits of another name is not taken for mine."""
+        first, sink = blocked(expert_name="first")
+        second = make(expert_name="second")
+        second.info("1")
+        for _ in range(3):
+            first.error("m")
+        assert (first.stats()["written"], second.stats()["written"]) == (0, 0)
+        sink.release.set()
+        assert first.flush()
+        assert second.flush()
+        assert first.stats()["written_by_level"] == {"error": 3}
+        assert second.stats()["written_by_level"] == {"info": 1}
+
+    def test_the_thread_rests_while_files_fail(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Entries that wait for a full disk do not make it turn without end."""
+        logger, turns = make(), list[float]()
+        use(logger, FailingSink())
+        for _ in range(100):
+            logger.info("m")
+        eventually(lambda: logger.health != "ok")
+        really = drainer._serve
+
+        def serve() -> bool:
+            turns.append(time.monotonic())
+            return really()
+
+        monkeypatch.setattr(drainer, "_serve", serve)
+        time.sleep(0.5)  # what is measured is that nothing happens
+        assert len(turns) < 50
+
+
 class TestFsync:
     """fsync."""
 
