@@ -284,7 +284,7 @@ class BoundLogger(BoundLoggerBase):
         if number not in schema.LEVEL_WORDS:
             raise ValueError(f"level: {level!r} should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         self._logger.pipeline.set_level(number)
-        self._logger.classes.set_gate(self._logger.pipeline.gate())
+        self._logger.classes.set_gate(self._logger.pipeline.routing.gate())
 
     # -- the pipeline behind --------------------------------------------------------------------------------------
 
@@ -362,7 +362,7 @@ class BoundLogger(BoundLoggerBase):
 def bound_logger(pipeline: Pipeline, context: dict[str, Any]) -> BoundLogger:
     """Return the first logger of *pipeline*, with *context* bound."""
     classes = LoggerClasses(pipeline)
-    classes.set_gate(pipeline.gate())
+    classes.set_gate(pipeline.routing.gate())
     return classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
 
 

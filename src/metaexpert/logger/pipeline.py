@@ -33,12 +33,9 @@ from metaexpert.logger.handlers import stderr
 from metaexpert.logger.handlers.console import ConsoleHandler, Printer
 from metaexpert.logger.handlers.rotation import RotationPolicy
 from metaexpert.logger.processors import CALLER_EVENT, EVENT, chain
+from metaexpert.logger.routing import CONSOLE, ERRORS, EXPERT, FILES, ROUTE_NAMES, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.values import Cleaner, dumps
-
-EXPERT, TRADES, ERRORS, CONSOLE = 1, 2, 4, 8
-FILES: Final = EXPERT | TRADES | ERRORS
-_ROUTE_NAMES: Final = ((EXPERT, "expert"), (TRADES, "trades"), (ERRORS, "errors"))
 
 _SYNC_INTERVAL: Final = 1.0
 #: Longest wait of `close` for the compression of backups when no timeout is given.
@@ -83,8 +80,7 @@ class Pipeline:
         items = config.max_entry_size // 2
         self.processors = chain(config.processors or [], config.max_value_length, items, self.finish)
         self.fallback = chain([], config.max_value_length, items, self.finish)
-        self.log_level = LEVEL_NUMBERS[config.log_level.lower()]
-        self.console_level = LEVEL_NUMBERS[config.console_level.lower()]
+        self.routing = Routing(config)
         self._header_mark = dumps(self._header.appname)[1:-1]
         self._directory: lanes.LogDirectory | None = None
         self._lanes: list[tuple[int, lanes.Lane]] = []
@@ -139,18 +135,11 @@ class Pipeline:
 
     # -- an entry's way in -------------------------------------------------------------------------------------
 
-    def gate(self) -> int:
-        """Return the lowest level number that goes anywhere."""
-        levels = [self.log_level] if self._directory is not None else []
-        return min([*levels, self.console_level] if self.config.log_to_console else levels)
-
     def set_level(self, level: int) -> None:
         """Set `log_level`; the console follows unless it has a level of its own."""
-        self.log_level = level
+        self.routing.set_level(level)
         if self.capture is not None:
             self.capture.set_level(level)
-        if self.config.sources.get("console_level", "default") == "default":
-            self.console_level = level
         self.refresh()
 
     # -- the fast way (see `metaexpert.logger.fused`) -----------------------------------------------------------
@@ -158,7 +147,7 @@ class Pipeline:
     def refresh(self) -> None:
         """Have the fused calls find everything as it is now: levels, room, thread, process, processors."""
         for (word, trade), way in self.ways.items():
-            routes = self._routes(LEVEL_NUMBERS[word], trade)
+            routes = self.routing.routes(LEVEL_NUMBERS[word], trade=trade)
             if self.closed or not routes & FILES or self.config.layout != "flat" or not self.processors.untouched:
                 way.check = never
             else:
@@ -204,7 +193,7 @@ class Pipeline:
         """
         level = method if method in LEVEL_NUMBERS else "info"
         trade = event_dict.get(CATEGORY) == TRADE
-        routes = self._routes(LEVEL_NUMBERS[level], trade)
+        routes = self.routing.routes(LEVEL_NUMBERS[level], trade=trade)
         if not routes:
             raise DropEvent
         if self.closed or (routes & FILES and not self._admit(level, trade)):
@@ -253,7 +242,7 @@ class Pipeline:
         if taken:
             self.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
         else:
-            self._turned_away(entry, level, trade, self._routes(LEVEL_NUMBERS[level], trade) & FILES)
+            self._turned_away(entry, level, trade, self.routing.routes(LEVEL_NUMBERS[level], trade=trade) & FILES)
 
     @property
     def synchronous(self) -> bool:
@@ -278,24 +267,12 @@ class Pipeline:
         """Queue an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
         event: EventDict = {EVENT: message, **Cleaner(self.config.max_value_length, 1000).clean(fields)}
         entry = self._stamped("metaexpert.logger", level, False, event, counted=self._directory is not None)
-        routes = (EXPERT | (ERRORS if LEVEL_NUMBERS[level] >= schema.ERROR else 0)) if self._directory else 0
-        console = CONSOLE if self.config.log_to_console and LEVEL_NUMBERS[level] >= self.console_level else 0
-        self._put(self._encode(entry), level, routes | console)
+        self._put(self._encode(entry), level, self.routing.own_routes(LEVEL_NUMBERS[level]))
 
     def failed(self, message: str, error: BaseException) -> None:
         """Count and tell an entry that could not be logged as it was meant."""
         self._accounts.failed += 1
         self.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
-
-    def _routes(self, number: int, trade: bool) -> int:
-        routes = 0
-        if self._directory is not None:
-            routes = (EXPERT if number >= self.log_level else 0) | (TRADES if trade else 0)
-            if routes and number >= schema.ERROR:
-                routes |= ERRORS
-        if self.config.log_to_console and number >= self.console_level:
-            routes |= CONSOLE
-        return routes
 
     def _stamped(self, name: str | None, level: str, trade: bool, event_dict: EventDict, *, counted: bool) -> Entry:
         timestamp = self._clock()
@@ -336,7 +313,7 @@ class Pipeline:
             if LEVEL_NUMBERS[level] >= schema.WARNING:
                 stderr.print_entry(json.loads(self._encode(entry)))
             return
-        self._accounts.drop(level, [name for route, name in _ROUTE_NAMES if routes & route])
+        self._accounts.drop(level, [name for route, name in ROUTE_NAMES if routes & route])
         grave = trade or LEVEL_NUMBERS[level] >= schema.ERROR
         if routes & CONSOLE and (grave or not files_work):
             with self._accounts.lock:
@@ -354,8 +331,7 @@ class Pipeline:
                 continue
             entry = json.loads(line)
             number = LEVEL_NUMBERS[entry["level"]]
-            seen = self.config.log_to_console and number >= self.console_level
-            if not seen and (entry["msgid"] == schema.MSGID_TRADE or number >= schema.ERROR):
+            if not self.routing.shows(number) and (entry["msgid"] == schema.MSGID_TRADE or number >= schema.ERROR):
                 stderr.print_entry(entry)
 
     def _show_if_stranded(self, line: bytes, routes: int) -> None:

@@ -17,7 +17,7 @@ FLOORS = [
     ["values", "accounts"],
     ["rfc5424_codec", "rfc5424_parser", "rfc5424", "text", "sources", "tracebacks", "context"],
     ["config", "formatters", "processors"],
-    ["handlers.base", "handlers.rotation", "handlers.locking", "handlers.stderr"],
+    ["routing", "handlers.base", "handlers.rotation", "handlers.locking", "handlers.stderr"],
     ["diagnostics", "handlers.file", "handlers.archive", "handlers.console"],
     ["segment"],
     ["journal"],

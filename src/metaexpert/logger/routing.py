@@ -1,0 +1,56 @@
+"""Which entries go where: a pure decision of level and kind.
+
+Threads: levels are replaced in one step, while calls run.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from metaexpert.logger import schema
+from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.schema import LEVEL_NUMBERS
+
+EXPERT, TRADES, ERRORS, CONSOLE = 1, 2, 4, 8
+FILES: Final = EXPERT | TRADES | ERRORS
+ROUTE_NAMES: Final = ((EXPERT, "expert"), (TRADES, "trades"), (ERRORS, "errors"))
+
+
+class Routing:
+    """Where the entries of one logger go, at the levels of this moment."""
+
+    def __init__(self, config: LoggerConfig) -> None:
+        self._to_file = config.log_to_file
+        self._to_console = config.log_to_console
+        self._console_follows = config.sources.get("console_level", "default") == "default"
+        self._log_level = LEVEL_NUMBERS[config.log_level.lower()]
+        self._console_level = LEVEL_NUMBERS[config.console_level.lower()]
+
+    def set_level(self, number: int) -> None:
+        """Set the files' level; the console follows unless it has a level of its own."""
+        self._log_level = number
+        if self._console_follows:
+            self._console_level = number
+
+    def gate(self) -> int:
+        """Return the lowest level number that goes anywhere."""
+        levels = [self._log_level] if self._to_file else []
+        return min([*levels, self._console_level] if self._to_console else levels)
+
+    def routes(self, number: int, *, trade: bool) -> int:
+        """Return where an entry of level *number* goes: a sum of `EXPERT`, `TRADES`, `ERRORS` and `CONSOLE`."""
+        routes = CONSOLE if self.shows(number) else 0
+        if self._to_file and (trade or number >= self._log_level):
+            routes |= EXPERT if number >= self._log_level else 0
+            routes |= TRADES if trade else 0
+            routes |= ERRORS if number >= schema.ERROR else 0
+        return routes
+
+    def own_routes(self, number: int) -> int:
+        """Return where an entry of the logger's own goes, past the gate of the files."""
+        files = (EXPERT | (ERRORS if number >= schema.ERROR else 0)) if self._to_file else 0
+        return files | (CONSOLE if self.shows(number) else 0)
+
+    def shows(self, number: int) -> bool:
+        """Return whether the console shows an entry of level *number*."""
+        return self._to_console and number >= self._console_level
