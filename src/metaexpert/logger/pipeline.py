@@ -23,7 +23,7 @@ from structlog.exceptions import DropEvent
 from structlog.typing import EventDict
 
 from metaexpert.logger import lanes, schema
-from metaexpert.logger.accounts import CLOSED, Accounts, Health, by_level
+from metaexpert.logger.accounts import CLOSED, Accounts, by_level
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.diagnostics import Diagnostics
 from metaexpert.logger.drainer import drainer
@@ -32,6 +32,7 @@ from metaexpert.logger.fused import Recipe, Way, deliver, never
 from metaexpert.logger.handlers import stderr
 from metaexpert.logger.handlers.console import ConsoleHandler, Printer
 from metaexpert.logger.handlers.rotation import RotationPolicy
+from metaexpert.logger.news import News
 from metaexpert.logger.processors import CALLER_EVENT, EVENT, chain
 from metaexpert.logger.routing import CONSOLE, ERRORS, EXPERT, FILES, ROUTE_NAMES, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
@@ -42,6 +43,8 @@ _SYNC_INTERVAL: Final = 1.0
 _ARCHIVE_PATIENCE: Final = 60.0
 #: Longest wait of `close` for a write that is under way after the last flush.
 _END_PATIENCE: Final = 5.0
+#: And the least: a thread that only comes to its end should not be taken for one that hangs.
+_LEAST_PATIENCE: Final = 0.5
 #: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
 _OPEN_PATIENCE: Final = 5.0
 #: Between two tries of one who waits for room or for a file, in seconds.
@@ -87,7 +90,6 @@ class Pipeline:
         self._accounts = Accounts(config.journal_size, self._used, self._pending)
         self._last_number = 1
         self._next_sync = 0.0
-        self._health = Health()
         self._closing = threading.RLock()
         self._complete = self._released = False
         self._calm = True
@@ -117,6 +119,7 @@ class Pipeline:
         as_json = config.json_logging or config.console_format == "json"
         console = ConsoleHandler("json" if as_json else "text", on_trouble=self._console_trouble)
         self._printer = Printer(console, self._skipped_note)
+        self._news = News(self._accounts, self._clock, self._directory, self.diagnostics, self._announce)
         drainer.add(self)
         self.refresh()
         if self._directory is not None:
@@ -351,17 +354,10 @@ class Pipeline:
         return self._printer.tick()
 
     def _tell_news(self) -> bool:
-        """Announce what was dropped and how the files are. Returns whether something was announced."""
-        # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
-        if not self._accounts.lock.acquire(blocking=False):
-            return False
-        try:
-            news = self._watch_health() or self._tell_recovery()
-            if dropped := self._accounts.announcement():
-                self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
-            return news or bool(dropped)
-        finally:
-            self._accounts.lock.release()
+        """Announce what is new about the log itself. Returns whether there was something."""
+        error = self._directory.error if self._directory else None
+        reason = (error.strerror or type(error).__name__) if error else _NO_THREAD if drainer.lost else None
+        return self._news.tell(reason)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Write everything logged so far. Returns whether all of it is in the files.
@@ -397,7 +393,9 @@ class Pipeline:
 
     def _release(self, timeout: float | None) -> None:
         # A write that hangs has had its time; the thread that does it is left behind.
-        patience = _END_PATIENCE if self._complete or timeout is None else min(timeout, _END_PATIENCE)
+        impatient = not self._complete and timeout is not None
+        patience = max(timeout or 0.0, _LEAST_PATIENCE) if impatient else _END_PATIENCE
+        patience = min(patience, _END_PATIENCE)
         drainer.remove(self, patience)
         self._released = True
         self._printer.finish()
@@ -428,36 +426,10 @@ class Pipeline:
 
     # -- health -----------------------------------------------------------------------------------------------
 
-    def _watch_health(self) -> bool:
-        """Announce a change. Returns whether there was one."""
-        error = self._directory.error if self._directory else None
-        reason = (error.strerror or type(error).__name__) if error else _NO_THREAD if drainer.lost else None
-        change = self._health.change(reason, self._clock, self._accounts)
-        if change is not None:
-            self._announce(change.level, change.message, **change.fields)
-        return change is not None
-
-    def _tell_recovery(self) -> bool:
-        """Announce what was brought in from the journals of dead processes. Returns whether there was something."""
-        directory = self._directory
-        found = None if directory is None else directory.recovery
-        if directory is None or found is None:
-            return False
-        directory.recovery = None
-        if found.damaged or found.set_aside:
-            text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
-            self.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
-        if not found.entries and not found.torn:
-            return False
-        self._accounts.recovered += found.entries
-        torn = {"torn": found.torn} if found.torn else {}
-        self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
-        return True
-
     @property
     def health(self) -> str:
         """``ok``, ``degraded: <reason> since <when>``, or ``closed``."""
-        return "closed" if self.closed else str(self._health)
+        return "closed" if self.closed else self._news.health
 
     def stats(self) -> dict[str, Any]:
         """Return counts since the start: see `BoundLogger.stats`."""

@@ -23,6 +23,7 @@ FLOORS = [
     ["journal"],
     ["recovery", "drainer", "fused"],
     ["lanes"],
+    ["news"],
     ["pipeline"],
     ["bound"],
     ["lazy", "stdlib"],

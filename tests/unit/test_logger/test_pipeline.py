@@ -649,14 +649,15 @@ class TestRecovery:
     def test_damage_is_told_and_set_aside(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """The whole lines around it are brought in, start-up goes on."""
         self.leave(make, 6)
-        (segment,) = [path for path in Path("logs/.metaexpert").glob("*.segment") if b"expert.log" in path.read_bytes()]
+        found = {path: path.read_bytes() for path in Path("logs/.metaexpert").glob("*.segment")}
+        (segment,) = [path for path, data in found.items() if data[26:36] == b"expert.log" and b"left" in data]
         data = segment.read_bytes()
         begin = data.index(b'{"timestamp"')
         segment.write_bytes(data[:begin] + b"#" + data[begin + 1 :])
         logger = make()
         assert logger.flush()
-        found = read_whole("logs/expert.log")
-        assert [entry["number"] for entry in found if entry["message"] == "left"] == list(range(1, 6))
+        entries_ = read_whole("logs/expert.log")
+        assert [entry["number"] for entry in entries_ if entry["message"] == "left"] == list(range(1, 6))
         assert "are damaged and were set aside" in capsys.readouterr().err
         assert len(list(Path("logs/.metaexpert").glob("*.damaged"))) == 1
 

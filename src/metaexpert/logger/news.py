@@ -1,0 +1,86 @@
+"""What a log tells about itself: changes of health, what was dropped, what was recovered.
+
+Threads: `tell` may be called by any thread; one that finds another at it leaves it to that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from metaexpert.logger.accounts import Accounts, Health
+from metaexpert.logger.diagnostics import Diagnostics
+from metaexpert.logger.lanes import LogDirectory
+
+
+class News:
+    """The announcements of one logger.
+
+    Args:
+        accounts: Its counts.
+        clock: Returns the time as text.
+        directory: Where it logs; None for the console alone.
+        diagnostics: Where troubles are told that are no entries.
+        announce: Logs an entry of the logger's own: level, message, and fields as keywords.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        clock: Callable[[], str],
+        directory: LogDirectory | None,
+        diagnostics: Diagnostics,
+        announce: Callable[..., None],
+    ) -> None:
+        self._accounts = accounts
+        self._clock = clock
+        self._directory = directory
+        self._diagnostics = diagnostics
+        self._announce = announce
+        self._health = Health()
+
+    @property
+    def health(self) -> str:
+        """``ok``, or ``degraded: <reason> since <when>``."""
+        return str(self._health)
+
+    def tell(self, reason: str | None) -> bool:
+        """Announce what is new. Returns whether there was something.
+
+        Args:
+            reason: Why the logger does not work as it should; None when it does.
+        """
+        # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
+        if not self._accounts.lock.acquire(blocking=False):
+            return False
+        try:
+            news = [self._tell_health(reason), self._tell_recovery(), self._tell_dropped()]
+            return any(news)
+        finally:
+            self._accounts.lock.release()
+
+    def _tell_health(self, reason: str | None) -> bool:
+        change = self._health.change(reason, self._clock, self._accounts)
+        if change is not None:
+            self._announce(change.level, change.message, **change.fields)
+        return change is not None
+
+    def _tell_dropped(self) -> bool:
+        dropped = self._accounts.announcement()
+        if dropped:
+            self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
+        return bool(dropped)
+
+    def _tell_recovery(self) -> bool:
+        found = None if self._directory is None else self._directory.recovery
+        if self._directory is None or found is None:
+            return False
+        self._directory.recovery = None
+        if found.damaged or found.set_aside:
+            text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
+            self._diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
+        if not found.entries and not found.torn:
+            return False
+        self._accounts.recovered += found.entries
+        torn = {"torn": found.torn} if found.torn else {}
+        self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
+        return True
