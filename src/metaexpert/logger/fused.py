@@ -6,13 +6,19 @@ line to the journal of each of its files. What it cannot do to the same bytes (a
 arguments, an exception, a user's processors) it leaves to the plain chain, which is the reference; a property test
 holds the two together.
 
+Where `_fused.c` could be compiled, it stands for the function that `Recipe.method` makes, and leaves to it what is
+rare.
+
 Threads: everything here may be called by any thread at any time. Caches are replaced or filled by single operations.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final
 
 import orjson
@@ -46,6 +52,23 @@ _LIST: Final = ord("]")
 _OBJECT: Final = ord("{")
 
 Emit = Callable[..., None]
+
+
+def _compiled() -> Any:
+    """Return the compiled form of this module (`_fused.c`), or None: it is optional, and relies on the GIL."""
+    if os.environ.get("METAEXPERT_PURE_PYTHON") == "1" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return None
+    try:
+        return import_module("metaexpert.logger._fused")
+    except ImportError:
+        return None
+
+
+compiled: Final = _compiled()
+
+#: What the compiled call may copy into a line as it is: for each character 0 if so; and, last, the length from which on
+#: a text is left to Python.
+guard: Final = bytearray([*[character in b'"\\' or not 32 <= character < 127 for character in range(256)], 255])
 
 
 class Way:
@@ -89,15 +112,17 @@ class Form:
         comma: Its fields as they stand in a line before those of the call.
         bare: The same when the call has none.
         known: Names of fields that calls gave and that may follow.
+        names: The same, each with its piece of a line; None when only the plain chain can lay out the context.
         trade: Whether its entries are trades.
     """
 
-    __slots__ = ("bare", "comma", "known", "taken", "trade")
+    __slots__ = ("bare", "comma", "known", "names", "taken", "trade")
 
     def __init__(self, fixed: bytes, taken: frozenset[str], *, trade: bool) -> None:
         self.comma = fixed + b","
         self.bare = fixed
         self.known: set[str] = set()
+        self.names: dict[str, bytes] | None = {}
         self.taken = taken
         self.trade = trade
 
@@ -108,8 +133,10 @@ class Form:
             if unusual or name in self.taken or len(name) > _LONGEST_NAME:
                 return False
         if len(self.known) > _MOST_NAMES:
-            self.known = set()
+            self.known, self.names = set(), {}
         self.known.update(fields)
+        if self.names is not None:
+            self.names.update((name, dumps(name) + b":") for name in fields)
         return True
 
 
@@ -126,6 +153,7 @@ class Unfit(Form):
     def __init__(self, *, trade: bool) -> None:
         super().__init__(b"", frozenset(), trade=trade)
         self.known = _Nothing()
+        self.names = None
 
     def judge(self, fields: Mapping[str, Any]) -> bool:
         """Return that no entry may go the fast way."""
@@ -242,7 +270,17 @@ class Recipe:
             else:
                 deliver(path, line)
 
-        return fused
+        if compiled is None:
+            return fused
+        clock = None if now is time.time_ns else now  # the system's is read without a call
+        stand_in: Emit = compiled.Method(
+            fused, way, other, messages, current_frame, foreign, form_in, turn, clock, guard, limit
+        )
+        return stand_in
+
+
+if compiled is not None:
+    compiled.learn(Way, Form, Frame)
 
 
 def deliver(path: Way, line: bytes) -> None:

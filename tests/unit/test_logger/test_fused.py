@@ -166,13 +166,15 @@ class Player:
         self.clock.advance(seconds)
 
 
-def lines_of(played: list[Any], directory: Path, *, plain: bool, **options: Any) -> dict[str, bytes]:
-    """Return the files that *played* makes, by the fused call or by the plain chain alone."""
+def lines_of(
+    played: list[Any], directory: Path, *, plain: bool = False, compiled: Any = fused.compiled, **options: Any
+) -> dict[str, bytes]:
+    """Return the files that *played* makes, by the fused call (*compiled* or not) or by the plain chain alone."""
     clock = FakeClock(NOON)
     config = LoggerConfig(
         **{"log_dir": directory, "log_to_console": False, "expert_name": "Bot", "fsync": "never", **options}
     )
-    with patch("metaexpert.logger.lanes._sequences", {}):
+    with patch("metaexpert.logger.lanes._sequences", {}), patch("metaexpert.logger.fused.compiled", compiled):
         pipeline = Pipeline(config, clock.ns)
         logger = bound_logger(pipeline, {"symbol": "BTCUSDT"})
         if plain:
@@ -224,15 +226,17 @@ class TestEqualToThePlainChain:
     def test_whatever_is_logged(self, tmp_path: Path, played: list[Any]) -> None:
         """Any messages, fields, contexts, levels and times."""
         expected = lines_of(played, tmp_path / "logs", plain=True)
-        assert lines_of(played, tmp_path / "logs", plain=False) == expected
+        assert lines_of(played, tmp_path / "logs") == expected
+        assert lines_of(played, tmp_path / "logs", compiled=None) == expected
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=8))
     def test_under_small_limits(self, tmp_path: Path, played: list[Any]) -> None:
         """Texts and lines that have to be cut."""
-        limits = {"max_value_length": 64, "max_entry_size": 2048}
+        limits: dict[str, Any] = {"max_value_length": 64, "max_entry_size": 2048}
         expected = lines_of(played, tmp_path / "logs", plain=True, **limits)
-        assert lines_of(played, tmp_path / "logs", plain=False, **limits) == expected
+        assert lines_of(played, tmp_path / "logs", **limits) == expected
+        assert lines_of(played, tmp_path / "logs", compiled=None, **limits) == expected
 
     def test_what_is_most_usual(self, tmp_path: Path) -> None:
         """The entry that everybody logs, at every level, inside contexts and outside, and without fields."""
@@ -244,7 +248,8 @@ class TestEqualToThePlainChain:
         played = [*played, ("enter", log_context, None, {"symbol": "ETH", "x": "ü"}), *played]
         played = [*played, ("trade", None, None, None), *played]
         expected = lines_of(played, tmp_path / "logs", plain=True)
-        assert lines_of(played, tmp_path / "logs", plain=False) == expected
+        assert lines_of(played, tmp_path / "logs") == expected
+        assert lines_of(played, tmp_path / "logs", compiled=None) == expected
         assert all(expected.values())
 
 

@@ -1,0 +1,285 @@
+"""The compiled log call gives the bytes of the Python function that it stands for, or leaves the call to it."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import itertools
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metaexpert.logger import BoundLogger, MetaLogger, fused, log_context
+from metaexpert.logger.fused import Recipe, Way
+from metaexpert.logger.testing import FakeClock
+
+pytestmark = pytest.mark.skipif(fused.compiled is None, reason="the log call was not compiled on this machine")
+
+prices = st.builds(lambda number, places: number / 10**places, st.integers(-(10**16), 10**16), st.integers(0, 13))
+texts = st.text(st.characters(max_codepoint=0x2100), max_size=12)
+values = st.one_of(
+    prices,
+    st.floats(),
+    st.integers(-(2**70), 2**70),
+    st.booleans(),
+    st.none(),
+    texts,
+    st.sampled_from(["x" * 254, "x" * 255]),
+)
+names = st.one_of(st.sampled_from(["side", "price", "ü", 'quote"', "message"]), st.text(min_size=1, max_size=4))
+
+
+class Lane:
+    """A journal lane that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.write: Callable[[bytes], Any] = self.lines.append
+
+    def append(self, line: bytes, *, reserve: bool) -> bool:
+        """Take it, after `write` has refused."""
+        assert reserve
+        self.lines.append(b"appended " + line)
+        return True
+
+
+class Desk:
+    """One log method, compiled and as Python function, with what stands around it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(1_700_000_000.123456)
+        self.recipe = Recipe("Bot", 60_000, dict, self.clock.ns)
+        self.lane = Lane()
+        self.plain: list[tuple[Any, ...]] = []
+        self.lost: list[tuple[bytes, int]] = []
+        self.way, self.other = (self._way(trade=trade) for trade in (False, True))
+        self.compiled = self.recipe.method(self.way, self.other, self._emit)
+        self.python = self.compiled.__wrapped__  # type: ignore[attr-defined]
+        self.logger = type("Logger", (), {})()
+        self.logger._form = self.recipe.form("bench", {"symbol": "BTCUSDT"})
+        self.logger._context, self.logger._logger = {"symbol": "BTCUSDT"}, type("Output", (), {"name": "bench"})
+
+    def _way(self, *, trade: bool) -> Way:
+        self.taken = itertools.count(1)
+        way = Way("info", trade=trade, count=lambda: next(self.taken), lost=lambda *lost: self.lost.append(lost))
+        way.check, way.head, way.lanes = None, b'Z","number":', (self.lane,)
+        way.number = itertools.count(1).__next__
+        return way
+
+    def _emit(self, *call: Any) -> None:
+        self.plain.append(call[1:])
+
+    def restart(self) -> None:
+        """Count from 1 again, and forget what was written."""
+        for way in (self.way, self.other):
+            way.number = itertools.count(1).__next__
+        self.lane.lines.clear()
+        self.plain.clear()
+
+    def both(self, *args: Any, **fields: Any) -> tuple[list[bytes], list[bytes]]:
+        """Return the lines of two equal calls, by the compiled method and by the Python function."""
+        found = []
+        for method in (self.compiled, self.python):
+            self.restart()
+            method(self.logger, *args, **fields)
+            method(self.logger, *args, **fields)  # now its names and its message are known
+            found.append([*self.lane.lines, *(repr(call).encode() for call in self.plain)])
+        return found[0], found[1]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """One log method."""
+    return Desk()
+
+
+@settings(max_examples=400, deadline=None)
+@given(message=st.one_of(texts, st.none(), st.integers()), fields=st.dictionaries(names, values, max_size=6))
+def test_lines_equal_those_of_the_python_function(message: Any, fields: dict[str, Any]) -> None:
+    """Any message, names and plain values make the same lines, or the same call of the plain chain."""
+    compiled, python = Desk().both(message, **fields)
+    assert compiled == python
+
+
+@settings(max_examples=1000, deadline=None)
+@given(value=st.one_of(prices, st.floats(), st.floats(1e-5, 1e-3), st.floats(1e14, 1e17)))
+def test_numbers_equal_those_of_orjson(value: float) -> None:
+    """A fraction is written in its shortest form, as orjson writes it."""
+    compiled, python = Desk().both("Order filled", value=value)
+    assert compiled == python
+
+
+NUMBERS = [
+    0,
+    -1,
+    2**63 - 1,
+    -(2**63),
+    2**64,
+    0.0,
+    -0.0,
+    0.1,
+    1e-4,
+    9.999e-5,
+    1e14,
+    999999999999999.0,
+    1e15,
+    5e-324,
+    1e22,
+]
+NUMBERS += [
+    1.7976931348623157e308,
+    0.30000000000000004,
+    2**53 + 1.0,
+    123456.789012,
+    70000.0,
+    1 / 3,
+    4.35,
+    1.2345e-7,
+    -2.5,
+]
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_numbers_at_the_edges(desk: Desk, value: float) -> None:
+    """Zeros, the ends of each range, and numbers of many digits."""
+    compiled, python = desk.both("Order filled", value=value)
+    assert compiled == python
+
+
+def test_the_usual_entry_never_reaches_python(desk: Desk) -> None:
+    """Once names and message are known, a call with plain values is the compiled method's alone."""
+    fields = {"order_id": "ord-1", "side": "BUY", "size": 0.25, "price": 64250.5, "n": 7, "ok": True, "none": None}
+    for _ in range(2):
+        desk.compiled(desk.logger, "Order filled", **fields)
+    desk.lane.lines.clear()
+    calls: list[str] = []
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        desk.compiled(desk.logger, "Order filled", **fields)
+    finally:
+        sys.setprofile(None)
+    # The clock and the counter of this test are Python functions; the real ones are not.
+    assert set(calls) == {"ns", "<lambda>"}
+    assert len(desk.lane.lines) == 1
+
+
+def test_a_full_segment_is_left_to_append(desk: Desk) -> None:
+    """A lane whose `write` raises ValueError is asked to find another segment."""
+
+    def full(_: bytes) -> None:
+        raise ValueError("full")
+
+    desk.lane.write = full
+    compiled, python = desk.both("Order filled", n=1)
+    assert compiled == python
+    assert all(line.startswith(b"appended ") for line in compiled)
+
+
+def test_a_line_that_no_lane_takes_is_told(desk: Desk) -> None:
+    """`Way.lost` hears of the line and of how many lanes took it."""
+
+    def full(_: bytes) -> None:
+        raise ValueError("full")
+
+    desk.lane.write = full
+    desk.lane.append = lambda line, *, reserve: False  # type: ignore[method-assign]
+    desk.both("Order filled", n=1)
+    assert len(desk.lost) == 4
+    assert {taken for _, taken in desk.lost} == {0}
+
+
+def test_a_check_that_raises_leaves_the_call_to_python(desk: Desk) -> None:
+    """An error while a line is made never reaches the caller."""
+
+    def check() -> bool:
+        raise RuntimeError("broken")
+
+    desk.way.check = check
+    compiled, python = desk.both("Order filled", n=1)
+    assert compiled == python == [b"('info', 'Order filled', (), {'n': 1})"] * 2
+
+
+def test_an_interrupt_reaches_the_caller(desk: Desk) -> None:
+    """KeyboardInterrupt is not an error of ours and is not swallowed."""
+
+    def check() -> bool:
+        raise KeyboardInterrupt
+
+    desk.python(desk.logger, "Order filled", n=1)
+    desk.way.check = check
+    with pytest.raises(KeyboardInterrupt):
+        desk.compiled(desk.logger, "Order filled", n=1)
+
+
+def test_a_context_is_followed(desk: Desk) -> None:
+    """Inside `log_context` the fields of the block come first, and a trade goes the way of trades."""
+    with log_context(strategy_id=7):
+        compiled, python = desk.both("Order filled", n=1)
+    assert compiled == python
+    assert b'"strategy_id":7' in compiled[0]
+    desk.other.head = b'T","number":'
+    with log_context(category="trade"):
+        compiled, python = desk.both("Order filled", n=1)
+    assert compiled == python
+    assert b'T","number":' in compiled[0]
+
+
+def test_it_looks_like_a_method() -> None:
+    """Name, signature and documentation are those of the method that it stands for."""
+    with MetaLogger(log_to_console=False, install=False) as logger:
+        method = type(logger).info
+        assert isinstance(method, fused.compiled.Method)
+        assert (method.__name__, method.__qualname__) == ("info", "BoundLogger.info")
+        assert method.__doc__ == BoundLogger.info.__doc__
+        assert str(inspect.signature(logger.info)).startswith("(event")
+        assert logger.info.__self__ is logger  # type: ignore[attr-defined]
+        with pytest.raises(TypeError):
+            method()
+
+
+def test_it_can_be_collected() -> None:
+    """A logger that nobody holds goes with its classes and their compiled methods."""
+    with MetaLogger(log_to_console=False, install=False) as logger:
+        logger.info("Order filled", n=1)
+        seen = weakref.ref(type(logger))
+    del logger
+    gc.collect()
+    assert seen() is None
+
+
+def test_many_threads_share_one_method(desk: Desk) -> None:
+    """Calls of several threads make whole lines whose numbers go up without a gap."""
+    turns = 5000
+
+    def log(thread: int) -> None:
+        for turn in range(turns):
+            desk.compiled(desk.logger, "Order filled", thread=thread, turn=turn, text="x" * (turn % 200))
+
+    threads = [threading.Thread(target=log, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [int(line.split(b'"number":')[1].split(b",")[0]) for line in desk.lane.lines]
+    assert sorted(numbers) == list(range(1, 4 * turns + 1))
+    assert all(line.endswith(b"}\n") for line in desk.lane.lines)
+
+
+def test_no_reference_is_lost_or_kept(desk: Desk) -> None:
+    """Whatever way a call takes, the counts of what it was given stay as they were."""
+    message, text, big = "Order filled", "BUY" * 3, 2**70
+    given = (message, text, big, desk.logger, desk.logger._form, desk.way, desk.recipe._messages)
+    desk.compiled(desk.logger, message, text=text, big=1)
+    before = [sys.getrefcount(thing) for thing in given]
+    for _ in range(100):
+        desk.compiled(desk.logger, message, text=text, big=1.5)
+        desk.compiled(desk.logger, message, text=text, big=big)
+        desk.compiled(desk.logger, message)
+    desk.restart()
+    assert [sys.getrefcount(thing) for thing in given] == before
