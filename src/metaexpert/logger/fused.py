@@ -14,17 +14,15 @@ Threads: everything here may be called by any thread at any time. Caches are rep
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, Final
 
 import orjson
 from structlog import contextvars as _foreign
 
 from metaexpert.logger import schema
+from metaexpert.logger.compiled import load
 from metaexpert.logger.context import Frame, current_frame
 from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.values import MAX_DEPTH, dumps, escape_c1
@@ -53,18 +51,7 @@ _OBJECT: Final = ord("{")
 
 Emit = Callable[..., None]
 
-
-def _compiled() -> Any:
-    """Return the compiled form of this module (`_fused.c`), or None: it is optional, and relies on the GIL."""
-    if os.environ.get("METAEXPERT_PURE_PYTHON") == "1" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return None
-    try:
-        return import_module("metaexpert.logger._fused")
-    except ImportError:
-        return None
-
-
-compiled: Final = _compiled()
+compiled: Final[Any] = load("metaexpert.logger._fused")
 
 #: What the compiled call may copy into a line as it is: for each character 0 if so; and, last, the length from which on
 #: a text is left to Python.

@@ -15,7 +15,6 @@ waits for the drainer. Callers add at the end of a lane, the drainer removes at 
 from __future__ import annotations
 
 import mmap
-import os
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger.handlers.locking import FileLock, make_directory
+from metaexpert.logger.handlers.system import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
 
 __all__ = ["Journal", "JournalLane", "write_out"]
@@ -43,11 +43,6 @@ _CLAIMS: Final = 10
 #: Seconds between two tries to get the journal on disk.
 _CLAIM_PAUSE: Final = 5.0
 _NOT_DURABLE: Final = "the journal cannot be kept on disk; what waits would not survive a crash"
-
-#: File systems over a network, where a mapped page may vanish under us or show another machine's bytes.
-NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "lustre", "gfs2"}
-)
 
 
 class JournalLane:
@@ -322,20 +317,3 @@ class Journal:
 
     def _leftovers(self) -> bool:
         return self._directory is not None and any(self._directory.glob(f"{self.id}.*{SEGMENT_SUFFIX}"))
-
-
-def file_system_of(path: Path) -> str:
-    """Return the type of the file system that *path* is on, where the system tells (Linux); otherwise ``""``."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8", "replace")
-    except OSError:
-        return ""
-    here = os.path.realpath(path)
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        _, point, found, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        inside = here == point or here.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, found
-    return kind

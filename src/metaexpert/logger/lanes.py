@@ -28,6 +28,7 @@ from metaexpert.logger.handlers.base import Sink
 from metaexpert.logger.handlers.file import RotatingFile
 from metaexpert.logger.handlers.locking import DirectoryLock, make_directory
 from metaexpert.logger.handlers.rotation import RotationPolicy
+from metaexpert.logger.handlers.system import calls_for
 from metaexpert.logger.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal, JournalLane
 from metaexpert.logger.recovery import Recovery, recover
 from metaexpert.logger.segment import write_out
@@ -164,7 +165,14 @@ class LogDirectory:
         self._monotonic = monotonic
         self._private = path / schema.PRIVATE_DIRECTORY
         self.diagnostics = Diagnostics(path, header)
-        self.lock = DirectoryLock(self._private / "lock", on_unsupported=self._lock_trouble)
+        self._calls = calls = calls_for(path)
+        self.lock = DirectoryLock(
+            self._private / "lock",
+            on_unsupported=self._lock_trouble,
+            try_lock=calls.try_lock,
+            unlock=calls.unlock,
+            is_open_at=calls.is_open_at,
+        )
         self.archivist = Archivist(path, self._private, self.lock, self._archive_trouble)
         self.journal = Journal(self._private, _allocation(journal_size), self._journal_trouble)
         self.journal.on_growth = self._grown
@@ -334,6 +342,7 @@ class LogDirectory:
             self.path / name,
             policy,
             self.lock,
+            calls=self._calls,
             on_rotated=lambda _: self.archivist.poke(),
             on_trouble=lambda error: self._rotation_trouble(name, error),
         )

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.handlers.base import Sink
 from metaexpert.logger.handlers.locking import FILE_MODE
+from metaexpert.logger.handlers.system import zero
 
 MAGIC: Final = b"MXLOGJNL"
 VERSION: Final = 1
@@ -167,12 +168,9 @@ class Segment:
     def clear(self, end: int) -> None:
         """Zero everything before *end*: recovery must not find drained lines, nor `end`.
 
-        On a new segment it brings the pages in, so that no caller waits for them. In small pieces, because each
-        holds the interpreter lock.
+        On a new segment it brings the pages in, so that no caller waits for them.
         """
-        for start in range(HEADER_SIZE, end, len(_ZEROS)):
-            stop = min(start + len(_ZEROS), end)
-            self.map[start:stop] = _ZEROS[: stop - start]
+        zero(self.map, HEADER_SIZE, end)
         self._end = None
 
     def release(self) -> None:

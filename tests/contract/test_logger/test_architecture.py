@@ -13,11 +13,12 @@ LOGGER = ROOT / "logger"
 
 #: Rooms of the logger from the ground up; a room imports only from rooms that stand before it.
 FLOORS = [
-    ["schema"],
+    ["schema", "compiled"],
     ["values", "accounts"],
     ["rfc5424_codec", "rfc5424_parser", "rfc5424", "text", "sources", "tracebacks", "context"],
     ["config", "formatters", "processors"],
-    ["routing", "handlers.base", "handlers.rotation", "handlers.locking", "handlers.stderr"],
+    ["routing", "handlers.base", "handlers.rotation", "handlers.system", "handlers.stderr"],
+    ["handlers.locking"],
     ["diagnostics", "handlers.file", "handlers.archive", "handlers.console"],
     ["segment"],
     ["journal"],

@@ -19,7 +19,8 @@ from metaexpert.logger import journal as journal_module
 from metaexpert.logger import segment as segment_module
 from metaexpert.logger.handlers.base import Note, ignore
 from metaexpert.logger.handlers.locking import FileLock
-from metaexpert.logger.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, file_system_of, write_out
+from metaexpert.logger.handlers.system import file_system_of
+from metaexpert.logger.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, write_out
 from metaexpert.logger.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
 from metaexpert.logger.testing import FakeClock
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.handlers.locking import DirectoryLock, is_open_at, open_file
+from metaexpert.logger.handlers.locking import DirectoryLock, open_file
+from metaexpert.logger.handlers.system import is_open_at
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors and modes")
 

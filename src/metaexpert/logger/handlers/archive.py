@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logger.handlers.locking import DirectoryLock, open_file, try_lock
+from metaexpert.logger.handlers.locking import DirectoryLock, open_file
 from metaexpert.logger.handlers.rotation import FileFact, backup_number, over_budget
+from metaexpert.logger.handlers.system import try_lock
 
 _SUFFIX: Final = ".gz"
 _UNFINISHED: Final = ".compressing"

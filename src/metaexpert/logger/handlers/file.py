@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.locking import DirectoryLock, is_open_at, open_file
+from metaexpert.logger.handlers.locking import DirectoryLock, open_file
 from metaexpert.logger.handlers.rotation import Move, RotationPolicy, shift
+from metaexpert.logger.handlers.system import PATIENT, Calls, Status
 
 #: Windows cannot rename a file that somebody holds open the ordinary way, so it is held for one batch only.
 HOLD_OPEN: Final = os.name != "nt"
@@ -36,6 +37,7 @@ class RotatingFile:
         lock: The lock of the directory, shared with its other files.
         now: Seconds since the epoch; a test passes a clock of its own.
         hold_open: Whether the file stays open between batches.
+        calls: The system's calls, as they suit the file system.
         on_rotated: Called with the file's path after each rotation, under the lock.
         on_trouble: Called with the error of each rotation that fails; writing goes on in the current file.
     """
@@ -48,6 +50,7 @@ class RotatingFile:
         *,
         now: Callable[[], float] = time.time,
         hold_open: bool = HOLD_OPEN,
+        calls: Calls = PATIENT,
         on_rotated: Callable[[Path], None] = lambda _: None,
         on_trouble: Callable[[OSError], None] = lambda _: None,
     ) -> None:
@@ -58,6 +61,7 @@ class RotatingFile:
         self._lock = lock
         self._now = now
         self._hold_open = hold_open
+        self._calls = calls
         self._on_rotated = on_rotated
         self._on_trouble = on_trouble
         self._fd = -1
@@ -92,14 +96,14 @@ class RotatingFile:
             os.close(fd)
 
     def _write(self, batch: memoryview, note: Note) -> int:
-        status = os.fstat(self._fd)
-        size, first, now = status.st_size, _line_end(batch), self._now()
+        status = self._calls.status(self._fd)
+        size, first, now = status.size, _line_end(batch), self._now()
         waiting = 0 < self._retry_rotation_at - now <= ROTATION_RETRY
-        if not waiting and self.policy.due(size, first, status.st_mtime, now):
+        if not waiting and self.policy.due(size, first, status.modified, now):
             waiting = not self._rotate(now)
             self._open()
-            status = os.fstat(self._fd)
-            size = status.st_size
+            status = self._calls.status(self._fd)
+            size = status.size
         room = len(batch) if waiting else self.policy.room(size)
         end = len(batch) if len(batch) <= room else max(_last_line_end(batch, room), first)
         size = self._mend(size)
@@ -131,28 +135,28 @@ class RotatingFile:
         os.lseek(self._fd, offset, os.SEEK_SET)  # appending goes to the end regardless
         return os.read(self._fd, _LONGEST_FRAGMENT)
 
-    def _append(self, data: memoryview, size: int, note: Note = ignore, status: os.stat_result | None = None) -> int:
+    def _append(self, data: memoryview, size: int, note: Note = ignore, status: Status | None = None) -> int:
         written = 0
-        status = status or os.fstat(self._fd)
-        note(status.st_dev, status.st_ino, size, len(data))
+        status = status or self._calls.status(self._fd)
+        note(status.device, status.inode, size, len(data))
         try:
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-            status = os.fstat(self._fd)
+            status = self._calls.status(self._fd)
         except BaseException:  # an interrupt too: it may come when the write is done, but not yet counted
-            if os.fstat(self._fd).st_size > size:
+            if self._calls.status(self._fd).size > size:
                 os.ftruncate(self._fd, size)
             raise
-        self._end, self._unsynced = status.st_size, True
-        if status.st_nlink == 0:
+        self._end, self._unsynced = status.size, True
+        if status.links == 0:
             # Deleted while we wrote: what went into it is gone for everybody, so it is written again.
             self._open()
-            self._append(data, os.fstat(self._fd).st_size, note)
+            self._append(data, self._calls.status(self._fd).size, note)
         return written
 
     def _open(self) -> None:
         """Hold the file that bears our name now: another process may have rotated it, somebody deleted it."""
-        if self._fd >= 0 and not is_open_at(self._fd, self.path):
+        if self._fd >= 0 and not self._calls.is_open_at(self._fd, self.path):
             self._settle()
             self.close()
         if self._fd < 0:

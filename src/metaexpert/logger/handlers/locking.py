@@ -18,32 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from metaexpert.logger.handlers.system import is_open_at, try_lock, unlock
+
 if sys.platform == "win32":
-    import msvcrt
-
-    def try_lock(fd: int) -> None:
-        """Lock, or raise OSError at once while another process holds the lock."""
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-
-    def unlock(fd: int) -> None:
-        """Give the lock back."""
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
     def _above_standard(fd: int) -> int:
         return fd
 
 else:
     import fcntl
-
-    def try_lock(fd: int) -> None:
-        """Lock, or raise OSError at once while another process holds the lock."""
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def unlock(fd: int) -> None:
-        """Give the lock back."""
-        fcntl.flock(fd, fcntl.LOCK_UN)
 
     def _above_standard(fd: int) -> int:
         if fd > 2:
@@ -56,8 +39,6 @@ else:
 
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
-#: Windows locks are mandatory for the bytes that they cover, so the byte lies beyond any data.
-_LOCKED_BYTE: Final = 2**30
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 #: How much longer than for another process to wait for a thread of our own, in seconds.
@@ -92,14 +73,6 @@ def make_directory(path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
-def is_open_at(fd: int, path: Path) -> bool:
-    """Return whether *fd* still is the file that bears the name *path*."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 class DirectoryLock:
     """Re-entrant for the thread that holds it; a context manager.
 
@@ -108,7 +81,8 @@ class DirectoryLock:
         patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`).
         pause: Seconds between two tries while another process holds it.
         on_unsupported: Called once with the error when the file system turns out to know no locks.
-        try_lock, unlock: The system's calls on a descriptor; a test passes doubles.
+        try_lock, unlock, is_open_at: The system's calls (see `metaexpert.logger.handlers.system`); a test passes
+            doubles.
     """
 
     def __init__(
@@ -120,6 +94,7 @@ class DirectoryLock:
         on_unsupported: Callable[[OSError], None] = lambda _: None,
         try_lock: Callable[[int], None] = try_lock,
         unlock: Callable[[int], None] = unlock,
+        is_open_at: Callable[[int, Path], bool] = is_open_at,
     ) -> None:
         self._path = path
         self._patience = patience
@@ -127,6 +102,7 @@ class DirectoryLock:
         self._on_unsupported = on_unsupported
         self._try_lock = try_lock
         self._unlock = unlock
+        self._is_open_at = is_open_at
         self._threads = threading.RLock()
         self._depth = 0
         self._fd = -1
@@ -191,7 +167,7 @@ class DirectoryLock:
                 time.sleep(self._pause)
                 continue
             # Somebody may have deleted the directory and another process made the lock file anew.
-            if is_open_at(self._fd, self._path):
+            if self._is_open_at(self._fd, self._path):
                 self._held = True
                 return
             self._close_file()
