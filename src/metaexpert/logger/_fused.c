@@ -1,7 +1,7 @@
 /* The log call of fused.py, compiled: the same bytes for the entries that are logged most.
 
    A call takes its keywords as they come, without making a dict of them, encodes ASCII text, integers, decimal
-   fractions, booleans and None, and joins them to what Python code has encoded before (fused.py: Way, Form, Recipe).
+   fractions, booleans, None, and what has a short text of its own (values.py: TEXTS), and joins them to what Python code has encoded before (fused.py: Way, Form, Recipe).
    Everything else (other values, characters that need a look, names and messages that come for the first time, %
    arguments, exceptions) is left to the Python function that it stands for, with the same arguments. It is optional:
    without it that function is called directly.
@@ -50,6 +50,7 @@ typedef struct {
     PyObject *form_in;  /* Recipe.form_in */
     PyObject *turn;     /* Recipe.turn */
     PyObject *now;      /* clock; NULL for the system's */
+    PyObject *texts;    /* dict: type -> function that returns the text of a value; see values.py */
     PyObject *guard;    /* bytearray: a flag for each character, and a length; see fused.py */
     PyObject *text;     /* how a line of this second begins */
     int64_t start;      /* when it began, in nanoseconds */
@@ -144,8 +145,23 @@ put_text(char *to, const char *end, PyObject *value, const unsigned char *guard)
     return stop ? NULL : to + length + 1;
 }
 
+/* The text of a Decimal, a datetime and the like. */
 static char *
-put_value(char *to, const char *end, PyObject *value, const unsigned char *guard)
+put_text_of(char *to, const char *end, PyObject *value, const unsigned char *guard, PyObject *texts)
+{
+    PyObject *convert = PyDict_GetItemWithError(texts, (PyObject *)Py_TYPE(value));
+    if (convert == NULL)
+        return NULL;
+    PyObject *text = PyObject_CallOneArg(convert, value);
+    if (text == NULL)
+        return NULL;
+    to = PyUnicode_CheckExact(text) ? put_text(to, end, text, guard) : NULL;
+    Py_DECREF(text);
+    return to;
+}
+
+static char *
+put_value(char *to, const char *end, PyObject *value, const unsigned char *guard, PyObject *texts)
 {
     if (PyUnicode_CheckExact(value))
         return put_text(to, end, value, guard);
@@ -157,7 +173,7 @@ put_value(char *to, const char *end, PyObject *value, const unsigned char *guard
         return put_integer(to, value);
     const char *word = value == Py_True ? "true" : value == Py_False ? "false" : value == Py_None ? "null" : NULL;
     if (word == NULL)
-        return NULL;
+        return put_text_of(to, end, value, guard, texts);
     size_t length = strlen(word);
     memcpy(to, word, length);
     return to + length;
@@ -166,7 +182,7 @@ put_value(char *to, const char *end, PyObject *value, const unsigned char *guard
 /* Write `"name":value,…}` and a newline. Returns the end, or NULL when that is for Python. */
 static char *
 put_fields(char *to, const char *end, PyObject *names, PyObject *const *values, PyObject *kwnames,
-           const unsigned char *guard)
+           const unsigned char *guard, PyObject *texts)
 {
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -178,7 +194,7 @@ put_fields(char *to, const char *end, PyObject *names, PyObject *const *values, 
         if (end - to < length + 3)
             return NULL;
         memcpy(to, PyBytes_AS_STRING(piece), length);
-        to = put_value(to + length, end - 2, values[i], guard);
+        to = put_value(to + length, end - 2, values[i], guard, texts);
         if (to == NULL)
             return NULL;
         *to++ = ',';
@@ -320,7 +336,7 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
     Py_INCREF(message);
     Py_INCREF(fixed);
     const unsigned char *guard = (const unsigned char *)PyByteArray_AS_STRING(self->guard);
-    char *end = put_fields(rest, rest + ROOM, names, args + 2, kwnames, guard);
+    char *end = put_fields(rest, rest + ROOM, names, args + 2, kwnames, guard, self->texts);
     if (end == NULL || PyBytes_GET_SIZE(fixed) + PyBytes_GET_SIZE(message) + (end - rest) >= self->limit)
         goto done;
     if (check != Py_None) {
@@ -432,16 +448,17 @@ static PyObject *
 method_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"plain", "way", "other", "messages", "frames", "foreign", "form_in",
-                            "turn",  "now", "guard", "limit",    NULL};
-    PyObject *plain, *way, *other, *messages, *frames, *foreign, *form_in, *turn, *now, *guard;
+                            "turn",  "now", "guard", "texts",    "limit",  NULL};
+    PyObject *plain, *way, *other, *messages, *frames, *foreign, *form_in, *turn, *now, *guard, *texts;
     Py_ssize_t limit;
     if (way_type == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "learn() was not called");
         return NULL;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!O!O!O!O!OOOO!n", names, &plain, way_type, &way, way_type,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!O!O!O!O!OOOO!O!n", names, &plain, way_type, &way, way_type,
                                      &other, &PyDict_Type, &messages, &PyContextVar_Type, &frames, &PyDict_Type,
-                                     &foreign, &form_in, &turn, &now, &PyByteArray_Type, &guard, &limit))
+                                     &foreign, &form_in, &turn, &now, &PyByteArray_Type, &guard,
+                                     &PyDict_Type, &texts, &limit))
         return NULL;
     Method *self = (Method *)type->tp_alloc(type, 0);
     if (self == NULL)
@@ -457,6 +474,7 @@ method_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->turn = Py_NewRef(turn);
     self->now = now == Py_None ? NULL : Py_NewRef(now);
     self->guard = Py_NewRef(guard);
+    self->texts = Py_NewRef(texts);
     self->start = INT64_MIN / 2;
     self->limit = limit;
     return (PyObject *)self;
@@ -477,6 +495,7 @@ method_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->turn);
     Py_VISIT(self->now);
     Py_VISIT(self->guard);
+    Py_VISIT(self->texts);
     return 0;
 }
 
@@ -505,6 +524,7 @@ method_dealloc(PyObject *object)
     Py_CLEAR(self->turn);
     Py_CLEAR(self->now);
     Py_CLEAR(self->guard);
+    Py_CLEAR(self->texts);
     Py_CLEAR(self->text);
     Py_TYPE(object)->tp_free(object);
 }

@@ -25,7 +25,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.compiled import load
 from metaexpert.logger.context import Frame, current_frame
 from metaexpert.logger.schema import CATEGORY, TRADE
-from metaexpert.logger.values import MAX_DEPTH, dumps, escape_c1
+from metaexpert.logger.values import MAX_DEPTH, TEXTS, dumps, escape_c1
 
 OPTIONS: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS
@@ -37,7 +37,7 @@ OPTIONS: Final = (
 UNUSUAL_NAMES: Final = schema.RESERVED_KEYS | {"event", "exc_info", "stack_info", "expert_name", CATEGORY}
 _LONGEST_NAME: Final = 200
 #: Values of a context that cannot change after `bind`, so that they may be encoded there.
-_FIXED: Final = frozenset({str, int, float, bool, type(None)})
+_FIXED: Final = frozenset({str, int, float, bool, type(None), *TEXTS})
 _MOST_NAMES: Final = 4096
 _MOST_MESSAGES: Final = 1024
 _LONGEST_MESSAGE: Final = 256
@@ -238,7 +238,7 @@ class Recipe:
                     path = way if form.trade is way.trade else other
                 free = not args and (path.check is None or path.check()) and not (foreign and foreign_is_set())
                 if free and (form.known.issuperset(fields) or form.judge(fields)):
-                    rest = orjson.dumps(fields, None, OPTIONS)[1:]
+                    rest = orjson.dumps(fields, text_of, OPTIONS)[1:]
                     plain = rest.isascii() and _LIST not in rest and _OBJECT not in rest and not rest.count(b"null")
                     message = messages.get(event) or learn(event)
                     if message is not None and (plain or (rest := ordinary(fields, rest))):
@@ -261,7 +261,7 @@ class Recipe:
             return fused
         clock = None if now is time.time_ns else now  # the system's is read without a call
         stand_in: Emit = compiled.Method(
-            fused, way, other, messages, current_frame, foreign, form_in, turn, clock, guard, limit
+            fused, way, other, messages, current_frame, foreign, form_in, turn, clock, guard, TEXTS, limit
         )
         return stand_in
 
@@ -288,6 +288,11 @@ def deliver(path: Way, line: bytes) -> None:
         path.after(line)
 
 
+def text_of(value: Any) -> str:
+    """Return the text of a value that orjson does not know. Raises KeyError for one that is for the plain chain."""
+    return TEXTS[type(value)](value)
+
+
 def ordinary(fields: Mapping[str, Any], rest: bytes) -> bytes:
     """Return *rest* mended, or nothing when the plain chain has to encode *fields*.
 
@@ -306,7 +311,7 @@ def _is_ordinary(value: Any, depth: int) -> bool:
         )
     if kind is list or kind is tuple:
         return depth > 0 and all(_is_ordinary(item, depth - 1) for item in value)
-    return kind is str or kind is int or kind is bool or value is None
+    return kind is str or kind is int or kind is bool or value is None or kind in TEXTS
 
 
 def foreign_is_set() -> bool:

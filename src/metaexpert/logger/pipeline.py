@@ -160,16 +160,22 @@ class Pipeline:
             if self._directory is not None:
                 way.number = self._directory.sequence.__next__
                 way.count = self._accounts.tallies[word].up if routes & FILES else _count_nothing
-            way.after = functools.partial(self._settle, routes) if self._is_more_to_do(routes) else None
+            way.after = self._after(routes)
 
     def _head(self, word: str, trade: bool) -> bytes:
         msgid = schema.MSGID_TRADE if trade else schema.MSGID_LOG
         stamped = dumps(self._header.stamp("", word, msgid, 0, ""))
         return b"Z" + stamped[len(b'{"timestamp":"') : -len(b'0,"message":""}')]
 
+    def _after(self, routes: int) -> Callable[[bytes], None] | None:
+        if self._is_more_to_do(routes):
+            return functools.partial(self._settle, routes)
+        return self._printer.put if routes & CONSOLE else None
+
     def _is_more_to_do(self, routes: int) -> bool:
+        """Return whether more is to be done with an entry that was taken than to print it."""
         must_wait = self.synchronous or (self.config.fsync == "trades" and bool(routes & TRADES))
-        return must_wait or self._broken or not drainer.running or bool(routes & (CONSOLE | ERRORS))
+        return must_wait or self._broken or not drainer.running or bool(routes & ERRORS)
 
     def grown(self) -> None:
         """Look how much waits, and whether the files take it (see `lanes.Watcher`)."""
@@ -213,8 +219,7 @@ class Pipeline:
     def _settle(self, routes: int, line: bytes) -> None:
         """Do what is left to do with an entry that was taken."""
         if routes & CONSOLE:
-            with self._accounts.lock:
-                self._printer.put(line)
+            self._printer.put(line)
         self._show_if_stranded(line, routes)
         if self.config.fsync == "trades" and routes & TRADES and self._directory is not None:
             self._directory.request(insist=True, sync=True)
@@ -319,8 +324,7 @@ class Pipeline:
         self._accounts.drop(level, [name for route, name in ROUTE_NAMES if routes & route])
         grave = trade or LEVEL_NUMBERS[level] >= schema.ERROR
         if routes & CONSOLE and (grave or not files_work):
-            with self._accounts.lock:
-                self._printer.put(self._encode(entry))
+            self._printer.put(self._encode(entry))
         elif grave:
             stderr.print_entry(json.loads(self._encode(entry)))
 

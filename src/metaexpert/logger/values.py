@@ -271,6 +271,16 @@ class _Secret(metaclass=_SecretLike):
     pass
 
 
+#: Kinds whose one form is a short ASCII text, by their exact type, so that a log call can write them without a look at
+#: all the others.
+TEXTS: Final[dict[type, Callable[[Any], str]]] = {
+    Decimal: str,
+    datetime: _datetime,
+    date: date.isoformat,
+    time: time.isoformat,
+    uuid.UUID: str,
+}
+
 #: Kinds that have one plain form, most frequent in a trading log first.
 _SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (Decimal, str),

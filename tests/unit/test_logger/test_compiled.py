@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -30,6 +31,9 @@ values = st.one_of(
     st.booleans(),
     st.none(),
     texts,
+    st.decimals(),
+    st.uuids(),
+    st.datetimes(timezones=st.sampled_from([None, UTC])),
     st.sampled_from(["x" * 254, "x" * 255]),
 )
 names = st.one_of(st.sampled_from(["side", "price", "ü", 'quote"', "message"]), st.text(min_size=1, max_size=4))

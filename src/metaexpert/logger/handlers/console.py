@@ -127,6 +127,7 @@ class Printer:
         self._lines: deque[bytes] = deque()
         self._came = self._went = 0
         self._printing = threading.Lock()
+        self._counting = threading.RLock()
         self._untold = 0
         #: How many entries were skipped.
         self.skipped = 0
@@ -137,12 +138,13 @@ class Printer:
         return not self._lines and self._console.ready
 
     def put(self, line: bytes) -> None:
-        """Queue *line*, or skip it when too much waits. Called by one thread at a time."""
-        if self._came - self._went > MOST_WAITING:
-            self._skip(1)
-        elif not self._console.within:  # what a stream logs about what it is given would never end
-            self._came += len(line)
-            self._lines.append(line)
+        """Queue *line*, or skip it when too much waits. Any thread may call it, also from a signal handler."""
+        with self._counting:
+            if self._came - self._went > MOST_WAITING:
+                self._skip(1)
+            elif not self._console.within:  # what a stream logs about what it is given would never end
+                self._came += len(line)
+                self._lines.append(line)
 
     def tick(self) -> bool:
         """Print some. Returns whether more could be printed at once."""
@@ -173,6 +175,7 @@ class Printer:
     def after_fork(self) -> None:
         """Start anew in a child: what waits is the parent's to print."""
         self._printing = threading.Lock()
+        self._counting = threading.RLock()
         self._lines.clear()
         self._went = self._came
 
