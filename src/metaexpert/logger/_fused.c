@@ -237,6 +237,23 @@ find_form(Method *self, PyObject *logger, PyObject **path)
     return form;
 }
 
+/* Whether structlog's own contextvars hold something here: cleared ones hold an Ellipsis. -1 with an error. */
+static int
+foreign_is_set(PyObject *foreign)
+{
+    Py_ssize_t position = 0;
+    PyObject *name, *variable;
+    while (PyDict_Next(foreign, &position, &name, &variable)) {
+        PyObject *value;
+        if (PyContextVar_Get(variable, Py_Ellipsis, &value) < 0)
+            return -1;
+        Py_DECREF(value);
+        if (value != Py_Ellipsis)
+            return 1;
+    }
+    return 0;
+}
+
 static int
 read_clock(Method *self, int64_t *moment)
 {
@@ -320,7 +337,7 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
 {
     char rest[ROOM];
     PyObject *line = NULL;
-    if (!PyUnicode_CheckExact(args[1]) || PyDict_GET_SIZE(self->foreign))
+    if (!PyUnicode_CheckExact(args[1]) || foreign_is_set(self->foreign))
         return NULL;
     PyObject *form = find_form(self, args[0], path);
     if (form == NULL)
