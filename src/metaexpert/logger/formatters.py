@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.rfc5424 import to_layout
 from metaexpert.logger.schema import Layout
 from metaexpert.logger.values import Cleaner, dumps
 
@@ -102,9 +101,12 @@ def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encoder:
     An entry whose line would be longer than *max_entry_size* bytes has its longest values cut and marked, down
     to the header if need be; the line is always valid JSON.
     """
+    encode: Encoder = dumps
+    if layout == "rfc5424":
+        from metaexpert.logger.rfc5424 import to_layout  # noqa: PLC0415 - its codec is not needed to start otherwise
 
-    def encode(entry: Entry) -> bytes:
-        return dumps(to_layout(entry, enterprise_id=enterprise_id) if layout == "rfc5424" else entry)
+        def encode(entry: Entry) -> bytes:
+            return dumps(to_layout(entry, enterprise_id=enterprise_id))
 
     def line(entry: Entry) -> bytes:
         encoded = encode(entry)
