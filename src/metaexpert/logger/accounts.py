@@ -23,9 +23,15 @@ from metaexpert.logger.schema import LEVEL_NUMBERS
 #: Shares of the buffer up to which an entry of a level is accepted; trades and errors have a reserve of the same size.
 SHARES: Final = {"debug": 0.50, "info": 0.75, "warning": 0.90, "error": 2.0, "critical": 2.0}
 TRADE_SHARE: Final = 2.0
+ALL_SHARES: Final = frozenset({*SHARES.values(), TRADE_SHARE})
 #: Ways that an entry can be refused: the files it would have gone to, or a logger that was closed.
 CLOSED: Final = "closed"
 ROUTES: Final = ("expert", "trades", "errors", CLOSED)
+
+
+def share_of(level: str, *, trade: bool) -> float:
+    """Return up to which share of the buffer an entry of *level* is accepted."""
+    return TRADE_SHARE if trade else SHARES[level]
 
 
 #: Level, expert and number of an entry, as they stand in a line of either layout.
@@ -116,13 +122,14 @@ class Accounts:
         """Entries that were refused."""
         return sum(self._dropped.values())
 
-    def is_calm(self, more: int) -> bool:
-        """Return whether every level is accepted as long as not more than *more* bytes come."""
-        return self.waiting + more < self._size * SHARES["debug"]
+    def calm(self, more: int) -> frozenset[float]:
+        """Return the shares of the buffer that are not reached as long as not more than *more* bytes come."""
+        filled = self.waiting + more
+        return frozenset(share for share in ALL_SHARES if filled < self._size * share)
 
     def has_room(self, level: str, *, trade: bool) -> bool:
         """Return whether an entry of *level* is accepted now."""
-        return self.waiting < self._size * (TRADE_SHARE if trade else SHARES[level])
+        return self.waiting < self._size * share_of(level, trade=trade)
 
     def drop(self, level: str, routes: Collection[str]) -> None:
         """Count an entry that was refused, and the ways that it would have gone, or `CLOSED`."""

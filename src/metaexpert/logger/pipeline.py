@@ -23,7 +23,7 @@ from structlog.exceptions import DropEvent
 from structlog.typing import EventDict
 
 from metaexpert.logger import lanes, schema
-from metaexpert.logger.accounts import CLOSED, Accounts, by_level
+from metaexpert.logger.accounts import ALL_SHARES, CLOSED, Accounts, by_level, share_of
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.diagnostics import Diagnostics
 from metaexpert.logger.drainer import drainer
@@ -92,7 +92,7 @@ class Pipeline:
         self._next_sync = 0.0
         self._closing = threading.RLock()
         self._complete = self._released = False
-        self._calm = True
+        self._calm = ALL_SHARES
         self._broken = False
         self.closed = False
         #: What was put into `logging` and `warnings` for this pipeline, if anything.
@@ -154,7 +154,8 @@ class Pipeline:
             if self.closed or not routes & FILES or self.config.layout != "flat" or not self.processors.untouched:
                 way.check = never
             else:
-                way.check = None if self._calm else functools.partial(self._accounts.has_room, word, trade=trade)
+                calm = share_of(word, trade=trade) in self._calm
+                way.check = None if calm else functools.partial(self._accounts.has_room, word, trade=trade)
             way.head = self._head(word, trade)
             way.lanes = tuple(lane.journal for route, lane in self._lanes if routes & route)
             if self._directory is not None:
@@ -183,7 +184,7 @@ class Pipeline:
         if directory is None:
             return
         room = sum(lane.journal.open_room for lane in list(directory.lanes.values()))
-        calm, broken = self._accounts.is_calm(room), directory.error is not None
+        calm, broken = self._accounts.calm(room), directory.error is not None
         if (calm, broken) != (self._calm, self._broken):
             self._calm, self._broken = calm, broken
             self.refresh()
@@ -480,7 +481,7 @@ class Pipeline:
         self._header.refresh()
         self._own_sequence = itertools.count(1)
         self.diagnostics.after_fork()
-        self._calm = True
+        self._calm = ALL_SHARES
         self.refresh()
 
 

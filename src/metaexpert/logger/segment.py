@@ -168,10 +168,17 @@ class Segment:
     def clear(self, end: int) -> None:
         """Zero everything before *end*: recovery must not find drained lines, nor `end`.
 
-        On a new segment it brings the pages in, so that no caller waits for them.
+        With the interpreter lock held: its pages are there, so that it takes some ten microseconds, and whoever gave the
+        lock away would wait for milliseconds.
         """
-        zero(self.map, HEADER_SIZE, end)
+        for start in range(HEADER_SIZE, end, len(_ZEROS)):
+            stop = min(start + len(_ZEROS), end)
+            self.map[start:stop] = _ZEROS[: stop - start]
         self._end = None
+
+    def warm(self) -> None:
+        """Bring in the pages of a new segment, so that no caller waits for them."""
+        zero(self.map, HEADER_SIZE, self.size)
 
     def release(self) -> None:
         """Unmap it; what is in it stays."""
