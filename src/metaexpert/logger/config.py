@@ -7,6 +7,7 @@ never the state of the file system.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -35,10 +36,12 @@ __all__ = ["ConfigurationError", "ConfigurationWarning", "LoggerConfig", "Proble
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)i?b?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
 _LEVEL_NAMES: Final = tuple(word.upper() for word in schema.LEVEL_NUMBERS)
 _LEVEL_ALIASES: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
+#: File systems take 255 bytes; a backup's ending must fit in too.
+_MAX_FILE_NAME: Final = 200
 
 
 class ConfigurationError(ValueError):
@@ -77,6 +80,18 @@ def _level(value: object) -> object:
     return name
 
 
+def _directory(value: object) -> object:
+    """Accept a path; ``~`` is the home directory, as in a shell, which has no part in code, ``.env`` and TOML."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise PydanticCustomError("directory", 'should be a path such as "logs"')
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise PydanticCustomError("directory", "should not begin with ~: that home directory is not known") from None
+
+
 def _file_name(value: object) -> object:
     """Accept a bare file name: the directory is `log_dir`'s matter, and some names are taken."""
     if not isinstance(value, str):
@@ -87,6 +102,8 @@ def _file_name(value: object) -> object:
         raise PydanticCustomError("file_name", "should be another name: this one is the logger's own")
     if re.search(r"\.\d+(\.gz)?$|\.gz$", value):
         raise PydanticCustomError("file_name", "should not end like a backup (.1, .gz)")
+    if len(os.fsencode(value)) > _MAX_FILE_NAME:
+        raise PydanticCustomError("file_name", f"should be at most {_MAX_FILE_NAME} bytes long")
     return value
 
 
@@ -98,6 +115,7 @@ def _processor_list(value: object) -> object:
 
 Size = Annotated[int, BeforeValidator(_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
+Directory = Annotated[Path, BeforeValidator(_directory)]
 FileName = Annotated[str, BeforeValidator(_file_name)]
 Processor = Callable[..., Any]
 ProcessorList = Annotated[list[Processor], BeforeValidator(_processor_list)]
@@ -118,7 +136,7 @@ class LoggerConfig(BaseSettings):
 
     expert_name: str = Field("metaexpert", min_length=1, description="Name of the expert; RFC 5424 APP-NAME.")
     log_level: Level = Field("INFO", description="Lowest level that reaches expert.log.")
-    log_dir: Path = Field(Path("logs"), description="Directory of the files; created when missing.")
+    log_dir: Directory = Field(Path("logs"), description="Directory of the files; created when missing.")
     log_file: FileName = Field("expert.log", description="File of everything at or above log_level.")
     log_trade_file: FileName = Field("trades.log", description="File of the entries with category trade.")
     log_error_file: FileName = Field("errors.log", description="File of ERROR and CRITICAL.")
@@ -270,7 +288,7 @@ def _problem(detail: ErrorDetails, layers: list[Layer], sources: Mapping[str, st
     field = str(detail["loc"][0])
     source = sources.get(field, DEFAULT_LABEL)
     value = next((layer.values[field] for layer in layers if field in layer.values), None)
-    wanted = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    wanted = detail["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
     return Problem(field, source, f"{field}: {_quoted(field, value)} {wanted} ({source})")
 
 

@@ -174,6 +174,13 @@ class TestValues:
         assert type(config.log_level) is str
         assert config.log_level == "DEBUG"
 
+    def test_home_directory(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A ~ that no shell has replaced, as in .env, is the home directory and not a directory of that name."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("USERPROFILE", str(tmp_path))
+        Path(".env").write_text("LOG_DIR=~/bot-logs\n")
+        assert LoggerConfig().log_dir == tmp_path / "bot-logs"
+
     def test_alias_of_levels(self) -> None:
         """WARN and FATAL mean what logging means by them."""
         assert (LoggerConfig(log_level="warn").log_level, LoggerConfig(log_level="FATAL").log_level) == (
@@ -194,8 +201,12 @@ class TestErrors:
             ({"log_level": "LOUD"}, ["log_level", "'LOUD'", "DEBUG, INFO, WARNING, ERROR or CRITICAL"]),
             ({"log_level": None}, ["log_level", "None"]),
             ({"console_level": "x"}, ["console_level", "'x'"]),
-            ({"expert_name": ""}, ["expert_name", "''"]),
-            ({"log_dir": 3}, ["log_dir", "3"]),
+            ({"expert_name": ""}, ["expert_name: '' should have"]),
+            ({"log_dir": 3}, ["log_dir", "3", 'should be a path such as "logs"']),
+            ({"log_dir": ""}, ["log_dir", "''", 'should be a path such as "logs"']),
+            ({"log_dir": "a\0b"}, ["log_dir", "'a\\x00b'", "should be a path"]),
+            ({"log_dir": "~nobody-at-all/logs"}, ["log_dir", "'~nobody-at-all/logs'", "home directory"]),
+            ({"log_file": "x" * 201}, ["log_file", "at most 200 bytes"]),
             ({"log_file": "a/b.log"}, ["log_file", "'a/b.log'", "log_dir"]),
             ({"log_file": "expert.log.1"}, ["log_file", "backup"]),
             ({"log_trade_file": "logging_errors.log"}, ["log_trade_file", "the logger's own"]),
@@ -207,6 +218,8 @@ class TestErrors:
             ({"layout": "xml"}, ["layout", "'xml'", "'flat' or 'rfc5424'"]),
             ({"max_file_size": "ten"}, ["max_file_size", "'ten'", "10MB"]),
             ({"max_file_size": -1}, ["max_file_size", "-1"]),
+            ({"max_file_size": "9" * 400}, ["max_file_size", "'999", "10MB"]),
+            ({"max_file_size": "٣MB"}, ["max_file_size", "'٣MB'", "10MB"]),
             ({"max_file_size": True}, ["max_file_size", "True"]),
             ({"backup_count": -1}, ["backup_count", "-1"]),
             ({"backup_count": 1.5}, ["backup_count", "1.5"]),
@@ -277,12 +290,23 @@ class TestErrors:
         """A binary .env is an error that names it and quotes nothing of it."""
         Path(".env").write_bytes(b"LOG_LEVEL=\xff\xfe\x00secret")
         text = wrong()
-        assert ".env: cannot be read" in text
+        assert ".env: cannot be read: it is not UTF-8 text" in text
         assert "secret" not in text
 
     def test_given_twice(self) -> None:
-        """A field and its alias together are a contradiction."""
-        assert "given twice" in wrong(json_logging=True, structured_logging=False)
+        """A field and its alias together are a contradiction; both names are told."""
+        text = wrong(json_logging=True, structured_logging=False)
+        assert text == (
+            "structured_logging: means the same as json_logging, which is given too; keep one (argument in code)"
+        )
+
+    def test_given_twice_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of two variables that mean one field, both are named."""
+        monkeypatch.setenv("LOG_TRADE_FILE", "a.log")
+        monkeypatch.setenv("METAEXPERT_TRADE_LOG_FILE", "b.log")
+        text = wrong()
+        assert "METAEXPERT_TRADE_LOG_FILE" in text
+        assert "LOG_TRADE_FILE" in text.replace("METAEXPERT_TRADE_LOG_FILE", "")
 
     def test_a_long_value_is_cut(self) -> None:
         """A value of any length makes a line of bounded length."""
