@@ -6,7 +6,6 @@ never the state of the file system.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -38,8 +37,6 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
-_LEVEL_NAMES: Final = tuple(word.upper() for word in schema.LEVEL_NUMBERS)
-_LEVEL_ALIASES: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 #: File systems take 255 bytes; a backup's ending must fit in too.
 _MAX_FILE_NAME: Final = 200
 
@@ -71,13 +68,10 @@ def _size(value: object) -> object:
 
 def _level(value: object) -> object:
     """Read a level name in any case, or the number that `logging` gives it."""
-    if isinstance(value, int) and not isinstance(value, bool) and value in schema.LEVEL_WORDS:
-        return logging.getLevelName(value)
-    name = value.strip().upper() if isinstance(value, str) else value
-    name = _LEVEL_ALIASES.get(name, name) if isinstance(name, str) else name
-    if name not in _LEVEL_NAMES:
-        raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return name
+    number = schema.level_named(value) if isinstance(value, str) else value
+    if isinstance(number, int) and not isinstance(number, bool) and number in schema.LEVEL_WORDS:
+        return schema.LEVEL_WORDS[number].upper()
+    raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
 
 def _directory(value: object) -> object:
