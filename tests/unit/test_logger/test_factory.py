@@ -40,6 +40,14 @@ def test_a_wrong_option_raises_and_creates_nothing(options: dict[str, Any], tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("config", ["EmaBot", {"log_level": "DEBUG"}, LoggerConfig])
+def test_what_is_no_configuration_raises_and_creates_nothing(config: Any, tmp_path: Path) -> None:
+    """A name or a dictionary in the place of the configuration is told with what would be right."""
+    with pytest.raises(TypeError, match="LoggerConfig, or keywords such as expert_name="):
+        MetaLogger(config)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_when_even_the_plain_way_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The call returns all the same; both failures are counted and told."""
     logger = MetaLogger(log_to_console=False, async_logging=False)
