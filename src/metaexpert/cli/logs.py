@@ -94,6 +94,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of a line in the log files.
 
+    Every line that the logger has written obeys it.
+
     Example:
       metaexpert logs schema --layout flat > entry.schema.json
     """

@@ -56,7 +56,7 @@ class ConfigurationError(ValueError):
         return type(self), (list(self.problems),)
 
 
-def _size(value: object) -> object:
+def read_size(value: object) -> object:
     """Read "10MB" or "10MiB" (both 10 * 1024 * 1024 bytes), "512 KB", "1G" or a number of bytes."""
     if not isinstance(value, str | bool):
         return value
@@ -107,7 +107,7 @@ def _processor_list(value: object) -> object:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size)]
+Size = Annotated[int, BeforeValidator(read_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 FileName = Annotated[str, BeforeValidator(_file_name)]
@@ -144,16 +144,16 @@ class LoggerConfig(BaseSettings):
     json_logging: bool = Field(False, description="Print JSON on the console too (alias structured_logging).")
     layout: Layout = Field("flat", description="Shape of a JSON line.")
     async_logging: bool = Field(True, description="Write on a thread; false: written when the call returns.")
-    max_file_size: Size = Field(10 * MIB, ge=1, description="Rotate before a file grows beyond this many bytes.")
+    max_file_size: Size = Field(10 * MIB, ge=1, description="Rotate before a file grows beyond this.")
     backup_count: int = Field(5, ge=0, le=9999, description="Backups kept per file; 0 never rotates.")
     rotate_when: Literal["midnight", "hourly"] | None = Field(None, description="Also rotate at this UTC time.")
     compress_backups: bool = Field(False, description="Compress backups with gzip, in the background.")
-    max_total_size: Size | None = Field(None, ge=1, description="Budget in bytes for all files of log_dir.")
+    max_total_size: Size | None = Field(None, ge=1, description="Budget for all files of log_dir.")
     max_value_length: Size = Field(64 * KIB, ge=16, description="Longest text of one value, in characters.")
-    max_entry_size: Size = Field(256 * KIB, ge=2 * KIB, description="Longest line, in bytes.")
-    journal_size: Size = Field(8 * MIB, ge=4 * KIB, description="Most bytes that may wait to be written.")
+    max_entry_size: Size = Field(256 * KIB, ge=2 * KIB, description="Longest line.")
+    journal_size: Size = Field(8 * MIB, ge=4 * KIB, description="Most that may wait to be written.")
     overflow: Literal["drop_low", "block"] = Field("drop_low", description="What a call does when that is full.")
-    overflow_timeout: float = Field(5.0, ge=0, le=3600, description="Longest wait of a call with block.")
+    overflow_timeout: float = Field(5.0, ge=0, le=3600, description="Longest wait of a call with block, in seconds.")
     fsync: Literal["never", "interval", "trades"] = Field("never", description="When files are forced to disk.")
     capture_stdlib: bool = Field(True, description="Take in the records of logging.")
     capture_warnings: bool = Field(True, description="Take in the warnings of warnings.")
