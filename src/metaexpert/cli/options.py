@@ -50,7 +50,7 @@ def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.
         hidden=hidden,
         rich_help_panel=_PANEL,
     )
-    annotation = Annotated[kind | None, option]
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
