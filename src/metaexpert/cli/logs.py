@@ -71,9 +71,9 @@ def show(
     ] = False,
 ) -> None:
     """Show the last entries."""
-    found = _opened(context, directory).filter(level=_level(level))
+    number, count = _level(level), _limit(limit)
+    found = _opened(context, directory).filter(level=number)
     found = replace(found, diagnostics=diagnostics)
-    count = _limit(limit)
     show_batch = _printer(form)
     try:
         for batch in _batches(found, count, follow=follow):
