@@ -151,13 +151,17 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
 
 
 def _printer(form: FormatName) -> Callable[[Sequence[Record]], None]:
-    from metaexpert.logger.handlers.console import wants_color  # noqa: PLC0415 - needed from here on only
+    from metaexpert.logger.handlers.console import (  # noqa: PLC0415 - needed from here on only
+        STANDARD_OUTPUT,
+        enable_colors,
+        wants_color,
+    )
     from metaexpert.logs.render import make_format  # noqa: PLC0415
 
     terminal = output.is_terminal(sys.stdout)
     colors = form == "text" and wants_color(sys.stdout)
     if colors:
-        output.enable_colors()
+        enable_colors(STANDARD_OUTPUT)
     render = make_format(form, colors=colors, terminal=terminal)
     write = output.write if form == "text" or terminal else output.write_exact
     write(render.start)
