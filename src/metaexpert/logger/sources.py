@@ -204,15 +204,16 @@ def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
     path = next((p for d in (here, *here.parents) if (p := d / PYPROJECT_FILE).is_file()), None)
     if path is None:
         return Layer(settings_cls)
+    shown = os.path.relpath(path)
     try:
         table: Any = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        return _unreadable(settings_cls, PYPROJECT_FILE, error)
+        return _unreadable(settings_cls, shown, error)
     for key in PYPROJECT_TABLE:
         table = table.get(key, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
-        return _unreadable(settings_cls, PYPROJECT_FILE, TypeError("[tool.metaexpert.logger] is not a table"))
-    return _named(settings_cls, table, dict.fromkeys(table, PYPROJECT_FILE))
+        return _unreadable(settings_cls, shown, TypeError("[tool.metaexpert.logger] is not a table"))
+    return _named(settings_cls, table, dict.fromkeys(table, shown))
 
 
 def _unreadable(settings_cls: type[BaseSettings], name: str, error: Exception) -> Layer:

@@ -105,7 +105,13 @@ class TestPrecedence:
         (tmp_path / "pyproject.toml").write_text(PYPROJECT + 'expert_name = "Upper"\n')
         (tmp_path / "a" / "b").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / "a" / "b")
-        assert LoggerConfig().expert_name == "Upper"
+        config = LoggerConfig()
+        assert config.expert_name == "Upper"
+        assert config.sources["expert_name"] == str(Path("../../pyproject.toml"))
+        (tmp_path / "pyproject.toml").write_text(PYPROJECT + 'expert_nam = "Upper"\n')
+        assert f"({Path('../../pyproject.toml')})" in wrong()
+        (tmp_path / "pyproject.toml").write_text("[tool")
+        assert wrong().startswith(f"{Path('../../pyproject.toml')}: cannot be read")
 
     def test_types_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Text from the environment becomes booleans, numbers, sizes and paths."""
