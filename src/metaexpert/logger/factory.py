@@ -39,6 +39,8 @@ def MetaLogger(  # noqa: N802 - the factory's public name
     if not isinstance(config, LoggerConfig | None):
         given = f"the class {config.__name__}" if isinstance(config, type) else repr(config)
         raise TypeError(f"MetaLogger takes a LoggerConfig, or keywords such as expert_name=..., not {given:.100}")
+    if "config" in options:
+        raise TypeError("MetaLogger takes the LoggerConfig as the first argument: MetaLogger(config, ...)")
     context = {name: options.pop(name) for name in [*options] if name in CONTEXT_OPTIONS}
     if config is None:
         config = LoggerConfig(**options)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import metaexpert.logger
 from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -46,6 +47,19 @@ def test_what_is_no_configuration_raises_and_creates_nothing(config: Any, tmp_pa
     with pytest.raises(TypeError, match="LoggerConfig, or keywords such as expert_name="):
         MetaLogger(config)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_by_keyword_is_told_its_place() -> None:
+    """`config=` is no option: the configuration is the first argument."""
+    with pytest.raises(TypeError, match=r"as the first argument: MetaLogger\(config, ...\)"):
+        MetaLogger(config=LoggerConfig())
+
+
+def test_only_public_names_are_shown() -> None:
+    """`dir` shows what `__all__` has and the two public modules, not what the module itself needs."""
+    shown = {name for name in dir(metaexpert.logger) if not name.startswith("__")}
+    assert shown == {*metaexpert.logger.__all__, "schema", "testing"}
+    assert all(hasattr(metaexpert.logger, name) for name in shown)
 
 
 def test_when_even_the_plain_way_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
