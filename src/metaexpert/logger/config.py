@@ -289,7 +289,10 @@ def _problem(detail: ErrorDetails, layers: list[Layer], sources: Mapping[str, st
 def _quoted(field: str, value: object) -> str:
     if "Secret" in str(LoggerConfig.model_fields[field].annotation):
         return "the value (not shown)"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # an object's own matter, or an integer that has more digits than Python prints
+        return f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 

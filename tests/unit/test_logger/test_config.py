@@ -11,12 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metaexpert.logger import ConfigurationError, ConfigurationWarning, LoggerConfig
 from metaexpert.logger.config import command_line
 
 PYPROJECT = "[tool.metaexpert.logger]\n"
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=30),
+    st.binary(max_size=5),
+    st.lists(st.text(max_size=3), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.sampled_from(["9" * 5000, 10**5000, "{x}", "1e999", "٣MB", "~x", "\0", object(), print]),
+)
 
 
 def wrong(**options: Any) -> str:
@@ -317,6 +330,28 @@ class TestErrors:
     def test_a_long_value_is_cut(self) -> None:
         """A value of any length makes a line of bounded length."""
         assert len(wrong(log_level="x" * 10_000)) < 300
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.sampled_from(sorted(LoggerConfig.model_fields)), ANYTHING)
+    def test_whatever_a_field_is_given(self, field: str, value: Any) -> None:
+        """Any value of any type is taken, or told in one line of bounded length; nothing else is raised."""
+        try:
+            LoggerConfig(**{field: value})
+        except ConfigurationError as error:
+            (problem,) = error.problems
+            assert problem.message.startswith(f"{field}: ")
+            assert "\n" not in problem.message
+            assert len(problem.message) < 300
+
+    def test_a_value_that_cannot_be_shown(self) -> None:
+        """A value whose repr fails is told by its type."""
+
+        class Hostile:
+            def __repr__(self) -> str:
+                raise RuntimeError
+
+        assert wrong(expert_name=Hostile()).startswith("expert_name: a value of type Hostile should be")
+        assert wrong(expert_name=10**5000).startswith("expert_name: a value of type int should be")
 
     def test_pickles(self) -> None:
         """The error crosses process borders."""
