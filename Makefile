@@ -30,8 +30,10 @@ format: ## Mend style
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-types: ## Check types
+types: ## Check types, also as Windows and macOS have them
 	$(RUN) mypy
+	$(RUN) mypy --platform win32 src
+	$(RUN) mypy --platform darwin src
 
 docs: ## Check the pages and run the code in them
 	$(RUN) python tools/check_docs.py

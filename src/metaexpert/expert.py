@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
@@ -103,9 +103,12 @@ class MetaExpert(Events):
 
         Raises:
             ConfigurationError: for a wrong setting of the logger, naming field, value and source.
-            TypeError: for a credential that is no string.
+            TypeError: for a credential that is no string, data that is none, a paper account that is none.
         """
         super().__init__()
+        _check_data(data)
+        if not isinstance(paper, PaperConfig | None):
+            raise TypeError(f"paper must be a PaperConfig, not {type(paper).__name__}")
         self.exchange = exchange
         self.symbol = symbol
         self.data = data
@@ -243,6 +246,7 @@ class MetaExpert(Events):
         Raises:
             BarError: for a file with a wrong row, before anything has begun; or for a wrong bar on the way.
             ValueError: without data, or for an unknown mode.
+            TypeError: for data that is neither a file nor bars.
             RuntimeError: when it runs already, is closed, or an event loop runs here (await `arun` there).
             Exception: whatever the source of the bars raises; on_deinit has run and the log is complete.
         """
@@ -305,10 +309,16 @@ class MetaExpert(Events):
         data = self.data if data is None else data
         if data is None:
             raise ValueError("run() needs data: a CSV file of bars, or bars")
+        _check_data(data)
         if isinstance(data, (str, os.PathLike)):
             check_bars(data)
             return read_bars(data), {"data": os.fspath(data)}
         return data, {}
+
+
+def _check_data(data: object) -> None:
+    if not isinstance(data, str | os.PathLike | Iterable | AsyncIterable | None):
+        raise TypeError(f"data must be a CSV file or bars, not {type(data).__name__}")
 
 
 def _loop_runs_here() -> bool:

@@ -46,6 +46,8 @@ def metaexpert(
 ) -> None:
     """Run trading experts, and read what they logged.
 
+    Each command tells more with --help.
+
     Example:
       metaexpert run expert.py --data bars.csv
       metaexpert logs --follow --level warning

@@ -35,6 +35,8 @@ def config(context: typer.Context) -> None:
 def show(as_json: _Json = False) -> None:
     """Print every setting with its value and the source that set it. Secrets are masked.
 
+    What an expert's code sets is not known here; `metaexpert run` has it.
+
     Example:
       metaexpert config show --json | jq .log_dir
     """

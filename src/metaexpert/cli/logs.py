@@ -71,9 +71,9 @@ def show(
     ] = False,
 ) -> None:
     """Show the last entries."""
-    found = _opened(context, directory).filter(level=_level(level))
+    number, count = _level(level), _limit(limit)
+    found = _opened(context, directory).filter(level=number)
     found = replace(found, diagnostics=diagnostics)
-    count = _limit(limit)
     show_batch = _printer(form)
     try:
         for batch in _batches(found, count, follow=follow):
@@ -93,6 +93,8 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of a line in the log files.
+
+    Every line that the logger has written obeys it.
 
     Example:
       metaexpert logs schema --layout flat > entry.schema.json
@@ -149,13 +151,17 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
 
 
 def _printer(form: FormatName) -> Callable[[Sequence[Record]], None]:
-    from metaexpert.logger.handlers.console import wants_color  # noqa: PLC0415 - needed from here on only
+    from metaexpert.logger.handlers.console import (  # noqa: PLC0415 - needed from here on only
+        STANDARD_OUTPUT,
+        enable_colors,
+        wants_color,
+    )
     from metaexpert.logs.render import make_format  # noqa: PLC0415
 
     terminal = output.is_terminal(sys.stdout)
     colors = form == "text" and wants_color(sys.stdout)
     if colors:
-        output.enable_colors()
+        enable_colors(STANDARD_OUTPUT)
     render = make_format(form, colors=colors, terminal=terminal)
     write = output.write if form == "text" or terminal else output.write_exact
     write(render.start)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from metaexpert.logger import LoggerConfig
+from metaexpert.logger.config import read_size
 from metaexpert.logger.sources import ALIASES
 
 _PANEL: Final = "Logger options (they win over every other source)"
@@ -39,12 +40,12 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
-    kind, metavar = _kind(field.annotation)
+    kind = _kind(field.annotation)
     dashed = name.replace("_", "-")
     option = typer.Option(
         f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}",
         help=_help(field),
-        metavar=metavar,
+        metavar="",  # eighty columns have no room for it beside the names
         show_default=False,
         hidden=hidden,
         rich_help_panel=_PANEL,
@@ -58,24 +59,44 @@ def _has_text(field: FieldInfo) -> bool:
     return "Callable" not in str(field.annotation)
 
 
-def _kind(annotation: Any) -> tuple[Any, str | None]:
-    """Return the type under which Typer is to read a field, and what its help calls the value."""
-    if get_origin(annotation) is Annotated:
-        return _kind(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return _kind(next(part for part in get_args(annotation) if part is not type(None)))
+def _kind(annotation: Any) -> Any:
+    """Return the type under which Typer is to read a field."""
+    annotation = _plain(annotation)
     if annotation is bool:
-        return bool, None
-    if get_origin(annotation) in (list, tuple, set, frozenset):
-        return list[str], "TEXT"
-    if get_origin(annotation) is Literal:
-        words = "|".join(map(str, get_args(annotation)))
-        return str, "LEVEL" if words.startswith("DEBUG") else words
-    return str, {int: "NUMBER", float: "SECONDS", Path: "DIR"}.get(annotation, "TEXT")
+        return bool
+    return list[str] if get_origin(annotation) in (list, tuple, set, frozenset) else str
+
+
+def _plain(annotation: Any) -> Any:
+    """Return *annotation* without what is said about it, and without None."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _plain(next(part for part in get_args(annotation) if part is not type(None)))
+    return annotation
 
 
 def _help(field: FieldInfo) -> str:
-    default = field.get_default()
-    text = field.description or ""
+    parts = [field.description or ""]
+    annotation, default = _plain(field.annotation), field.default
+    if get_origin(annotation) is Literal:
+        parts.append(f"One of {', '.join(map(str, get_args(annotation)))}.")
+    if read_size in (getattr(part, "func", None) for part in (*field.metadata, *_metadata(field.annotation))):
+        parts.append("Such as 512KB or 10MB.")
+        default = _size_text(default) if isinstance(default, int) else default
+    if default not in (None, [], "", PydanticUndefined):
+        parts.append(f"Default: {'on' if default is True else 'off' if default is False else default}.")
     # Help is Rich markup: a bracket must not be taken for a style.
-    return f"{text} Default: {default}.".replace("[", "\\[") if default not in (None, [], "") else text
+    return " ".join(parts).replace("[", "\\[")
+
+
+def _metadata(annotation: Any) -> tuple[Any, ...]:
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return parts[1:]
+    return tuple(part for branch in parts for part in _metadata(branch))
+
+
+def _size_text(size: int) -> str:
+    units = (("GB", 2**30), ("MB", 2**20), ("KB", 2**10))
+    return next((f"{size // factor}{unit}" for unit, factor in units if size and size % factor == 0), str(size))

@@ -46,16 +46,6 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def enable_colors() -> None:
-    """Make a Windows console obey colour codes; it takes them for text until asked. Elsewhere do nothing."""
-    if sys.platform == "win32":
-        import ctypes  # noqa: PLC0415
-
-        kernel = ctypes.windll.kernel32
-        # -11: standard output; 7: processed output, wrapping, virtual terminal processing.
-        kernel.SetConsoleMode(kernel.GetStdHandle(-11), 7)
-
-
 def write(text: str) -> None:
     """Write *text* to standard output at once.
 

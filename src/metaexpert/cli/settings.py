@@ -59,8 +59,6 @@ def unwritable(config: LoggerConfig) -> str | None:
         _check_place(config.log_dir / schema.PRIVATE_DIRECTORY)
     except OSError as error:
         return f"{where} is not writable: {error.strerror or error}: {error.filename}"
-    except ValueError as error:  # a NUL byte in the path
-        return f"{where} is not writable: {error}"
     return None
 
 

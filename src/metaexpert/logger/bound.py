@@ -186,7 +186,7 @@ class BoundLogger(BoundLoggerBase):
 
     def log(self, level: int | str, event: object = None, /, *args: Any, **fields: Any) -> None:
         """Log at *level*: a number, filtered as such and named by the level below, or a level's name."""
-        number = _number(level)
+        number = level_number(level)
         if self.is_enabled_for(number):
             getattr(self, schema.level_word(number))(event, *args, **fields)
 
@@ -236,7 +236,7 @@ class BoundLogger(BoundLoggerBase):
     def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
         fields = aside(fields)
-        message = _interpolated(event, args, fields)
+        message = interpolated(event, args, fields)
         try:
             self._run(self._processors, method, message, fields)
         except DropEvent:
@@ -280,8 +280,8 @@ class BoundLogger(BoundLoggerBase):
         Raises:
             ValueError: For anything else; says what would be right.
         """
-        number = LEVEL_NUMBERS.get(level.lower(), 0) if isinstance(level, str) else level
-        if number not in schema.LEVEL_WORDS:
+        number = schema.level_named(level) if isinstance(level, str) else level
+        if not isinstance(number, int) or number not in schema.LEVEL_WORDS:
             raise ValueError(f"level: {level!r} should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         self._logger.pipeline.set_level(number)
         self._logger.classes.set_gate(self._logger.pipeline.routing.gate())
@@ -372,14 +372,14 @@ def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any]) -> 
     return logger._logger.classes.gated(output, logger._processors, {})._with(dict(context))
 
 
-def _number(level: object) -> int:
+def level_number(level: object) -> int:
+    """Return the number that `BoundLogger.log` takes *level* for; an unknown name is INFO: a call never raises."""
     if isinstance(level, int):
         return level
-    # A log call never raises: an unknown name is taken for INFO.
-    return LEVEL_NUMBERS.get(str(level).lower(), schema.INFO)
+    return schema.level_named(safe_str(level)) or schema.INFO
 
 
-def _interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> str:
+def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> str:
     """Put *args* into the message by ``%``, or keep them under ``positional_args`` when they do not fit."""
     text = "" if event is None else safe_str(event)
     if not args:

@@ -6,7 +6,7 @@ never the state of the file system.
 
 from __future__ import annotations
 
-import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -35,10 +35,10 @@ __all__ = ["ConfigurationError", "ConfigurationWarning", "LoggerConfig", "Proble
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)i?b?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
-_LEVEL_NAMES: Final = tuple(word.upper() for word in schema.LEVEL_NUMBERS)
-_LEVEL_ALIASES: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
+#: File systems take 255 bytes; a backup's ending must fit in too.
+_MAX_FILE_NAME: Final = 200
 
 
 class ConfigurationError(ValueError):
@@ -56,7 +56,7 @@ class ConfigurationError(ValueError):
         return type(self), (list(self.problems),)
 
 
-def _size(value: object) -> object:
+def read_size(value: object) -> object:
     """Read "10MB" or "10MiB" (both 10 * 1024 * 1024 bytes), "512 KB", "1G" or a number of bytes."""
     if not isinstance(value, str | bool):
         return value
@@ -68,13 +68,22 @@ def _size(value: object) -> object:
 
 def _level(value: object) -> object:
     """Read a level name in any case, or the number that `logging` gives it."""
-    if isinstance(value, int) and not isinstance(value, bool) and value in schema.LEVEL_WORDS:
-        return logging.getLevelName(value)
-    name = value.strip().upper() if isinstance(value, str) else value
-    name = _LEVEL_ALIASES.get(name, name) if isinstance(name, str) else name
-    if name not in _LEVEL_NAMES:
-        raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return name
+    number = schema.level_named(value) if isinstance(value, str) else value
+    if isinstance(number, int) and not isinstance(number, bool) and number in schema.LEVEL_WORDS:
+        return schema.LEVEL_WORDS[number].upper()
+    raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+
+
+def _directory(value: object) -> object:
+    """Accept a path; ``~`` is the home directory, as in a shell, which has no part in code, ``.env`` and TOML."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise PydanticCustomError("directory", 'should be a path such as "logs"')
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise PydanticCustomError("directory", "should not begin with ~: that home directory is not known") from None
 
 
 def _file_name(value: object) -> object:
@@ -87,6 +96,8 @@ def _file_name(value: object) -> object:
         raise PydanticCustomError("file_name", "should be another name: this one is the logger's own")
     if re.search(r"\.\d+(\.gz)?$|\.gz$", value):
         raise PydanticCustomError("file_name", "should not end like a backup (.1, .gz)")
+    if len(os.fsencode(value)) > _MAX_FILE_NAME:
+        raise PydanticCustomError("file_name", f"should be at most {_MAX_FILE_NAME} bytes long")
     return value
 
 
@@ -96,8 +107,9 @@ def _processor_list(value: object) -> object:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size)]
+Size = Annotated[int, BeforeValidator(read_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
+Directory = Annotated[Path, BeforeValidator(_directory)]
 FileName = Annotated[str, BeforeValidator(_file_name)]
 Processor = Callable[..., Any]
 ProcessorList = Annotated[list[Processor], BeforeValidator(_processor_list)]
@@ -118,7 +130,7 @@ class LoggerConfig(BaseSettings):
 
     expert_name: str = Field("metaexpert", min_length=1, description="Name of the expert; RFC 5424 APP-NAME.")
     log_level: Level = Field("INFO", description="Lowest level that reaches expert.log.")
-    log_dir: Path = Field(Path("logs"), description="Directory of the files; created when missing.")
+    log_dir: Directory = Field(Path("logs"), description="Directory of the files; created when missing.")
     log_file: FileName = Field("expert.log", description="File of everything at or above log_level.")
     log_trade_file: FileName = Field("trades.log", description="File of the entries with category trade.")
     log_error_file: FileName = Field("errors.log", description="File of ERROR and CRITICAL.")
@@ -132,16 +144,16 @@ class LoggerConfig(BaseSettings):
     json_logging: bool = Field(False, description="Print JSON on the console too (alias structured_logging).")
     layout: Layout = Field("flat", description="Shape of a JSON line.")
     async_logging: bool = Field(True, description="Write on a thread; false: written when the call returns.")
-    max_file_size: Size = Field(10 * MIB, ge=1, description="Rotate before a file grows beyond this many bytes.")
+    max_file_size: Size = Field(10 * MIB, ge=1, description="Rotate before a file grows beyond this.")
     backup_count: int = Field(5, ge=0, le=9999, description="Backups kept per file; 0 never rotates.")
     rotate_when: Literal["midnight", "hourly"] | None = Field(None, description="Also rotate at this UTC time.")
     compress_backups: bool = Field(False, description="Compress backups with gzip, in the background.")
-    max_total_size: Size | None = Field(None, ge=1, description="Budget in bytes for all files of log_dir.")
+    max_total_size: Size | None = Field(None, ge=1, description="Budget for all files of log_dir.")
     max_value_length: Size = Field(64 * KIB, ge=16, description="Longest text of one value, in characters.")
-    max_entry_size: Size = Field(256 * KIB, ge=2 * KIB, description="Longest line, in bytes.")
-    journal_size: Size = Field(8 * MIB, ge=4 * KIB, description="Most bytes that may wait to be written.")
+    max_entry_size: Size = Field(256 * KIB, ge=2 * KIB, description="Longest line.")
+    journal_size: Size = Field(8 * MIB, ge=4 * KIB, description="Most that may wait to be written.")
     overflow: Literal["drop_low", "block"] = Field("drop_low", description="What a call does when that is full.")
-    overflow_timeout: float = Field(5.0, ge=0, le=3600, description="Longest wait of a call with block.")
+    overflow_timeout: float = Field(5.0, ge=0, le=3600, description="Longest wait of a call with block, in seconds.")
     fsync: Literal["never", "interval", "trades"] = Field("never", description="When files are forced to disk.")
     capture_stdlib: bool = Field(True, description="Take in the records of logging.")
     capture_warnings: bool = Field(True, description="Take in the warnings of warnings.")
@@ -270,14 +282,17 @@ def _problem(detail: ErrorDetails, layers: list[Layer], sources: Mapping[str, st
     field = str(detail["loc"][0])
     source = sources.get(field, DEFAULT_LABEL)
     value = next((layer.values[field] for layer in layers if field in layer.values), None)
-    wanted = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    wanted = detail["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
     return Problem(field, source, f"{field}: {_quoted(field, value)} {wanted} ({source})")
 
 
 def _quoted(field: str, value: object) -> str:
     if "Secret" in str(LoggerConfig.model_fields[field].annotation):
         return "the value (not shown)"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # an object's own matter, or an integer that has more digits than Python prints
+        return f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 

@@ -99,7 +99,8 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
             return self._around_async_generator(function)
         if inspect.isgeneratorfunction(function):
             return self._around_generator(function)
-        if inspect.iscoroutinefunction(function):
+        called = getattr(type(function), "__call__", None)  # noqa: B004 - an object may be called as a coroutine
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
 
             async def coroutine(*args: Any, **kwargs: Any) -> Any:
                 with self:

@@ -32,9 +32,15 @@ def MetaLogger(  # noqa: N802 - the factory's public name
         The logger; a context manager that closes it. Closed at interpreter exit in any case.
 
     Raises:
+        TypeError: *config* is no `LoggerConfig`.
         ConfigurationError: An option or a source is wrong; nothing was created. The state of the file system
             never raises: see `BoundLogger.health`.
     """
+    if not isinstance(config, LoggerConfig | None):
+        given = f"the class {config.__name__}" if isinstance(config, type) else repr(config)
+        raise TypeError(f"MetaLogger takes a LoggerConfig, or keywords such as expert_name=..., not {given:.100}")
+    if "config" in options:
+        raise TypeError("MetaLogger takes the LoggerConfig as the first argument: MetaLogger(config, ...)")
     context = {name: options.pop(name) for name in [*options] if name in CONTEXT_OPTIONS}
     if config is None:
         config = LoggerConfig(**options)

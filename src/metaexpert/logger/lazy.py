@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
 from metaexpert.logger import schema
-from metaexpert.logger.bound import BoundLogger, Output, named
+from metaexpert.logger.bound import METHODS, BoundLogger, Output, interpolated, level_number, named
+from metaexpert.logger.formatters import Clock
+from metaexpert.logger.handlers import stderr
+from metaexpert.logger.processors import EXC_INFO, aside
 from metaexpert.logger.schema import CATEGORY, TRADE
+from metaexpert.logger.values import Cleaner
 
+#: The log methods, apart from ``log``, and the word of the level at which each one prints.
+_WORDS: Final = {name: word for word, names in METHODS.items() for name in names}
+#: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
+_MOST: Final = 1000, 100
 _installed: BoundLogger | None = None
 
 
@@ -97,10 +106,46 @@ class LazyLogger:
         """The same logger with ``category="trade"``."""
         return self.bind(**{CATEGORY: TRADE})
 
+    def flush(self, timeout: float | None = None) -> bool:
+        """Flush the installed logger; without one there is nothing to write."""
+        return True if _installed is None else _installed.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Close the installed logger; without one there is nothing to close."""
+        return True if _installed is None else _installed.close(timeout)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if _installed is None:
+            return self._uninstalled(name)
         return getattr(self._resolve(), name)
+
+    def _uninstalled(self, name: str) -> Any:
+        if name == "log" or name in _WORDS:
+            return partial(self._print, name)
+        if name == "alog" or (name[:1] == "a" and name[1:] in _WORDS):
+            return partial(self._aprint, name[1:])
+        if hasattr(BoundLogger, name) and not hasattr(found := self._resolve(), name):
+            raise AttributeError(f"there is no MetaLogger yet, and {name!r} is on loggers of one only: {found!r}")
+        return getattr(self._resolve(), name)
+
+    async def _aprint(self, method: str, /, *args: Any, **fields: Any) -> None:
+        self._print(method, *args, **fields)
+
+    def _print(self, method: str, /, *args: Any, **fields: Any) -> None:
+        """Print an entry as structlog would. Like every log call it raises nothing, whatever it is given."""
+        level, args = (args[0], args[1:]) if method == "log" and args else (schema.INFO, args)
+        word = _WORDS.get(method) or schema.level_word(level_number(level))
+        if method == "exception":
+            fields.setdefault(EXC_INFO, True)
+        fields = aside(fields)
+        message = interpolated(args[0] if args else None, args[1:], fields)
+        try:
+            getattr(self._resolve(), word)(message, **fields)
+        except Exception as error:  # of a chain that somebody has configured, or of a stream: others may still read
+            shown = Cleaner(*_MOST).clean({**self._shown(), **fields, "structlog_failed": error})
+            stderr.print_entry({**shown, "timestamp": Clock()(), "level": word, "message": message})
 
     def __repr__(self) -> str:
         return f"<LazyLogger {self._name!r}: {', '.join(self._initial)}>"

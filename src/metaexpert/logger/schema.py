@@ -28,6 +28,8 @@ LEVEL_WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
 )
 LEVEL_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({word: n for n, word in LEVEL_WORDS.items()})
+#: What `logging` calls two of them besides.
+_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
 #: RFC 5424 table 2. notice (5), alert (1) and emergency (0) have no counterpart in Python.
 SEVERITIES: Final[Mapping[str, int]] = MappingProxyType(
     {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -78,6 +80,12 @@ DOMAIN_FIELDS: Final = ("expert_name", "symbol", "trade_id", "order_id", "strate
 #: The files of a log directory that are never an application log.
 DIAGNOSTICS_FILE: Final = "logging_errors.log"
 PRIVATE_DIRECTORY: Final = ".metaexpert"
+
+
+def level_named(name: str) -> int | None:
+    """Return the number of the level called *name*, in any case and with ``warn`` and ``fatal``; None for no level."""
+    word = name.strip().lower()
+    return LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
 
 
 def level_word(number: int) -> str:

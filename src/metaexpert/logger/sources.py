@@ -70,6 +70,7 @@ class Layer(PydanticBaseSettingsSource):
         self.values: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.problems: list[Problem] = []
+        self._names: dict[str, str] = {}
 
     def __call__(self) -> dict[str, Any]:
         """Return the values of this layer by field name (pydantic-settings protocol)."""
@@ -85,11 +86,11 @@ class Layer(PydanticBaseSettingsSource):
         if field not in self.settings_cls.model_fields:
             self.problems.append(_unknown(name, label, self.settings_cls))
         elif field in self.values:
-            text = f"{name}: given twice, also as {self.labels[field]} ({label}); keep one of them"
+            other = self._names[field] + ("" if self.labels[field] == label else f" ({self.labels[field]})")
+            text = f"{name}: means the same as {other}, which is given too; keep one ({label})"
             self.problems.append(Problem(name, label, text))
         else:
-            self.values[field] = value
-            self.labels[field] = label
+            self.values[field], self.labels[field], self._names[field] = value, label, name
 
 
 def _unknown(name: str, label: str, settings_cls: type[BaseSettings]) -> Problem:
@@ -203,22 +204,25 @@ def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
     path = next((p for d in (here, *here.parents) if (p := d / PYPROJECT_FILE).is_file()), None)
     if path is None:
         return Layer(settings_cls)
+    shown = os.path.relpath(path)
     try:
         table: Any = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        return _unreadable(settings_cls, PYPROJECT_FILE, error)
+        return _unreadable(settings_cls, shown, error)
     for key in PYPROJECT_TABLE:
         table = table.get(key, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
-        return _unreadable(settings_cls, PYPROJECT_FILE, TypeError("[tool.metaexpert.logger] is not a table"))
-    return _named(settings_cls, table, dict.fromkeys(table, PYPROJECT_FILE))
+        return _unreadable(settings_cls, shown, TypeError("[tool.metaexpert.logger] is not a table"))
+    return _named(settings_cls, table, dict.fromkeys(table, shown))
 
 
 def _unreadable(settings_cls: type[BaseSettings], name: str, error: Exception) -> Layer:
     layer = Layer(settings_cls)
     # Only the kind of a decoding error is told: its text may quote what stands in the file.
     what = f": {error.strerror}" if isinstance(error, OSError) else f": {type(error).__name__}"
-    if isinstance(error, tomllib.TOMLDecodeError | TypeError):
+    if isinstance(error, UnicodeDecodeError):
+        what = ": it is not UTF-8 text"
+    elif isinstance(error, tomllib.TOMLDecodeError | TypeError):
         what = f": {error}"
     layer.problems.append(Problem(name, name, f"{name}: cannot be read{what}"))
     return layer

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
+from numbers import Real
 from typing import Final
 
 from .bars import Bar
@@ -58,15 +59,16 @@ class PaperConfig:
 
     def __post_init__(self) -> None:
         for name in ("starting_equity", "leverage"):
-            self._require(name, getattr(self, name) > 0, "above zero")
+            self._require(name, lambda value: value > 0, "above zero")
         for name in ("fee_bps", "slippage_bps", "spread_bps"):
-            self._require(name, 0 <= getattr(self, name) <= _BPS / 2, "from 0 to 5000")
-        share = self.volume_share
-        self._require("volume_share", share is None or 0 < share <= 1, "above 0 and at most 1, or None")
+            self._require(name, lambda value: 0 <= value <= _BPS / 2, "from 0 to 5000")
+        if self.volume_share is not None:
+            self._require("volume_share", lambda value: 0 < value <= 1, "above 0 and at most 1, or None")
 
-    def _require(self, name: str, holds: bool, expected: str) -> None:
+    def _require(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
         value = getattr(self, name)
-        if not holds or (value is not None and not math.isfinite(value)):
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+        if not (math.isfinite(number) and holds(number)):
             raise ValueError(f"PaperConfig.{name}: {value!r} will not do; it must be a number {expected}")
 
 

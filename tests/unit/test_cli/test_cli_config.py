@@ -141,11 +141,6 @@ def test_a_pseudo_file_system_is_found() -> None:
     assert "not writable" in str(unwritable(LoggerConfig(log_dir="/proc/logs")))
 
 
-def test_a_nul_byte_in_the_path_is_found() -> None:
-    """A path that no system takes is told, not raised."""
-    assert "not writable" in str(unwritable(LoggerConfig(log_dir="a\0b")))
-
-
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
 def test_a_directory_without_rights_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
     """The system's refusal is passed on, from Linux's way of trying (tests may run as root, so it is played)."""

@@ -190,3 +190,9 @@ def test_files_that_went_unread_are_told(cli: Cli, logs: Path, monkeypatch: pyte
     code, out, err = cli("logs", "--follow", "-n", "1")
     assert (code, levels(out)) == (0, ["critical"])
     assert err == "warning: files were rotated away before they could be read; entries may be missing\n"
+
+
+@pytest.mark.parametrize(("words", "part"), [(("--level", "loud"), "--level: 'loud'"), (("-n", "x"), "--limit: 'x'")])
+def test_a_wrong_word_is_told_before_a_missing_directory(refused: Callable[..., str], words: Any, part: str) -> None:
+    """What was typed wrong is told first: the directory may be missing because nothing has run yet."""
+    assert part in refused("logs", *words)

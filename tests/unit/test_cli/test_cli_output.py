@@ -1,12 +1,9 @@
 """What is printed, where it goes, and how it ends when nobody reads; Windows by its doubles."""
 
-import ctypes
 import errno
 import io
 import os
 import sys
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -81,16 +78,3 @@ def test_errors_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     stream.close()
     output.complain("error", ["third"])
     assert not output.is_terminal(stream)
-
-
-def test_a_windows_console_is_asked_for_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows the console's mode is set; elsewhere nothing is called."""
-    calls: list[tuple[Any, ...]] = []
-    kernel = SimpleNamespace(GetStdHandle=lambda n: ("handle", n), SetConsoleMode=lambda *a: calls.append(a))
-    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    output.enable_colors()
-    assert calls == []
-    monkeypatch.setattr(sys, "platform", "win32")
-    output.enable_colors()
-    assert calls == [(("handle", -11), 7)]

@@ -157,3 +157,21 @@ def test_closed_or_full_output(cli: Cli, tmp_path: Path, monkeypatch: pytest.Mon
             code, _, err = cli("--version")
             monkeypatch.undo()
         assert (code, err) == (1, "error: standard output cannot be written: No space left on device\n")
+
+
+def test_help_of_run_can_be_read_at_eighty_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No option's name is cut off where terminals usually end, and no default is one of pydantic's inner names."""
+    monkeypatch.setenv("COLUMNS", "80")
+    out = cli("run", "--help").out
+    for name in LoggerConfig.model_fields:
+        if name != "processors":
+            assert f"--{name.replace('_', '-')} " in out
+    for name in ("log-to-console", "compress-backups", "capture-warnings"):
+        assert f"--no-{name} " in out
+    assert "Pydantic" not in out
+
+
+@pytest.mark.parametrize("words", [(), ("run",), ("logs",), ("logs", "schema"), ("config",), ("config", "show")])
+def test_examples_stand_out_in_every_help(cli: Cli, words: tuple[str, ...]) -> None:
+    """The commands of an example are set off from the text."""
+    assert "\n   metaexpert" in cli(*words, "--help").out

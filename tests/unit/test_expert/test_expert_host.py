@@ -178,3 +178,17 @@ def test_the_package_exports_its_host_and_version() -> None:
     assert {"MetaExpert", "__version__"} <= set(dir(metaexpert))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = metaexpert.nothing
+
+
+def test_what_is_no_paper_account_is_refused_at_once(make: MakeExpert) -> None:
+    """A dictionary or a number for the paper account is told where it is given, not in the middle of a run."""
+    with pytest.raises(TypeError, match="paper must be a PaperConfig, not dict"):
+        make(paper={"fee_bps": 1})
+
+
+def test_what_is_no_data_is_refused_at_once(make: MakeExpert) -> None:
+    """So are bars that nobody could go through."""
+    with pytest.raises(TypeError, match="data must be a CSV file or bars, not int"):
+        make(data=5)
+    with pytest.raises(TypeError, match="data must be a CSV file or bars, not int"):
+        make().run(5)  # type: ignore[arg-type]

@@ -381,6 +381,9 @@ def test_ids_bear_their_prefix_and_count_from_one() -> None:
         ("spread_bps", float("nan")),
         ("volume_share", 0),
         ("volume_share", 1.1),
+        ("fee_bps", "1"),
+        ("starting_equity", None),
+        ("leverage", True),
     ],
 )
 def test_a_bad_setting_of_the_account_is_named(field: Any, value: Any) -> None:

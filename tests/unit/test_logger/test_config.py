@@ -11,12 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metaexpert.logger import ConfigurationError, ConfigurationWarning, LoggerConfig
 from metaexpert.logger.config import command_line
 
 PYPROJECT = "[tool.metaexpert.logger]\n"
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=30),
+    st.binary(max_size=5),
+    st.lists(st.text(max_size=3), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.sampled_from(["9" * 5000, 10**5000, "{x}", "1e999", "٣MB", "~x", "\0", object(), print]),
+)
 
 
 def wrong(**options: Any) -> str:
@@ -105,7 +118,13 @@ class TestPrecedence:
         (tmp_path / "pyproject.toml").write_text(PYPROJECT + 'expert_name = "Upper"\n')
         (tmp_path / "a" / "b").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / "a" / "b")
-        assert LoggerConfig().expert_name == "Upper"
+        config = LoggerConfig()
+        assert config.expert_name == "Upper"
+        assert config.sources["expert_name"] == str(Path("../../pyproject.toml"))
+        (tmp_path / "pyproject.toml").write_text(PYPROJECT + 'expert_nam = "Upper"\n')
+        assert f"({Path('../../pyproject.toml')})" in wrong()
+        (tmp_path / "pyproject.toml").write_text("[tool")
+        assert wrong().startswith(f"{Path('../../pyproject.toml')}: cannot be read")
 
     def test_types_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Text from the environment becomes booleans, numbers, sizes and paths."""
@@ -174,6 +193,13 @@ class TestValues:
         assert type(config.log_level) is str
         assert config.log_level == "DEBUG"
 
+    def test_home_directory(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A ~ that no shell has replaced, as in .env, is the home directory and not a directory of that name."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("USERPROFILE", str(tmp_path))
+        Path(".env").write_text("LOG_DIR=~/bot-logs\n")
+        assert LoggerConfig().log_dir == tmp_path / "bot-logs"
+
     def test_alias_of_levels(self) -> None:
         """WARN and FATAL mean what logging means by them."""
         assert (LoggerConfig(log_level="warn").log_level, LoggerConfig(log_level="FATAL").log_level) == (
@@ -194,8 +220,12 @@ class TestErrors:
             ({"log_level": "LOUD"}, ["log_level", "'LOUD'", "DEBUG, INFO, WARNING, ERROR or CRITICAL"]),
             ({"log_level": None}, ["log_level", "None"]),
             ({"console_level": "x"}, ["console_level", "'x'"]),
-            ({"expert_name": ""}, ["expert_name", "''"]),
-            ({"log_dir": 3}, ["log_dir", "3"]),
+            ({"expert_name": ""}, ["expert_name: '' should have"]),
+            ({"log_dir": 3}, ["log_dir", "3", 'should be a path such as "logs"']),
+            ({"log_dir": ""}, ["log_dir", "''", 'should be a path such as "logs"']),
+            ({"log_dir": "a\0b"}, ["log_dir", "'a\\x00b'", "should be a path"]),
+            ({"log_dir": "~nobody-at-all/logs"}, ["log_dir", "'~nobody-at-all/logs'", "home directory"]),
+            ({"log_file": "x" * 201}, ["log_file", "at most 200 bytes"]),
             ({"log_file": "a/b.log"}, ["log_file", "'a/b.log'", "log_dir"]),
             ({"log_file": "expert.log.1"}, ["log_file", "backup"]),
             ({"log_trade_file": "logging_errors.log"}, ["log_trade_file", "the logger's own"]),
@@ -207,6 +237,8 @@ class TestErrors:
             ({"layout": "xml"}, ["layout", "'xml'", "'flat' or 'rfc5424'"]),
             ({"max_file_size": "ten"}, ["max_file_size", "'ten'", "10MB"]),
             ({"max_file_size": -1}, ["max_file_size", "-1"]),
+            ({"max_file_size": "9" * 400}, ["max_file_size", "'999", "10MB"]),
+            ({"max_file_size": "٣MB"}, ["max_file_size", "'٣MB'", "10MB"]),
             ({"max_file_size": True}, ["max_file_size", "True"]),
             ({"backup_count": -1}, ["backup_count", "-1"]),
             ({"backup_count": 1.5}, ["backup_count", "1.5"]),
@@ -277,16 +309,49 @@ class TestErrors:
         """A binary .env is an error that names it and quotes nothing of it."""
         Path(".env").write_bytes(b"LOG_LEVEL=\xff\xfe\x00secret")
         text = wrong()
-        assert ".env: cannot be read" in text
+        assert ".env: cannot be read: it is not UTF-8 text" in text
         assert "secret" not in text
 
     def test_given_twice(self) -> None:
-        """A field and its alias together are a contradiction."""
-        assert "given twice" in wrong(json_logging=True, structured_logging=False)
+        """A field and its alias together are a contradiction; both names are told."""
+        text = wrong(json_logging=True, structured_logging=False)
+        assert text == (
+            "structured_logging: means the same as json_logging, which is given too; keep one (argument in code)"
+        )
+
+    def test_given_twice_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of two variables that mean one field, both are named."""
+        monkeypatch.setenv("LOG_TRADE_FILE", "a.log")
+        monkeypatch.setenv("METAEXPERT_TRADE_LOG_FILE", "b.log")
+        text = wrong()
+        assert "METAEXPERT_TRADE_LOG_FILE" in text
+        assert "LOG_TRADE_FILE" in text.replace("METAEXPERT_TRADE_LOG_FILE", "")
 
     def test_a_long_value_is_cut(self) -> None:
         """A value of any length makes a line of bounded length."""
         assert len(wrong(log_level="x" * 10_000)) < 300
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.sampled_from(sorted(LoggerConfig.model_fields)), ANYTHING)
+    def test_whatever_a_field_is_given(self, field: str, value: Any) -> None:
+        """Any value of any type is taken, or told in one line of bounded length; nothing else is raised."""
+        try:
+            LoggerConfig(**{field: value})
+        except ConfigurationError as error:
+            (problem,) = error.problems
+            assert problem.message.startswith(f"{field}: ")
+            assert "\n" not in problem.message
+            assert len(problem.message) < 300
+
+    def test_a_value_that_cannot_be_shown(self) -> None:
+        """A value whose repr fails is told by its type."""
+
+        class Hostile:
+            def __repr__(self) -> str:
+                raise RuntimeError
+
+        assert wrong(expert_name=Hostile()).startswith("expert_name: a value of type Hostile should be")
+        assert wrong(expert_name=10**5000).startswith("expert_name: a value of type int should be")
 
     def test_pickles(self) -> None:
         """The error crosses process borders."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import io
 import json
@@ -13,12 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import pytest
 
 from metaexpert.logger.handlers import console, stderr
-from metaexpert.logger.handlers.console import ConsoleHandler, Printer, wants_color
+from metaexpert.logger.handlers.console import STANDARD_OUTPUT, ConsoleHandler, Printer, enable_colors, wants_color
 from metaexpert.logger.handlers.stderr import MOST_WAITING, Outlet
 
 LINE: dict[str, Any] = {
@@ -95,6 +97,25 @@ class TestHandler:
         first, second = stream.getvalue().splitlines()
         assert first == "2026-11-22 10:31:00.123 [info ] Position opened  side=BUY"
         assert second.endswith("Closed")
+
+    def test_a_windows_console_is_asked_for_colours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows the console's mode is set, once and before the first colour; elsewhere nothing is called."""
+        calls: list[tuple[Any, ...]] = []
+        kernel = SimpleNamespace(GetStdHandle=lambda n: ("handle", n), SetConsoleMode=lambda *a: calls.append(a))
+        monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+        stream = Stream()
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        ConsoleHandler("text", lambda: stream).write(line())
+        enable_colors(STANDARD_OUTPUT)
+        assert calls == []
+        monkeypatch.setattr(sys, "platform", "win32")
+        enable_colors(STANDARD_OUTPUT)
+        handler = ConsoleHandler("text", lambda: stream)
+        handler.write(line())
+        handler.write(line())
+        monkeypatch.setenv("NO_COLOR", "1")
+        ConsoleHandler("text", lambda: stream).write(line())
+        assert calls == [(("handle", -11), 7), (("handle", -12), 7)]
 
     def test_json(self) -> None:
         """The very line of the file."""

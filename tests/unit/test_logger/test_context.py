@@ -128,6 +128,18 @@ def test_async_with() -> None:
     asyncio.run(main())
 
 
+def test_decorated_object_that_is_called_as_a_coroutine() -> None:
+    """An object whose __call__ is a coroutine has the context until it has ended, not only until it has begun."""
+
+    class Handler:
+        async def __call__(self) -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return fields()
+
+    assert asyncio.run(log_context(a=1)(Handler())()) == {"a": 1}
+    assert fields() == {}
+
+
 def test_decorated_generator() -> None:
     """A generator's own code has the context, its consumer's does not; send, throw and return work."""
 

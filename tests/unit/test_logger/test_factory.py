@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import metaexpert.logger
 from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -38,6 +39,27 @@ def test_a_wrong_option_raises_and_creates_nothing(options: dict[str, Any], tmp_
         MetaLogger(**options)
     assert "s3cr3t" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("config", ["EmaBot", {"log_level": "DEBUG"}, LoggerConfig])
+def test_what_is_no_configuration_raises_and_creates_nothing(config: Any, tmp_path: Path) -> None:
+    """A name or a dictionary in the place of the configuration is told with what would be right."""
+    with pytest.raises(TypeError, match="LoggerConfig, or keywords such as expert_name="):
+        MetaLogger(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_by_keyword_is_told_its_place() -> None:
+    """`config=` is no option: the configuration is the first argument."""
+    with pytest.raises(TypeError, match=r"as the first argument: MetaLogger\(config, ...\)"):
+        MetaLogger(config=LoggerConfig())
+
+
+def test_only_public_names_are_shown() -> None:
+    """`dir` shows what `__all__` has and the two public modules, not what the module itself needs."""
+    shown = {name for name in dir(metaexpert.logger) if not name.startswith("__")}
+    assert shown == {*metaexpert.logger.__all__, "schema", "testing"}
+    assert all(hasattr(metaexpert.logger, name) for name in shown)
 
 
 def test_when_even_the_plain_way_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

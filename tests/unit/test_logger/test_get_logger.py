@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +22,66 @@ def make(**options: Any) -> Any:
     return MetaLogger(**{"log_to_console": False, "async_logging": False, **options})
 
 
+def plain(text: str) -> str:
+    """Return *text* without colours, which structlog uses when it was imported under FORCE_COLOR."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def test_before_any_logger_it_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a MetaLogger nothing is lost: entries go to stderr as structlog prints them."""
     get_logger("mod", a=1).bind(b=2).warning("early", c=3)
-    err = capsys.readouterr().err
+    err = plain(capsys.readouterr().err)
     for part in ("early", "a=", "b=", "c=", "mod"):
         assert part in err
+
+
+def test_before_any_logger_no_call_raises(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a MetaLogger the same calls are fine: levels between, fields of any name, bad arguments, twins."""
+    log = get_logger("mod")
+    log.log(25, "between %s", "levels")
+    log.log("error", "by name")
+    log.info("reserved", event="e", level="l", self="s", method_name="m")
+    log.info("bad %d", "x")
+    log.info()
+    log.err("err")
+    try:
+        raise ValueError("kaputt")
+    except ValueError:
+        log.exception("failed")
+        asyncio.run(log.aexception("failed later"))
+    asyncio.run(log.alog(35, "async between"))
+    asyncio.run(log.bind(a=1).awarn("async twin"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    err = plain(err)
+    for part in ("[info", "between levels", "[error", "by name", "field_event", "bad %d", "format_error", "[warning"):
+        assert part in err
+    for part in ("async between", "async twin", "failed later", "ValueError: kaputt"):
+        assert part in err
+
+
+def test_before_any_logger_a_broken_chain_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """When structlog, as somebody has configured it, cannot print the entry, it still reaches stderr."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    structlog.configure(processors=[broken])
+    get_logger().warning("early\x1b[31m", a=1)
+    err = capsys.readouterr().err
+    assert "[warning] early\\x1b[31m  a=1" in err
+    assert "ZeroDivisionError" in err
+
+
+def test_before_any_logger_nothing_waits(tmp_path: Path) -> None:
+    """Without a MetaLogger flush and close have nothing to do; what only a MetaLogger has is told as missing."""
+    log = get_logger()
+    assert log.flush() is True
+    assert log.close(timeout=1) is True
+    with pytest.raises(AttributeError, match="no MetaLogger"):
+        log.stats()
+    assert not hasattr(log, "health")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_finds_a_logger_made_later(read_log: Read) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,24 @@ MOST_WAITING: Final = 8 * 1024 * 1024
 SLICE: Final = 100
 #: Seconds that the end of a logger waits for a console that takes nothing.
 LAST_PATIENCE: Final = 2.0
+
+#: What Windows calls the two streams (GetStdHandle).
+STANDARD_OUTPUT: Final = -11
+STANDARD_ERROR: Final = -12
+
+
+def enable_colors(stream: int) -> None:
+    """Make a Windows console obey colour codes; an older one takes them for text until asked. Elsewhere do nothing.
+
+    Args:
+        stream: `STANDARD_OUTPUT` or `STANDARD_ERROR`; when it is no console, nothing happens.
+    """
+    if sys.platform == "win32":
+        import ctypes  # noqa: PLC0415
+
+        kernel = ctypes.windll.kernel32
+        # 7: processed output, wrapping, virtual terminal processing.
+        kernel.SetConsoleMode(kernel.GetStdHandle(stream), 7)
 
 
 def wants_color(stream: TextIO | None) -> bool:
@@ -62,6 +81,7 @@ class ConsoleHandler:
         self._outlet = Outlet(stream) if stream else stderr.outlet
         self._on_trouble = on_trouble
         self._told: Exception | None = None
+        self._colored = False
         self._renderers = {colors: ConsoleText(colors) for colors in (False, True)}
 
     @property
@@ -83,7 +103,11 @@ class ConsoleHandler:
         """Print all lines of *batch*. Takes everything, also when nothing can be printed any more."""
         stream = self._stream()
         if len(batch) and stream is not None and self.works:
-            self._outlet.print(self._text(bytes(batch), wants_color(stream)))
+            colors = self._form == "text" and wants_color(stream)
+            if colors and not self._colored:
+                self._colored = True
+                enable_colors(STANDARD_ERROR)
+            self._outlet.print(self._text(bytes(batch), colors))
             self._watch()
         return len(batch)
 

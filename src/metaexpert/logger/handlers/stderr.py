@@ -206,6 +206,9 @@ def _never_waiting(fd: int, kind: int) -> Iterator[int | None]:
     Yields None where that cannot be done (a socket; no ``/proc``): then readiness is asked before each piece, which
     is as good for a single writer.
     """
+    if sys.platform == "win32":  # where `_descriptor` finds none
+        yield None
+        return
     path = f"/proc/self/fd/{fd}"
     try:
         if stat.S_ISCHR(kind) and os.isatty(fd) and sys.platform != "linux":
@@ -223,7 +226,8 @@ def _never_waiting(fd: int, kind: int) -> Iterator[int | None]:
 
 def _is_ready(fd: int, timeout: float) -> bool:
     """Return whether *fd* takes something within *timeout* seconds, or an error is to be had from it."""
-    if hasattr(select, "poll") and sys.platform != "darwin":  # there it does not know terminals
+    # macOS has a poll that does not know terminals.
+    if sys.platform != "win32" and sys.platform != "darwin" and hasattr(select, "poll"):
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         return bool(poll.poll(timeout * 1000))
