@@ -350,15 +350,17 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
         Py_DECREF(form);
         return NULL;
     }
+    /* Held while the code of a value (a time zone's, say) runs, which may replace them, as other threads may. */
     Py_INCREF(message);
     Py_INCREF(fixed);
+    Py_INCREF(names);
+    Py_INCREF(check);
     const unsigned char *guard = (const unsigned char *)PyByteArray_AS_STRING(self->guard);
     char *end = put_fields(rest, rest + ROOM, names, args + 2, kwnames, guard, self->texts);
     if (end == NULL || PyBytes_GET_SIZE(fixed) + PyBytes_GET_SIZE(message) + (end - rest) >= self->limit)
         goto done;
     if (check != Py_None) {
-        PyObject *free = PyObject_CallNoArgs(Py_NewRef(check));
-        Py_DECREF(check);
+        PyObject *free = PyObject_CallNoArgs(check);
         int yes = free == NULL ? -1 : PyObject_IsTrue(free);
         Py_XDECREF(free);
         if (yes <= 0)
@@ -373,6 +375,8 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
 done:
     Py_DECREF(message);
     Py_DECREF(fixed);
+    Py_DECREF(names);
+    Py_DECREF(check);
     Py_DECREF(form);
     return line;
 }

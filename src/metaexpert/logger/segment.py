@@ -168,8 +168,8 @@ class Segment:
     def clear(self, end: int) -> None:
         """Zero everything before *end*: recovery must not find drained lines, nor `end`.
 
-        With the interpreter lock held: its pages are there, so that it takes some ten microseconds, and whoever gave the
-        lock away would wait for milliseconds.
+        With the interpreter lock held: its pages are there, so that it takes some ten microseconds, and whoever gave
+        the lock away would wait for milliseconds.
         """
         for start in range(HEADER_SIZE, end, len(_ZEROS)):
             stop = min(start + len(_ZEROS), end)

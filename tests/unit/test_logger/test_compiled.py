@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import inspect
 import itertools
+import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -290,3 +292,48 @@ def test_no_reference_is_lost_or_kept(desk: Desk) -> None:
         desk.compiled(desk.logger, message)
     desk.restart()
     assert [sys.getrefcount(thing) for thing in given] == before
+
+
+REPLACED_MEANWHILE = """
+import datetime as dt
+from metaexpert.logger import MetaLogger
+
+logger = MetaLogger(log_to_console=False, journal_size="64MB")
+pipeline = logger._logger.pipeline
+
+
+class Zone(dt.tzinfo):
+    busy = True
+
+    def utcoffset(self, moment):
+        if not Zone.busy:
+            Zone.busy = True
+            for number in range(4200):  # more names than a form keeps: it begins a new dictionary
+                logger.info("other", **{f"name{number}": 1})
+            pipeline.refresh()  # another check
+            Zone.memory = [dict.fromkeys(range(5)) for _ in range(1000)], [bytes(99) for _ in range(1000)]
+        return dt.timedelta(0)
+
+
+when = dt.datetime(2026, 1, 1, tzinfo=Zone())
+for calm in (pipeline._calm, frozenset()):
+    pipeline._calm = calm
+    pipeline.refresh()
+    for _ in range(5):
+        logger.info("m", when=when, second=1, third=2)
+        Zone.busy = False
+        logger.info("m", when=when, second=1, third=2)
+logger.close()
+"""
+
+
+def test_what_a_call_reads_lives_until_it_has_returned(python: str) -> None:
+    """The code of a value may replace names and check under the call, as other threads may meanwhile."""
+    done = subprocess.run(
+        [python, "-X", "faulthandler", "-c", REPLACED_MEANWHILE],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

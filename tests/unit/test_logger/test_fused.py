@@ -258,7 +258,7 @@ class TestTheFastWay:
     """When it is taken, and when not."""
 
     def test_ordinary_calls_take_it(self, logger: BoundLogger, plain_calls: list[str]) -> None:
-        """At every level; with decimals, containers, None and non-ASCII text; bound, in contexts, as trades, by `log`."""
+        """At every level; with decimals, containers, None, non-ASCII text; bound, in contexts, as trades, by `log`."""
         data = {"side": "BUY", "size": Decimal("0.1"), "none": None, "list": [1, {"a": "ü"}], "n": 2**60}
         for level in ("debug", "info", "warning", "error", "critical"):
             getattr(logger, level)("m", **data)
