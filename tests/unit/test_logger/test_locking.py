@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.handlers.locking import DirectoryLock, is_open_at, open_file
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock, FileLock, is_open_at, open_file
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors and modes")
 
@@ -248,3 +248,24 @@ def test_a_name_whose_directory_became_a_file_is_not_open(tmp_path: Path) -> Non
     path.parent.write_text("")
     assert not is_open_at(fd, path)
     os.close(fd)
+
+
+def test_a_number_that_became_somebody_elses_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes our descriptors and opens others, as a daemon does, keeps his: ours are opened anew."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    mine, owner = DirectoryLock(tmp_path / "lock"), FileLock(tmp_path / "owner")
+    assert owner.acquire()
+    with mine:
+        pass
+    for lock in (mine, owner):
+        assert lock._file is not None
+        os.close(lock._file.fd)
+    theirs = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    assert not owner.held
+    with mine:
+        assert mine._held
+    owner.release(delete=True)
+    mine.close()
+    for fd in theirs:
+        os.close(fd)  # raises if it was closed
+    assert (tmp_path / "owner").exists(), "it may be another's by now"

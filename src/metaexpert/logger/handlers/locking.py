@@ -98,6 +98,43 @@ def is_open_at(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            return False
+        raise
+
+
+class Descriptor:
+    """An open file that may be closed behind our back, as a program does that becomes a daemon.
+
+    Its number may then be somebody else's, a connection to an exchange for example, and must not be closed or written.
+
+    Args:
+        fd: The descriptor; ours from now on.
+    """
+
+    #: Whether one of ours was found closed. The maps of a journal cannot tell, so they are left open from then on.
+    stolen = False
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._status = os.fstat(fd)
+
+    @property
+    def ours(self) -> bool:
+        """Whether the number still stands for what was opened."""
+        try:
+            same = os.path.samestat(os.fstat(self.fd), self._status)
+        except OSError:
+            same = False
+        if not same:
+            Descriptor.stolen = True
+        return same
+
+    def close(self) -> None:
+        """Close it, unless the number is somebody else's by now. Raises OSError, as closing does on a full disk."""
+        if self.ours:
+            os.close(self.fd)
 
 
 class DirectoryLock:
@@ -129,7 +166,7 @@ class DirectoryLock:
         self._unlock = unlock
         self._threads = threading.RLock()
         self._depth = 0
-        self._fd = -1
+        self._file: Descriptor | None = None
         self._held = False
         self._keep_open = True
         #: False once the file system has turned out to know no locks.
@@ -175,10 +212,11 @@ class DirectoryLock:
     def _lock_file(self) -> None:
         deadline = time.monotonic() + self._patience
         while True:
-            if self._fd < 0:
-                self._fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+            if self._file is None or not self._file.ours:
+                self._file = Descriptor(open_file(self._path, os.O_RDWR | os.O_CREAT))
+            fd = self._file.fd
             try:
-                self._try_lock(self._fd)
+                self._try_lock(fd)
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self.supported = False
@@ -191,7 +229,7 @@ class DirectoryLock:
                 time.sleep(self._pause)
                 continue
             # Somebody may have deleted the directory and another process made the lock file anew.
-            if is_open_at(self._fd, self._path):
+            if is_open_at(fd, self._path):
                 self._held = True
                 return
             self._close_file()
@@ -199,7 +237,8 @@ class DirectoryLock:
     def _let_go(self) -> None:
         self._held = False
         try:
-            self._unlock(self._fd)
+            if self._file is not None and self._file.ours:
+                self._unlock(self._file.fd)
         except OSError:
             # What was done under the lock is done and must not seem to have failed; closing unlocks as well.
             self._close_file()
@@ -207,10 +246,10 @@ class DirectoryLock:
             self._close_file()
 
     def _close_file(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
+        file, self._file = self._file, None
+        if file is not None:
             with contextlib.suppress(OSError):  # nothing was written to it; there is nothing to lose
-                os.close(fd)
+                file.close()
 
 
 class FileLock:
@@ -229,7 +268,12 @@ class FileLock:
         self._path = path
         self._try_lock = try_lock
         self._unlock = unlock
-        self._fd = -1
+        self._file: Descriptor | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours, and still is the file of that name."""
+        return self._file is not None and self._file.ours and is_open_at(self._file.fd, self._path)
 
     def acquire(self) -> bool:
         """Take the lock if nobody holds it; the file is made when missing. Returns whether it is ours.
@@ -248,24 +292,25 @@ class FileLock:
         if not is_open_at(fd, self._path):  # deleted by the one who held it before us
             os.close(fd)
             return False
-        self._fd = fd
+        self._file = Descriptor(fd)
         return True
 
     def release(self, *, delete: bool) -> None:
         """Give the lock back; *delete* says whether what it stood for is gone. Idempotent."""
-        if self._fd < 0:
+        delete = delete and self.held  # else another's file bears the name
+        file, self._file = self._file, None
+        if file is None:
             return
-        fd, self._fd = self._fd, -1
         with contextlib.suppress(OSError):  # Windows deletes no open file; a lock file left over is harmless
             if delete:
                 self._path.unlink()
-        os.close(fd)
+        file.close()
         with contextlib.suppress(OSError):
             if delete:
                 self._path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close, in a forked child, the parent's lock file without unlocking: the parent goes on holding it."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
