@@ -357,6 +357,7 @@ class LogDirectory:
         look = self._monotonic() >= self._next_look
         if look:
             self._next_look = self._monotonic() + _LOOK
+            self.journal.check()
         for lane in self.lanes.values():
             failures = lane.failures
             if not lane.empty or lane.error is not None:
