@@ -92,9 +92,10 @@ class Lane:
         """Whether nothing waits."""
         return self.journal.empty
 
-    def lines(self) -> list[bytes]:
-        """Return the lines that wait, without their newlines."""
-        return [line for pending in self.journal.pending() for line in pending.lines()]
+    def lines(self, *, durable: bool = False) -> list[bytes]:
+        """Return the lines that wait, without their newlines; only those on disk if *durable*."""
+        found = (pending for pending in self.journal.pending() if pending.segment.path is not None or not durable)
+        return [line for pending in found for line in pending.lines()]
 
     def drain(self, *, insist: bool = False) -> bool:
         """Write all that waits now; if nothing does, look. Returns whether the file took it.
@@ -113,6 +114,7 @@ class Lane:
             for segment, start, end, sealed in self.journal.pending():
                 if end > start:
                     write_out(segment, start, end, self.sink)
+                    drainer.beats += 1
                     self.error, self._pause, self.needs_sync = None, 0.0, True
                 if sealed:
                     self.journal.recycle(segment)
@@ -198,12 +200,16 @@ class LogDirectory:
         """Tell *watcher* no longer."""
         self.watchers = tuple(other for other in self.watchers if other is not watcher)
 
-    def waiting_lines(self) -> list[bytes]:
-        """Return all lines that wait; one that goes to several files comes as often. By any thread."""
+    def waiting_lines(self, *, durable: bool = False) -> list[bytes]:
+        """Return all lines that wait; one that goes to several files comes as often. By any thread.
+
+        Args:
+            durable: Only those that would survive the process.
+        """
         lines: list[bytes] = []
         for lane in self.lanes.values():
             with contextlib.suppress(ValueError):  # drained and given back meanwhile
-                lines += lane.lines()
+                lines += lane.lines(durable=durable)
         return lines
 
     @property
@@ -415,7 +421,10 @@ def _allocation(journal_size: int) -> int:
 
 def open_directory(path: Path, header: Header, journal_size: int) -> LogDirectory:
     """Return the directory of *path*, shared with the process's other loggers there; count one more user."""
-    key = os.path.realpath(path)
+    try:
+        key = os.path.realpath(path)
+    except FileNotFoundError:  # the working directory was deleted; what the writes say will be told
+        key = str(path)
     with _guard:
         if key not in _directories:
             _directories[key] = LogDirectory(Path(key), header, journal_size)
