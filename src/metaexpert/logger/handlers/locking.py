@@ -60,6 +60,11 @@ DIRECTORY_MODE: Final = 0o750
 _LOCKED_BYTE: Final = 2**30
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+#: Nobody queues for such a lock, and one who takes it again and again would keep all others out. So whoever has waited
+#: in vain touches the lock file this often, and whoever has held the lock sees that at his next turn and waits for as
+#: long as he had held it, within these limits, in seconds.
+_TOUCH: Final = 0.1
+_COURTESY: Final = (0.0005, 0.02)
 #: How much longer than for another process to wait for a thread of our own, in seconds.
 _THREAD_PATIENCE: Final = 3.0
 _OPEN_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -168,6 +173,8 @@ class DirectoryLock:
         self._depth = 0
         self._file: Descriptor | None = None
         self._held = False
+        self._touched = 0
+        self._since = self._length = 0.0
         self._keep_open = True
         #: False once the file system has turned out to know no locks.
         self.supported = True
@@ -210,7 +217,10 @@ class DirectoryLock:
         self._close_file()
 
     def _lock_file(self) -> None:
-        deadline = time.monotonic() + self._patience
+        if self._file is not None and self._file.ours:
+            self._let_others_go_first(self._file.fd)
+        now = time.monotonic()
+        deadline, touch_at = now + self._patience, now + _TOUCH
         while True:
             if self._file is None or not self._file.ours:
                 self._file = Descriptor(open_file(self._path, os.O_RDWR | os.O_CREAT))
@@ -224,18 +234,33 @@ class DirectoryLock:
                     return
                 if error.errno not in _BUSY:
                     raise
-                if time.monotonic() >= deadline:
+                if (now := time.monotonic()) >= deadline:
                     raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock", str(self._path)) from None
+                if now >= touch_at:
+                    touch_at = now + _TOUCH
+                    self._touch(fd)
                 time.sleep(self._pause)
                 continue
             # Somebody may have deleted the directory and another process made the lock file anew.
             if is_open_at(fd, self._path):
-                self._held = True
+                self._touched = self._touched or os.fstat(fd).st_mtime_ns
+                self._held, self._since = True, time.monotonic()
                 return
             self._close_file()
 
+    def _touch(self, fd: int) -> None:
+        with contextlib.suppress(OSError):  # a disk that takes nothing: then luck decides, as it would without this
+            os.utime(fd if os.utime in os.supports_fd else self._path)
+            self._touched = os.fstat(fd).st_mtime_ns
+
+    def _let_others_go_first(self, fd: int) -> None:
+        touched, before = os.fstat(fd).st_mtime_ns, self._touched
+        self._touched = touched
+        if touched > before:
+            time.sleep(min(max(self._length, _COURTESY[0]), _COURTESY[1]))
+
     def _let_go(self) -> None:
-        self._held = False
+        self._held, self._length = False, time.monotonic() - self._since
         try:
             if self._file is not None and self._file.ours:
                 self._unlock(self._file.fd)
