@@ -435,7 +435,7 @@ class Pipeline:
             self.diagnostics.summarise(final=True)
 
     def _report_unwritten(self) -> None:
-        unwritten = self._accounts.accepted - self._accounts.written
+        unwritten = self._accounts.settle()
         self._accounts.failed += unwritten
         lines = self._directory.waiting_lines(durable=True) if self._directory else []
         kept = sum(by_level(lines, self._header_mark).values())
