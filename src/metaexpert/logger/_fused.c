@@ -30,7 +30,7 @@
 #define MOST_DECIMALS 12
 
 /* Where the slots of the Python classes lie in their instances; found once. */
-static Py_ssize_t way_head, way_lanes, way_count, way_check, way_after, way_number, way_lost, way_trade;
+static Py_ssize_t way_head, way_lanes, way_count, way_check, way_after, way_number, way_lost, way_stumbled, way_trade;
 static Py_ssize_t form_comma, form_bare, form_names, form_trade, frame_encoded;
 static PyObject *way_type, *form_type, *frame_type;
 static PyObject *str_form, *str_write, *str_append, *append_keywords;
@@ -442,6 +442,25 @@ deliver(PyObject *path, PyObject *line)
     return result;
 }
 
+/* Tell the way of the error that was raised, and return None: a log call raises none. */
+static PyObject *
+forgive(PyObject *path)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyObject *error = PyErr_GetRaisedException();
+    if (PyException_SetTraceback(error, Py_None) < 0)
+        PyErr_Clear();
+    PyObject *stumbled = Py_NewRef(SLOT(path, way_stumbled));
+    PyObject *told = PyObject_CallOneArg(stumbled, error);
+    Py_DECREF(stumbled);
+    Py_DECREF(error);
+    Py_XDECREF(told);
+    if (told == NULL)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -452,7 +471,7 @@ log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwn
         if (line != NULL) {
             int result = deliver(path, line);
             Py_DECREF(line);
-            return result < 0 ? NULL : Py_NewRef(Py_None);
+            return result < 0 ? forgive(path) : Py_NewRef(Py_None);
         }
         if (PyErr_Occurred()) { /* whatever it was, the Python function meets it too, and tells */
             if (!PyErr_ExceptionMatches(PyExc_Exception))
@@ -460,7 +479,9 @@ log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwn
             PyErr_Clear();
         }
     }
-    return PyObject_Vectorcall(self->plain, args, nargsf, kwnames);
+    PyObject *done = PyObject_Vectorcall(self->plain, args, nargsf, kwnames);
+    /* The function catches everything itself, if there is room on the stack for it to begin. */
+    return done == NULL && PyErr_ExceptionMatches(PyExc_RecursionError) ? forgive(self->way) : done;
 }
 
 /* -- the type ----------------------------------------------------------------------------------------------------- */
@@ -609,7 +630,8 @@ learn(PyObject *module, PyObject *args)
     if (find_slot(way, "head", &way_head) < 0 || find_slot(way, "lanes", &way_lanes) < 0 ||
         find_slot(way, "count", &way_count) < 0 || find_slot(way, "check", &way_check) < 0 ||
         find_slot(way, "after", &way_after) < 0 || find_slot(way, "number", &way_number) < 0 ||
-        find_slot(way, "lost", &way_lost) < 0 || find_slot(way, "trade", &way_trade) < 0 ||
+        find_slot(way, "lost", &way_lost) < 0 ||
+        find_slot(way, "stumbled", &way_stumbled) < 0 || find_slot(way, "trade", &way_trade) < 0 ||
         find_slot(form, "comma", &form_comma) < 0 || find_slot(form, "bare", &form_bare) < 0 ||
         find_slot(form, "names", &form_names) < 0 || find_slot(form, "trade", &form_trade) < 0 ||
         find_slot(frame, "encoded", &frame_encoded) < 0)

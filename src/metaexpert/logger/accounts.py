@@ -107,6 +107,12 @@ class Accounts:
         pending = self._pending()
         return {level: max(count - pending[level], 0) for level, count in self.accepted_by_level().items()}
 
+    def settle(self) -> int:
+        """Take what waits now for what no file of this process ever took. Returns how many entries that is."""
+        left = self._pending()
+        self._pending = lambda: left
+        return sum(left.values())
+
     @property
     def accepted(self) -> int:
         """Entries that were accepted."""

@@ -94,8 +94,11 @@ class LoggerClasses:
 
 def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
     def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
-        if lifts_gate():  # inside a trade context every level counts
-            working(self, event, *args, **fields)
+        try:
+            if lifts_gate():  # inside a trade context every level counts
+                working(self, event, *args, **fields)
+        except RecursionError as error:
+            self._logger.pipeline.stumbles.append(error.with_traceback(None))
 
     return _named_like(name, disabled)
 
@@ -180,15 +183,21 @@ class BoundLogger(BoundLoggerBase):
     def exception(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """Log an ERROR with the exception that is being handled."""
         fields.setdefault(EXC_INFO, True)
-        self._emit("error", event, args, fields)
+        try:
+            self._emit("error", event, args, fields)
+        except RecursionError as error:
+            self._logger.pipeline.stumbles.append(error.with_traceback(None))
 
     msg, warn, err, fatal = info, warning, error, critical
 
     def log(self, level: int | str, event: object = None, /, *args: Any, **fields: Any) -> None:
         """Log at *level*: a number, filtered as such and named by the level below, or a level's name."""
-        number = level_number(level)
-        if self.is_enabled_for(number):
-            getattr(self, schema.level_word(number))(event, *args, **fields)
+        try:
+            number = level_number(level)
+            if self.is_enabled_for(number):
+                getattr(self, schema.level_word(number))(event, *args, **fields)
+        except RecursionError as error:
+            self._logger.pipeline.stumbles.append(error.with_traceback(None))
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
@@ -235,14 +244,17 @@ class BoundLogger(BoundLoggerBase):
 
     def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
-        fields = aside(fields)
-        message = interpolated(event, args, fields)
         try:
-            self._run(self._processors, method, message, fields)
-        except DropEvent:
-            return
-        except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
-            self._emit_plainly(method, message, fields, error)
+            fields = aside(fields)
+            message = interpolated(event, args, fields)
+            try:
+                self._run(self._processors, method, message, fields)
+            except DropEvent:
+                return
+            except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
+                self._emit_plainly(method, message, fields, error)
+        except Exception as error:  # no room on the stack for any of this
+            self._logger.pipeline.stumbles.append(error.with_traceback(None))
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}
@@ -259,7 +271,7 @@ class BoundLogger(BoundLoggerBase):
         except DropEvent:
             return
         except Exception as error:  # even the plain way failed: tell it, and go on trading
-            pipeline.failed("an entry could not be written", error)
+            pipeline.tell("an entry could not be written", error)
 
     # -- levels -------------------------------------------------------------------------------------------------
 
@@ -313,7 +325,8 @@ class BoundLogger(BoundLoggerBase):
         """Write everything logged so far into the files.
 
         Args:
-            timeout: How long to go on trying, in seconds, while the files cannot be written; None for one try.
+            timeout: How long to go on trying, in seconds, while the files cannot be written; None for one try, which
+                is given up when a single write has not returned for 30 seconds.
 
         Returns:
             Whether everything is there.

@@ -25,6 +25,8 @@ INTERVAL: Final = 0.05
 _PATIENCE: Final = 0.2
 #: What Python says when a thread is started while the interpreter ends.
 _SHUTDOWN: Final = "at interpreter shutdown"
+#: Longest wait for a write that does not return (a dead network file system, a pipe that nobody reads), in seconds.
+LONGEST_HANG: Final = 30.0
 #: Longest wait for the thread's end, in seconds; it may hang in a write to a dead network file system.
 _LONGEST_END: Final = 5.0
 
@@ -103,6 +105,9 @@ class Drainer:
         self._ending = False
         #: Whether the thread has died or could not be started, although the program goes on.
         self.lost = False
+        #: Goes up with each piece that was written.
+        self.beats = 0
+        self._hung_at: int | None = None
 
     @property
     def running(self) -> bool:
@@ -154,12 +159,20 @@ class Drainer:
         """Have the thread look at once."""
         self._mail.put(None)
 
+    @property
+    def hangs(self) -> bool:
+        """Whether somebody has waited `LONGEST_HANG` seconds for a write, which has not come to an end since."""
+        return self._hung_at == self.beats
+
     def turn(self, timeout: float | None = None) -> bool | None:
         """Have the thread serve every client once more from now on, and wait until it has.
 
+        Args:
+            timeout: Longest wait in seconds; None for as long as it gets on with it (see `LONGEST_HANG`).
+
         Returns:
-            Whether it has, within *timeout* seconds; None when there is no thread to do it: none can be had, it died
-            over it, or this is that thread.
+            Whether it has, in that time; None when there is no thread to do it: none can be had, it died over it, or
+            this is that thread.
         """
         if self._thread is None:
             self.ensure()
@@ -167,16 +180,25 @@ class Drainer:
             return None
         turn = _Turn()
         self._mail.put(turn)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        beats, deadline = self.beats, self._deadline(timeout)
         while True:
-            left = _PATIENCE if deadline is None else min(_PATIENCE, deadline - time.monotonic())
-            if turn.wait(max(left, 0.0)):
+            left = deadline - time.monotonic()
+            if turn.wait(max(min(left, _PATIENCE), 0.0)):
+                self._hung_at = None
                 return turn.served or None
             # A process that was forked without Python's knowledge believes in a thread that it has not.
             if self._thread is None or os.getpid() != self._pid:
                 return None
-            if left <= 0:
+            if timeout is None and self.beats != beats:
+                beats, deadline = self.beats, self._deadline(None)
+            elif left <= 0:
+                self._hung_at = beats if timeout is None else self._hung_at
                 return False
+
+    def _deadline(self, timeout: float | None) -> float:
+        if timeout is None:
+            timeout = 0.0 if self.hangs else LONGEST_HANG
+        return time.monotonic() + timeout
 
     def close_all(self) -> None:
         """Close every client, the latest first: at exit nothing that was logged may be lost."""

@@ -71,12 +71,22 @@ class Way:
         check: None while every entry is taken; otherwise returns whether this one may go the fast way.
         after: Does what is left to do with an entry that was taken (console, waking, waiting), if anything.
         lost: Told of an entry, and how many lanes took it, when a lane did not.
+        stumbled: Told of an error that nothing else could be done with; needs no room on the stack.
     """
 
-    __slots__ = ("after", "check", "count", "head", "lanes", "lost", "number", "trade", "word")
+    __slots__ = ("after", "check", "count", "head", "lanes", "lost", "number", "stumbled", "trade", "word")
 
-    def __init__(self, word: str, *, trade: bool, count: Callable[[], int], lost: Callable[[bytes, int], None]) -> None:
+    def __init__(
+        self,
+        word: str,
+        *,
+        trade: bool,
+        count: Callable[[], int],
+        lost: Callable[[bytes, int], None],
+        stumbled: Callable[[Exception], object],
+    ) -> None:
         self.word = word
+        self.stumbled = stumbled
         self.trade = trade
         self.count = count
         self.lost = lost
@@ -252,10 +262,13 @@ class Recipe:
                             line = b"".join((text, ms, us, path.head, b"%d" % path.number(), message, fixed, rest))
             except Exception:  # whatever it was, the plain chain meets it too, and tells
                 line = None
-            if line is None:
-                emit(self, word, event, args, fields)
-            else:
-                deliver(path, line)
+            try:
+                if line is None:
+                    emit(self, word, event, args, fields)
+                else:
+                    deliver(path, line)
+            except Exception as error:  # no room on the stack even to call it
+                path.stumbled(error.with_traceback(None))
 
         if compiled is None:
             return fused
@@ -273,19 +286,22 @@ if compiled is not None:
 def deliver(path: Way, line: bytes) -> None:
     """Put *line* into the journal of each of its files, count it, and do what is due."""
     taken = 0
-    for lane in path.lanes:
-        try:
-            lane.write(line)
-        except ValueError:  # the segment is full: on to the next one
-            if not lane.append(line, reserve=True):
-                continue
-        taken += 1
-    if taken < len(path.lanes):
-        path.lost(line, taken)
-    if taken or not path.lanes:
-        path.count()
-    if path.after is not None:
-        path.after(line)
+    try:
+        for lane in path.lanes:
+            try:
+                lane.write(line)
+            except ValueError:  # the segment is full: on to the next one
+                if not lane.append(line, reserve=True):
+                    continue
+            taken += 1
+        if taken < len(path.lanes):
+            path.lost(line, taken)
+        if taken or not path.lanes:
+            path.count()
+        if path.after is not None:
+            path.after(line)
+    except Exception as error:  # no memory, or no room on the stack: who tried again would log it twice
+        path.stumbled(error.with_traceback(None))
 
 
 def text_of(value: Any) -> str:

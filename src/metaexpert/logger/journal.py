@@ -108,18 +108,47 @@ class JournalLane:
 
     def _take(self, length: int, *, reserve: bool) -> Segment | None:
         for index, segment in enumerate(self._spare):
-            if segment.size - HEADER_SIZE >= length:
+            if segment.size - HEADER_SIZE >= length and self._journal.keeps(segment):
                 return self._spare.pop(index)
         return self._journal.new_segment(self._name, max(self._size, length + HEADER_SIZE), reserve=reserve)
 
     def prepare(self) -> None:
         """Have a spare segment ready, so that no caller has to make one. For the writing thread."""
-        self._journal.reclaim()
         if self._segments and not self._spare:
             segment = self._journal.new_segment(self._name, self._size, reserve=False)
             if segment is not None:
                 segment.warm()
                 self._spare.append(segment)
+
+    def renew(self) -> None:
+        """Have the next line outlive the process, if it can and the active segment would not.
+
+        That one is memory, from a time when the disk took nothing, or somebody has deleted its file. For the writing
+        thread.
+        """
+        active = self._segments[-1] if self._segments else None
+        for segment in [*self._spare, *([active] if active else [])]:
+            if segment.path is not None and not segment.path.exists():
+                segment.path = None
+        if active is None or self._journal.keeps(active):
+            return
+        if not any(map(self._journal.keeps, self._spare)):
+            fresh = self._journal.new_segment(self._name, self._size, reserve=True)
+            if fresh is None:
+                return
+            if not self._journal.keeps(fresh):
+                fresh.discard()
+                return
+            self._spare.append(fresh)
+        active.seal()
+        # Never wait: who holds the lock may have been interrupted by one who waits for us. The next look will do.
+        if self._lock.acquire(blocking=False):
+            try:
+                for spare in [spare for spare in self._spare if not self._journal.keeps(spare)]:
+                    self._spare.remove(spare)
+                    spare.discard()
+            finally:
+                self._lock.release()
 
     def pending(self) -> Iterator[Pending]:
         """Yield what waits, oldest first. An active segment may grow meanwhile; the next look finds the rest."""
@@ -134,9 +163,7 @@ class JournalLane:
         if segment not in self._segments or segment is self._segments[-1]:
             return
         self._segments.remove(segment)
-        # Memory was a makeshift: sooner or later the disk has room again.
-        kept = segment.path is not None or not self._journal.durable
-        if kept and len(self._spare) < MAX_SPARE and segment.size >= self._size:
+        if self._journal.keeps(segment) and len(self._spare) < MAX_SPARE and segment.size >= self._size:
             segment.clear(segment.end())
             self._spare.append(segment)
         else:
@@ -290,12 +317,28 @@ class Journal:
             self._owner.abandon()
         self._claim()
 
-    def reclaim(self) -> None:
-        """Try again to keep the journal on disk, every few seconds, if it is not. For the writing thread."""
-        if self._owner is None and self._directory is not None and time.monotonic() >= self._next_claim:
-            self._claim()
+    def keeps(self, segment: Segment) -> bool:
+        """Return whether *segment* is used again: memory was a makeshift if there is a disk to be had."""
+        return self._owner is None or (segment.path is not None and segment.path.name.startswith(self.id))
 
-    def _claim(self) -> None:
+    def check(self) -> None:
+        """See to it that the journal is on disk, and that its lock is held. For the writing thread, now and then.
+
+        The disk may have taken nothing for a while; somebody may have deleted the directory, or closed our descriptors.
+        """
+        if self._directory is None:
+            return
+        if self._owner is None:
+            if time.monotonic() >= self._next_claim:
+                self._claim()
+        elif not self._owner.held:
+            self._on_trouble("the journal was deleted or its lock was closed; it is made anew", None)
+            self._owner.release(delete=False)
+            self._claim(self.id)
+        for lane in list(self.lanes.values()):
+            lane.renew()
+
+    def _claim(self, wish: str = "") -> None:
         self.id, self._owner = "", None
         if self._directory is None:
             return
@@ -306,7 +349,7 @@ class Journal:
                 self._on_trouble("the log directory is on a network: what waits would not survive a crash", None)
                 return
             for _ in range(_CLAIMS):  # one who recovers may be faster, and take a lock just made for a dead one's
-                self.id = uuid.uuid4().hex
+                self.id, wish = wish or uuid.uuid4().hex, ""
                 owner = FileLock(self._directory / (self.id + LOCK_SUFFIX))
                 if owner.acquire():
                     self._owner = owner

@@ -93,9 +93,10 @@ class Lane:
         """Whether nothing waits."""
         return self.journal.empty
 
-    def lines(self) -> list[bytes]:
-        """Return the lines that wait, without their newlines."""
-        return [line for pending in self.journal.pending() for line in pending.lines()]
+    def lines(self, *, durable: bool = False) -> list[bytes]:
+        """Return the lines that wait, without their newlines; only those on disk if *durable*."""
+        found = (pending for pending in self.journal.pending() if pending.segment.path is not None or not durable)
+        return [line for pending in found for line in pending.lines()]
 
     def drain(self, *, insist: bool = False) -> bool:
         """Write all that waits now; if nothing does, look. Returns whether the file took it.
@@ -114,6 +115,7 @@ class Lane:
             for segment, start, end, sealed in self.journal.pending():
                 if end > start:
                     write_out(segment, start, end, self.sink)
+                    drainer.beats += 1
                     self.error, self._pause, self.needs_sync = None, 0.0, True
                 if sealed:
                     self.journal.recycle(segment)
@@ -166,13 +168,7 @@ class LogDirectory:
         self._private = path / schema.PRIVATE_DIRECTORY
         self.diagnostics = Diagnostics(path, header)
         self._calls = calls = calls_for(path)
-        self.lock = DirectoryLock(
-            self._private / "lock",
-            on_unsupported=self._lock_trouble,
-            try_lock=calls.try_lock,
-            unlock=calls.unlock,
-            is_open_at=calls.is_open_at,
-        )
+        self.lock = DirectoryLock(self._private / "lock", on_unsupported=self._lock_trouble, calls=calls)
         self.archivist = Archivist(path, self._private, self.lock, self._archive_trouble)
         self.journal = Journal(self._private, _allocation(journal_size), self._journal_trouble)
         self.journal.on_growth = self._grown
@@ -206,12 +202,16 @@ class LogDirectory:
         """Tell *watcher* no longer."""
         self.watchers = tuple(other for other in self.watchers if other is not watcher)
 
-    def waiting_lines(self) -> list[bytes]:
-        """Return all lines that wait; one that goes to several files comes as often. By any thread."""
+    def waiting_lines(self, *, durable: bool = False) -> list[bytes]:
+        """Return all lines that wait; one that goes to several files comes as often. By any thread.
+
+        Args:
+            durable: Only those that would survive the process.
+        """
         lines: list[bytes] = []
         for lane in self.lanes.values():
             with contextlib.suppress(ValueError):  # drained and given back meanwhile
-                lines += lane.lines()
+                lines += lane.lines(durable=durable)
         return lines
 
     @property
@@ -366,6 +366,7 @@ class LogDirectory:
         look = self._monotonic() >= self._next_look
         if look:
             self._next_look = self._monotonic() + _LOOK
+            self.journal.check()
         for lane in self.lanes.values():
             failures = lane.failures
             if not lane.empty or lane.error is not None:
@@ -423,7 +424,10 @@ def _allocation(journal_size: int) -> int:
 
 def open_directory(path: Path, header: Header, journal_size: int) -> LogDirectory:
     """Return the directory of *path*, shared with the process's other loggers there; count one more user."""
-    key = os.path.realpath(path)
+    try:
+        key = os.path.realpath(path)
+    except FileNotFoundError:  # the working directory was deleted; what the writes say will be told
+        key = str(path)
     with _guard:
         if key not in _directories:
             _directories[key] = LogDirectory(Path(key), header, journal_size)

@@ -10,12 +10,13 @@ Threads: every method may be called by any thread. The writing thread does the w
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -52,6 +53,7 @@ _PAUSE: Final = 0.05
 #: More than a header can have: the fused call leaves longer lines to the encoder, which knows how to cut.
 _HEADER_ROOM: Final = 1024
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
+_HANGS: Final = "a write does not return"
 
 
 class Captured(Protocol):
@@ -95,13 +97,18 @@ class Pipeline:
         self._calm = ALL_SHARES
         self._broken = False
         self.closed = False
+        #: Errors that log calls could do nothing with, not even count them: they had no room on the stack.
+        self.stumbles: deque[Exception] = deque()
+        self._untold: deque[tuple[str, BaseException]] = deque()
         #: What was put into `logging` and `warnings` for this pipeline, if anything.
         self.capture: Captured | None = None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
         self.recipe = Recipe(self._expert_name, limit, Cleaner(config.max_value_length, items).clean, now)
         tallies = self._accounts.tallies
         self.ways = {
-            (word, trade): Way(word, trade=trade, count=tallies[word].up, lost=self._lost)
+            (word, trade): Way(
+                word, trade=trade, count=tallies[word].up, lost=self._lost, stumbled=self.stumbles.append
+            )
             for word in LEVEL_NUMBERS
             for trade in (False, True)
         }
@@ -265,6 +272,8 @@ class Pipeline:
             Whether that was tried to the end within *timeout* seconds.
         """
         served = drainer.turn(timeout)
+        if drainer.hangs:
+            self._tell_news()
         if served is None:
             try:
                 self.tick()
@@ -281,7 +290,21 @@ class Pipeline:
     def failed(self, message: str, error: BaseException) -> None:
         """Count and tell an entry that could not be logged as it was meant."""
         self._accounts.failed += 1
-        self.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
+        self.tell(message, error)
+
+    def tell(self, message: str, error: BaseException) -> None:
+        """Tell, now or soon, what happened to an entry that was counted already."""
+        try:
+            self.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
+        except Exception:  # no room on the stack, perhaps; the writing thread has some
+            self._untold.append((message, error.with_traceback(None)))
+
+    def _tell_stumbles(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread is at it too
+            while self.stumbles:
+                self.failed("a log call met an error, and its entry may be missing", self.stumbles.popleft())
+            while self._untold:
+                self.tell(*self._untold.popleft())
 
     def _stamped(self, name: str | None, level: str, trade: bool, event_dict: EventDict, *, counted: bool) -> Entry:
         timestamp = self._clock()
@@ -353,6 +376,7 @@ class Pipeline:
                 self._next_sync = time.monotonic() + _SYNC_INTERVAL
                 self._directory.request(sync=True)
             self._directory.drain()
+        self._tell_stumbles()
         if self._tell_news() and self._directory is not None:
             self._directory.drain()
         stderr.outlet.push()
@@ -362,6 +386,7 @@ class Pipeline:
         """Announce what is new about the log itself. Returns whether there was something."""
         error = self._directory.error if self._directory else None
         reason = (error.strerror or type(error).__name__) if error else _NO_THREAD if drainer.lost else None
+        reason = reason or (_HANGS if drainer.hangs else None)
         return self._news.tell(reason)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -415,10 +440,12 @@ class Pipeline:
             self.diagnostics.summarise(final=True)
 
     def _report_unwritten(self) -> None:
-        unwritten = self._accounts.accepted - self._accounts.written
+        unwritten = self._accounts.settle()
         self._accounts.failed += unwritten
-        kept = self._directory is not None and self._directory.journal.durable
-        fate = "; the next start brings them in from the journal" if kept else ""
+        lines = self._directory.waiting_lines(durable=True) if self._directory else []
+        kept = sum(by_level(lines, self._header_mark).values())
+        which = "them" if kept == unwritten else f"{kept} of them"
+        fate = f"; the next start brings {which} in from the journal" if kept else ""
         self.diagnostics.report("close", f"closed with {unwritten} entries that no file took{fate}")
 
     def _skipped_note(self, skipped: int) -> bytes:
@@ -438,6 +465,7 @@ class Pipeline:
 
     def stats(self) -> dict[str, Any]:
         """Return counts since the start: see `BoundLogger.stats`."""
+        self._tell_stumbles()
         counts = {"state": self.health, **self._accounts.report()}
         if self._printer.skipped:
             counts["dropped_by_route"]["console"] = self._printer.skipped

@@ -14,6 +14,7 @@ import gzip
 import mmap
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -113,6 +114,8 @@ class _Place:
 
 
 def _recover_if_dead(place: _Place, owner: Path, result: Recovery) -> None:
+    if not _is_plain(owner):
+        return  # not ours, whatever it is
     lock = FileLock(owner)
     if not lock.acquire():
         return  # its writer lives
@@ -143,12 +146,19 @@ def _recover_journal(place: _Place, journal: str, result: Recovery) -> None:
         result.entries += len(entries)
 
 
+def _is_plain(path: Path) -> bool:
+    """Whether it is an ordinary file: to open a pipe may never return, a link may lead to something without an end."""
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
 def inspect(path: Path) -> tuple[str, State]:
     """Return the file name and the state that the segment at *path* tells.
 
     Raises:
         UnreadableError: It is not one of ours, of a newer version, or damaged.
     """
+    if not _is_plain(path):
+        raise UnreadableError("is no file")
     with path.open("rb") as file:
         head = file.read(HEADER_SIZE)
     if len(head) < HEADER_SIZE or head[:8] != MAGIC:
@@ -271,8 +281,8 @@ def _piece(path: Path, offset: int, length: int) -> bytes:
 
 def _put_away(path: Path, reason: str, result: Recovery) -> None:
     """Set a segment that cannot be read aside, or delete it when its writer was killed before it had any line."""
-    data = path.read_bytes()
-    ours = MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0"))
+    data = path.read_bytes() if _is_plain(path) else b""
+    ours = _is_plain(path) and MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0"))
     if ours and int.from_bytes(data[len(MAGIC) : len(MAGIC) + 4], "little") <= VERSION and not any(data[HEADER_SIZE:]):
         path.unlink()
         return

@@ -10,12 +10,13 @@ import contextlib
 import mmap
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.handlers.base import Sink
-from metaexpert.logger.handlers.locking import FILE_MODE
+from metaexpert.logger.handlers.locking import FILE_MODE, Descriptor
 from metaexpert.logger.handlers.system import zero
 
 MAGIC: Final = b"MXLOGJNL"
@@ -35,6 +36,11 @@ U64: Final = 2**64 - 1
 SEGMENT_SUFFIX: Final = ".segment"
 LOCK_SUFFIX: Final = ".owner"
 _ZEROS: Final = bytes(64 * 1024)
+#: Up to Python 3.12 a map keeps a descriptor of its own, and closes it whosever number that is by then. Of a program
+#: that closes descriptors which it did not open, maps are left open rather than a stranger's connection closed.
+_TRACKS_NOTHING: Final = sys.version_info >= (3, 13) and os.name != "nt"
+_UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if _TRACKS_NOTHING else {}
+_abandoned: Final[list[mmap.mmap]] = []
 
 
 class Intent(NamedTuple):
@@ -121,7 +127,7 @@ class Segment:
         """Map a segment that another process left; it stays sealed."""
         segment = cls.__new__(cls)
         with path.open("r+b") as file:
-            segment.map = mmap.mmap(file.fileno(), 0)
+            segment.map = mmap.mmap(file.fileno(), 0, **_UNTRACKED)
         segment.size, segment.path = len(segment.map), path
         segment.state = read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT)
         segment._end = None
@@ -183,6 +189,9 @@ class Segment:
     def release(self) -> None:
         """Unmap it; what is in it stays."""
         self.seal()
+        if Descriptor.stolen and not _TRACKS_NOTHING:
+            _abandoned.append(self.map)
+            return
         # Somebody may still look at its bytes, as a frame in an error's traceback does: then it goes with him.
         with contextlib.suppress(BufferError):
             self.map.close()
@@ -206,7 +215,7 @@ def _map_file(path: Path, size: int) -> mmap.mmap:
     fd = os.open(path, flags, FILE_MODE)
     try:
         _allocate(fd, size)
-        return mmap.mmap(fd, size)
+        return mmap.mmap(fd, size, **_UNTRACKED)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

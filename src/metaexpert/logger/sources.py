@@ -200,7 +200,10 @@ def _dotenv(settings_cls: type[BaseSettings]) -> Layer:
 
 def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
     """Read our table from the nearest ``pyproject.toml``, from the working directory upwards."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # somebody has deleted it: there is nothing in it
+        return Layer(settings_cls)
     path = next((p for d in (here, *here.parents) if (p := d / PYPROJECT_FILE).is_file()), None)
     if path is None:
         return Layer(settings_cls)

@@ -65,6 +65,7 @@ class Desk:
         self.lane = Lane()
         self.plain: list[tuple[Any, ...]] = []
         self.lost: list[tuple[bytes, int]] = []
+        self.stumbles: list[Exception] = []
         self.way, self.other = (self._way(trade=trade) for trade in (False, True))
         self.compiled = self.recipe.method(self.way, self.other, self._emit)
         self.python = self.compiled.__wrapped__  # type: ignore[attr-defined]
@@ -74,7 +75,13 @@ class Desk:
 
     def _way(self, *, trade: bool) -> Way:
         self.taken = itertools.count(1)
-        way = Way("info", trade=trade, count=lambda: next(self.taken), lost=lambda *lost: self.lost.append(lost))
+        way = Way(
+            "info",
+            trade=trade,
+            count=lambda: next(self.taken),
+            lost=lambda *lost: self.lost.append(lost),
+            stumbled=self.stumbles.append,
+        )
         way.check, way.head, way.lanes = None, b'Z","number":', (self.lane,)
         way.number = itertools.count(1).__next__
         return way

@@ -157,6 +157,31 @@ def test_a_turn_gives_up_after_its_time(drainer: Drainer) -> None:
     client.leave.set()
 
 
+def test_a_turn_without_a_time_waits_as_long_as_it_gets_on(drainer: Drainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that does not return is waited for once; slow ones that do are waited for to the end."""
+    monkeypatch.setattr("metaexpert.logger.drainer.LONGEST_HANG", 0.3)
+    client = Hanging()
+    drainer.add(client)
+    drainer.wake()
+    assert client.inside.wait(10)
+    assert drainer.turn() is False
+    assert drainer.hangs
+    began = time.monotonic()
+    assert drainer.turn() is False
+    assert time.monotonic() - began < 0.25, "known to hang"
+    client.leave.set()
+    assert drainer.turn(10) is True
+    assert not drainer.hangs
+
+    def slow() -> None:
+        for _ in range(6):
+            time.sleep(0.1)
+            drainer.beats += 1
+
+    client.work = slow
+    assert drainer.turn() is True
+
+
 def test_the_thread_never_waits_for_itself(drainer: Drainer) -> None:
     """A __del__ that logs on the writing thread is told that there is nobody to wait for."""
     results: list[object] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import shutil
 import struct
 import subprocess
 import threading
@@ -18,7 +19,7 @@ import pytest
 from metaexpert.logger import journal as journal_module
 from metaexpert.logger import segment as segment_module
 from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.locking import FileLock
+from metaexpert.logger.handlers.locking import Descriptor, FileLock
 from metaexpert.logger.handlers.system import file_system_of
 from metaexpert.logger.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, write_out
 from metaexpert.logger.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
@@ -679,7 +680,7 @@ def test_threads_may_use_different_lanes(make: Callable[..., Journal]) -> None:
 def test_a_journal_in_memory_goes_to_disk_when_it_can(
     tmp_path: Path, make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The directory could not be made at the start: some seconds after it can, new segments outlive the process."""
+    """The directory could not be made at the start: some seconds after it can, the next line outlives the process."""
     clock = FakeClock(100)
     monkeypatch.setattr("metaexpert.logger.journal.time.monotonic", clock)
     (tmp_path / "place").write_text("a file where the directory should be")
@@ -688,14 +689,62 @@ def test_a_journal_in_memory_goes_to_disk_when_it_can(
     assert lane.append(b"1\n")
     assert not journal.durable
     (tmp_path / "place").unlink()
-    lane.prepare()
+    journal.check()
     assert not journal.durable
     clock.advance(5)
-    lane.prepare()
+    journal.check()
     assert journal.durable
-    for _ in range(3 * journal.segment_size // 100):
-        lane.append(b"x" * 99 + b"\n")
-    assert len(list((tmp_path / "place").glob("*.segment"))) >= 1
+    assert lane.append(b"2\n")
+    assert [(pending.segment.path is None, pending.lines()) for pending in lane.pending()] == [
+        (True, [b"1"]),
+        (False, [b"2"]),
+    ]
+
+
+def taken_away(place: Path) -> None:
+    """Delete all that there is."""
+    shutil.rmtree(place)
+
+
+def without_segments(place: Path) -> None:
+    """Delete the segments, and leave the lock."""
+    for path in place.glob("*.segment"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("spoil", [taken_away, without_segments])
+def test_a_journal_that_was_deleted_is_made_anew(
+    tmp_path: Path, make: Callable[..., Journal], spoil: Callable[[Path], None]
+) -> None:
+    """Lines before that are not lost; lines after the next look are on disk, under a lock that says whose they are."""
+    place, bucket = tmp_path / "place", Bucket()
+    journal = make(place)
+    lane = journal.lane("expert.log")
+    assert lane.append(line(0))
+    lane.prepare()
+    spoil(place)
+    assert lane.append(line(1))
+    journal.check()
+    assert lane.append(line(2))
+    assert [pending.lines() for pending in lane.pending() if pending.segment.path is not None] == [[line(2).rstrip()]]
+    assert len(list(place.glob("*.segment"))) == len(list(place.glob("*.owner"))) == 1
+    assert not FileLock(next(place.glob("*.owner"))).acquire()
+    drain(lane, bucket)
+    assert bytes(bucket.data) == b"".join(map(line, range(3)))
+
+
+def test_a_lock_that_somebody_closed_is_taken_again(
+    tmp_path: Path, make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All descriptors of the process are closed, as a daemon does: the journal is its own again at the next look."""
+    monkeypatch.setattr(Descriptor, "stolen", False)  # for the whole process, and so for other tests
+    journal = make()
+    journal.lane("expert.log").append(line(0))
+    before = journal.id
+    os.close(journal._owner._file.fd)  # type: ignore[union-attr]
+    journal.check()
+    assert journal.id == before
+    assert not FileLock(tmp_path / f"{journal.id}.owner").acquire()
 
 
 def test_what_is_open_tells_how_much_may_still_come(make: Callable[..., Journal]) -> None:

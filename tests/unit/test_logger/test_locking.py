@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.handlers.locking import DirectoryLock, open_file
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock, FileLock, open_file
 from metaexpert.logger.handlers.system import is_open_at
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors and modes")
@@ -249,3 +251,54 @@ def test_a_name_whose_directory_became_a_file_is_not_open(tmp_path: Path) -> Non
     path.parent.write_text("")
     assert not is_open_at(fd, path)
     os.close(fd)
+
+
+def test_a_number_that_became_somebody_elses_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes our descriptors and opens others, as a daemon does, keeps his: ours are opened anew."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    mine, owner = DirectoryLock(tmp_path / "lock"), FileLock(tmp_path / "owner")
+    assert owner.acquire()
+    with mine:
+        pass
+    for lock in (mine, owner):
+        assert lock._file is not None
+        os.close(lock._file.fd)
+    theirs = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    assert not owner.held
+    with mine:
+        assert mine._held
+    owner.release(delete=True)
+    mine.close()
+    for fd in theirs:
+        os.close(fd)  # raises if it was closed
+    assert (tmp_path / "owner").exists(), "it may be another's by now"
+
+
+def test_one_who_takes_it_again_and_again_lets_others_in(tmp_path: Path) -> None:
+    """Another process that holds it nearly all the time, twenty milliseconds each: nobody waits for it in vain."""
+    path, stop = tmp_path / "lock", tmp_path / "stop"
+    program = f"""
+import time
+from pathlib import Path
+from metaexpert.logger.handlers.locking import DirectoryLock
+lock = DirectoryLock(Path({str(path)!r}))
+with lock:
+    print("begun", flush=True)
+while not Path({str(stop)!r}).exists():
+    with lock:
+        end = time.perf_counter() + 0.02
+        while time.perf_counter() < end:
+            pass
+"""
+    hog = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    try:
+        assert hog.stdout is not None
+        hog.stdout.readline()
+        mine = DirectoryLock(path, patience=1.5)
+        for _ in range(10):
+            with mine:  # raises TimeoutError
+                pass
+        mine.close()
+    finally:
+        stop.touch()
+        hog.communicate(timeout=20)

@@ -420,7 +420,7 @@ class TestFlushAndClose:
         assert read_log("logs/expert.log") == []
         assert alone.stats()["dropped_by_route"] == {"closed": 1}
         assert "late" in capsys.readouterr().err
-        assert lane(alone).sink._fd == -1  # type: ignore[attr-defined]
+        assert lane(alone).sink._file is None  # type: ignore[attr-defined]
 
     def test_two_threads_that_close_both_return_when_it_is_done(
         self, blocked: Callable[..., tuple[BoundLogger, BlockedSink]]

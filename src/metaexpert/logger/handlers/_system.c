@@ -62,7 +62,11 @@ is_open_at(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "iO&", &fd, PyUnicode_FSConverter, &path))
         return NULL;
     int missing = 0, failed = fstat(fd, &open) < 0;
-    if (!failed && stat(PyBytes_AS_STRING(path), &named) < 0) {
+    if (failed && errno == EBADF) { /* closed behind our back */
+        missing = 1;
+        failed = 0;
+    }
+    else if (!failed && stat(PyBytes_AS_STRING(path), &named) < 0) {
         missing = errno == ENOENT || errno == ENOTDIR;
         failed = !missing;
     }

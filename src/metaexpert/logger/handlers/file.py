@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.locking import DirectoryLock, open_file
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock, open_file
 from metaexpert.logger.handlers.rotation import Move, RotationPolicy, shift
 from metaexpert.logger.handlers.system import PATIENT, Calls, Status
 
@@ -65,6 +65,7 @@ class RotatingFile:
         self._on_rotated = on_rotated
         self._on_trouble = on_trouble
         self._fd = -1
+        self._file: Descriptor | None = None
         self._end = -1
         self._unsynced = False
         self._retry_rotation_at = 0.0
@@ -86,14 +87,14 @@ class RotatingFile:
                 self._open()
                 self._sync()
                 self.close()
-        elif self._fd >= 0:
+        elif self._file is not None and self._file.ours:
             self._sync()
 
     def close(self) -> None:
         """Close the file; the next `write` opens it again. Idempotent."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        file, self._file, self._fd = self._file, None, -1
+        if file is not None:
+            file.close()
 
     def _write(self, batch: memoryview, note: Note) -> int:
         status = self._calls.status(self._fd)
@@ -160,8 +161,8 @@ class RotatingFile:
             self._settle()
             self.close()
         if self._fd < 0:
-            self._fd = open_file(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            self._end = -1
+            self._file = Descriptor(open_file(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT), self._calls.status)
+            self._fd, self._end = self._file.fd, -1
 
     def _sync(self) -> None:
         os.fsync(self._fd)
@@ -169,7 +170,7 @@ class RotatingFile:
 
     def _settle(self) -> None:
         # A later `flush` reaches the new file only.
-        if self.durable and self._unsynced:
+        if self.durable and self._unsynced and self._file is not None and self._file.ours:
             self._sync()
 
     def _rotate(self, now: float) -> bool:

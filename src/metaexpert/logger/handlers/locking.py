@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from metaexpert.logger.handlers.system import is_open_at, try_lock, unlock
+from metaexpert.logger.handlers.system import PATIENT, Calls, Status, is_open_at, status, try_lock, unlock
 
 if sys.platform == "win32":
 
@@ -41,6 +41,11 @@ FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+#: Nobody queues for such a lock, and one who takes it again and again would keep all others out. So whoever has waited
+#: in vain touches the lock file this often, and whoever has held the lock sees that at his next turn and waits for as
+#: long as he had held it, within these limits, in seconds.
+_TOUCH: Final = 0.1
+_COURTESY: Final = (0.0005, 0.02)
 #: How much longer than for another process to wait for a thread of our own, in seconds.
 _THREAD_PATIENCE: Final = 3.0
 _OPEN_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -73,6 +78,42 @@ def make_directory(path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
+class Descriptor:
+    """An open file that may be closed behind our back, as a program does that becomes a daemon.
+
+    Its number may then be somebody else's, a connection to an exchange for example, and must not be closed or written.
+
+    Args:
+        fd: The descriptor; ours from now on.
+        status: The system's call, as it suits the file system.
+    """
+
+    #: Whether one of ours was found closed. The maps of a journal cannot tell, so they are left open from then on.
+    stolen = False
+
+    def __init__(self, fd: int, status: Callable[[int], Status] = status) -> None:
+        self.fd = fd
+        self._status = status
+        self._opened = status(fd)
+
+    @property
+    def ours(self) -> bool:
+        """Whether the number still stands for what was opened."""
+        try:
+            found = self._status(self.fd)
+            same = found.inode == self._opened.inode and found.device == self._opened.device
+        except OSError:
+            same = False
+        if not same:
+            Descriptor.stolen = True
+        return same
+
+    def close(self) -> None:
+        """Close it, unless the number is somebody else's by now. Raises OSError, as closing does on a full disk."""
+        if self.ours:
+            os.close(self.fd)
+
+
 class DirectoryLock:
     """Re-entrant for the thread that holds it; a context manager.
 
@@ -81,8 +122,8 @@ class DirectoryLock:
         patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`).
         pause: Seconds between two tries while another process holds it.
         on_unsupported: Called once with the error when the file system turns out to know no locks.
-        try_lock, unlock, is_open_at: The system's calls (see `metaexpert.logger.handlers.system`); a test passes
-            doubles.
+        try_lock, unlock: In place of those of *calls*; a test passes doubles.
+        calls: The system's calls, as they suit the file system.
     """
 
     def __init__(
@@ -92,21 +133,23 @@ class DirectoryLock:
         pause: float = 0.0005,
         *,
         on_unsupported: Callable[[OSError], None] = lambda _: None,
-        try_lock: Callable[[int], None] = try_lock,
-        unlock: Callable[[int], None] = unlock,
-        is_open_at: Callable[[int, Path], bool] = is_open_at,
+        try_lock: Callable[[int], None] | None = None,
+        unlock: Callable[[int], None] | None = None,
+        calls: Calls = PATIENT,
     ) -> None:
         self._path = path
         self._patience = patience
         self._pause = pause
         self._on_unsupported = on_unsupported
-        self._try_lock = try_lock
-        self._unlock = unlock
-        self._is_open_at = is_open_at
+        self._try_lock = try_lock or calls.try_lock
+        self._unlock = unlock or calls.unlock
+        self._calls = calls
         self._threads = threading.RLock()
         self._depth = 0
-        self._fd = -1
+        self._file: Descriptor | None = None
         self._held = False
+        self._touched = 0.0
+        self._since = self._length = 0.0
         self._keep_open = True
         #: False once the file system has turned out to know no locks.
         self.supported = True
@@ -149,12 +192,16 @@ class DirectoryLock:
         self._close_file()
 
     def _lock_file(self) -> None:
-        deadline = time.monotonic() + self._patience
+        if self._file is not None and self._file.ours:
+            self._let_others_go_first(self._file.fd)
+        now = time.monotonic()
+        deadline, touch_at = now + self._patience, now + _TOUCH
         while True:
-            if self._fd < 0:
-                self._fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+            if self._file is None or not self._file.ours:
+                self._file = Descriptor(open_file(self._path, os.O_RDWR | os.O_CREAT), self._calls.status)
+            fd = self._file.fd
             try:
-                self._try_lock(self._fd)
+                self._try_lock(fd)
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self.supported = False
@@ -162,20 +209,36 @@ class DirectoryLock:
                     return
                 if error.errno not in _BUSY:
                     raise
-                if time.monotonic() >= deadline:
+                if (now := time.monotonic()) >= deadline:
                     raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock", str(self._path)) from None
+                if now >= touch_at:
+                    touch_at = now + _TOUCH
+                    self._touch(fd)
                 time.sleep(self._pause)
                 continue
             # Somebody may have deleted the directory and another process made the lock file anew.
-            if self._is_open_at(self._fd, self._path):
-                self._held = True
+            if self._calls.is_open_at(fd, self._path):
+                self._touched = self._touched or self._calls.status(fd).modified
+                self._held, self._since = True, time.monotonic()
                 return
             self._close_file()
 
+    def _touch(self, fd: int) -> None:
+        with contextlib.suppress(OSError):  # a disk that takes nothing: then luck decides, as it would without this
+            os.utime(fd if os.utime in os.supports_fd else self._path)
+            self._touched = self._calls.status(fd).modified
+
+    def _let_others_go_first(self, fd: int) -> None:
+        touched, before = self._calls.status(fd).modified, self._touched
+        self._touched = touched
+        if touched > before:
+            time.sleep(min(max(self._length, _COURTESY[0]), _COURTESY[1]))
+
     def _let_go(self) -> None:
-        self._held = False
+        self._held, self._length = False, time.monotonic() - self._since
         try:
-            self._unlock(self._fd)
+            if self._file is not None and self._file.ours:
+                self._unlock(self._file.fd)
         except OSError:
             # What was done under the lock is done and must not seem to have failed; closing unlocks as well.
             self._close_file()
@@ -183,10 +246,10 @@ class DirectoryLock:
             self._close_file()
 
     def _close_file(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
+        file, self._file = self._file, None
+        if file is not None:
             with contextlib.suppress(OSError):  # nothing was written to it; there is nothing to lose
-                os.close(fd)
+                file.close()
 
 
 class FileLock:
@@ -205,7 +268,12 @@ class FileLock:
         self._path = path
         self._try_lock = try_lock
         self._unlock = unlock
-        self._fd = -1
+        self._file: Descriptor | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours, and still is the file of that name."""
+        return self._file is not None and self._file.ours and is_open_at(self._file.fd, self._path)
 
     def acquire(self) -> bool:
         """Take the lock if nobody holds it; the file is made when missing. Returns whether it is ours.
@@ -224,24 +292,25 @@ class FileLock:
         if not is_open_at(fd, self._path):  # deleted by the one who held it before us
             os.close(fd)
             return False
-        self._fd = fd
+        self._file = Descriptor(fd)
         return True
 
     def release(self, *, delete: bool) -> None:
         """Give the lock back; *delete* says whether what it stood for is gone. Idempotent."""
-        if self._fd < 0:
+        delete = delete and self.held  # else another's file bears the name
+        file, self._file = self._file, None
+        if file is None:
             return
-        fd, self._fd = self._fd, -1
         with contextlib.suppress(OSError):  # Windows deletes no open file; a lock file left over is harmless
             if delete:
                 self._path.unlink()
-        os.close(fd)
+        file.close()
         with contextlib.suppress(OSError):
             if delete:
                 self._path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close, in a forked child, the parent's lock file without unlocking: the parent goes on holding it."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

@@ -8,6 +8,7 @@ is, they do not. And clearing memory, which Python does with the lock held, give
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -76,6 +77,10 @@ def is_open_at(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            return False
+        raise
 
 
 class Calls(NamedTuple):
