@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from metaexpert.logger import schema
+from metaexpert.logger.masking import registered
 from metaexpert.logger.testing import reset
 
 
@@ -25,6 +26,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
             monkeypatch.delenv(name)
     yield
     reset()
+    registered.forget()
 
 
 _validators = {

@@ -19,13 +19,14 @@ import base64
 import json
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote, quote_plus
 
-from metaexpert.logger.secret_names import ACCOUNT, NAMES, PLAIN, SECRETS, SIGN, Names, is_secret_name
+from metaexpert.logger.secret_names import ACCOUNT, AMBIGUOUS, NAMES, PLAIN, SECRETS, SIGN, Names, is_secret_name
 from metaexpert.logger.secret_pairs import ACCOUNT_SHORT, ACCOUNT_TAIL, Span
 from metaexpert.logger.secret_shapes import SHORTEST, find_shapes
+from metaexpert.logger.values import TEXTS, Cleaner
 
 __all__ = ["MASK", "Guard", "Rules", "is_secret_name", "mask_text", "mask_tree", "register_secret", "registered"]
 
@@ -63,9 +64,10 @@ class Registered:
         forms: The forms that are masked as they are.
         encoded: Those inside Base64, whose neighbours go with them.
         numbers: Those that are numbers: they might be logged as such.
+        reach: A text that is shorter, and has neither ``=`` nor ``:``, holds no secret of any kind.
     """
 
-    __slots__ = ("_lock", "_values", "encoded", "era", "forms", "longest", "numbers", "shortest")
+    __slots__ = ("_lock", "_values", "encoded", "era", "forms", "longest", "numbers", "reach", "shortest", "watchers")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -74,7 +76,9 @@ class Registered:
         self.forms: tuple[str, ...] = ()
         self.encoded: tuple[str, ...] = ()
         self.numbers: frozenset[int] = frozenset()
-        self.shortest, self.longest = _NEVER, 0
+        self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
+        #: Called after each change.
+        self.watchers: list[Callable[[], None]] = []
 
     def add(self, value: str | bytes) -> bool:
         """Register *value*. Returns False when it is too short."""
@@ -88,8 +92,9 @@ class Registered:
                 self.encoded = tuple(dict.fromkeys((*self.encoded, *encoded)))
                 lengths = [len(form) for form in (*self.forms, *self.encoded)]
                 self.shortest, self.longest = min(lengths), max(lengths)
+                self.reach = min(self.shortest, SHORTEST)
                 self.numbers = frozenset(int(form) for form in self.forms if _is_number(form))
-                self.era += 1
+                self._changed()
         return True
 
     def forget(self) -> None:
@@ -98,8 +103,13 @@ class Registered:
             self._values.clear()
             self.forms = self.encoded = ()
             self.numbers = frozenset()
-            self.shortest, self.longest = _NEVER, 0
-            self.era += 1
+            self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
+            self._changed()
+
+    def _changed(self) -> None:
+        self.era += 1
+        for watcher in self.watchers:
+            watcher()
 
     def find(self, text: str) -> list[Span]:
         """Return where known values stand in *text*, in no order; they may overlap."""
@@ -262,10 +272,30 @@ class Rules:
         """Return whether nothing in *text* is a secret."""
         return not self.find(text)
 
-    @property
-    def reach(self) -> int:
-        """Texts that are shorter than this and hold neither ``=`` nor ``:`` are harmless."""
-        return min(registered.shortest, SHORTEST)
+    def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
+        """Return whether there is nothing to mask in *fields*, of JSON types; False when that is hard to tell."""
+        kind_below, harmless = self.names.kind_below, self.harmless
+        return all(
+            harmless(name) and not (self.shapes and kind_below(parent, name)) and self._is_clear(value, name)
+            for name, value in fields.items()
+        )
+
+    def _is_clear(self, value: Any, parent: str) -> bool:
+        kind = type(value)
+        if kind is str:
+            return self.harmless(value)
+        if kind is int:
+            return value not in registered.numbers
+        if kind is dict:
+            return self.clear(value, parent)
+        if kind is list or kind is tuple:
+            return all(self._is_clear(item, parent) for item in value) and not (self.shapes and self._is_paired(value))
+        # Numbers and times that are written as text have no shape, but may be known.
+        return kind not in TEXTS or not registered.find(TEXTS[kind](value))
+
+    def _is_paired(self, values: Sequence[Any]) -> bool:
+        """Return whether one of *values* may be a name or an option whose value is the next one."""
+        return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
 
 
 #: The rules where there is no configuration.
@@ -311,8 +341,6 @@ def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
         value: str, int, float, bool, None, and lists and dicts of them.
         rules: What is masked.
     """
-    from metaexpert.logger.values import Cleaner  # noqa: PLC0415
-
     guard = Guard(rules)
     return Cleaner(_NEVER, _NEVER, guard).clean(value), guard.count
 
@@ -346,6 +374,19 @@ class Guard:
     def kind(self, parent: str, name: str) -> int:
         """Return what a field's *name* means (see `secret_names`), in the object under *parent*."""
         return self.rules.names.kind_below(parent, name) if self.rules.shapes else PLAIN
+
+    def option(self, word: Any) -> int:
+        """Return what the option *word* of a command line (``--api-key``) means."""
+        return self.kind("", word.lstrip("-")) if type(word) is str and word[:1] == "-" else PLAIN
+
+    def pair(self, first: Any, second: Any) -> int:
+        """Return what *first* means as the name of *second*, in a tuple of both such as a header."""
+        if not (isinstance(first, str | bytes) and isinstance(second, str | bytes)):
+            return PLAIN
+        name = first.decode("utf-8", "replace") if isinstance(first, bytes) else first
+        # ("token", "price") are two words; a header's value is more than that.
+        word = isinstance(second, str) and second.isalpha() and second.islower() and name.lower() in AMBIGUOUS
+        return PLAIN if word else self.kind("", name)
 
     def secret(self) -> str:
         """Count a secret, and return what stands in for it."""

@@ -167,12 +167,24 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
         "eyJ": [_shape("jwt", r"(?<![\w\-])(eyJ[\w\-]{5,}+\.(?:eyJ[\w\-]*+|[\w\-]*+\.[\w\-]++)(?:\.[\w\-]*+){0,3}+)")],
         "ya29.": [_shape("google token", r"(?<![A-Za-z0-9])(ya29\.[\w\-.]{20,}+)")],
         "SG.": [_shape("sendgrid key", r"(?<![A-Za-z0-9])(SG\.[\w\-]{16,32}\.[\w\-]{32,}+)")],
-        "": [_shape("discord token", r"(?<![\w\-.])([MNO][\w\-]{22,27}\.[\w\-]{6}\.[\w\-]{27,}+)(?![\w\-.])")],
+        "": [
+            _shape(
+                "discord token",
+                r"(?<![\w\-.])([MNO][DTjz][AEIMQUYcgk][w-z0-5][\w\-]{18,24}\.[\w\-]{6}\.[\w\-]{27,}+)(?![\w\-.])",
+            )
+        ],
     },
 }
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
 #: Identifiers that hold no shape: hexadecimal digits, UUIDs, numbers, times of day excluded.
 _IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
+#: Of a text with neither ``=`` nor ``:`` and none of these in it, no shape is found.
+HINTS: Final = (
+    *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
+    *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
+    *("hf_", "npm", "dop", "eyJ", "a29", "SG.", "--", "</", "%3", "',", '",'),
+    *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
+)
 _PEM_BEGIN: Final = "-----BEGIN "
 _PEM_END: Final = "-----END "
 
@@ -195,7 +207,7 @@ def find_shapes(text: str, names: Names) -> list[Span]:
                     spans.extend(_matches(text, shapes))
     if _PEM_BEGIN in text:
         spans.extend(_pem_blocks(text))
-    if paired or "--" in text or "</" in text or "%3" in text or "', " in text or '",' in text:
+    if paired or "--" in text or "</" in text or "%3" in text or "'," in text or '",' in text:
         spans.extend(find_pairs(text, names))
     return spans
 

@@ -34,7 +34,12 @@ _C1_OR_SEPARATOR: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 def cut(text: str, limit: int) -> str:
     """Return *text*, or its first *limit* characters and ``…[cut N]`` when it is longer (N characters)."""
-    return text if len(text) <= limit else f"{text[:limit]}…[cut {len(text) - limit}]"
+    return text if len(text) <= limit else marked(text[:limit], len(text) - limit)
+
+
+def marked(text: str, left_out: int) -> str:
+    """Return *text* with a mark at its end that says how many characters were left out, if any."""
+    return f"{text}…[cut {left_out}]" if left_out else text
 
 
 def no_surrogates(text: str) -> str:
@@ -91,6 +96,14 @@ class Guard(Protocol):
 
     def named(self, kind: int, value: Any) -> Any:
         """Return what to write of a clean *value* under a name of that kind."""
+        ...
+
+    def option(self, word: Any) -> int:
+        """Return 0, or what an option of a command line means, whose value comes next."""
+        ...
+
+    def pair(self, first: Any, second: Any) -> int:
+        """Return 0, or what the first of two in a tuple means as the name of the second."""
         ...
 
     def number(self, number: int) -> bool:
@@ -157,8 +170,7 @@ class Cleaner:
         if self._guard is None:
             return no_surrogates(cut(text, self._max_length))
         # Surrogates first: two halves that become one character may be part of a secret.
-        text, left_out = self._guard.text(no_surrogates(text), self._max_length)
-        return f"{text}…[cut {left_out}]" if left_out else text
+        return marked(*self._guard.text(no_surrogates(text), self._max_length))
 
     def _integer(self, value: int) -> Any:
         if self._guard is not None and self._guard.number(value):
@@ -202,6 +214,8 @@ class Cleaner:
             return self._pairs(zip(getattr(value, "_fields", ()), value, strict=False), len(value))
         if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
             return self._items(_ordered(value), len(value))
+        if isinstance(value, tuple) and len(value) == 2 and self._guard is not None:
+            return self._pair(value, self._guard)
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
         if (names := _field_names(value)) is not None:
@@ -226,21 +240,38 @@ class Cleaner:
         """Return the clean *value* of a field, masked when its name is secret."""
         name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
         if kind := guard.kind(self._parent, name):
-            return guard.named(kind, Cleaner(self._max_length, self._left).clean(value))
+            return self._named(kind, value, guard)
         before, self._parent = self._parent, name
         try:
             return self.clean(value)
         finally:
             self._parent = before
 
+    def _named(self, kind: int, value: object, guard: Guard) -> Any:
+        """Return what to write of a *value* whose name means *kind*."""
+        before, self._guard = self._guard, None  # what is masked as a whole is not counted in parts
+        try:
+            cleaned = self.clean(value)
+        finally:
+            self._guard = before
+        return guard.named(kind, cleaned)
+
     def _items(self, values: Iterable[Any], count: int) -> list[Any]:
         result: list[Any] = []
+        option = 0
         for value in values:
             if self._left <= 0:
                 result.append(f"…[cut {count - len(result)}]")
                 break
-            result.append(self.clean(value))
+            result.append(self._named(option, value, self._guard) if option and self._guard else self.clean(value))
+            option = self._guard.option(value) if self._guard else 0
         return result
+
+    def _pair(self, pair: tuple[Any, Any], guard: Guard) -> list[Any]:
+        kind = guard.pair(*pair)
+        if not kind:
+            return self._items(pair, 2)
+        return [self.clean(pair[0]), self._named(kind, pair[1], guard)]
 
     def _array(self, value: Any) -> Any:
         """NumPy scalars and arrays, by their interface: NumPy itself is never imported."""
