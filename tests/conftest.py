@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from metaexpert.logger import schema
+from metaexpert.logger.masking import registered
 from metaexpert.logger.testing import reset
 
 # What a terminal or a user's shell may have set.
@@ -34,6 +35,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
             monkeypatch.delenv(name)
     yield
     reset()
+    registered.forget()
 
 
 _validators = {

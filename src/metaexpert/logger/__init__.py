@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metaexpert.logger.config import ConfigurationError, ConfigurationWarning, LoggerConfig
     from metaexpert.logger.context import log_context, trade_context
     from metaexpert.logger.factory import MetaLogger, get_logger
+    from metaexpert.logger.masking import register_secret
 
 __all__ = [
     "BoundLogger",
@@ -28,6 +29,7 @@ __all__ = [
     "MetaLogger",
     "get_logger",
     "log_context",
+    "register_secret",
     "trade_context",
 ]
 
@@ -41,6 +43,7 @@ _HOMES: Final = {
     "MetaLogger": "factory",
     "get_logger": "factory",
     "log_context": "context",
+    "register_secret": "masking",
     "trade_context": "context",
 }
 _PUBLIC_MODULES: Final = ("schema", "testing")

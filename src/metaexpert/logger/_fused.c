@@ -31,8 +31,10 @@
 
 /* Where the slots of the Python classes lie in their instances; found once. */
 static Py_ssize_t way_head, way_lanes, way_count, way_check, way_after, way_number, way_lost, way_stumbled, way_trade;
-static Py_ssize_t form_comma, form_bare, form_names, form_trade, frame_encoded;
+static Py_ssize_t form_comma, form_bare, form_names, form_trade, form_era, frame_encoded;
 static PyObject *way_type, *form_type, *frame_type;
+/* The state of the register of secrets: forms of another one are for Python to renew. */
+static PyObject *era;
 static PyObject *str_form, *str_write, *str_append, *append_keywords;
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
@@ -51,7 +53,7 @@ typedef struct {
     PyObject *turn;     /* Recipe.turn */
     PyObject *now;      /* clock; NULL for the system's */
     PyObject *texts;    /* dict: type -> function that returns the text of a value; see values.py */
-    PyObject *guard;    /* bytearray: a flag for each character, and a length; see fused.py */
+    PyObject *guard;    /* bytearray: what a text must not hold; see fused.py */
     PyObject *text;     /* how a line of this second begins */
     int64_t start;      /* when it began, in nanoseconds */
     Py_ssize_t limit;   /* longer lines are for Python */
@@ -126,13 +128,36 @@ put_fraction(char *to, double value)
     return NULL;
 }
 
+/* -- secrets ------------------------------------------------------------------------------------------------------ */
+
+/* The layout of the guard (fused.py): flags for each character, 1 for what JSON escapes and 2 for what stands between a
+   name and a secret; the length from which on a text is looked at by threes; whether integers may be secrets; and a bit for each three characters that may begin one. */
+#define ESCAPED 1
+#define BETWEEN 2
+#define GUARD_LENGTH 256
+#define GUARD_NUMBERS 257
+#define GUARD_THREES 258
+#define GUARD_SIZE (GUARD_THREES + 8192)
+
+/* Returns whether three characters in a row are such that only Python can say whether the text holds a secret. */
+static int
+may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char *guard)
+{
+    for (Py_ssize_t i = 0; i + 2 < length; i++) {
+        unsigned three = (text[i] * 961u + text[i + 1] * 31u + text[i + 2]) & 0xFFFFu;
+        if (guard[GUARD_THREES + (three >> 3)] >> (three & 7) & 1)
+            return 1;
+    }
+    return 0;
+}
+
 /* -- one call's fields -------------------------------------------------------------------------------------------- */
 
 static char *
-put_text(char *to, const char *end, PyObject *value, const unsigned char *guard)
+put_text(char *to, const char *end, PyObject *value, const unsigned char *guard, unsigned char flags)
 {
     Py_ssize_t length = PyUnicode_GET_LENGTH(value);
-    if (!PyUnicode_IS_COMPACT_ASCII(value) || end - to < length + 2 || length >= guard[256])
+    if (!PyUnicode_IS_COMPACT_ASCII(value) || end - to < length + 2)
         return NULL;
     const unsigned char *from = PyUnicode_1BYTE_DATA(value);
     unsigned char stop = 0;
@@ -142,7 +167,9 @@ put_text(char *to, const char *end, PyObject *value, const unsigned char *guard)
         to[i] = (char)from[i];
     }
     to[length] = '"';
-    return stop ? NULL : to + length + 1;
+    if ((stop & flags) || (length >= guard[GUARD_LENGTH] && may_be_secret(from, length, guard)))
+        return NULL;
+    return to + length + 1;
 }
 
 /* The text of a Decimal, a datetime and the like. */
@@ -155,7 +182,7 @@ put_text_of(char *to, const char *end, PyObject *value, const unsigned char *gua
     PyObject *text = PyObject_CallOneArg(convert, value);
     if (text == NULL)
         return NULL;
-    to = PyUnicode_CheckExact(text) ? put_text(to, end, text, guard) : NULL;
+    to = PyUnicode_CheckExact(text) ? put_text(to, end, text, guard, ESCAPED) : NULL;
     Py_DECREF(text);
     return to;
 }
@@ -164,13 +191,13 @@ static char *
 put_value(char *to, const char *end, PyObject *value, const unsigned char *guard, PyObject *texts)
 {
     if (PyUnicode_CheckExact(value))
-        return put_text(to, end, value, guard);
+        return put_text(to, end, value, guard, ESCAPED | BETWEEN);
     if (end - to < LONGEST_NUMBER)
         return NULL;
     if (PyFloat_CheckExact(value))
         return put_fraction(to, PyFloat_AS_DOUBLE(value));
     if (PyLong_CheckExact(value))
-        return put_integer(to, value);
+        return guard[GUARD_NUMBERS] ? NULL : put_integer(to, value);
     const char *word = value == Py_True ? "true" : value == Py_False ? "false" : value == Py_None ? "null" : NULL;
     if (word == NULL)
         return put_text_of(to, end, value, guard, texts);
@@ -345,8 +372,8 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
     PyObject *names = SLOT(form, form_names), *head = SLOT(*path, way_head), *check = SLOT(*path, way_check);
     PyObject *fixed = SLOT(form, kwnames != NULL && PyTuple_GET_SIZE(kwnames) ? form_comma : form_bare);
     PyObject *message = PyDict_GetItemWithError(self->messages, args[1]);
-    if (message == NULL || !names || !PyDict_CheckExact(names) || !fixed || !PyBytes_CheckExact(fixed) || !head ||
-        !PyBytes_CheckExact(head) || !check || PyByteArray_GET_SIZE(self->guard) != 257) {
+    if (message == NULL || SLOT(form, form_era) != era || !names || !PyDict_CheckExact(names) || !fixed ||
+        !PyBytes_CheckExact(fixed) || !head || !PyBytes_CheckExact(head) || !check || PyByteArray_GET_SIZE(self->guard) != GUARD_SIZE) {
         Py_DECREF(form);
         return NULL;
     }
@@ -634,6 +661,7 @@ learn(PyObject *module, PyObject *args)
         find_slot(way, "stumbled", &way_stumbled) < 0 || find_slot(way, "trade", &way_trade) < 0 ||
         find_slot(form, "comma", &form_comma) < 0 || find_slot(form, "bare", &form_bare) < 0 ||
         find_slot(form, "names", &form_names) < 0 || find_slot(form, "trade", &form_trade) < 0 ||
+        find_slot(form, "era", &form_era) < 0 ||
         find_slot(frame, "encoded", &frame_encoded) < 0)
         return NULL;
     Py_XSETREF(way_type, Py_NewRef(way));
@@ -642,8 +670,16 @@ learn(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+begin_era(PyObject *module, PyObject *began)
+{
+    Py_XSETREF(era, Py_NewRef(began));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"learn", learn, METH_VARARGS, "learn(way, form, frame): take note of the classes that the methods read."},
+    {"begin_era", begin_era, METH_O, "begin_era(era): take forms of that era alone."},
     {NULL},
 };
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from metaexpert.logger import schema
+from metaexpert.logger.masking import MIN_LENGTH, add_secret, mask_text
 from metaexpert.logger.schema import Layout, LevelName
+from metaexpert.logger.secret_names import words
 from metaexpert.logger.sources import (
     ALIASES,
     CODE_LABEL,
@@ -107,10 +109,26 @@ def _processor_list(value: object) -> object:
     return value
 
 
+def _secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value().strip()) < MIN_LENGTH:
+        raise PydanticCustomError(
+            "secret", f"should have {MIN_LENGTH} characters or more: it is masked wherever it stands"
+        )
+    return value
+
+
+def _secret_key(name: str) -> str:
+    if not words(name):
+        raise PydanticCustomError("secret_key", 'should be names of fields such as "vault_ref"')
+    return name
+
+
 Size = Annotated[int, BeforeValidator(read_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 FileName = Annotated[str, BeforeValidator(_file_name)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+SecretKey = Annotated[str, AfterValidator(_secret_key)]
 Processor = Callable[..., Any]
 ProcessorList = Annotated[list[Processor], BeforeValidator(_processor_list)]
 
@@ -151,6 +169,9 @@ class LoggerConfig(BaseSettings):
     max_total_size: Size | None = Field(None, ge=1, description="Budget for all files of log_dir.")
     max_value_length: Size = Field(64 * KIB, ge=16, description="Longest text of one value, in characters.")
     max_entry_size: Size = Field(256 * KIB, ge=2 * KIB, description="Longest line.")
+    mask_secrets: bool = Field(True, description="Mask what secret names and shapes give away.")
+    secrets: list[Secret] = Field([], description="Values that are masked wherever they stand.")
+    extra_secret_keys: list[SecretKey] = Field([], description="More names of fields that are secret.")
     journal_size: Size = Field(8 * MIB, ge=4 * KIB, description="Most that may wait to be written.")
     overflow: Literal["drop_low", "block"] = Field("drop_low", description="What a call does when that is full.")
     overflow_timeout: float = Field(5.0, ge=0, le=3600, description="Longest wait of a call with block, in seconds.")
@@ -184,6 +205,7 @@ class LoggerConfig(BaseSettings):
         if problems:
             raise ConfigurationError(problems) from None
         self._sources = {field: sources.get(field, DEFAULT_LABEL) for field in type(self).model_fields}
+        self.register_secrets()
 
     @classmethod
     def settings_customise_sources(
@@ -216,6 +238,17 @@ class LoggerConfig(BaseSettings):
     def sources(self) -> Mapping[str, str]:
         """Where each field got its value, such as ``"default"`` or ``"environment METAEXPERT_LOG_LEVEL"``."""
         return MappingProxyType(self._sources)
+
+    def register_secrets(self) -> None:
+        """Have each SecretStr of this configuration masked in whatever this process logs.
+
+        Done when it is made; needed again in a process that got it by pickle.
+        """
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(item, SecretStr):
+                    add_secret(item)
 
     def shown(self) -> dict[str, Any]:
         """Return every value as JSON would hold it; secrets as ``***``."""
@@ -271,7 +304,8 @@ def _provenance(layers: list[Layer]) -> dict[str, str]:
 def _explained(error: ValidationError, layers: list[Layer], sources: Mapping[str, str]) -> list[Problem]:
     details = error.errors(include_url=False)
     # A field whose default depends on a wrong one is not wrong itself.
-    return [_problem(d, layers, sources) for d in details if d["type"] != "default_factory_not_called"]
+    found = [_problem(d, layers, sources) for d in details if d["type"] != "default_factory_not_called"]
+    return list({problem.field: problem for problem in reversed(found)}.values())[::-1]  # of a list the first wrong one
 
 
 def _problem(detail: ErrorDetails, layers: list[Layer], sources: Mapping[str, str]) -> Problem:
@@ -290,7 +324,7 @@ def _quoted(field: str, value: object) -> str:
     if "Secret" in str(LoggerConfig.model_fields[field].annotation):
         return "the value (not shown)"
     try:
-        text = repr(value)
+        text = mask_text(repr(value))
     except Exception:  # an object's own matter, or an integer that has more digits than Python prints
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"
@@ -301,6 +335,6 @@ def _showable(value: Any) -> Any:
         return "***"
     if isinstance(value, list):
         return [_showable(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, Path | str):
+        return mask_text(str(value))
     return getattr(value, "__name__", type(value).__name__) if callable(value) else value

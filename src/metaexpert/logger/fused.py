@@ -15,7 +15,7 @@ Threads: everything here may be called by any thread at any time. Caches are rep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import orjson
@@ -24,7 +24,9 @@ from structlog import contextvars as _foreign
 from metaexpert.logger import schema
 from metaexpert.logger.compiled import load
 from metaexpert.logger.context import Frame, current_frame
+from metaexpert.logger.masking import RULES, Rules, registered
 from metaexpert.logger.schema import CATEGORY, TRADE
+from metaexpert.logger.secret_shapes import HINTS
 from metaexpert.logger.values import MAX_DEPTH, TEXTS, dumps, escape_c1
 
 OPTIONS: Final = (
@@ -46,6 +48,7 @@ _SECOND: Final = 1_000_000_000
 THOUSANDTHS: Final = tuple(b"%03d" % number for number in range(1000))
 
 #: An integer is found in bytes four times as fast as a piece of bytes is.
+_EQUALS: Final = ord("=")
 _LIST: Final = ord("]")
 _OBJECT: Final = ord("{")
 
@@ -53,9 +56,29 @@ Emit = Callable[..., None]
 
 compiled: Final[Any] = load("metaexpert.logger._fused")
 
-#: What the compiled call may copy into a line as it is: for each character 0 if so; and, last, the length from which on
-#: a text is left to Python.
-guard: Final = bytearray([*[character in b'"\\' or not 32 <= character < 127 for character in range(256)], 255])
+#: By what the compiled call sees that only Python can say whether a text holds a secret (its layout is in `_fused.c`).
+guard: Final = bytearray(258 + 8192)
+
+
+def _watch() -> None:
+    """Fill the guard, after a secret was registered."""
+    escaped = (character in b'"\\' or not 32 <= character < 127 for character in range(256))
+    new = bytearray(flag | (character in b"=:") << 1 for character, flag in enumerate(escaped))
+    new += bytes((min(registered.reach, 255), bool(registered.numbers), *bytes(8192)))
+    for three in (*HINTS, *(form[:3] for form in (*registered.forms, *registered.encoded))):
+        for number in _numbers_of(three):
+            new[258 + (number >> 3)] |= 1 << (number & 7)
+    guard[:] = new  # at once: calls of other threads look at it meanwhile
+    if compiled is not None:
+        compiled.begin_era(registered.era)
+
+
+def _numbers_of(three: str) -> list[int]:
+    """Return the numbers under which *three* characters stand in the guard; of two, whatever the third may be."""
+    if not three.isascii():
+        return []  # and the compiled call takes ASCII alone
+    first, second, *third = three.encode()
+    return [(first * 961 + second * 31 + last) & 0xFFFF for last in third or range(32, 127)]
 
 
 class Way:
@@ -111,11 +134,14 @@ class Form:
         known: Names of fields that calls gave and that may follow.
         names: The same, each with its piece of a line; None when only the plain chain can lay out the context.
         trade: Whether its entries are trades.
+        era: Of which state of the register of secrets it is; in another one it has to be made anew.
     """
 
-    __slots__ = ("bare", "comma", "known", "names", "taken", "trade")
+    __slots__ = ("_rules", "bare", "comma", "era", "known", "names", "taken", "trade")
 
-    def __init__(self, fixed: bytes, taken: frozenset[str], *, trade: bool) -> None:
+    def __init__(self, fixed: bytes, taken: frozenset[str], *, trade: bool, era: int = 0, rules: Rules = RULES) -> None:
+        self.era = era
+        self._rules = rules
         self.comma = fixed + b","
         self.bare = fixed
         self.known: set[str] = set()
@@ -127,7 +153,7 @@ class Form:
         """Return whether *fields* may follow as they are, and remember their names."""
         for name in fields:
             unusual = name in UNUSUAL_NAMES or name.startswith(schema.RESERVED_PREFIX)
-            if unusual or name in self.taken or len(name) > _LONGEST_NAME:
+            if unusual or name in self.taken or len(name) > _LONGEST_NAME or not self._rules.clear({name: None}):
                 return False
         if len(self.known) > _MOST_NAMES:
             self.known, self.names = set(), {}
@@ -147,8 +173,8 @@ class _Nothing(set[str]):
 class Unfit(Form):
     """The form of such a context."""
 
-    def __init__(self, *, trade: bool) -> None:
-        super().__init__(b"", frozenset(), trade=trade)
+    def __init__(self, *, trade: bool, era: int) -> None:
+        super().__init__(b"", frozenset(), trade=trade, era=era)
         self.known = _Nothing()
         self.names = None
 
@@ -163,28 +189,36 @@ class Recipe:
     Args:
         expert_name: As it stands in the entries.
         limit: Lines that are longer go the plain way, which knows how to cut.
-        clean: The plain chain's way to make JSON types of fields.
+        clean: The plain chain's way to make JSON types of fields, without secrets.
         now: Nanoseconds since the epoch.
+        rules: What is masked, by the plain chain: an entry with secrets is left to it.
     """
 
     def __init__(
         self,
         expert_name: str,
         limit: int,
-        clean: Callable[[dict[str, Any]], dict[str, Any]],
+        clean: Callable[[dict[str, Any]], MutableMapping[str, Any]],
         now: Callable[[], int] = time.time_ns,
+        rules: Rules = RULES,
     ) -> None:
         self.limit = limit
+        self.rules = rules
         self.now = now
         self._expert_name = expert_name
         self._clean = clean
         self._messages: dict[Any, bytes] = {}
+        self._era = registered.era
         #: The second that was last logged in: when it began, and how a line of it begins.
         self._second = (-_SECOND, b"")
 
     def form(self, name: str | None, context: Mapping[str, Any]) -> Form:
         """Return the form of a logger of that *name* with that *context*."""
         trade = context.get(CATEGORY) == TRADE
+        era = registered.era  # read first: a secret that comes in meanwhile makes this form stale
+        if era != self._era:
+            self._messages.clear()
+            self._era = era
         usual = all(
             type(value) in _FIXED
             and type(key) is str
@@ -194,10 +228,17 @@ class Recipe:
             for key, value in context.items()
         )
         if not usual:
-            return Unfit(trade=trade)
+            return Unfit(trade=trade, era=era)
         named = {schema.LOGGER_KEY: name} if name else {}
-        fixed = dumps({**named, "expert_name": self._expert_name, **self._clean(dict(context))})
-        return Form(b"," + fixed[1:-1], frozenset(context), trade=trade)
+        clean = self._clean(dict(context))
+        fixed = dumps({**named, "expert_name": self._expert_name, **clean})
+        return Form(b"," + fixed[1:-1], frozenset((*context, *clean)), trade=trade, era=era, rules=self.rules)
+
+    def renewed(self, logger: Any, frame: Frame | None) -> Form:
+        """Return the form of *logger* inside *frame*, made anew because a secret was registered."""
+        form: Form = self.form(logger._logger.name, logger._context)
+        logger.__dict__["_form"] = form
+        return form if frame is None else self.form_in(frame, logger)
 
     def form_in(self, frame: Frame, logger: Any) -> Form:
         """Return the form of *logger* inside *frame*."""
@@ -211,13 +252,16 @@ class Recipe:
 
     def learn(self, message: object) -> bytes | None:
         """Return *message* as it stands in a line; None if that is for the plain chain to say."""
-        if type(message) is not str or len(message) > self.limit:
+        era = registered.era
+        if type(message) is not str or len(message) > self.limit or not self.rules.harmless(message):
             return None
         piece = b',"message":' + escape_c1(orjson.dumps(message))
         if len(message) <= _LONGEST_MESSAGE:
             if len(self._messages) >= _MOST_MESSAGES:
                 self._messages.clear()
             self._messages[message] = piece
+            if registered.era != era:  # the message may hold what has just become a secret
+                self._messages.pop(message, None)
         return piece
 
     def turn(self, second: int) -> tuple[int, bytes]:
@@ -236,7 +280,7 @@ class Recipe:
         """
         now, limit, form_in, learn, turn = self.now, self.limit, self.form_in, self.learn, self.turn
         messages, frame_now, foreign = self._messages, current_frame.get, _foreign._CONTEXT_VARS
-        word = way.word
+        word, rules = way.word, self.rules
         recipe = self
 
         def fused(self: Any, event: object = None, /, *args: Any, **fields: Any) -> None:
@@ -246,12 +290,15 @@ class Recipe:
                 if frame is not None:
                     form = form_in(frame, self)
                     path = way if form.trade is way.trade else other
+                if form.era != registered.era:
+                    form = recipe.renewed(self, frame)
                 free = not args and (path.check is None or path.check()) and not (foreign and foreign_is_set())
                 if free and (form.known.issuperset(fields) or form.judge(fields)):
                     rest = orjson.dumps(fields, text_of, OPTIONS)[1:]
                     plain = rest.isascii() and _LIST not in rest and _OBJECT not in rest and not rest.count(b"null")
                     message = messages.get(event) or learn(event)
-                    if message is not None and (plain or (rest := ordinary(fields, rest))):
+                    clear = is_clear(fields, rest, rules, plain=plain)
+                    if message is not None and clear and (plain or (rest := ordinary(fields, rest))):
                         moment, (start, text) = now(), recipe._second
                         if not 0 <= moment - start < _SECOND:
                             start, text = turn(moment // _SECOND)
@@ -281,6 +328,8 @@ class Recipe:
 
 if compiled is not None:
     compiled.learn(Way, Form, Frame)
+registered.watchers.append(_watch)
+_watch()
 
 
 def deliver(path: Way, line: bytes) -> None:
@@ -307,6 +356,28 @@ def deliver(path: Way, line: bytes) -> None:
 def text_of(value: Any) -> str:
     """Return the text of a value that orjson does not know. Raises KeyError for one that is for the plain chain."""
     return TEXTS[type(value)](value)
+
+
+def is_clear(fields: Mapping[str, Any], rest: bytes, rules: Rules, *, plain: bool) -> bool:
+    """Return whether there is no secret in the values of *fields*, whose names are known to be none.
+
+    Args:
+        fields: Fields of a call.
+        rest: The same as JSON.
+        rules: What is masked.
+        plain: Whether there are no containers among them and ASCII alone.
+    """
+    if plain and _EQUALS not in rest and rest.count(b":") == len(fields) and not registered.numbers:
+        reach = registered.reach
+        for value in fields.values():
+            if type(value) is str:
+                if len(value) >= reach:
+                    break
+            elif type(value) in TEXTS:
+                break
+        else:
+            return True
+    return rules.clear(fields)
 
 
 def ordinary(fields: Mapping[str, Any], rest: bytes) -> bytes:

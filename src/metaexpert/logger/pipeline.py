@@ -33,8 +33,9 @@ from metaexpert.logger.fused import Recipe, Way, deliver, never
 from metaexpert.logger.handlers import stderr
 from metaexpert.logger.handlers.console import ConsoleHandler, Printer
 from metaexpert.logger.handlers.rotation import RotationPolicy
+from metaexpert.logger.masking import Guard, Rules, mask_text
 from metaexpert.logger.news import News
-from metaexpert.logger.processors import CALLER_EVENT, EVENT, chain
+from metaexpert.logger.processors import CALLER_EVENT, EVENT, CleanValues, chain
 from metaexpert.logger.routing import CONSOLE, ERRORS, EXPERT, FILES, ROUTE_NAMES, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.values import Cleaner, dumps
@@ -79,12 +80,15 @@ class Pipeline:
     def __init__(self, config: LoggerConfig, now: Callable[[], int] = time.time_ns) -> None:
         self.config = config
         self._clock = Clock(now)
-        self._header = Header(config.expert_name, config.facility)
+        config.register_secrets()
+        expert_name = mask_text(config.expert_name)
+        self._header = Header(expert_name, config.facility)
         self._encode = encoder(config.layout, config.enterprise_id, config.max_entry_size)
-        self._expert_name = Cleaner(config.max_value_length, 1).key(config.expert_name)
-        items = config.max_entry_size // 2
-        self.processors = chain(config.processors or [], config.max_value_length, items, self.finish)
-        self.fallback = chain([], config.max_value_length, items, self.finish)
+        self._expert_name = Cleaner(config.max_value_length, 1).key(expert_name)
+        self.rules = Rules(shapes=config.mask_secrets, extra_keys=config.extra_secret_keys)
+        limits = config.max_value_length, config.max_entry_size // 2
+        self.processors = chain(config.processors or [], *limits, self.finish, self.rules)
+        self.fallback = chain([], *limits, self.finish, self.rules)
         self.routing = Routing(config)
         self._header_mark = dumps(self._header.appname)[1:-1]
         self._directory: lanes.LogDirectory | None = None
@@ -103,7 +107,7 @@ class Pipeline:
         #: What was put into `logging` and `warnings` for this pipeline, if anything.
         self.capture: Captured | None = None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
-        self.recipe = Recipe(self._expert_name, limit, Cleaner(config.max_value_length, items).clean, now)
+        self.recipe = Recipe(self._expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules)
         tallies = self._accounts.tallies
         self.ways = {
             (word, trade): Way(
@@ -283,7 +287,8 @@ class Pipeline:
 
     def _announce(self, level: str, message: str, **fields: Any) -> None:
         """Queue an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
-        event: EventDict = {EVENT: message, **Cleaner(self.config.max_value_length, 1000).clean(fields)}
+        cleaner = Cleaner(self.config.max_value_length, 1000, Guard(self.rules))
+        event: EventDict = {EVENT: message, **cleaner.clean(fields)}
         entry = self._stamped("metaexpert.logger", level, False, event, counted=self._directory is not None)
         self._put(self._encode(entry), level, self.routing.own_routes(LEVEL_NUMBERS[level]))
 

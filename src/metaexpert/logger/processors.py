@@ -6,7 +6,7 @@ This is the reference: the fused call (`metaexpert.logger.fused`) gives the same
 2. the user's own processors;
 3. `add_stack`, `add_exception`: what ``stack_info`` and ``exc_info`` ask for, as data;
 4. `keep_reserved_keys`: a caller's field of a reserved name moves aside;
-5. `clean_values`: everything becomes JSON types, bounded.
+5. `CleanValues`: everything becomes JSON types, masked and bounded.
 
 What follows, stamping and routing, is the pipeline's (`Pipeline.finish`).
 """
@@ -22,6 +22,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from metaexpert.logger import schema, tracebacks
 from metaexpert.logger.context import current_fields
+from metaexpert.logger.masking import RULES, Guard, Rules
 from metaexpert.logger.values import Cleaner, safe_str
 
 #: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
@@ -49,11 +50,11 @@ def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
 
 
 def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
-    """Replace ``exc_info`` (True, an exception, or a tuple) by the exception as data."""
+    """Replace ``exc_info`` (True, an exception, or a tuple) by the exception, which `CleanValues` makes data of."""
     error = tracebacks.exception_of(event_dict.pop(EXC_INFO, None))
     event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
     if error is not None:
-        event_dict[schema.EXCEPTION_KEY] = tracebacks.describe(error)
+        event_dict[schema.EXCEPTION_KEY] = error
     return event_dict
 
 
@@ -65,25 +66,47 @@ def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> Even
 
 
 class CleanValues:
-    """Turn message and fields into JSON types, cut to their limits.
+    """Turn message, fields and exception into JSON types, without secrets and cut to their limits.
 
     Args:
         max_length: Longest text of one value, in characters.
         max_items: Most values in one entry.
+        rules: What is masked. How many secrets there were is the field ``masked``, before the others.
     """
 
-    def __init__(self, max_length: int, max_items: int) -> None:
+    def __init__(self, max_length: int, max_items: int, rules: Rules) -> None:
         self._max_length = max_length
         self._max_items = max_items
+        self._rules = rules
 
     def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
         """Return the event with clean keys and values."""
+        guard = Guard(self._rules)
         message = event_dict.pop(EVENT, None)
-        # Ours already, and bounded: the caller's limits must not cut a traceback.
         own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
-        result: EventDict = Cleaner(self._max_length, self._max_items).clean(event_dict)
-        text = Cleaner(self._max_length, 1).key("" if message is None else safe_str(message))
-        return {EVENT: text, **result, **Cleaner(tracebacks.MAX_TEXT + 64, sys.maxsize).clean(own)}
+        result: EventDict = Cleaner(self._max_length, self._max_items, guard).clean(event_dict)
+        text = Cleaner(self._max_length, 1, guard).key("" if message is None else safe_str(message))
+        own = self._own(own, guard)
+        return {EVENT: text, **_counted(result, guard), **own}
+
+    def fields(self, fields: dict[str, Any]) -> EventDict:
+        """Return clean *fields* alone."""
+        guard = Guard(self._rules)
+        return _counted(Cleaner(self._max_length, self._max_items, guard).clean(fields), guard)
+
+    def _own(self, own: dict[str, Any], guard: Guard) -> dict[str, Any]:
+        """Return exception and stack, with limits of their own: the caller's must not cut a traceback."""
+        limit = tracebacks.MAX_TEXT + 64
+        if schema.EXCEPTION_KEY in own:
+            described = tracebacks.describe(own[schema.EXCEPTION_KEY], guard)
+            own[schema.EXCEPTION_KEY] = Cleaner(limit, sys.maxsize).clean(described)
+        if schema.STACK_KEY in own:
+            own[schema.STACK_KEY] = Cleaner(limit, sys.maxsize, guard).clean(own[schema.STACK_KEY])
+        return own
+
+
+def _counted(fields: EventDict, guard: Guard) -> EventDict:
+    return {schema.MASKED_KEY: guard.count, **_set_aside(fields, schema.MASKED_KEY)} if guard.count else fields
 
 
 class ProcessorList(list[Any]):
@@ -123,9 +146,11 @@ for _name in _CHANGES.split():
     setattr(ProcessorList, _name, _telling(_name))
 
 
-def chain(own: Iterable[Processor], max_length: int, max_items: int, finish: Processor) -> ProcessorList:
+def chain(
+    own: Iterable[Processor], max_length: int, max_items: int, finish: Processor, rules: Rules = RULES
+) -> ProcessorList:
     """Return the whole chain: *own* are the user's processors, *finish* stamps, encodes and routes."""
-    steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items), finish]
+    steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items, rules), finish]
     own = list(own)
     return ProcessorList([merge_context, *own, *steps], plain=not own)
 

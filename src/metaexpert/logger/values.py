@@ -17,7 +17,7 @@ from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Se
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -34,7 +34,12 @@ _C1_OR_SEPARATOR: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 def cut(text: str, limit: int) -> str:
     """Return *text*, or its first *limit* characters and ``…[cut N]`` when it is longer (N characters)."""
-    return text if len(text) <= limit else f"{text[:limit]}…[cut {len(text) - limit}]"
+    return text if len(text) <= limit else marked(text[:limit], len(text) - limit)
+
+
+def marked(text: str, left_out: int) -> str:
+    """Return *text* with a mark at its end that says how many characters were left out, if any."""
+    return f"{text}…[cut {left_out}]" if left_out else text
 
 
 def no_surrogates(text: str) -> str:
@@ -78,20 +83,56 @@ def safe_str(value: object) -> str:
         return failed(value, error)
 
 
+class Guard(Protocol):
+    """What masks the secrets of an entry while it is cleaned (see `metaexpert.logger.masking.Guard`)."""
+
+    def text(self, text: str, limit: int) -> tuple[str, int]:
+        """Return *text* masked and within *limit*, and how many characters were left out."""
+        ...
+
+    def kind(self, parent: str, name: str) -> int:
+        """Return 0, or what the name of a field in the object under *parent* means."""
+        ...
+
+    def named(self, kind: int, value: Any) -> Any:
+        """Return what to write of a clean *value* under a name of that kind."""
+        ...
+
+    def option(self, word: Any) -> int:
+        """Return 0, or what an option of a command line means, whose value comes next."""
+        ...
+
+    def pair(self, first: Any, second: Any) -> int:
+        """Return 0, or what the first of two in a tuple means as the name of the second."""
+        ...
+
+    def number(self, number: int) -> bool:
+        """Return whether an integer is a secret."""
+        ...
+
+    def secret(self) -> str:
+        """Return what to write of a value that is secret by its type."""
+        ...
+
+
 class Cleaner:
     """Turns values into JSON types (str, int, float, bool, None, list, dict with str keys).
 
     Args:
         max_length: Longest text, in characters; longer is cut and marked.
         max_items: Most values in one entry over all levels; what follows is cut and marked.
+        guard: Masks the secrets among them, if given.
     """
 
-    __slots__ = ("_left", "_max_length", "_path")
+    __slots__ = ("_guard", "_left", "_max_length", "_parent", "_path")
 
-    def __init__(self, max_length: int, max_items: int) -> None:
+    def __init__(self, max_length: int, max_items: int, guard: Guard | None = None) -> None:
         self._max_length = max_length
         self._left = max_items
         self._path: set[int] = set()
+        self._guard = guard
+        #: Name of the field that is being cleaned.
+        self._parent = ""
 
     def clean(self, value: object) -> Any:
         """Return *value* as JSON types. Never raises an `Exception`."""
@@ -102,7 +143,7 @@ class Cleaner:
         if value is None or kind is bool:
             return value
         if kind is int:
-            return _integer(value)  # type: ignore[arg-type]
+            return self._integer(value)  # type: ignore[arg-type]
         if kind is float:
             return _number(value)  # type: ignore[arg-type]
         try:
@@ -126,11 +167,21 @@ class Cleaner:
         return cleaned if isinstance(cleaned, str) else self._text(safe_str(key))
 
     def _text(self, text: str) -> str:
-        return no_surrogates(cut(text, self._max_length))
+        if self._guard is None:
+            return no_surrogates(cut(text, self._max_length))
+        # Surrogates first: two halves that become one character may be part of a secret.
+        return marked(*self._guard.text(no_surrogates(text), self._max_length))
+
+    def _integer(self, value: int) -> Any:
+        if self._guard is not None and self._guard.number(value):
+            return self._guard.secret()
+        return _integer(value)
 
     def _other(self, value: Any) -> Any:
         for kinds, convert in _SCALARS:
             if isinstance(value, kinds):
+                if kinds is _Secret and self._guard is not None:
+                    return self._guard.secret()
                 result = convert(value)
                 return self._text(result) if isinstance(result, str) else result
         if isinstance(value, enum.Enum):
@@ -138,7 +189,7 @@ class Cleaner:
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):
-            return _integer(int.__int__(value))
+            return self._integer(int.__int__(value))
         if isinstance(value, float):
             return _number(float.__float__(value))
         return self._container(value)
@@ -163,6 +214,8 @@ class Cleaner:
             return self._pairs(zip(getattr(value, "_fields", ()), value, strict=False), len(value))
         if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
             return self._items(_ordered(value), len(value))
+        if isinstance(value, tuple) and len(value) == 2 and self._guard is not None:
+            return self._pair(value, self._guard)
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
         if (names := _field_names(value)) is not None:
@@ -180,17 +233,45 @@ class Cleaner:
             key = self.key(raw)
             while key in result:  # 1 and "1" are two keys; neither may be lost
                 key += "_"
-            result[key] = self.clean(value)
+            result[key] = self.clean(value) if self._guard is None else self._guarded(raw, key, value, self._guard)
         return result
+
+    def _guarded(self, raw: object, key: str, value: object, guard: Guard) -> Any:
+        """Return the clean *value* of a field, masked when its name is secret."""
+        name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
+        if kind := guard.kind(self._parent, name):
+            return self._named(kind, value, guard)
+        before, self._parent = self._parent, name
+        try:
+            return self.clean(value)
+        finally:
+            self._parent = before
+
+    def _named(self, kind: int, value: object, guard: Guard) -> Any:
+        """Return what to write of a *value* whose name means *kind*."""
+        before, self._guard = self._guard, None  # what is masked as a whole is not counted in parts
+        try:
+            cleaned = self.clean(value)
+        finally:
+            self._guard = before
+        return guard.named(kind, cleaned)
 
     def _items(self, values: Iterable[Any], count: int) -> list[Any]:
         result: list[Any] = []
+        option = 0
         for value in values:
             if self._left <= 0:
                 result.append(f"…[cut {count - len(result)}]")
                 break
-            result.append(self.clean(value))
+            result.append(self._named(option, value, self._guard) if option and self._guard else self.clean(value))
+            option = self._guard.option(value) if self._guard else 0
         return result
+
+    def _pair(self, pair: tuple[Any, Any], guard: Guard) -> list[Any]:
+        kind = guard.pair(*pair)
+        if not kind:
+            return self._items(pair, 2)
+        return [self.clean(pair[0]), self._named(kind, pair[1], guard)]
 
     def _array(self, value: Any) -> Any:
         """NumPy scalars and arrays, by their interface: NumPy itself is never imported."""

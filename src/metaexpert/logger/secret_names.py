@@ -1,0 +1,143 @@
+"""Which names mean a secret: the last words of a field's name decide, in any spelling.
+
+Pure: it opens nothing and may be used from any thread.
+
+Sources of the header names: the signing pages of the exchanges' own API references (Binance ``X-MBX-APIKEY``, OKX
+``OK-ACCESS-*``, Kraken ``API-Key`` and ``API-Sign``, KuCoin ``KC-API-*``, Coinbase ``CB-ACCESS-*``, Bybit
+``X-BAPI-*``, Bitget ``ACCESS-*``, HTX ``AccessKeyId``).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+#: What a name may mean.
+PLAIN: Final = 0
+SECRET: Final = 1
+#: An account number: its last characters are kept, so that two accounts can be told apart.
+ACCOUNT: Final = 2
+#: Several secrets, or how many there are: a number under such a name is a count.
+SECRETS: Final = 3
+#: ``sign``: a signature, or the sign of a number.
+SIGN: Final = 4
+
+_ENDINGS: Final = """
+    password; passwd; pwd; passphrase; passcode; secret; token; api key; apikey; secret key; access key; private key;
+    encryption key; signing key; credential; credentials; authorization; auth; signature; sign; cookie; session id;
+    mnemonic; seed phrase; listen key; jwt; csrf; otp; totp; pin;
+    access key id; api sign; account key; session key; session token; recovery phrase; mnemonic phrase; backup phrase;
+    seed words; mnemonic words; xsrf; bearer; pin code; otp code; totp code; mfa code; 2 fa code; key secret;
+    secretkey; accesskey; accesskeyid; privatekey; signingkey; encryptionkey; listenkey; sessionid; sessionkey;
+    seedphrase; accesstoken; refreshtoken; authtoken; bottoken; apitoken; idtoken; csrftoken; xsrftoken; sessiontoken;
+    apisecret; clientsecret; appsecret; apisign; apisignature; apipassphrase; apipassword; dbpassword; setcookie;
+    jsessionid; phpsessid
+"""
+_PLURALS: Final = """
+    passwords; passphrases; secrets; cookies; api keys; apikeys; secret keys; access keys; private keys; mnemonics;
+    access tokens; refresh tokens; bot tokens; auth tokens; api secrets
+"""
+#: Whole families of headers, whatever comes behind.
+_HEADER_PREFIXES: Final = ("ok-access-", "kc-api-", "cb-access-")
+#: Below these, a field that is just called ``key`` is meant: ``{"api": {"key": …}}``.
+_PARENTS_OF_KEY: Final = frozenset({"api", "secret", "private", "access", "signing", "encryption"})
+#: Names whose last word also occurs in the prose of a trading log. Behind a colon in a text, they count less.
+AMBIGUOUS: Final = frozenset({"token", "sign", "pin", "auth", "secret", "cookie", "bearer", "credential", "signature"})
+#: Names whose value may be several words.
+PHRASES: Final = frozenset({"mnemonic", "phrase", "words", "passphrase"})
+
+#: More of a name than its end is not looked at.
+_LONGEST: Final = 100
+_CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_BETWEEN: Final = re.compile(r"[^A-Za-z0-9]+")
+_DASH: Final = str.maketrans("_ .", "---")
+_MOST_JUDGED: Final = 4096
+
+
+def _phrases(text: str) -> frozenset[tuple[str, ...]]:
+    return frozenset(tuple(phrase.split()) for phrase in text.split(";"))
+
+
+class Names:
+    """Tells what a field's name means. Safe to use from any thread.
+
+    Args:
+        extra: More names that are secret (`extra_secret_keys`); like the others, their words are compared with the
+            last words of a name.
+    """
+
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        self.extra: Final = frozenset(filter(None, (tuple(words(name)) for name in extra)))
+        self._kinds = dict.fromkeys(_phrases(_ENDINGS) | self.extra, SECRET)
+        self._kinds |= dict.fromkeys(_phrases(_PLURALS) - self.extra, SECRETS)
+        if ("sign",) not in self.extra:
+            self._kinds["sign",] = SIGN
+        self._kinds.setdefault(("account", "id"), ACCOUNT)
+        self._longest = max(map(len, self._kinds))
+        self._judged: dict[str, int] = {}
+
+    def kind(self, name: str) -> int:
+        """Return `PLAIN`, or what *name* means."""
+        kind = self._judged.get(name)
+        if kind is None:
+            kind = self._judge(name)
+            if len(name) <= _LONGEST:
+                if len(self._judged) >= _MOST_JUDGED:
+                    self._judged.clear()
+                self._judged[name] = kind
+        return kind
+
+    def kind_below(self, parent: str, name: str) -> int:
+        """Return the same for a field of the object that stands under *parent*."""
+        kind = self.kind(name)
+        if kind == PLAIN and name[-3:].lower() == "key" and parent:
+            last = words(parent)[-1:]
+            if words(name) == ["key"] and last and last[0] in _PARENTS_OF_KEY:
+                return SECRET
+        return kind
+
+    def _judge(self, name: str) -> int:
+        name = name[-_LONGEST:]
+        if not name.isascii():  # full-width letters and the like
+            name = unicodedata.normalize("NFKC", name)[-_LONGEST:]
+        if name.translate(_DASH).lower().startswith(_HEADER_PREFIXES):
+            return SECRET
+        # Both ways: "apiKey" is two words, "aPiKeY" is one.
+        return self._ending(words(name)) or self._ending(_without_numbers(_BETWEEN.split(name.lower())))
+
+    def _ending(self, found: list[str]) -> int:
+        for count in range(min(len(found), self._longest), 0, -1):
+            kind = self._kinds.get(tuple(found[-count:]))
+            if kind is not None:
+                return kind
+        return PLAIN
+
+
+def words(name: str) -> list[str]:
+    """Return the words of *name* in lower case: ``myAPIKey_2`` is ``my``, ``api``, ``key``."""
+    return _without_numbers([word.lower() for word in _CAMEL.findall(name[-_LONGEST:])])
+
+
+def _without_numbers(found: list[str]) -> list[str]:
+    """Return *found* without numbers at its end: ``token2`` and ``api_key_1`` are tokens and keys."""
+    found = [word for word in found if word]
+    while found and (found[-1].isdigit() or not (short := found[-1].rstrip("0123456789"))):
+        found.pop()
+    if found:
+        found[-1] = short
+    return found
+
+
+#: The names that are secret everywhere.
+NAMES: Final = Names()
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a field of that *name* is masked, by the rules that apply everywhere.
+
+    Args:
+        name: A field's name, in any spelling: ``api_key``, ``apiKey``, ``X-MBX-APIKEY``.
+    """
+    return NAMES.kind(name) not in (PLAIN, ACCOUNT)

@@ -1,0 +1,267 @@
+"""Secrets in a text that stand behind a name: ``api_key=…``, ``"token": "…"``, ``--password …``, ``<secret>…``.
+
+The name decides (see `metaexpert.logger.secret_names`); where a text is prose, a plain word behind a colon is none:
+"Wrong password: try again" stays. Every pattern is linear in the length of the text: repetitions are possessive, and
+a name is only begun where none goes on.
+
+Pure functions; safe to use from any thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from metaexpert.logger.secret_names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, SECRETS, SIGN, Names, words
+
+#: Characters of an account number that are kept, and the longest number of which none are.
+ACCOUNT_TAIL: Final = 4
+ACCOUNT_SHORT: Final = 8
+
+
+class Span(NamedTuple):
+    """A secret in a text: where it begins and ends, and by which rule it was found."""
+
+    start: int
+    end: int
+    rule: str
+
+
+_PAIR: Final = re.compile(
+    r"""(?<![\w.\-])([\w.\-]++)   # a name
+        ((?:\\*+["'`])?+\]?+)     # the end of its quotes, of an index
+        [ \t]{0,4}+
+        (=>|->|:=|={1,3}+|:(?!:|//)|%3[DdAa])
+        ([ \t]{0,4}+)""",
+    re.VERBOSE,
+)
+_OPTION: Final = re.compile(r"(?<![\w.\-])(--?[A-Za-z][\w.\-]*+)[ \t]++(?=[^\s\-|&<>;])")
+_QUOTED_PAIR: Final = re.compile(
+    r"""([\[(,])[ ]?b?(\\*+["'])([\w.\-]++)\2,[ ]?b?(\\*+["'])""",
+)
+_ELEMENT: Final = re.compile(r"<([\w.\-:]++)>([^<]++)</")
+_OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
+_BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
+_RUN: Final = re.compile(r"""(?:[^\s"'`<>]|["'`](?=[A-Za-z0-9]))++""")
+#: Where a bare value ends although no space follows: another pair, a parameter, an encoded one.
+_NEXT: Final = re.compile(
+    r"""[,;](?=["'\\]*+[\w.\-]++\\*+["']?+[=:])|&(?=[\w.\-%\[\]]++=)|&amp;|[,;&](?=["'\s]|\Z)|\#(?=\w*+=)"""
+)
+_NEXT_ENCODED: Final = re.compile(r"%26|%23|&")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
+#: Schemes with several parameters: all that is left of the line belongs to them.
+_MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
+_LINE: Final = re.compile(r"[^\r\n]*+")
+_COOKIES: Final = re.compile(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
+_WORDS: Final = re.compile(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
+_NOTHING: Final = re.compile(r"true|false|none|null|nil|undefined|yes|no|\*+|x{3,}|\.{2,}|…", re.IGNORECASE)
+_REDACTED: Final = re.compile(
+    r"[\[<({]?(?:redacted|filtered|masked|hidden|removed|omitted|scrubbed|not shown|secret)[\])>}]?", re.IGNORECASE
+)
+_VARIABLE: Final = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\}|\(\w+\))|%[A-Z_]+%|\{\{? ?[\w.]+ ?\}?\}")
+_WORD: Final = re.compile(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
+_AMOUNT: Final = re.compile(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
+_ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
+_SIGNS: Final = frozenset({"-1", "0", "1", "+1", "-1.0", "0.0", "1.0", "+", "-"})
+_BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", re.DOTALL)
+_PROSE_WORDS: Final = """
+    a about above absent accepted after again all already also always an and any are as ask at bad be because been
+    before below better blank but by can cannot changed check checked checking choose contact copied correct could
+    created default deleted denied did different disabled do does done empty enabled encrypted enter entered error
+    every expired expires fail failed failing failure fine for format found from generate generated get given go
+    good has have he her here his how i if ignored in incorrect invalid is it its keep length limit loaded loading
+    locked lost make malformed mandatory match matched matches may means minimum mismatch missing must my needed
+    needs never new no none not nothing now null of off ok okay old on once only optional or our out passed pending
+    please present provided read received refresh refreshed refused rejected removed renewed requested required
+    reset restored retry retrying revoked rotate rotated same saved see sent server set should skipped so some
+    still store stored strength strong succeeded success temporarily test that the their them then there they this
+    to too trust try type unable unauthorized unchanged unknown unset unsupported until up update updated updating
+    use used user using valid validated verified very via was we weak were what when where which while who why will
+    with without wrong yes yet you your
+"""
+#: Words that say something about a secret and are none, behind ``password:`` and the like.
+_PROSE: Final = frozenset(_PROSE_WORDS.split())
+
+
+def find_pairs(text: str, names: Names) -> Iterator[Span]:
+    """Yield the values in *text* that stand behind a secret name."""
+    for match in _PAIR.finditer(text):
+        kind, rule, prose = _meaning(text, match, names)
+        if kind != PLAIN:
+            yield from _value(text, match.end(), kind, rule, _Place(match[3], bool(match[2]), prose, bool(match[4])))
+    if "-" in text:
+        for match in _OPTION.finditer(text):
+            name = match[1].lstrip("-")
+            if (kind := names.kind(name)) != PLAIN:
+                prose = not match[1].startswith("--")
+                yield from _value(text, match.end(), kind, f"name {name}", _Place(" ", False, prose, True))
+    if "<" in text:
+        for match in _ELEMENT.finditer(text):
+            name = match[1].rpartition(":")[2]
+            if names.kind(name) != PLAIN and not _is_nothing(match[2].strip()):
+                yield Span(match.start(2), match.end(2), f"name {name}")
+    if "," in text:
+        yield from _quoted_pairs(text, names)
+
+
+class _Place(NamedTuple):
+    """How a value stands behind its name."""
+
+    separator: str
+    quoted_name: bool
+    ambiguous: bool
+    spaced: bool
+
+    @property
+    def in_prose(self) -> bool:
+        """Whether this may be a sentence rather than data."""
+        return self.separator in (":", " ", "->") and not self.quoted_name
+
+
+def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, bool]:
+    """Return what the name of a pair means, a rule to tell, and whether it is a word that prose uses."""
+    name = match[1].strip("-.")
+    if not name or name.isdigit() or (name[0].isdigit() and name[-1].isdigit() and "_" not in name):
+        return PLAIN, "", False
+    kind = names.kind(name)
+    if kind == PLAIN and name.isalpha() and len(name) <= 9:  # "api key:", "Session ID ="
+        before = _BEFORE.search(text, max(0, match.start() - 13), match.start())
+        if before is not None:
+            name = f"{before[1]} {name}"
+            kind = names.kind(name)
+    elif kind != PLAIN and not match[2] and name.lower() in AMBIGUOUS:
+        before = _BEFORE.search(text, max(0, match.start() - 13), match.start())
+        longer = words(f"{before[1]} {name}") if before is not None else []
+        return kind, f"name {name}", longer[:1] not in (["api"], ["client"], ["access"], ["bot"], ["secret"])
+    return kind, f"name {name}", False
+
+
+def _value(text: str, start: int, kind: int, rule: str, place: _Place) -> Iterator[Span]:
+    """Yield the span of the value that begins at *start*, unless it is none."""
+    opening = _OPENING.match(text, start)
+    if opening is not None:
+        begin = opening.end()
+        end = _closing(text, begin, opening[1], opening[2])
+        found = text[begin:end]
+        if not _is_nothing(found) and not (kind == SIGN and found in _SIGNS):
+            yield _span(begin, end, kind, rule)
+        return
+    if text[start : start + 1] in ("{", "[", "(") and (end := _container(text, start, place)):
+        if kind != ACCOUNT:
+            yield Span(start, end, rule)
+        return
+    end = _bare_end(text, start, rule, place)
+    found = text[start:end]
+    if found and not _is_nothing(found) and not _is_no_secret(text, found, end, kind, place):
+        yield _span(start, end, kind, rule)
+
+
+def _span(start: int, end: int, kind: int, rule: str) -> Span:
+    if kind == ACCOUNT and end - start > ACCOUNT_SHORT:
+        end -= ACCOUNT_TAIL
+    return Span(start, end, rule)
+
+
+def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
+    """Return where a quoted value ends: at the same quote, escaped as often; or with the line."""
+    depth = len(slashes)
+    end = text.find(quote, begin)
+    while end >= 0:
+        before = end
+        while before > begin and text[before - 1] == "\\":
+            before -= 1
+        # Each level doubles the backslashes of the level inside it and adds one to the quote.
+        if (end - before) % (2 * (depth + 1)) == depth:
+            return end - depth
+        end = text.find(quote, end + 1)
+    line = text.find("\n", begin)
+    return len(text) if line < 0 else line
+
+
+def _container(text: str, start: int, place: _Place) -> int:
+    """Return where the brackets that open at *start* close; 0 when there is nothing in them, or only prose."""
+    following = text[start + 1 : start + 2]
+    if following in ("", "}", "]", ")") or _REDACTED.match(text, start) or _VARIABLE.match(text, start):
+        return 0
+    if place.in_prose and following not in ('"', "'", "{", "[", "(", "b"):
+        return 0
+    depth = 0
+    for match in _BRACKETS.finditer(text, start):
+        if match[0] in ("{", "[", "("):
+            depth += 1
+        elif match[0] in ("}", "]", ")"):
+            depth -= 1
+            if depth == 0:
+                return match.end()
+    return len(text)
+
+
+def _bare_end(text: str, start: int, rule: str, place: _Place) -> int:
+    """Return where a value without quotes ends."""
+    last = rule.rpartition(" ")[2].lower()
+    if last.endswith(("auth", "authorization")) and (scheme := _SCHEME.match(text, start)) is not None:
+        pattern = _LINE if scheme[1].lower().startswith(_MANY) else _RUN
+        run = pattern.match(text, scheme.end())
+        if run is not None and not (place.in_prose and _WORD.fullmatch(run[0]) and scheme[1].lower() in _PROSE):
+            return run.end() if pattern is _LINE else _trimmed(text, scheme.end(), run.end(), place)
+    if last.endswith("cookie") and (cookies := _COOKIES.match(text, start)) is not None:
+        return cookies.end()
+    if words(last)[-1:] and words(last)[-1] in PHRASES and (phrase := _WORDS.match(text, start)) is not None:
+        first = phrase[0].partition(" ")[0].lower().rstrip(",")
+        if first not in _PROSE:
+            return phrase.end()
+    run = _RUN.match(text, start)
+    return start if run is None else _trimmed(text, start, run.end(), place)
+
+
+def _trimmed(text: str, start: int, end: int, place: _Place) -> int:
+    variable = _VARIABLE.match(text, start, end)
+    if variable is not None:
+        return variable.end()
+    stop = (_NEXT_ENCODED if place.separator.startswith("%") else _NEXT).search(text, start, end)
+    if stop is not None:
+        end = stop.start()
+    while end > start and text[end - 1] in ",;)]}\\":
+        end -= 1
+    return end
+
+
+def _is_nothing(found: str) -> bool:
+    """Return whether *found* stands for no value, or for one that is hidden already."""
+    if not found or found == "***":
+        return True
+    if len(found) > 40 and set(found[:40]) != {"*"}:
+        return False
+    return any(p.fullmatch(found) is not None for p in (_NOTHING, _REDACTED, _VARIABLE))
+
+
+def _is_no_secret(text: str, found: str, end: int, kind: int, place: _Place) -> bool:
+    """Return whether a value without quotes is a number or word that the name may well stand before in a text."""
+    if kind == SIGN and found in _SIGNS:
+        return True
+    if kind == SECRETS and found.replace(".", "").isdigit():
+        return True
+    if not place.in_prose:
+        return False
+    word = _WORD.fullmatch(found) is not None
+    if word and found.lower().rstrip(".!?…") in _PROSE:
+        return True
+    if place.ambiguous and place.spaced:
+        return word or bool(_AMOUNT.fullmatch(found) or _ADDRESS.fullmatch(found))
+    return False
+
+
+def _quoted_pairs(text: str, names: Names) -> Iterator[Span]:
+    """Yield values of pairs of texts: ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
+    for match in _QUOTED_PAIR.finditer(text):
+        if (kind := names.kind(match[3])) == PLAIN:
+            continue
+        slashes, quote = match[4][:-1], match[4][-1]
+        end = _closing(text, match.end(), slashes, quote)
+        found = text[match.end() : end]
+        paired = match[1] == "(" and text[end + len(match[4]) :].startswith(")")
+        named = match[3].lower() not in AMBIGUOUS
+        plain = re.fullmatch(r"[A-Za-z_]{0,30}", found) is not None
+        if not _is_nothing(found) and not (plain and not (paired and named)) and kind != ACCOUNT:
+            yield Span(match.end(), end, f"name {match[3]}")
