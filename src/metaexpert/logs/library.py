@@ -219,6 +219,11 @@ class Logs:
                 follower.close()
 
     @property
+    def filtered(self) -> bool:
+        """Whether there are filters."""
+        return self.criteria != Criteria()
+
+    @property
     def size(self) -> int:
         """Bytes of all files at this moment: what `progress` counts up to."""
         with self.opened() as logs:
