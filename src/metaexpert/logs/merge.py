@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry, Key, Record
 from metaexpert.logs.search import KEY
+from metaexpert.logs.window import Window
 
 #: Trades and errors remembered. Copies of an entry have the same time, so that they come together.
 _WINDOW: Final = 65_536
@@ -33,31 +34,25 @@ def merged(streams: Iterable[Iterable[Record]]) -> Iterator[Record]:
 class Once:
     """Knows the copies of an entry: a trade or an error stands in two or three files, other entries in one.
 
-    Remembers the last 65,536 trades and errors. Beyond that a copy is shown again rather than an entry lost.
+    Remembers at least the last 65,536 trades and errors. Beyond that a copy is shown again rather than an entry lost.
 
     Args:
         everything: Remember all entries. While files are followed, one may be written twice: a writer that
             could write only a part of a batch takes it back and tries again.
-        window: How many are remembered.
+        window: How many are remembered at least.
     """
 
-    __slots__ = ("_everything", "_seen", "_window")
+    __slots__ = ("_everything", "_seen")
 
     def __init__(self, *, everything: bool = False, window: int = _WINDOW) -> None:
         self._everything = everything
-        self._window = window
-        self._seen: dict[tuple[Any, ...], None] = {}
+        self._seen = Window(window)
 
     def is_copy(self, entry: Entry) -> bool:
         """Tell whether *entry* was asked about before."""
         if not (self._everything or _may_have_copies(entry)) or (identity := entry.identity) is None:
             return False
-        if identity in self._seen:
-            return True
-        self._seen[identity] = None
-        if len(self._seen) > self._window:
-            del self._seen[next(iter(self._seen))]
-        return False
+        return self._seen.met(identity)
 
 
 def _may_have_copies(entry: Entry) -> bool:

@@ -24,6 +24,7 @@ from metaexpert.logs.files import LogFile
 from metaexpert.logs.filters import Criteria, is_regular
 from metaexpert.logs.library import Logs
 from metaexpert.logs.search import Stretch
+from metaexpert.logs.window import Window
 
 _HEADER: Final = re.compile(
     rb'\{"timestamp":"(?P<minute>[^"\n]{16})(?P<rest>[^"\n]{10})Z","level":"(?P<level>[a-z]+)",'
@@ -31,7 +32,9 @@ _HEADER: Final = re.compile(
     rb'"msgid":"[^"]*"),"sequence_id":(?P<number>\d+),"message":"(?P<message>[^"\\\n]*(?:\\.[^"\\\n]*)*)"'
 )
 _APPNAME: Final = re.compile(rb'"appname":"([^"]*)"')
-_TRADE: Final = b'"msgid":"trade"'
+_ERRORS: Final = frozenset({b"error", b"critical"})
+#: Minute, rest of the time, level, process, number, message: what `_HEADER` finds.
+_Header = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 #: Different messages that are told apart; what comes later goes to one heap.
 _MOST_MESSAGES: Final = 50_000
 #: Trades and errors remembered to know their copies. Stretches of all files are read by time, so copies are near.
@@ -72,6 +75,15 @@ class Runs:
         low = before[0] if before and before[1] + 1 == number else number
         high = after[1] if after and after[0] - 1 == number else number
         ranges[at - (low != number) : at + (high != number)] = [(low, high)]
+
+    def add_all(self, numbers: list[int]) -> None:
+        """Take note of many numbers, quickly when they follow one another."""
+        ranges, first = self.ranges, numbers[0]
+        if ranges and ranges[-1][1] + 1 == first and numbers == list(range(first, first + len(numbers))):
+            ranges[-1] = (ranges[-1][0], numbers[-1])
+            return
+        for number in numbers:
+            self.add(number)
 
     def gaps(self) -> Iterable[tuple[int, int]]:
         """Yield the first and last number of each gap."""
@@ -141,6 +153,7 @@ class Stats:
         fields: Distributions of the numeric fields that were asked for.
         first: Time of the earliest entry.
         last: Time of the latest.
+        partial: Whether entries were left out for their content.
     """
 
     entries: int = 0
@@ -154,6 +167,7 @@ class Stats:
     runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
     first: str = ""
     last: str = ""
+    partial: bool = False
 
     @property
     def seconds(self) -> float:
@@ -165,8 +179,13 @@ class Stats:
         return (datetime.fromisoformat(self.last) - datetime.fromisoformat(self.first)).total_seconds()
 
     @property
-    def gaps(self) -> list[dict[str, Any]]:
-        """Numbers that no entry bears, in the middle of a run of a process: host, process, first and last number."""
+    def gaps(self) -> list[dict[str, Any]] | None:
+        """Numbers that no entry bears, in the middle of a run of a process: host, process, first and last number.
+
+        None when not all entries were counted.
+        """
+        if self.partial:
+            return None
         return [
             {"hostname": host, "procid": process, "from": low, "to": high, "missing": high - low + 1}
             for (host, process), runs in self.runs.items()
@@ -175,7 +194,7 @@ class Stats:
 
     def as_dict(self, top: int) -> dict[str, Any]:
         """Return all as JSON types, of messages and errors the *top* ones."""
-        gaps = self.gaps
+        gaps = self.gaps or []
         return {
             "entries": self.entries,
             "unparsed": self.unparsed,
@@ -189,7 +208,7 @@ class Stats:
             "errors": [{"error": text, "count": count} for text, count in self.errors.most_common(top)],
             "fields": {name: found.as_dict() for name, found in self.fields.items()},
             "gaps": gaps[:1000],
-            "missing": sum(gap["missing"] for gap in gaps),
+            "missing": None if self.gaps is None else sum(gap["missing"] for gap in gaps),
         }
 
 
@@ -201,7 +220,8 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
         fields: Names of numeric fields whose percentiles are wanted.
     """
     logs.counts.reset()
-    collector = _Collector(Stats(fields={name: Distribution() for name in fields}), logs.criteria)
+    stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
+    collector = _Collector(stats, logs.criteria)
     with logs.opened() as chains:
         stretches = search.survey(chains, logs.criteria, logs.counts, logs.progress)
         stretches.sort(key=operator.attrgetter("low"))
@@ -209,7 +229,6 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
             data = stretch.file.piece(stretch.offset, stretch.length, logs.counts)
             collector.take(data, stretch)
     collector.finish()
-    stats = collector.stats
     logs.counts.entries, logs.counts.unparsed = stats.entries, stats.unparsed
     return stats
 
@@ -220,7 +239,7 @@ class _Collector:
     def __init__(self, stats: Stats, criteria: Criteria) -> None:
         self.stats = stats
         self._criteria = criteria
-        self._seen: dict[tuple[bytes, bytes, bytes], None] = {}
+        self._seen = Window(_WINDOW)
         self._raw_messages: Counter[bytes] = Counter()
         self._raw_levels: Counter[tuple[bytes, bytes]] = Counter()
         self._minutes: Counter[bytes] = Counter()
@@ -235,44 +254,63 @@ class _Collector:
             found = _HEADER.findall(data)
             # Fewer: some header is of another form. As many: each line had one, and at its beginning.
             if len(found) == data.count(b"\n"):
+                self._first, self._last = min(self._first, stretch.low), max(self._last, stretch.high)
                 self._count(found, data)
                 return
         self._take_lines(data, stretch.file, stretch)
 
-    def _count(self, found: list[tuple[bytes, bytes, bytes, bytes, bytes, bytes]], data: bytes) -> None:
-        errors = []
-        messages, levels, minutes, processes = self._raw_messages, self._raw_levels, self._minutes, self._processes
-        for at, (minute, rest, level, process, number, message) in enumerate(found):
-            runs, is_trade = processes.get(process) or self._process(process)
-            if is_trade or level in _ERRORS:
-                key = (minute + rest, number, process)
-                if self._is_copy(key):
-                    continue
-                if level in _ERRORS:
-                    errors.append(at)
-            minutes[minute] += 1
-            levels[level, process] += 1
-            runs.add(int(number))
-            if level not in _ERRORS:
-                messages[message] += 1
-        times = [minute + rest for minute, rest, *_ in (found[0], found[-1])]
-        self._first, self._last = min(self._first, *times), max(self._last, *times)
-        if len(messages) > _MOST_MESSAGES:
+    def _count(self, found: list[_Header], data: bytes) -> None:
+        # Column by column: counting is then done by C code, several times as fast as line by line.
+        for process in {header[3] for header in found} - self._processes.keys():
+            self._process(process)
+        found = self._without_copies(found)
+        if not found:
+            return
+        self._number([header[3] for header in found], [header[4] for header in found])
+        found = self._counted_errors(found, data)
+        if not found:
+            return
+        minutes, _, levels, processes, _, messages = zip(*found, strict=True)
+        self._minutes.update(minutes)
+        self._raw_levels.update(zip(levels, processes, strict=True))
+        self._raw_messages.update(messages)
+        if len(self._raw_messages) > _MOST_MESSAGES:
             self._fold_messages()
-        if errors:
-            lines = data.split(b"\n")
-            for at in errors:
-                record = glance(lines[at], "", 0)
-                if record is not None:
-                    self.stats.errors[_error_text(record)] += 1
 
-    def _is_copy(self, key: tuple[bytes, bytes, bytes]) -> bool:
-        if key in self._seen:
-            return True
-        self._seen[key] = None
-        if len(self._seen) > _WINDOW:
-            del self._seen[next(iter(self._seen))]
-        return False
+    def _without_copies(self, found: list[_Header]) -> list[_Header]:
+        trades = {process for process, (_, is_trade) in self._processes.items() if is_trade}
+        keys = [(h[0] + h[1], h[4], h[3]) for h in found if h[3] in trades or h[2] in _ERRORS]
+        if self._seen.take_new(keys):
+            return found
+        copies = {key for key in keys if self._seen.met(key)}
+        return [h for h in found if (h[0] + h[1], h[4], h[3]) not in copies]
+
+    def _counted_errors(self, found: list[_Header], data: bytes) -> list[_Header]:
+        """Count the errors among *found* and return the others: an error's line is decoded for its exception."""
+        errors = [header for header in found if header[2] in _ERRORS]
+        if not errors:
+            return found
+        at = 0
+        for header in errors:
+            minute, _, level, process, *_ = header
+            self._minutes[minute] += 1
+            self._raw_levels[level, process] += 1
+            at = data.find(b'{"timestamp":"%b%bZ","level":"%b",%b,"sequence_id":%b,' % header[:5], at)
+            line = data[at : data.find(b"\n", at)]
+            record = glance(line, "", 0)
+            if record is not None and isinstance(entry := checked(record), Entry):
+                self.stats.errors[_error_text(entry)] += 1
+        return [header for header in found if header[2] not in _ERRORS]
+
+    def _number(self, processes: list[bytes], numbers: list[bytes]) -> None:
+        whose = {id(runs): runs for runs in (self._processes[process][0] for process in set(processes))}
+        for runs in whose.values():
+            mine = numbers if len(whose) == 1 else self._of(runs, processes, numbers)
+            runs.add_all([int(number) for number in mine])
+
+    def _of(self, runs: Runs, processes: Iterable[bytes], numbers: Iterable[bytes]) -> list[bytes]:
+        own = {process for process, (other, _) in self._processes.items() if other is runs}
+        return [number for process, number in zip(processes, numbers, strict=True) if process in own]
 
     def _process(self, process: bytes) -> tuple[Runs, bool]:
         header = orjson.loads(b"{" + process + b"}")
@@ -294,7 +332,7 @@ class _Collector:
         if identity is not None:
             if data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[level] >= schema.ERROR:
                 process = _process_bytes(entry)
-                if self._is_copy((entry.key[0], b"%d" % entry.key[1], process)):
+                if self._seen.met((entry.key[0], b"%d" % entry.key[1], process)):
                     return
             self._run_of(entry).add(entry.sequence_id)
         stats = self.stats
@@ -337,9 +375,6 @@ class _Collector:
             stats.minutes[minute.decode()] += count
         if self._last:
             stats.first, stats.last = self._first.decode() + "Z", self._last.decode() + "Z"
-
-
-_ERRORS: Final = frozenset({b"error", b"critical"})
 
 
 def _process_bytes(entry: Entry) -> bytes:

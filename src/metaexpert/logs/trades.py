@@ -16,6 +16,7 @@ from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import plain
 from metaexpert.logs.vocabulary import POSITION, Facts
+from metaexpert.logs.window import Window
 
 #: Entries of category trade as their header tells it; most lines of other entries are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
@@ -147,7 +148,7 @@ class Ledger:
 
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     duplicates: int = 0
-    _seen: dict[tuple[str, str, str, bool], None] = field(default_factory=dict)
+    _seen: Window = field(default_factory=lambda: Window(_WINDOW))
 
     def read(self, logs: Logs) -> Iterator[Execution]:
         """Count the trades of *logs*, and yield each execution as it is met, in order of time."""
@@ -177,13 +178,7 @@ class Ledger:
         trade_id = facts.text("trade_id")
         if not trade_id:
             return False
-        key = (facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION)
-        if key in self._seen:
-            return True
-        self._seen[key] = None
-        if len(self._seen) > _WINDOW:
-            del self._seen[next(iter(self._seen))]
-        return False
+        return self._seen.met((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
 
 
 def _execution(facts: Facts) -> Execution:

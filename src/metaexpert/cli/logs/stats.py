@@ -107,6 +107,8 @@ def _distributions(fields: dict[str, dict[str, float]]) -> str:
 
 
 def _gaps(figures: dict[str, Any]) -> str:
+    if figures["missing"] is None:
+        return "gaps in sequence_id are told only when all entries are counted\n"
     if not figures["missing"]:
         return "no gaps in sequence_id\n"
     first = figures["gaps"][:10]
