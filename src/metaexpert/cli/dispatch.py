@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
 
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+
+def take_as_given(command: Any) -> None:
+    """Make *command* take its values as the texts and flags that they are.
+
+    Typer converts each value with pydantic, also text to text, and importing pydantic takes five times as long as
+    showing the last entries of a log. Only for commands that take nothing but texts, lists of texts and flags.
+    """
+    for parameter in command.params:
+        parameter.process_value = partial(_processed, parameter, parameter.process_value)
+
+
+def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    if value is None and (parameter.multiple or parameter.nargs == -1):
+        value = ()
+    if parameter.required and value in (None, ()):
+        return process(context, value)  # it knows how to complain
+    return parameter.callback(context, parameter, value) if parameter.callback is not None else value
+
+
+class TextCommand(TyperCommand):
+    """A command whose values are texts, lists of texts and flags: see `take_as_given`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        take_as_given(self)
 
 
 class LazyGroup(TyperGroup):
@@ -20,12 +47,18 @@ class LazyGroup(TyperGroup):
 
     modules: ClassVar[dict[str, str]] = {}
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        take_as_given(self)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
         return list(self.modules)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name; for an unknown one None, with all loaded to suggest from."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
         for name in [cmd_name] if cmd_name in self.modules else self.modules:
             if name not in self.commands:
                 command = typer.main.get_command(import_module(self.modules[name]).app)
@@ -34,10 +67,10 @@ class LazyGroup(TyperGroup):
         return self.commands.get(cmd_name)
 
 
-class DefaultGroup(TyperGroup):
+class DefaultGroup(LazyGroup):
     """A group that is itself a command: ``logs [OPTIONS] [DIR]`` beside ``logs schema``.
 
-    The first word decides: when it is the name of a command, that command runs; otherwise the default one gets all
+    The first word decides: when it is the name of one of its `modules`, that command runs; otherwise the default one gets all
     words. So a directory of such a name is reached as ``./schema``. The default command is not listed; its options
     stand in the help of the group.
     """
@@ -47,7 +80,7 @@ class DefaultGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give *args* to the command that they name, or to the default one."""
-        if args and args[0] in self.commands:
+        if args and args[0] in self.modules:
             return super().parse_args(ctx, args)
         if any(name in _before_dashes(args) for name in ctx.help_option_names):
             return super().parse_args(ctx, [ctx.help_option_names[0]])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 class InputError(Exception):
@@ -46,6 +49,72 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def to_terminal() -> bool:
+    """Tell whether what is written is seen on a terminal, directly or through a pager."""
+    return _pager is not None or is_terminal(sys.stdout)
+
+
+def wants_color() -> bool:
+    """Tell whether text is coloured: NO_COLOR and FORCE_COLOR decide first, then whether it is seen on a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    wanted = bool(os.environ.get("FORCE_COLOR")) or (to_terminal() and os.environ.get("TERM") != "dumb")
+    if wanted and sys.platform == "win32":
+        from metaexpert.logger.handlers.console import STANDARD_OUTPUT, enable_colors  # noqa: PLC0415
+
+        enable_colors(STANDARD_OUTPUT)
+    return wanted
+
+
+#: The pager that takes the output, while there is one.
+_pager: subprocess.Popen[bytes] | None = None
+
+
+@contextmanager
+def paged(*, wanted: bool) -> Iterator[None]:
+    """Send what is written through a pager, if *wanted* and standard output is a terminal.
+
+    The pager is METAEXPERT_PAGER, PAGER, or less; an empty one is none. Ends when the user has closed it.
+    """
+    global _pager  # noqa: PLW0603 - there is one standard output
+    if not wanted or not is_terminal(sys.stdout) or not (words := _pager_words()):
+        yield
+        return
+    # As git and systemd do: quit when it fits on the screen, let colours through, cut no line.
+    environment = {"LESS": "FRX", "LESSCHARSET": "utf-8", **os.environ}
+    import subprocess  # noqa: PLC0415 - seldom needed
+
+    with suppress(OSError):
+        _pager = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user's choice
+    try:
+        yield
+    finally:
+        pager, _pager = _pager, None
+        if pager is not None:
+            _wait_for(pager)
+
+
+def _pager_words() -> list[str]:
+    chosen = os.environ.get("METAEXPERT_PAGER", os.environ.get("PAGER"))
+    if chosen is not None:
+        import shlex  # noqa: PLC0415 - seldom needed
+
+        return shlex.split(chosen)
+    return ["less"]
+
+
+def _wait_for(pager: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        if pager.stdin is not None:
+            pager.stdin.close()
+    while True:
+        try:
+            pager.wait()
+        except KeyboardInterrupt:  # the pager's business: less stops searching
+            continue
+        return
+
+
 def write(text: str) -> None:
     """Write *text* to standard output at once.
 
@@ -53,7 +122,10 @@ def write(text: str) -> None:
         PipeClosed: When nobody reads it.
         OutputError: When it cannot be written for another reason.
     """
-    _guarded(lambda stream: stream.write(text))
+    if _pager is not None:
+        _send(_pager, text.encode("utf-8", "backslashreplace"))
+    else:
+        _guarded(lambda stream: stream.write(text))
 
 
 def write_exact(text: str) -> None:
@@ -63,11 +135,23 @@ def write_exact(text: str) -> None:
         PipeClosed: When nobody reads it.
         OutputError: When it cannot be written for another reason.
     """
+    if _pager is not None:
+        _send(_pager, text.encode("utf-8", "surrogateescape"))
+        return
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:  # replaced by something that takes text only
         write(text)
         return
     _guarded(lambda _: buffer.write(text.encode("utf-8", "surrogateescape")))
+
+
+def _send(pager: subprocess.Popen[bytes], data: bytes) -> None:
+    try:
+        if pager.stdin is not None:
+            pager.stdin.write(data)
+            pager.stdin.flush()
+    except OSError:
+        raise PipeClosed from None
 
 
 def _guarded(put: Callable[[TextIO], object]) -> None:

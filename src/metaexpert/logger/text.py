@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter, LogLevelColumnFormatter
 
 from metaexpert.logger import schema
+
+if TYPE_CHECKING:
+    from structlog.dev import ConsoleRenderer
 
 #: Fields that a person at a console need not see on each line.
 HIDDEN: Final = frozenset({*schema.HEADER_KEYS, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.CATEGORY, "expert_name"})
@@ -25,7 +27,7 @@ _LEVEL_WIDTH: Final = len("debug")
 # Column keys that no escaped field name can equal.
 _TIME, _LEVEL, _EXPERT, _MESSAGE = "\0time", "\0level", "\0expert", "\0message"
 #: Keys that structlog's renderer takes for itself.
-_RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
+RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
 
 
 class ConsoleText:
@@ -45,23 +47,25 @@ class ConsoleText:
     def __call__(self, entry: Mapping[str, Any]) -> str:
         """Return *entry*, of either layout, as text without a final newline."""
         shown: dict[str, Any] = {
-            _TIME: self._time(entry.get("timestamp")),
+            _TIME: time_text(entry.get("timestamp"), self._tz),
             _LEVEL: escape(str(entry.get("level", "?"))),
             **({_EXPERT: escape(str(_field(entry, "expert_name") or ""))} if self._show_expert else {}),
             _MESSAGE: escape(str(entry.get("message", ""))),
         }
-        for name, value in _fields(entry).items():
-            key = schema.RESERVED_PREFIX + name if name in _RENDERER_KEYS else escape(name)
+        for name, value in fields_of(entry).items():
+            key = schema.RESERVED_PREFIX + name if name in RENDERER_KEYS else escape(name)
             shown[key] = value
         text = self._render(None, "", shown)
-        return "\n".join([text, *_below(entry)])
+        return "\n".join([text, *below(entry)])
 
-    def _time(self, timestamp: object) -> str:
-        try:
-            moment = datetime.fromisoformat(str(timestamp)).astimezone(self._tz)
-        except (ValueError, OverflowError):
-            return escape(str(timestamp))
-        return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+def time_text(timestamp: object, tz: tzinfo) -> str:
+    """Return a *timestamp* in ISO 8601 as people read it, in the time zone *tz*, to the millisecond."""
+    try:
+        moment = datetime.fromisoformat(str(timestamp)).astimezone(tz)
+    except (ValueError, OverflowError):
+        return escape(str(timestamp))
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
 
 
 def escape(text: str) -> str:
@@ -86,7 +90,8 @@ def _json(value: object) -> str:
         return str(value)
 
 
-def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+def fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands behind the message: the fields of *entry*, of either layout, without those of `HIDDEN`."""
     parameters = entry.get(schema.STRUCTURED_DATA_KEY)
     if not isinstance(parameters, Mapping):
         return {name: value for name, value in entry.items() if name not in HIDDEN}
@@ -101,7 +106,8 @@ def _field(entry: Mapping[str, Any], name: str) -> object:
     return next((group[name] for group in groups if isinstance(group, Mapping) and name in group), None)
 
 
-def _below(entry: Mapping[str, Any]) -> list[str]:
+def below(entry: Mapping[str, Any]) -> list[str]:
+    """Return the lines that stand indented under the line of *entry*: its stack and its traceback."""
     exception = entry.get(schema.EXCEPTION_KEY)
     texts = [entry.get(schema.STACK_KEY), exception.get("text") if isinstance(exception, Mapping) else exception]
     if isinstance(exception, Mapping) and not exception.get("text"):
@@ -110,6 +116,14 @@ def _below(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _renderer(colors: bool) -> ConsoleRenderer:
+    # Imported here: it takes half as long to import as everything else together, and the reader needs none of it.
+    from structlog.dev import (  # noqa: PLC0415
+        Column,
+        ConsoleRenderer,
+        KeyValueColumnFormatter,
+        LogLevelColumnFormatter,
+    )
+
     styles = ConsoleRenderer.get_default_column_styles(colors)
     levels = {
         "debug": styles.level_debug,

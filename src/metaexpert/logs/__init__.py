@@ -1,16 +1,18 @@
-"""The reader: what a directory of log files tells, whoever wrote it and whether they still run.
+"""The reader: what directories of log files tell, whoever wrote them and whether they still run.
 
     from metaexpert.logs import open_logs
 
-    for record in open_logs("logs", level="WARNING"):
+    for record in open_logs("logs", level="WARNING", since="15m"):
         print(record.time, record.text)
 
 It never writes, never locks and never attaches a logger, so it works beside a running expert and on what a dead
-one left. Of the logger package it uses `schema` alone.
+one left.
 """
 
 from metaexpert.logs.entry import Entry, Record, Unparsed
 from metaexpert.logs.files import Counts
-from metaexpert.logs.library import Logs, level_number, open_logs
+from metaexpert.logs.filters import Criteria, level_number
+from metaexpert.logs.library import Logs, open_logs
+from metaexpert.logs.times import parse_time
 
-__all__ = ["Counts", "Entry", "Logs", "Record", "Unparsed", "level_number", "open_logs"]
+__all__ = ["Counts", "Criteria", "Entry", "Logs", "Record", "Unparsed", "level_number", "open_logs", "parse_time"]

@@ -13,49 +13,86 @@ from itertools import islice
 from typing import BinaryIO, Final
 
 FORWARD_BLOCK: Final = 1 << 20
-#: Small, because most readers want only the end of a file.
+#: Small, because most readers want only the end of a file; who goes on gets larger ones.
 BACKWARD_BLOCK: Final = 1 << 16
 _COMPRESSED_BLOCK: Final = 1 << 16
+#: Longer lines are cut, so that a file without line ends cannot fill the memory. Our entries have 256 KiB at most
+#: by default (``max_entry_size``), some times that when every character is escaped.
+LONGEST_LINE: Final = 8 << 20
+#: What is kept of a longer line.
+KEPT: Final = 1 << 16
 #: Inflated blocks between two resting points; one point costs about 50 KB.
 _STRIDE: Final = 4
+#: Resting points of one file at most.
+_MOST_POINTS: Final = 64
 # zlib: 15 is the largest window, 16 more asks for a gzip header.
 _GZIP: Final = 31
 
 
-def lines_forward(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of *blocks* without their ends, blank ones left out; the last also when its end is missing."""
+def whole_forward(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield *blocks* cut at line ends: how many bytes of the file, and these whole lines with their ends.
+
+    The last line may have no end. Of a line that is longer than `LONGEST_LINE` only the beginning is kept, with a mark
+    that tells how much was cut.
+    """
     parts: list[bytes] = []
+    size = 0
     for block in blocks:
-        first, *others = block.split(b"\n")
-        parts.append(first)
-        if others:
-            others.insert(0, b"".join(parts))
-            parts = [others.pop()]
-            yield from filter(None, others)
-    if any(parts):
-        yield b"".join(parts)
+        end = block.rfind(b"\n") + 1
+        if not end:
+            parts.append(block)
+            size += len(block)
+            parts = [b"".join(parts)[:KEPT]] if size > LONGEST_LINE else parts
+            continue
+        first = block.find(b"\n") + 1 if size > LONGEST_LINE else 0
+        if first:
+            yield size + first, _cut(parts[0], size + first - 1)
+            parts, size = [], 0
+        if end > first:
+            yield size + end - first, b"".join([*parts, block[first:end]])
+        parts, size = [block[end:]], len(block) - end
+    if size:
+        yield size, _cut(parts[0], size) if size > LONGEST_LINE else b"".join(parts)
 
 
-def lines_backward(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same lines in reverse, from *blocks* that come last first."""
+def whole_backward(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same lines in larger or smaller pieces, the last piece first, from *blocks* that come last first.
+
+    Yields an empty piece when it meets a line that is longer than `LONGEST_LINE`, whose beginning may be far away.
+    """
     parts: list[bytes] = []
+    size = 0
     for block in blocks:
-        *others, last = block.split(b"\n")
-        parts.append(last)
-        if others:
-            others.append(b"".join(reversed(parts)))
-            parts = [others.pop(0)]
-            yield from filter(None, reversed(others))
-    if any(parts):
-        yield b"".join(reversed(parts))
+        start = block.find(b"\n") + 1
+        parts.append(block[start:])
+        size += len(block) - start
+        if not start:
+            if size > LONGEST_LINE:
+                if size - len(block) <= LONGEST_LINE:  # once for each such line
+                    yield b""
+                parts = [b"".join(reversed(parts))[:KEPT]]
+            continue
+        if size - len(parts[-1]) > LONGEST_LINE:
+            last = block.rfind(b"\n") + 1
+            head = (block[last:] + b"".join(reversed(parts[:-1])))[:KEPT]
+            parts = [_cut(head, size - (last - start) - 1), block[start:last]]
+        if any(parts):
+            yield b"".join(reversed(parts))
+        parts, size = [block[:start]], start
+    if size:
+        yield _cut(parts[0], size - 1) if size > LONGEST_LINE else b"".join(reversed(parts))
 
 
-def plain_forward(handle: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the first *size* bytes of a file in blocks."""
-    position = 0
+def _cut(head: bytes, size: int) -> bytes:
+    return b"%b\xe2\x80\xa6[cut %d]\n" % (head[:KEPT], size - KEPT)
+
+
+def plain_forward(handle: BinaryIO, size: int, start: int = 0, block_size: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a file from *start* up to *size* in blocks."""
+    position = start
     while position < size:
         handle.seek(position)
-        block = handle.read(min(FORWARD_BLOCK, size - position))
+        block = handle.read(min(block_size or FORWARD_BLOCK, size - position))
         if not block:  # somebody truncated it
             return
         position += len(block)
@@ -63,13 +100,13 @@ def plain_forward(handle: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def plain_backward(handle: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the first *size* bytes of a file in blocks, the last block first."""
-    end = size
+    """Yield the first *size* bytes of a file in blocks, the last block first, each larger than the one before."""
+    end, step = size, BACKWARD_BLOCK
     while end > 0:
-        start = max(0, end - BACKWARD_BLOCK)
+        start = max(0, end - step)
         handle.seek(start)
         yield handle.read(end - start)
-        end = start
+        end, step = start, min(step * 2, max(FORWARD_BLOCK, BACKWARD_BLOCK))
 
 
 class Inflater:
@@ -77,13 +114,15 @@ class Inflater:
 
     Args:
         handle: The open file; its position is moved.
+        block: The most bytes of a block; a megabyte when left out.
 
     Attributes:
         damage: What is wrong with the file, empty when nothing is.
     """
 
-    def __init__(self, handle: BinaryIO) -> None:
+    def __init__(self, handle: BinaryIO, block: int = 0) -> None:
         self.damage = ""
+        self._block = block or FORWARD_BLOCK
         self._handle = handle
         self._position = 0
         self._pending = b""
@@ -92,7 +131,7 @@ class Inflater:
 
     def copy(self) -> Inflater:
         """Return another inflater that goes on from here."""
-        twin = Inflater(self._handle)
+        twin = Inflater(self._handle, self._block)
         twin._position, twin._pending = self._position, self._pending
         twin._engine, twin._begun = self._engine.copy(), self._begun
         return twin
@@ -126,7 +165,7 @@ class Inflater:
         if not self._begun:  # zeros between members are padding
             self._pending = self._pending.lstrip(b"\0")
             self._begun = bool(self._pending)
-        block = self._engine.decompress(self._pending, FORWARD_BLOCK)
+        block = self._engine.decompress(self._pending, self._block)
         self._pending = self._engine.unconsumed_tail
         if self._engine.eof:  # another member may follow
             self._pending = self._engine.unused_data
@@ -142,3 +181,48 @@ def gzip_backward(inflater: Inflater) -> Iterator[bytes]:
             points.append(inflater.copy())
     while points:
         yield from reversed(list(islice(points.pop(), _STRIDE)))
+
+
+class SeekableInflater:
+    """Reads ranges of a gzip file: as cheap as reading it once when they come in order.
+
+    Going back inflates again from a resting point. There are at most `_MOST_POINTS`, made on the first way back.
+
+    Args:
+        handle: The open file; its position is moved.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._points = [(0, Inflater(handle))]
+        self._live = self._points[0][1].copy()
+        self._block = b""
+        self._begin = 0
+        self._stride = 0
+
+    def read(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes from *offset* on in blocks."""
+        if offset < self._begin:
+            self._go_back(offset)
+        while length > 0:
+            end = self._begin + len(self._block)
+            if offset >= end:
+                if not self._advance():
+                    return
+                continue
+            part = self._block[offset - self._begin : offset - self._begin + length]
+            offset, length = offset + len(part), length - len(part)
+            yield part
+
+    def _advance(self) -> bool:
+        self._begin += len(self._block)
+        if self._stride and self._begin >= self._points[-1][0] + self._stride:
+            self._points.append((self._begin, self._live.copy()))
+            if len(self._points) > _MOST_POINTS:
+                self._points, self._stride = self._points[::2], self._stride * 2
+        self._block = next(iter(self._live), b"")
+        return bool(self._block)
+
+    def _go_back(self, offset: int) -> None:
+        self._stride = self._stride or _STRIDE * FORWARD_BLOCK
+        begin, inflater = next(point for point in reversed(self._points) if point[0] <= offset)
+        self._begin, self._block, self._live = begin, b"", inflater.copy()

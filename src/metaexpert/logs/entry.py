@@ -2,11 +2,15 @@
 
 An entry is a JSON object with a ``timestamp`` in ISO 8601, a ``level`` word of ours and a ``message``; whatever else
 stands on a line (a torn write, another program's output) is passed on as it is.
+
+A line of our own writer begins with its time at a fixed place, so it can be put in order before it is decoded, and
+most lines that a filter leaves out never are.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,10 +18,20 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logger.rfc5424 import from_layout
 
-#: Place of a record in time: when, and within one instant the sequence id.
-Key = tuple[datetime, int]
+#: Place of a record in time: when, as ``2026-11-22T10:31:00.123456`` in UTC (such bytes sort as the times do), then
+#: the number within its process, then the number of the log it was read from.
+Key = tuple[bytes, int, int]
+
+#: What a line of our writer begins with, and where its time ends.
+START: Final = b'{"timestamp":"'
+TIME_BEGIN: Final = len(START)
+TIME_END: Final = TIME_BEGIN + len("2026-11-22T10:31:00.123456")
+_AFTER_TIME: Final = b'Z",'
+_HEADER_END: Final = TIME_END + len(_AFTER_TIME)
+_SEQUENCE: Final = b',"sequence_id":'
+#: Within so many bytes the header's sequence id begins: the RFC's limits of the names before it, and their keys.
+_HEADER_LENGTH: Final = 1024
 
 # orjson reads integers beyond 64 bits as floats, without a word; 19 digits are the shortest that may be such.
 # Digits made alike and searched literally: a tenth of the time of a regular expression.
@@ -27,26 +41,51 @@ _LONG_NUMBER: Final = b"0" * 19
 _MOST_DIGITS: Final = 4300
 
 
-@dataclass(slots=True)
 class Entry:
     """One log entry.
 
     Attributes:
         line: The line as it stands in the file, without its end.
-        data: The decoded JSON object, in the layout of the file.
         file: Name of the file that it was read from (an entry may stand in several).
-        key: Place in time: when the call was made, then the number within its process (0 when it has none).
+        key: Place in time, see `Key`.
     """
 
-    line: bytes
-    data: dict[str, Any]
-    file: str
-    key: Key
+    __slots__ = ("_data", "file", "key", "line")
+
+    def __init__(self, line: bytes, file: str, key: Key, data: dict[str, Any] | None = None) -> None:
+        self.line = line
+        self.file = file
+        self.key = key
+        self._data = data
+
+    def __repr__(self) -> str:
+        return f"Entry({self.line!r}, {self.file!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and (self.line, self.file, self.key) == (other.line, other.file, other.key)
+
+    def __hash__(self) -> int:
+        return hash((self.line, self.file, self.key))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The decoded JSON object, in the layout of the file."""
+        if self._data is None:
+            data = _decode(self.line)
+            datetime.fromisoformat(data["timestamp"])
+            if data["level"] not in schema.LEVEL_NUMBERS or type(data["message"]) is not str:
+                raise ValueError("it is no entry")
+            self._data = data
+        return self._data
+
+    def forget(self) -> None:
+        """Release the decoded object; it is decoded again when asked for."""
+        self._data = None
 
     @property
     def time(self) -> datetime:
         """When the call was made; aware."""
-        return self.key[0]
+        return moment(self.key[0])
 
     @property
     def sequence_id(self) -> int:
@@ -66,7 +105,29 @@ class Entry:
     @property
     def flat(self) -> dict[str, Any]:
         """The entry in the flat layout: header, context, the call's own fields, exception and stack last."""
-        return from_layout(self.data)
+        data = self.data
+        if schema.STRUCTURED_DATA_KEY not in data:
+            return dict(data)
+        from metaexpert.logger.rfc5424 import from_layout  # noqa: PLC0415 - for one layout, and slow to import
+
+        return from_layout(data)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of the header key, context or field of that name, in either layout."""
+        data = self.data
+        if name in data or schema.STRUCTURED_DATA_KEY not in data:
+            return data.get(name, default)
+        groups = data[schema.STRUCTURED_DATA_KEY]
+        if isinstance(groups, Mapping):
+            for sd_id, group in groups.items():
+                if sd_id.startswith(("context@", "fields@")) and isinstance(group, Mapping) and name in group:
+                    return group[name]
+        return default
+
+    @property
+    def expert(self) -> str:
+        """Name of the expert: its ``expert_name``, or the program's name in the header."""
+        return str(self.get("expert_name", None) or self.data.get("appname", ""))
 
     @property
     def identity(self) -> tuple[Any, ...] | None:
@@ -74,7 +135,8 @@ class Entry:
 
         The time is part of it because a restarted process begins to count again, maybe under the same id.
         """
-        return (self.key, self.data.get("procid"), self.data.get("hostname")) if self.key[1] else None
+        data = self.data
+        return (*self.key[:2], data.get("procid"), data.get("hostname")) if self.key[1] else None
 
 
 @dataclass(slots=True)
@@ -94,7 +156,7 @@ class Unparsed:
     @property
     def time(self) -> datetime:
         """About when it was written."""
-        return self.key[0]
+        return moment(self.key[0])
 
     @property
     def text(self) -> str:
@@ -105,20 +167,68 @@ class Unparsed:
 Record = Entry | Unparsed
 
 
-def parse(line: bytes, file: str) -> Entry | None:
-    """Return the entry that *line* holds, or None when it holds none. Never raises."""
+def parse(line: bytes, file: str, log: int = 0) -> Entry | None:
+    """Return the entry that *line* holds, decoded, or None when it holds none. Never raises."""
+    found = glance(line, file, log)
+    if isinstance(found, Entry):
+        try:
+            _ = found.data
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return None
+    return found
+
+
+def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
+    """Return *line* as an entry by the look of its beginning and end; only an odd one is decoded.
+
+    An entry found so may turn out to be none when its `Entry.data` is asked for: that raises then (see `checked`).
+    """
+    if line.startswith(START) and line[TIME_END:_HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
+        at = line.find(_SEQUENCE, _HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
+        number = line[at : line.find(b",", at)] if at >= len(_SEQUENCE) else b""
+        if number.isdigit() and len(number) < len(_LONG_NUMBER):
+            return Entry(line, file, (line[TIME_BEGIN:TIME_END], int(number), log))
+    return _odd(line, file, log)
+
+
+def checked(entry: Entry) -> Record:
+    """Return *entry*, decoded, or as `Unparsed` when it only looked like one."""
+    try:
+        _ = entry.data
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return Unparsed(entry.line, entry.file, entry.key)
+    return entry
+
+
+def _odd(line: bytes, file: str, log: int) -> Entry | None:
+    """Return an entry that is not written as ours are: spaces, another order, another time zone, a BOM, CRLF."""
+    line = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
+    if b"{" not in line[:64]:  # text of other programs, quickly
+        return None
     try:
         data = _decode(line)
-        time = datetime.fromisoformat(data["timestamp"])
+        key = time_key(datetime.fromisoformat(data["timestamp"]))
         known = data["level"] in schema.LEVEL_NUMBERS and type(data["message"]) is str
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return None
     if not known:
         return None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
     number = data.get("sequence_id", 0)
-    return Entry(line, data, file, (time, number if type(number) is int else 0))
+    return Entry(line, file, (key, number if type(number) is int else 0, log), data)
+
+
+def time_key(time: datetime) -> bytes:
+    """Return *time* as the first part of a `Key`; a naive one is taken as UTC."""
+    utc = time.replace(tzinfo=None) if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds").encode()
+
+
+def moment(key: bytes) -> datetime:
+    """Return the time of a key, aware; the beginning of time for one that is none."""
+    try:
+        return datetime.fromisoformat(key.decode()).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _decode(line: bytes) -> Any:

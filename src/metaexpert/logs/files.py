@@ -9,20 +9,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from metaexpert.logger import schema
 from metaexpert.logs.blocks import (
+    FORWARD_BLOCK,
     Inflater,
+    SeekableInflater,
     gzip_backward,
-    lines_backward,
-    lines_forward,
     plain_backward,
     plain_forward,
+    whole_backward,
+    whole_forward,
 )
 
 _NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?")
@@ -42,20 +44,23 @@ class Counts:
     """What a reading met, counted while it goes on.
 
     Attributes:
-        entries: Entries, each once, before the level filter.
-        unparsed: Lines that are no entries; they are shown as they are.
+        entries: Entries that passed the filters, each once.
+        unparsed: Lines that are no entries, as far as they passed too; they are shown as they are.
+        unordered: Entries that could not be put in order within bounded memory, because the files hold too much
+            that is older than what stands before it.
         unreadable: Files that could not be read, or not to their end, and why.
         overrun: How often, while following, a log had been rotated so far that entries may be gone unread.
     """
 
     entries: int = 0
     unparsed: int = 0
+    unordered: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     overrun: int = 0
 
     def reset(self) -> None:
         """Begin to count anew."""
-        self.entries = self.unparsed = self.overrun = 0
+        self.entries = self.unparsed = self.unordered = self.overrun = 0
         self.unreadable.clear()
 
 
@@ -95,6 +100,17 @@ def identity(path: Path) -> Identity:
     return status.st_dev, status.st_ino
 
 
+class Piece(NamedTuple):
+    """Whole lines of a file: where they begin, how many bytes of the file they are, and the bytes themselves.
+
+    The bytes are fewer when a line was too long to be kept whole.
+    """
+
+    offset: int
+    length: int
+    data: bytes
+
+
 class LogFile:
     """One log file as it was when found: later growth is not read, renaming does not matter.
 
@@ -105,7 +121,7 @@ class LogFile:
         OSError: When there is no such file.
     """
 
-    __slots__ = ("_handle", "identity", "modified", "name", "size")
+    __slots__ = ("_handle", "_inflated", "held", "identity", "label", "modified", "name", "size")
 
     def __init__(self, name: LogName) -> None:
         status = name.path.stat()
@@ -113,6 +129,11 @@ class LogFile:
         self.identity: Identity = (status.st_dev, status.st_ino)
         self.size = status.st_size
         self.modified = datetime.fromtimestamp(status.st_mtime, UTC)
+        #: How messages name it.
+        self.label = name.path.name
+        #: Whether it stays open from one reading to the next; the set that it belongs to closes it.
+        self.held = False
+        self._inflated: SeekableInflater | None = None
         self._handle: BinaryIO | None = None
 
     def open(self) -> BinaryIO:
@@ -149,27 +170,65 @@ class LogFile:
 
     def close(self) -> None:
         """Release the file; reading opens it again."""
+        self._inflated = None
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.close()
 
-    def lines(self, counts: Counts, *, backward: bool = False) -> Iterator[bytes]:
-        """Yield its lines, the last first when *backward*; trouble ends them and is noted in *counts*."""
-        try:
-            handle = self.open()
+    def pieces(self, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
+        """Yield its whole lines in pieces of about *block* bytes; trouble ends them and is noted in *counts*."""
+        offset = 0
+        with self._noting(counts):
+            inflater = Inflater(self.open(), block) if self.name.compressed else None
+            blocks = inflater if inflater is not None else plain_forward(self.open(), self.size, 0, block)
+            for length, data in whole_forward(blocks):
+                yield Piece(offset, length, data)
+                offset += length
+            self._note_damage(inflater, counts)
+        self._rest()
+
+    def backward(self, counts: Counts) -> Iterator[bytes]:
+        """Yield the same lines in pieces, the last piece first; the first ones are small."""
+        with self._noting(counts):
             if self.name.compressed:
-                inflater = Inflater(handle)
-                yield from lines_backward(gzip_backward(inflater)) if backward else lines_forward(inflater)
-                if inflater.damage:
-                    counts.unreadable[self.name.path.name] = inflater.damage
-            elif backward:
-                yield from lines_backward(plain_backward(handle, self.size))
+                inflater = Inflater(self.open())
+                yield from whole_backward(gzip_backward(inflater))
+                self._note_damage(inflater, counts)
             else:
-                yield from lines_forward(plain_forward(handle, self.size))
-        except OSError as error:
-            counts.unreadable[self.name.path.name] = error.strerror or str(error)
-        finally:
+                yield from whole_backward(plain_backward(self.open(), self.size))
+        self._rest()
+
+    def piece(self, offset: int, length: int, counts: Counts) -> bytes:
+        """Return the lines of the piece that `pieces` found there. Leaves the file open."""
+        with self._noting(counts):
+            if not self.name.compressed:
+                blocks = plain_forward(self.open(), offset + length, offset)
+                return b"".join(data for _, data in whole_forward(blocks))
+            if self._inflated is None:
+                self._inflated = SeekableInflater(self.open())
+            return b"".join(data for _, data in whole_forward(self._inflated.read(offset, length)))
+        return b""
+
+    def lines(self, counts: Counts) -> Iterator[bytes]:
+        """Yield its lines without their ends, blank ones left out."""
+        for piece in self.pieces(counts):
+            yield from filter(None, piece.data.split(b"\n"))
+
+    def _rest(self) -> None:
+        if not self.held:
             self.close()
+
+    @contextmanager
+    def _noting(self, counts: Counts) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            counts.unreadable[self.label] = error.strerror or str(error)
+            self.close()
+
+    def _note_damage(self, inflater: Inflater | None, counts: Counts) -> None:
+        if inflater is not None and inflater.damage:
+            counts.unreadable[self.label] = inflater.damage
 
     def trim(self) -> None:
         """Leave out a last line without its end: it is being written."""
@@ -195,12 +254,17 @@ class Snapshot:
 
     Opens the files at once, so that neither rotation nor compression nor removal takes one away while it is
     read (the first 128; further ones are opened when their turn comes). Use as a context manager.
+
+    Args:
+        directory: Where to look.
+        diagnostics: Whether the logger's own troubles belong to it.
+        shared_by: Of how many snapshots, which are open at one time, this is one.
     """
 
-    def __init__(self, directory: Path, *, diagnostics: bool) -> None:
+    def __init__(self, directory: Path, *, diagnostics: bool, shared_by: int = 1) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             chains = find_logs(directory, diagnostics=diagnostics)
-            self._room = _MOST_OPEN
+            self._room = _MOST_OPEN // shared_by
             self.chains = {base: self._opened(names) for base, names in chains.items()}
             if attempt == _ATTEMPTS or self._still(find_logs(directory, diagnostics=diagnostics)):
                 break
@@ -229,6 +293,7 @@ class Snapshot:
                 with suppress(OSError):
                     if self._room > 0:
                         files[-1].open()
+                        files[-1].held = True
         return files
 
     def _still(self, chains: dict[str, list[LogName]]) -> bool:

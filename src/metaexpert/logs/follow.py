@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from metaexpert.logs.entry import Record, Unparsed, parse
+from metaexpert.logs.entry import Record, Unparsed, parse, time_key
 from metaexpert.logs.files import BEGINNING, Counts, LogFile, LogName, find_logs, identity
 from metaexpert.logs.merge import merged, placed
 
@@ -190,7 +190,7 @@ class _Chain:
 
     def read(self) -> Iterator[Record]:
         """Yield the new records: those of an old file to its end, then those of the next."""
-        now = datetime.now(UTC)
+        now = time_key(datetime.now(UTC))
         for tail in list(self._tails):
             try:
                 lines, more = tail.read()
@@ -200,7 +200,7 @@ class _Chain:
             if tail.deadline is not None and not lines and self._clock() > tail.deadline:
                 lines = self._dropped(tail)
             for line in lines:
-                yield parse(line, tail.name) or Unparsed(line, tail.name, (now, 0))
+                yield parse(line, tail.name) or Unparsed(line, tail.name, (now, 0, 0))
             if more:
                 return
 

@@ -1,104 +1,176 @@
-"""`open_logs`: the entries of a directory, filtered, in order of time, at rest or while they are written."""
+"""`open_logs`: the entries of some directories, filtered, in order of time, at rest or while they are written."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logger import schema
-from metaexpert.logs.entry import Record, Unparsed
+from metaexpert.logs import search
+from metaexpert.logs.entry import Entry, Record, Unparsed, checked
 from metaexpert.logs.files import Counts, Snapshot
+from metaexpert.logs.filters import Criteria, Wanted
 from metaexpert.logs.follow import Follower
-from metaexpert.logs.merge import Once, chain_records, merged
+from metaexpert.logs.merge import Once, merged
+from metaexpert.logs.search import Log, Progress
 
 #: Seconds between two looks at the files while following.
 POLL_INTERVAL: Final = 0.025
-_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
-
-
-def level_number(level: str | int) -> int:
-    """Return the number of a level given by name, in any case, or by number.
-
-    Raises:
-        ValueError: When there is no such level.
-    """
-    if isinstance(level, int):
-        return level
-    word = level.strip().lower()
-    number = schema.LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
-    if number is None:
-        raise ValueError(f"{level!r} is no level; it should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return number
 
 
 def open_logs(
-    path: str | Path, *, level: str | int | None = None, limit: int | None = None, diagnostics: bool = False
+    path: str | Path,
+    *more: str | Path,
+    level: str | int | None = None,
+    expert: Wanted = None,
+    symbol: Wanted = None,
+    order: Wanted = None,
+    trade_id: Wanted = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    grep: str | re.Pattern[str] | None = None,
+    limit: int | None = None,
+    reverse: bool = False,
+    diagnostics: bool = False,
+    tz: tzinfo = UTC,
 ) -> Logs:
-    """Return the logs of a directory. Opens no file yet.
+    """Return the logs of one directory or several together. Opens no file yet.
 
     Args:
         path: Directory of the files, such as ``logs``.
-        level: Lowest level wanted; None for all.
+        more: Further directories.
+        level: As for `Logs.filter`, like *expert*, *symbol*, *order*, *trade_id*, *since*, *until*, *grep*, *tz*.
         limit: Iterate over the last so many records only; None for all.
+        reverse: Iterate from the last record to the first.
         diagnostics: Whether the logger's own troubles (``logging_errors.log``) are wanted too.
 
     Raises:
         FileNotFoundError: When there is no such directory.
-        NotADirectoryError: When *path* is a file.
-        ValueError: When *level* is none.
+        NotADirectoryError: When a path is a file.
+        ValueError: When *level* is none, or a time is none.
     """
-    directory = Path(path)
-    if not directory.is_dir():
-        error = NotADirectoryError if directory.exists() else FileNotFoundError
-        raise error(f"{directory} is not a directory" if directory.exists() else f"there is no directory {directory}")
-    return Logs(directory, level_number(level) if level is not None else 0, limit, diagnostics)
+    directories = tuple(Path(part) for part in (path, *more))
+    for directory in directories:
+        if not directory.is_dir():
+            missing = not directory.exists()
+            error = FileNotFoundError if missing else NotADirectoryError
+            raise error(f"there is no directory {directory}" if missing else f"{directory} is not a directory")
+    logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics)
+    return logs.filter(
+        level=level,
+        expert=expert,
+        symbol=symbol,
+        order=order,
+        trade_id=trade_id,
+        since=since,
+        until=until,
+        grep=grep,
+        tz=tz,
+    )
 
 
 @dataclass(frozen=True)
 class Logs:
-    """The entries of a directory; made by `open_logs`.
+    """The entries of some directories; made by `open_logs`.
 
-    Each iteration reads the files anew, as they are at its start. Memory is bounded by the number of files.
-    Lines that are no entries have no level and pass every level filter. One thread at a time.
+    Each iteration reads the files anew, as they are at its start. Memory is bounded, whatever the size of the files.
+    Nothing is written or locked. Lines that are no entries have no level and pass every level filter; another filter
+    they pass when they hold the text that is asked for. One thread at a time.
 
     Attributes:
-        directory: Where the files are.
-        level: Lowest level wanted, as a number.
+        directories: Where the files are.
+        criteria: What passes.
         limit: How many of the last records are wanted; None for all.
+        reverse: Whether the last record comes first.
         diagnostics: Whether ``logging_errors.log`` is read too.
+        progress: Told how many bytes of the files were searched so far, see `size`.
         counts: What the current or last iteration met.
     """
 
-    directory: Path
-    level: int = 0
+    directories: tuple[Path, ...]
+    criteria: Criteria = Criteria()
     limit: int | None = None
+    reverse: bool = False
     diagnostics: bool = False
+    progress: Progress = search.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
-    def filter(self, *, level: str | int | None = None) -> Logs:
-        """Return the same logs, narrowed: entries below *level* are left out."""
-        lowest = self.level if level is None else max(self.level, level_number(level))
-        return replace(self, level=lowest, counts=Counts())
+    def filter(
+        self,
+        *,
+        level: str | int | None = None,
+        expert: Wanted = None,
+        symbol: Wanted = None,
+        order: Wanted = None,
+        trade_id: Wanted = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        grep: str | re.Pattern[str] | None = None,
+        tz: tzinfo = UTC,
+    ) -> Logs:
+        """Return the same logs, narrowed to what passes these filters too.
+
+        Args:
+            level: Lowest level, by name or number.
+            expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
+                must be it. So are *symbol*, *order* (``order_id``) and *trade_id*.
+            symbol: See *expert*.
+            order: See *expert*.
+            trade_id: See *expert*.
+            since: Earliest time, itself included: a datetime, or what `metaexpert.logs.times.parse_time` reads, such
+                as ``15m`` (ago) or ``yesterday 14:00``.
+            until: Latest time, itself included.
+            grep: Text, or a compiled expression, to be found in the line or in one of its texts.
+            tz: Time zone of times that name none.
+
+        Raises:
+            ValueError: When *level* is none, or a time is none.
+        """
+        criteria = self.criteria.narrowed(
+            level=level,
+            expert=expert,
+            symbol=symbol,
+            order=order,
+            trade_id=trade_id,
+            since=since,
+            until=until,
+            grep=grep,
+            tz=tz,
+        )
+        return replace(self, criteria=criteria, counts=Counts())
 
     def __iter__(self) -> Iterator[Record]:
-        """Iterate over the records, the oldest first."""
+        """Iterate over the records, the oldest first (the newest, with `reverse`)."""
         if self.limit is not None:
-            yield from self.last(self.limit)
+            records = self.last(self.limit)
+            yield from reversed(records) if self.reverse else records
             return
         self.counts.reset()
-        with self._snapshot() as snapshot:
-            streams = [chain_records(files, self.counts) for files in snapshot.chains.values()]
-            yield from self._wanted(merged(streams), Once())
+        with self.opened() as logs:
+            yield from self._once(self._all(logs), Once())
+
+    def _all(self, logs: list[Log]) -> Iterator[Record]:
+        if self.criteria.needles:
+            found = search.collected(logs, self.criteria, self.counts, self.progress)
+            if found is not None:
+                return reversed(found) if self.reverse else iter(found)
+        return search.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
 
     def last(self, limit: int) -> list[Record]:
-        """Return the last *limit* records, the oldest first. Reads no more of the files than that takes."""
+        """Return the last *limit* records, the oldest first. Reads no more of the files than that takes.
+
+        Last is what stands at the ends of the files. An entry that was brought in late (recovered, or logged after the
+        clock stepped back) counts where it was written, unless that is near its place.
+        """
         self.counts.reset()
-        with self._snapshot() as snapshot:
-            return self._last(snapshot, limit, Once())
+        with self.opened() as logs:
+            return self._last(logs, limit, Once())
 
     def follow(
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
@@ -122,38 +194,68 @@ class Logs:
         """Yield what `follow` yields, all that was there at one look as one list (for output in one write)."""
         self.counts.reset()
         once = Once(everything=True)
-        with self._snapshot() as snapshot:
-            for files in snapshot.chains.values():
-                if files[-1].name.number == 0:
-                    files[-1].trim()
-            follower = Follower(self.directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts)
-            first = self._last(snapshot, last, once) if last else []
+        followers = []
+        with ExitStack() as stack:
+            snapshots = [stack.enter_context(self._snapshot(directory)) for directory in self.directories]
+            for directory, snapshot in zip(self.directories, snapshots, strict=True):
+                for files in snapshot.chains.values():
+                    if files[-1].name.number == 0:
+                        files[-1].trim()
+                followers.append(
+                    Follower(directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts)
+                )
+            first = self._last(self._logs(snapshots), last, once) if last else []
         if first:
             yield first
         try:
             while True:
-                if batch := list(self._wanted(follower.poll(), once)):
+                new = merged([follower.poll() for follower in followers])
+                if batch := [record for record in self._once(new, once) if self.criteria.accept(record)]:
                     yield batch
                 else:
                     sleep(interval)
         finally:
-            follower.close()
+            for follower in followers:
+                follower.close()
 
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(self.directory, diagnostics=self.diagnostics)
+    @property
+    def filtered(self) -> bool:
+        """Whether there are filters."""
+        return self.criteria != Criteria()
 
-    def _last(self, snapshot: Snapshot, limit: int, once: Once) -> list[Record]:
-        chains = snapshot.chains.values()
-        streams = [chain_records(files[::-1], self.counts, backward=True) for files in chains]
-        return list(islice(self._wanted(merged(streams, backward=True), once), limit))[::-1]
+    @property
+    def size(self) -> int:
+        """Bytes of all files at this moment: what `progress` counts up to."""
+        with self.opened() as logs:
+            return sum(file.size for log in logs for file in log.files)
 
-    def _wanted(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
-        counts, lowest = self.counts, self.level
-        for record in stream:
+    @contextmanager
+    def opened(self) -> Iterator[list[Log]]:
+        """Open all files, as one set that rotation cannot change; close them at the end."""
+        with ExitStack() as stack:
+            yield self._logs([stack.enter_context(self._snapshot(directory)) for directory in self.directories])
+
+    def _snapshot(self, directory: Path) -> Snapshot:
+        return Snapshot(directory, diagnostics=self.diagnostics, shared_by=len(self.directories))
+
+    def _logs(self, snapshots: list[Snapshot]) -> list[Log]:
+        chains = [files for snapshot in snapshots for files in snapshot.chains.values()]
+        if len(self.directories) > 1:
+            for file in (file for files in chains for file in files):
+                file.label = str(file.name.path)
+        return [Log(number, files) for number, files in enumerate(chains)]
+
+    def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
+        found = self._once(search.newest(logs, self.criteria, self.counts), once)
+        return sorted(list(islice(found, limit))[::-1], key=search.KEY)
+
+    def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
+        counts = self.counts
+        for item in stream:
+            record = checked(item) if isinstance(item, Entry) else item
             if isinstance(record, Unparsed):
                 counts.unparsed += 1
                 yield record
             elif not once.is_copy(record):
                 counts.entries += 1
-                if schema.LEVEL_NUMBERS[record.level] >= lowest:
-                    yield record
+                yield record

@@ -12,6 +12,7 @@ import pytest
 
 from metaexpert.logger import schema as log_schema
 from metaexpert.logs import Logs, Record
+from metaexpert.logs.times import EXPECTED
 
 Cli = Callable[..., Any]
 
@@ -124,10 +125,13 @@ def test_diagnostics_when_asked(cli: Cli, logs: Path) -> None:
         ((".", "--level", "loud"), "--level: 'loud' is no level; it should be DEBUG, INFO, WARNING, ERROR or CRITICAL"),
         ((".", "--limit", "x"), "--limit: 'x' should be a number of entries, or all"),
         ((".", "--limit", "-1"), "--limit: '-1' should be a number of entries, or all"),
-        ((".", "--format", "xml"), "Invalid value for '--format': 'xml' is not one of 'text', 'json', 'csv'."),
+        ((".", "--format", "xml"), "--format: 'xml' should be text, json or csv"),
+        ((".", "--follow", "--reverse"), "--reverse: what is followed has no end to begin with"),
+        ((".", "--tz", "Mars"), "--tz: 'Mars' is no time zone; it should be like Europe/Berlin, UTC or local"),
+        ((".", "--since", "soon"), f"--since: 'soon' is no time; {EXPECTED}"),
         ((".", "--folow"), "No such option: --folow (Possible options: --follow)"),
         ((".", "--level"), "Option '--level' requires an argument."),
-        (("a", "b"), "Got unexpected extra argument(s) (b)"),
+        ((".", "nowhere"), "there is no directory nowhere"),
         (
             ("--level", "error", "schema"),
             "schema is a command and stands before its options; the directory of that name is ./schema",
@@ -173,7 +177,7 @@ def test_help_shows_options_and_commands_together(cli: Cli, words: tuple[str, ..
     """The help of `logs` has the options of reading, the other commands and an example, wherever it is asked for."""
     code, out, _ = cli("logs", *words)
     assert code == 0
-    for text in ("[DIR] | COMMAND", "--follow", "--diagnostics", "schema", "metaexpert logs --follow"):
+    for text in ("[DIR]... | COMMAND", "--follow", "--diagnostics", "schema", "metaexpert logs --follow"):
         assert text in out
     assert "default  " not in out
 

@@ -12,31 +12,83 @@ from hypothesis import strategies as st
 from metaexpert.logs import blocks
 from metaexpert.logs.blocks import (
     Inflater,
+    SeekableInflater,
     gzip_backward,
-    lines_backward,
-    lines_forward,
     plain_backward,
     plain_forward,
+    whole_backward,
+    whole_forward,
 )
 
 DATA = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\n\n", b"long line of text", b"\r\n", b"\x00"])).map(b"".join)
 
 
-def expected(data: bytes) -> list[bytes]:
-    return [part for part in data.split(b"\n") if part]
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
 
 
 @given(DATA, st.integers(1, 7))
-def test_lines_forward_are_those_of_split(data: bytes, size: int) -> None:
-    """Whatever the size of the blocks, the lines are those of the whole text, blank ones left out."""
-    assert list(lines_forward(data[i : i + size] for i in range(0, len(data), size))) == expected(data)
+def test_pieces_forward_hold_whole_lines(data: bytes, size: int) -> None:
+    """Whatever the size of the blocks, the pieces are the whole text, and each ends with a line, maybe the last one."""
+    pieces = list(whole_forward(cut(data, size)))
+    assert b"".join(piece for _, piece in pieces) == data
+    assert all(length == len(piece) > 0 for length, piece in pieces)
+    assert all(piece.endswith(b"\n") for _, piece in pieces[:-1])
 
 
 @given(DATA, st.integers(1, 7))
-def test_lines_backward_are_the_mirror_image(data: bytes, size: int) -> None:
-    """Read from the end, the same lines come in reverse."""
-    pieces = [data[i : i + size] for i in range(0, len(data), size)]
-    assert list(lines_backward(reversed(pieces))) == expected(data)[::-1]
+def test_pieces_backward_are_the_mirror_image(data: bytes, size: int) -> None:
+    """Read from the end, the same text comes in whole lines, the last first."""
+    pieces = list(whole_backward(reversed(cut(data, size))))
+    assert b"".join(reversed(pieces)) == data
+    assert all(piece.endswith(b"\n") for piece in pieces[1:])
+
+
+@given(st.lists(st.integers(0, 60), max_size=6), st.integers(1, 9), st.booleans())
+def test_long_lines_are_cut_in_both_directions(lengths: list[int], size: int, ended: bool) -> None:
+    """Of a line beyond the limit its beginning stays, with a mark that tells what is missing; the others are whole."""
+    lines = [bytes([97 + number % 26]) * length for number, length in enumerate(lengths)]
+    data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "LONGEST_LINE", 20)
+        patch.setattr(blocks, "KEPT", 10)
+        forward = list(whole_forward(cut(data, size)))
+        backward = list(whole_backward(reversed(cut(data, size))))
+    assert sum(length for length, _ in forward) == len(data)
+    for text in (b"".join(piece for _, piece in forward), b"".join(reversed(backward))):
+        for line, shown in zip(lines, text.split(b"\n"), strict=False):
+            whole = shown == line
+            assert whole or shown.startswith(line[:10] + "…[cut ".encode())
+            assert whole or len(line) >= 20
+            assert not whole or len(line) <= 20 + size
+
+
+def test_a_line_without_end_takes_little_memory() -> None:
+    """A hundred megabytes without a line end are read in either direction within some blocks."""
+    tracemalloc.start()
+    try:
+        block = b"x" * (1 << 20)
+        for pieces in ((p for _, p in whole_forward(block for _ in range(100))), whole_backward(block for _ in range(100))):
+            assert sum(map(len, pieces)) < blocks.KEPT + 100
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 << 20
+
+
+@given(
+    st.binary(max_size=600),
+    st.lists(st.tuples(st.integers(0, 600), st.integers(0, 100)), max_size=12),
+    st.integers(1, 40),
+)
+def test_ranges_of_a_compressed_file(data: bytes, ranges: list[tuple[int, int]], block: int) -> None:
+    """Any ranges, in any order, are those of the inflated text."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "FORWARD_BLOCK", block)
+        patch.setattr(blocks, "_MOST_POINTS", 3)
+        inflater = SeekableInflater(io.BytesIO(gzip.compress(data)))
+        for offset, length in ranges:
+            assert b"".join(inflater.read(offset, length)) == data[offset : offset + length]
 
 
 @given(DATA, st.integers(1, 40))
@@ -107,7 +159,7 @@ def test_reading_a_gzip_file_backward_is_bounded() -> None:
     packed = io.BytesIO(gzip.compress((b"x" * 99 + b"\n") * 640_000, compresslevel=1))
     tracemalloc.start()
     try:
-        last = next(iter(lines_backward(gzip_backward(Inflater(packed)))))
+        last = next(iter(whole_backward(gzip_backward(Inflater(packed))))).splitlines()[-1]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -418,7 +418,7 @@ def test_a_rotation_between_the_last_records_and_the_first_look(
     session = Session(tmp_path, hold=True)
     session.append("expert.log", line(1))
     logs = open_logs(tmp_path)
-    read = files.LogFile.lines
+    read = files.LogFile.backward
 
     def rotate_meanwhile(self: files.LogFile, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         yield from read(self, *args, **kwargs)
@@ -426,7 +426,7 @@ def test_a_rotation_between_the_last_records_and_the_first_look(
         session.rotate(compress=os.name != "nt")
         session.append("expert.log", line(3))
 
-    monkeypatch.setattr(files.LogFile, "lines", rotate_meanwhile)
+    monkeypatch.setattr(files.LogFile, "backward", rotate_meanwhile)
     stream = logs.follow(last=9)
     got = [next(stream)]
     monkeypatch.undo()

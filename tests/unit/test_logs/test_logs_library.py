@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import sys
 import time
 import tracemalloc
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaexpert.logs import Entry, Record, Unparsed, files, level_number, merge, open_logs
+from metaexpert.logs import Entry, Record, Unparsed, files, level_number, merge, open_logs, search
 from metaexpert.logs.entry import parse
 from metaexpert.logs.files import Counts, LogFile, Snapshot, find_logs
 
@@ -62,13 +63,13 @@ def test_an_entry_in_several_files_is_shown_once(tmp_path: Path, line: Line) -> 
 
 
 def test_copies_are_known_where_the_clock_stepped_back(tmp_path: Path, line: Line) -> None:
-    """An hour of entries written after the clock stepped back keeps its place in the file, without doubles."""
+    """Entries written after the clock stepped back stand where their times are, without doubles."""
     hours = [line(n, level="error" if n % 10 == 0 else "info", at=n if n < 600 else n - 500) for n in range(1, 1000)]
     write(tmp_path / "expert.log", *hours)
     write(tmp_path / "errors.log", *(text for text in hours if b'"error"' in text))
     got = numbers(open_logs(tmp_path))
     assert sorted(got) == list(range(1, 1000))
-    assert [n for n in got if n % 10] == [n for n in range(1, 1000) if n % 10]
+    assert got == sorted(range(1, 1000), key=lambda n: (n if n < 600 else n - 500, n))
 
 
 def test_a_restart_with_the_same_process_id_hides_nothing(tmp_path: Path, line: Line) -> None:
@@ -89,8 +90,8 @@ def test_foreign_errors_without_numbers_are_all_shown(tmp_path: Path) -> None:
 def test_the_window_of_copies_is_bounded() -> None:
     """What is remembered of trades and errors does not grow with the logs; a very late copy is shown again."""
     once = merge.Once(window=2)
-    entries = [parse(_error(n), "x.log") for n in (1, 2, 1, 3, 1)]
-    assert [once.is_copy(entry) for entry in entries if entry] == [False, False, True, False, False]
+    entries = [parse(_error(n), "x.log") for n in (1, 2, 1, 3, 2, 4, 5, 1)]
+    assert [once.is_copy(entry) for entry in entries if entry] == [False, False, True, False, True, False, False, False]
 
 
 def _error(number: int) -> bytes:
@@ -223,17 +224,31 @@ def test_the_last_records_of_a_huge_file_are_near(tmp_path: Path, line: Line) ->
 
 def test_reading_is_bounded_by_files_not_by_their_size(tmp_path: Path, line: Line) -> None:
     """Iterating over 24 MB takes no more memory than a few blocks per file."""
-    text = line(1, "x" * 300)
+    texts = [line(n, "x" * 300, at=n / 1000) for n in range(16_000)]
     for name in ("a.log", "b.log", "c.log"):
-        write(tmp_path / name, text * (8_000_000 // len(text)))
+        write(tmp_path / name, *texts)
     tracemalloc.start()
     try:
         count = sum(1 for _ in open_logs(tmp_path))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert count == 3 * (8_000_000 // len(text))
-    assert peak < 12 << 20
+    assert count == 3 * 16_000
+    assert peak < 16 << 20
+
+
+def test_disorder_beyond_the_memory_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files too disordered to be sorted in bounded memory lose nothing; what came out of order is counted."""
+    monkeypatch.setattr(search, "BUDGET", 20_000)
+    monkeypatch.setattr(search, "_SMALLEST", 500)
+    monkeypatch.setattr(search, "_OPEN", 500)
+    times = list(range(300))
+    random.Random(1).shuffle(times)
+    write(tmp_path / "expert.log", *(line(n + 1, at=n) for n in times))
+    logs = open_logs(tmp_path)
+    for direction in (logs, open_logs(tmp_path, reverse=True)):
+        assert sorted(numbers(direction)) == list(range(1, 301))
+        assert 0 < direction.counts.unordered < 300
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from metaexpert.logs import Record, Unparsed
+from metaexpert.logger import schema
+from metaexpert.logger.text import ConsoleText
+from metaexpert.logs import Entry, Record, Unparsed
 from metaexpert.logs.entry import parse
 from metaexpert.logs.render import CSV_COLUMNS, FormatName, make_format
 
@@ -23,7 +27,7 @@ def entry(text: bytes) -> Record:
 
 
 def torn(text: bytes) -> Record:
-    return Unparsed(text, "expert.log", (datetime(2026, 11, 22, tzinfo=UTC), 0))
+    return Unparsed(text, "expert.log", (b"2026-11-22T00:00:00.000000", 0, 0))
 
 
 def rows(*records: Record) -> list[dict[str, str]]:
@@ -130,3 +134,52 @@ def test_both_layouts_look_alike(line: Line, name: FormatName) -> None:
         form([entry(json.dumps(data).encode())]) for data in (header | fields, header | {"structured_data": groups})
     )
     assert flat == nested
+
+
+FIELD_VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text(), max_size=2)
+
+
+@given(
+    st.sampled_from(list(schema.SEVERITIES)),
+    st.text(),
+    st.dictionaries(st.text(min_size=1, max_size=8) | st.sampled_from(["stack", "exception", "exc_info", "event"]), FIELD_VALUES),
+    st.booleans(),
+    st.booleans(),
+)
+def test_text_equals_the_console_character_by_character(
+    level: str, message: str, fields: dict[str, Any], colors: bool, many: bool
+) -> None:
+    """The reader prints an entry as the console does, which structlog renders."""
+    data = {
+        "timestamp": "2026-11-22T10:31:00.123456Z",
+        "level": level,
+        "message": message,
+        "expert_name": "ema",
+        **{name: value for name, value in fields.items() if name not in schema.HEADER_KEYS},
+    }
+    data["expert_name"] = "ema"
+    found = Entry(b"", "expert.log", (b"", 1, 0), data)
+    form = make_format("text", colors=colors)
+    if many:
+        form([Entry(b"", "x", (b"", 1, 0), {**data, "expert_name": "rsi"})])
+    assert form([found]) == ConsoleText(colors, show_expert=many)(data) + "\n"
+
+
+def test_chosen_fields(line: Line) -> None:
+    """Of chosen fields text shows these behind the message, JSON makes flat objects of them, CSV columns."""
+    nested = {"structured_data": {"fields@32473": {"side": "BUY", "size": 0.1}}}
+    record = entry(line(7, "Opened", at=0, **nested))
+    fields = ("message", "size", "procid", "nothing")
+    assert make_format("text", fields=fields)([record]).endswith("Opened  size=0.1 procid=42\n")
+    assert json.loads(make_format("json", fields=fields)([record])) == {"message": "Opened", "size": 0.1, "procid": "42"}
+    form = make_format("csv", fields=fields)
+    assert form.start + form([record]) == "message,size,procid,nothing\nOpened,0.1,42,\n"
+    assert make_format("csv", fields=("side",))([torn(b"torn")]) == "torn\n"
+
+
+def test_times_in_a_zone(line: Line) -> None:
+    """Text and CSV show times in the zone asked for; JSON stays as it stands in the file."""
+    record, tz = entry(line(1, at=0.5)), ZoneInfo("Europe/Berlin")
+    assert make_format("text", tz=tz)([record]).startswith("2026-11-22 11:31:00.500 ")
+    assert make_format("csv", tz=tz)([record]).startswith("2026-11-22T11:31:00.500000+01:00,")
+    assert make_format("json", tz=tz)([record]).encode() == line(1, at=0.5)

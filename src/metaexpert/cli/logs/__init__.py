@@ -1,0 +1,45 @@
+"""`metaexpert logs`: what the experts logged. Each command is a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import typer
+
+from metaexpert.cli.dispatch import DefaultGroup, TextCommand
+from metaexpert.cli.logs.show import show
+
+
+class _Commands(DefaultGroup):
+    #: A further command is one more line here: its name, and the module whose ``app`` it is.
+    modules: ClassVar[dict[str, str]] = {
+        "order": "metaexpert.cli.logs.order",
+        "trades": "metaexpert.cli.logs.trades",
+        "stats": "metaexpert.cli.logs.stats",
+        "schema": "metaexpert.cli.logs.schema",
+    }
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, subcommand_metavar="| COMMAND [ARGS]...")
+
+
+@app.callback()
+def logs() -> None:
+    """Show what experts logged: the last entries, merged by time.
+
+    Reads NAME.log, NAME.log.1, NAME.log.2.gz … of running, stopped and
+    crashed experts. Each entry is shown once, though trades and errors
+    stand in several files. Lines that are no entries are shown as found.
+
+    A directory that is called like a command is reached as ./NAME.
+
+    Example:
+      metaexpert logs
+      metaexpert logs --follow --level warning
+      metaexpert logs --since 15m --symbol BTCUSDT --grep "time.?out"
+      metaexpert logs ./ema ./rsi -n 1000 --format csv > entries.csv
+      metaexpert logs order ord-42
+    """
+
+
+app.command(DefaultGroup.DEFAULT, cls=TextCommand, hidden=True)(show)

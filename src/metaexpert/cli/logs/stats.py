@@ -1,0 +1,120 @@
+"""`metaexpert logs stats`: figures and a small chart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import typer
+
+from metaexpert.cli import output
+from metaexpert.cli.dispatch import TextCommand
+from metaexpert.cli.logs.progress import shown
+from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
+from metaexpert.cli.logs.tables import bar, table
+from metaexpert.logger.text import escape
+from metaexpert.logs.stats import Stats, collect_stats
+
+#: Lines of the chart of entries over time, and its width in characters.
+_CHART_LINES: Final = 20
+_CHART_WIDTH: Final = 40
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(cls=TextCommand)
+@with_filters
+def stats(
+    context: typer.Context,
+    directories: Directories = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--field", metavar="NAME", help="Percentiles of this numeric field, latency_ms say; may be repeated."),
+    ] = None,
+    top: Annotated[str, typer.Option("--top", metavar="N", help="How many messages and errors to list.")] = "10",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all figures.")] = False,
+    **filters: Any,
+) -> None:
+    """Count entries: by level, expert and minute; top messages and errors.
+
+    Messages that differ only in numbers, ids and quoted texts count as one.
+    Gaps are numbers that no entry bears amid those of a process: lost or
+    rotated away, or the file is missing (sequence_id counts all files of a
+    directory together).
+
+    Example:
+      metaexpert logs stats --since today
+      metaexpert logs stats --field latency_ms --field slippage_bps
+    """
+    if not top.isdecimal():
+        raise output.InputError(f"--top: {top!r} should be a number")
+    with shown(selected(context, directories, filters), "counting") as logs:
+        found = collect_stats(logs, field or ())
+    if as_json:
+        output.write(json.dumps(found.as_dict(int(top)), ensure_ascii=False, indent=2) + "\n")
+    elif found.entries:
+        output.write("\n".join(_sections(found, int(top))))
+    else:
+        output.complain("note", ["there are no entries to count"])
+    tell(logs.counts)
+    if logs.counts.unreadable:
+        raise typer.Exit(1)
+
+
+def _sections(found: Stats, top: int) -> Iterator[str]:
+    figures = found.as_dict(top)
+    rate = figures["per_second"]
+    per_second = f", {rate:.1f} per second" if rate else ""
+    yield f"{found.entries} entries from {found.first} to {found.last}{per_second}\n"
+    yield _counted("level", figures["levels"], found.entries)
+    yield _counted("expert", dict(found.experts.most_common(top)), found.entries)
+    yield _chart(figures["minutes"])
+    if found.messages:
+        yield table(("count", "message"), [(n, text) for text, n in found.messages.most_common(top)], ["count"])
+    if found.errors:
+        yield table(("count", "error"), [(n, text) for text, n in found.errors.most_common(top)], ["count"])
+    if found.fields:
+        yield _distributions(figures["fields"])
+    yield _gaps(figures)
+
+
+def _counted(name: str, counts: dict[str, int], total: int) -> str:
+    most = max(counts.values(), default=0)
+    rows = [
+        (key, count, f"{count / total:.1%}", bar(count, most, _CHART_WIDTH // 2)) for key, count in counts.items()
+    ]
+    return table((name, "entries", "share", ""), rows, ["entries", "share"])
+
+
+def _chart(minutes: dict[str, int]) -> str:
+    """Entries over time: minutes put together so that they fit."""
+    width = next(w for w in (16, 15, 13, 10, 7, 4) if len({m[:w] for m in minutes}) <= _CHART_LINES or w == 4)
+    counts: dict[str, int] = {}
+    for minute, count in minutes.items():
+        counts[minute[:width]] = counts.get(minute[:width], 0) + count
+    most = max(counts.values(), default=0)
+    unit = {16: "minute", 15: "10 minutes", 13: "hour", 10: "day", 7: "month", 4: "year"}[width]
+    ending = {15: "0", 13: ":00"}.get(width, "")
+    rows = [(key.replace("T", " ") + ending, count, bar(count, most, _CHART_WIDTH)) for key, count in counts.items()]
+    return table((unit, "entries", ""), rows, ["entries"])
+
+
+def _distributions(fields: dict[str, dict[str, float]]) -> str:
+    names = ("count", "min", "mean", "p50", "p90", "p95", "p99", "p999", "max")
+    rows = [[name, *(f"{found[key]:.6g}" if key in found else "" for key in names)] for name, found in fields.items()]
+    return table(("field", *names), rows, names)
+
+
+def _gaps(figures: dict[str, Any]) -> str:
+    if figures["missing"] is None:
+        return "gaps in sequence_id are told only when all entries are counted\n"
+    if not figures["missing"]:
+        return "no gaps in sequence_id\n"
+    first = figures["gaps"][:10]
+    lines = [
+        f"  {escape(gap['hostname'])} process {escape(gap['procid'])}: {gap['from']} to {gap['to']} ({gap['missing']})\n"
+        for gap in first
+    ]
+    more = f"  and {len(figures['gaps']) - len(first)} more\n" if len(figures["gaps"]) > len(first) else ""
+    return f"{figures['missing']} numbers are missing in sequence_id:\n{''.join(lines)}{more}"

@@ -1,0 +1,100 @@
+"""Times as people type them: ``15m``, ``yesterday 14:00``, ``2026-11-22 10:31``, RFC 3339. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN: Final = re.compile(r"(?:\d+(?:\.\d+)?\s*[smhdw]\s*)+")
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(\.\d{1,6})?)?")
+_DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+EXPECTED: Final = (
+    "it should be like 15m, 2h30m, 14:00, today, yesterday 14:00, monday, 2026-11-22, 2026-11-22 14:00 "
+    "or 2026-11-22T14:00:00Z"
+)
+
+
+def parse_time(text: str | datetime, *, now: datetime | None = None, tz: tzinfo = UTC) -> datetime:
+    """Return the instant that *text* names, aware.
+
+    Args:
+        text: A span before now (``90s``, ``15m``, ``2h30m``, ``1d``, ``1w``, maybe with ``ago``), ``now``, a time of
+            today (``14:00``), a day at midnight or with a time (``today``, ``yesterday 14:00``, ``monday 9:30``: the
+            last one that began before now), a date, or a date with a time in ISO 8601 or RFC 3339. A datetime is
+            returned as it is, a naive one is taken in *tz*.
+        now: The present; the clock's when left out.
+        tz: Time zone of what names none.
+
+    Raises:
+        ValueError: It names no time.
+    """
+    if isinstance(text, datetime):
+        return text if text.tzinfo else text.replace(tzinfo=tz)
+    present = (now or datetime.now(UTC)).astimezone(tz)
+    word = " ".join(text.lower().split())
+    try:
+        found = _span(word, present) or _day(word, present) or _instant(text.strip(), tz)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
+        raise ValueError(f"{text!r} is no time; {EXPECTED}")
+    return found
+
+
+def parse_zone(name: str) -> tzinfo:
+    """Return the time zone of an IANA name, ``UTC``, or ``local`` (that of this machine).
+
+    Raises:
+        ValueError: There is no such zone.
+    """
+    if name.lower() == "local":
+        zone = datetime.now().astimezone().tzinfo
+        return zone or UTC
+    if name.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; it should be like Europe/Berlin, UTC or local") from None
+
+
+def _span(word: str, now: datetime) -> datetime | None:
+    word = word.removesuffix(" ago")
+    if word == "now":
+        return now
+    if not _SPAN.fullmatch(word):
+        return None
+    # Subtracted in UTC: a quarter of an hour is one also when the clocks are changed meanwhile.
+    spans = (timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(word))
+    return now.astimezone(UTC) - sum(spans, timedelta())
+
+
+def _day(word: str, now: datetime) -> datetime | None:
+    name, _, clock = word.partition(" ")
+    if _CLOCK.fullmatch(word):
+        name, clock = "today", word
+    back = {"today": 0, "yesterday": 1}.get(name)
+    if name in _DAYS:
+        back = (now.weekday() - _DAYS.index(name)) % 7
+    if back is None:
+        return None
+    midnight = datetime.combine(now.date() - timedelta(days=back), time(), now.tzinfo)
+    moment = datetime.combine(midnight.date(), _clock(clock), now.tzinfo) if clock else midnight
+    return moment - timedelta(days=7) if name in _DAYS and moment > now else moment
+
+
+def _clock(text: str) -> time:
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    hour, minute, second, fraction = found.groups()
+    return time(int(hour), int(minute), int(second or 0), round(float(fraction or 0) * 1_000_000))
+
+
+def _instant(text: str, tz: tzinfo) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=tz)
