@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 from pydantic import SecretStr
 
 from metaexpert.logger import LoggerConfig, MetaLogger
+from metaexpert.logger.masking import add_secret
 from metaexpert.trading import entries
 from metaexpert.trading.bars import PathLike, check_bars, read_bars
 from metaexpert.trading.events import Events
@@ -343,6 +344,8 @@ def _secrets(**values: str | SecretStr | None) -> Mapping[str, SecretStr]:
             secrets[name] = SecretStr(value)
         elif value is not None:
             raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    for secret in secrets.values():
+        add_secret(secret)  # one that is too short to be masked everywhere is still a SecretStr
     return secrets
 
 

@@ -15,6 +15,7 @@ import typer
 import metaexpert
 from metaexpert.cli import output
 from metaexpert.expert import MetaExpert
+from metaexpert.logger.masking import mask_text
 from metaexpert.trading.bars import BarError
 
 
@@ -80,7 +81,7 @@ def own_failures(path: Path) -> Iterator[None]:
 
 def _show(error: Exception, file: str) -> None:
     trace = _trimmed(error.__traceback__, file)
-    output.write_error("".join(traceback.format_exception(type(error), error, trace)))
+    output.write_error(mask_text("".join(traceback.format_exception(type(error), error, trace))))
 
 
 def _trimmed(trace: TracebackType | None, file: str) -> TracebackType | None:

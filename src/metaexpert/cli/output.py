@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import subprocess
 
+from metaexpert.logger.masking import mask_text
+
 
 class InputError(Exception):
     """What the user gave is wrong: exit code 2.
@@ -181,7 +183,7 @@ def abandon_output() -> None:
 
 def complain(kind: str, lines: Iterable[str]) -> None:
     """Print ``kind: line`` on standard error for each of *lines*, each kept on one line."""
-    write_error("".join(f"{kind}: {' '.join(line.split())}\n" for line in lines))
+    write_error("".join(f"{kind}: {mask_text(' '.join(line.split()))}\n" for line in lines))
 
 
 def write_error(text: str) -> None:

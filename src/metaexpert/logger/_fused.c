@@ -131,7 +131,8 @@ put_fraction(char *to, double value)
 /* -- secrets ------------------------------------------------------------------------------------------------------ */
 
 /* The layout of the guard (fused.py): flags for each character, 1 for what JSON escapes and 2 for what stands between a
-   name and a secret; the length from which on a text is looked at by threes; whether integers may be secrets; and a bit for each three characters that may begin one. */
+   name and a secret; the length from which on a text is looked at by
+   threes; whether integers may be secrets; and a bit for each three characters that may begin one. */
 #define ESCAPED 1
 #define BETWEEN 2
 #define GUARD_LENGTH 256
@@ -372,8 +373,8 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
     PyObject *names = SLOT(form, form_names), *head = SLOT(*path, way_head), *check = SLOT(*path, way_check);
     PyObject *fixed = SLOT(form, kwnames != NULL && PyTuple_GET_SIZE(kwnames) ? form_comma : form_bare);
     PyObject *message = PyDict_GetItemWithError(self->messages, args[1]);
-    if (message == NULL || SLOT(form, form_era) != era || !names || !PyDict_CheckExact(names) || !fixed ||
-        !PyBytes_CheckExact(fixed) || !head || !PyBytes_CheckExact(head) || !check || PyByteArray_GET_SIZE(self->guard) != GUARD_SIZE) {
+    if (message == NULL || SLOT(form, form_era) != era || !names || !PyDict_CheckExact(names) || !fixed || !PyBytes_CheckExact(fixed) || !head ||
+        !PyBytes_CheckExact(head) || !check || PyByteArray_GET_SIZE(self->guard) != GUARD_SIZE) {
         Py_DECREF(form);
         return NULL;
     }

@@ -19,6 +19,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.formatters import Clock, Header
 from metaexpert.logger.handlers import stderr
 from metaexpert.logger.handlers.locking import open_file
+from metaexpert.logger.masking import Guard
 from metaexpert.logger.values import Cleaner, dumps, safe_str
 
 #: Seconds between two reports of one kind.
@@ -111,7 +112,7 @@ class Diagnostics:
                 fields["error"] = f"{type(error).__name__}: {safe_str(error)}"
             if repeats:
                 fields["repeated"] = repeats
-            entry = Cleaner(_MAX_TEXT, 100).clean({**entry, schema.LOGGER_KEY: "metaexpert.logger", **fields})
+            entry = Cleaner(_MAX_TEXT, 100, Guard()).clean({**entry, schema.LOGGER_KEY: "metaexpert.logger", **fields})
             stderr.print_entry(entry)
             if self._directory is not None:
                 self._append(dumps(entry) + b"\n")

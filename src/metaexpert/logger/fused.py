@@ -60,6 +60,9 @@ compiled: Final[Any] = load("metaexpert.logger._fused")
 guard: Final = bytearray(258 + 8192)
 
 
+_begin_era: Final[Callable[[int], Any]] = compiled.begin_era if compiled is not None else bool
+
+
 def _watch() -> None:
     """Fill the guard, after a secret was registered."""
     escaped = (character in b'"\\' or not 32 <= character < 127 for character in range(256))
@@ -69,8 +72,7 @@ def _watch() -> None:
         for number in _numbers_of(three):
             new[258 + (number >> 3)] |= 1 << (number & 7)
     guard[:] = new  # at once: calls of other threads look at it meanwhile
-    if compiled is not None:
-        compiled.begin_era(registered.era)
+    _begin_era(registered.era)
 
 
 def _numbers_of(three: str) -> list[int]:

@@ -5,10 +5,11 @@ One per process, replaced by `install`. Reading and replacing it is one assignme
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -16,6 +17,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.bound import METHODS, BoundLogger, Output, interpolated, level_number, named
 from metaexpert.logger.formatters import Clock
 from metaexpert.logger.handlers import stderr
+from metaexpert.logger.masking import Guard, mask_text
 from metaexpert.logger.processors import EXC_INFO, aside
 from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.values import Cleaner
@@ -24,6 +26,7 @@ from metaexpert.logger.values import Cleaner
 _WORDS: Final = {name: word for word, names in METHODS.items() for name in names}
 #: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
 _MOST: Final = 1000, 100
+_MAX_TEXT = 64 * 1024
 _installed: BoundLogger | None = None
 
 
@@ -56,6 +59,32 @@ def uninstall() -> None:
     _installed = None
 
 
+class _MaskedStderr(io.TextIOBase):
+    """The standard error of the moment, without secrets. One object: structlog keeps a lock for each that it meets."""
+
+    def write(self, text: str, /) -> int:
+        if sys.stderr is not None:
+            sys.stderr.write(mask_text(text))
+        return len(text)
+
+    def flush(self) -> None:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+
+
+_stream = _MaskedStderr()
+
+
+def _mask(_: Any, __: str, event: Any) -> Any:
+    """Mask fields with secret names, and containers, which another library's renderer would print as they are."""
+    guard = Guard()
+    for name, value in event.items():
+        if (isinstance(value, Mapping | list | tuple | set) and name != "exc_info") or guard.kind("", str(name)):
+            cleaner = Cleaner(_MAX_TEXT, _MAX_TEXT, guard)
+            event[name] = cleaner.clean({name: value})[str(name)]
+    return event
+
+
 class LazyLogger:
     """A logger that finds the installed one when it is used; without one it prints to standard error.
 
@@ -72,7 +101,10 @@ class LazyLogger:
     def _resolve(self) -> Any:
         current = _installed
         if current is None:
-            return structlog.wrap_logger(structlog.PrintLogger(sys.stderr)).bind(**self._shown())
+            steps = [_mask, *structlog.get_config()["processors"]]
+            return structlog.wrap_logger(structlog.PrintLogger(cast(TextIO, _stream)), processors=steps).bind(
+                **self._shown()
+            )
         if self._found is None or self._found[0] is not current:
             self._found = (current, named(current, self._name, self._initial))
         return self._found[1]

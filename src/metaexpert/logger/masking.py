@@ -24,11 +24,21 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote, quote_plus
 
 from metaexpert.logger.secret_names import ACCOUNT, AMBIGUOUS, NAMES, PLAIN, SECRETS, SIGN, Names, is_secret_name
-from metaexpert.logger.secret_pairs import ACCOUNT_SHORT, ACCOUNT_TAIL, Span
+from metaexpert.logger.secret_pairs import ACCOUNT_RULE, ACCOUNT_SHORT, ACCOUNT_TAIL, Span
 from metaexpert.logger.secret_shapes import SHORTEST, find_shapes
 from metaexpert.logger.values import TEXTS, Cleaner
 
-__all__ = ["MASK", "Guard", "Rules", "is_secret_name", "mask_text", "mask_tree", "register_secret", "registered"]
+__all__ = [
+    "ACCOUNT_RULE",
+    "MASK",
+    "Guard",
+    "Rules",
+    "is_secret_name",
+    "mask_text",
+    "mask_tree",
+    "register_secret",
+    "registered",
+]
 
 MASK: Final = "***"
 #: Shorter values are not registered: they would mask half of the log.
@@ -401,12 +411,13 @@ class Guard:
         """Return what to write of a clean *value* under a name that means *kind*."""
         if value is None or isinstance(value, bool) or value in ("", MASK) or value in ([], {}):
             return value
-        if kind == ACCOUNT:
-            return value if isinstance(value, list | dict) else _account(str(value))
-        if isinstance(value, int | float) and (kind == SECRETS or (kind == SIGN and value in (-1, 0, 1))):
+        if kind == ACCOUNT and not isinstance(value, list | dict):
+            text = str(value)
+            if text.startswith(MASK) and len(text) <= len(MASK) + ACCOUNT_TAIL:  # masked before
+                return value
+            if self.rules.harmless(text):
+                return MASK if len(text) <= ACCOUNT_SHORT else MASK + text[-ACCOUNT_TAIL:]
+        counts = kind == SECRETS or (kind == SIGN and value in (-1, 0, 1))
+        if counts and isinstance(value, int | float) and value not in registered.numbers:
             return value
         return self.secret()
-
-
-def _account(text: str) -> str:
-    return MASK if len(text) <= ACCOUNT_SHORT else MASK + text[-ACCOUNT_TAIL:]

@@ -75,6 +75,7 @@ class Names:
         if ("sign",) not in self.extra:
             self._kinds["sign",] = SIGN
         self._kinds.setdefault(("account", "id"), ACCOUNT)
+        self._kinds.setdefault(("mask", "secrets"), PLAIN)  # our own setting
         self._longest = max(map(len, self._kinds))
         self._judged: dict[str, int] = {}
 

@@ -18,6 +18,8 @@ from metaexpert.logger.secret_names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, S
 #: Characters of an account number that are kept, and the longest number of which none are.
 ACCOUNT_TAIL: Final = 4
 ACCOUNT_SHORT: Final = 8
+#: The rule by which one is found, which is no secret.
+ACCOUNT_RULE: Final = "account number"
 
 
 class Span(NamedTuple):
@@ -30,25 +32,30 @@ class Span(NamedTuple):
 
 _PAIR: Final = re.compile(
     r"""(?<![\w.\-])([\w.\-]++)   # a name
-        ((?:\\*+["'`])?+\]?+)     # the end of its quotes, of an index
+        ((?:\\*+["'`]|%22|&quot;|\\u0022)?+\]?+)  # the end of its quotes, of an index
         [ \t]{0,4}+
-        (=>|->|:=|={1,3}+|:(?!:|//)|%3[DdAa])
-        ([ \t]{0,4}+)""",
+        (:[ ]?(?:str|bytes|string|SecretStr)(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|:=|={1,3}+|:(?!:|//)|%3[DdAa])
+        ([ \t]{0,4}+)(?:%22|&quot;|\\u0022)?+""",
     re.VERBOSE,
 )
 _OPTION: Final = re.compile(r"(?<![\w.\-])(--?[A-Za-z][\w.\-]*+)[ \t]++(?=[^\s\-|&<>;])")
 _QUOTED_PAIR: Final = re.compile(
-    r"""([\[(,])[ ]?b?(\\*+["'])([\w.\-]++)\2,[ ]?b?(\\*+["'])""",
+    r"""([\[(,])[ ]?b?(\\*+["'])([\w.\-]++)\2(?=,[ ]?b?(\\*+["']))""",
 )
 _ELEMENT: Final = re.compile(r"<([\w.\-:]++)>([^<]++)</")
 _OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
 _BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
-_RUN: Final = re.compile(r"""(?:[^\s"'`<>]|["'`](?=[A-Za-z0-9]))++""")
-#: Where a bare value ends although no space follows: another pair, a parameter, an encoded one.
-_NEXT: Final = re.compile(
-    r"""[,;](?=["'\\]*+[\w.\-]++\\*+["']?+[=:])|&(?=[\w.\-%\[\]]++=)|&amp;|[,;&](?=["'\s]|\Z)|\#(?=\w*+=)"""
+#: A value without quotes. It ends at a space or quote, and where another pair or parameter begins without a space.
+_RUN: Final = re.compile(
+    r"""(?:[^\s"'`<>,;&\\]
+        |["'`](?=[A-Za-z0-9])
+        |[,;](?!["'\\]*+[\w.\-]++\\*+["']?+[=:]|["'\s]|\Z)
+        |&(?![\w.\-%\[\]]++=|amp;|quot;|["'\s]|\Z)
+        |\\(?![rnu]))++""",
+    re.VERBOSE,
 )
-_NEXT_ENCODED: Final = re.compile(r"%26|%23|&")
+#: The same in a percent-encoded text, where it also ends at an encoded quote, # & and comma.
+_ENCODED_RUN: Final = re.compile(r"""(?:[^\s"'`<>&%]|%(?!2[236Cc]))++""")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
 #: Schemes with several parameters: all that is left of the line belongs to them.
 _MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
@@ -59,13 +66,15 @@ _NOTHING: Final = re.compile(r"true|false|none|null|nil|undefined|yes|no|\*+|x{3
 _REDACTED: Final = re.compile(
     r"[\[<({]?(?:redacted|filtered|masked|hidden|removed|omitted|scrubbed|not shown|secret)[\])>}]?", re.IGNORECASE
 )
-_VARIABLE: Final = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\}|\(\w+\))|%[A-Z_]+%|\{\{? ?[\w.]+ ?\}?\}")
+_VARIABLE: Final = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\}|\([^)\r\n]*+\))|%[A-Z_]+%|\{\{? ?[\w.]+ ?\}?\}")
 _WORD: Final = re.compile(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
 _AMOUNT: Final = re.compile(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
 _ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
+_PARAMETER: Final = re.compile(r"[a-z_]++=[^=]")
 _SIGNS: Final = frozenset({"-1", "0", "1", "+1", "-1.0", "0.0", "1.0", "+", "-"})
-_BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", re.DOTALL)
+_BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
 _PROSE_WORDS: Final = """
+    str int float bool bytes string object optional any number integer text
     a about above absent accepted after again all already also always an and any are as ask at bad be because been
     before below better blank but by can cannot changed check checked checking choose contact copied correct could
     created default deleted denied did different disabled do does done empty enabled encrypted enter entered error
@@ -86,16 +95,9 @@ _PROSE: Final = frozenset(_PROSE_WORDS.split())
 
 def find_pairs(text: str, names: Names) -> Iterator[Span]:
     """Yield the values in *text* that stand behind a secret name."""
-    for match in _PAIR.finditer(text):
-        kind, rule, prose = _meaning(text, match, names)
-        if kind != PLAIN:
-            yield from _value(text, match.end(), kind, rule, _Place(match[3], bool(match[2]), prose, bool(match[4])))
+    yield from _separated(text, names)
     if "-" in text:
-        for match in _OPTION.finditer(text):
-            name = match[1].lstrip("-")
-            if (kind := names.kind(name)) != PLAIN:
-                prose = not match[1].startswith("--")
-                yield from _value(text, match.end(), kind, f"name {name}", _Place(" ", False, prose, True))
+        yield from _options(text, names)
     if "<" in text:
         for match in _ELEMENT.finditer(text):
             name = match[1].rpartition(":")[2]
@@ -103,6 +105,30 @@ def find_pairs(text: str, names: Names) -> Iterator[Span]:
                 yield Span(match.start(2), match.end(2), f"name {name}")
     if "," in text:
         yield from _quoted_pairs(text, names)
+
+
+def _separated(text: str, names: Names) -> Iterator[Span]:
+    done = 0
+    for match in _PAIR.finditer(text):
+        if match.start() < done:  # inside a value that is masked: looking again would take quadratic time
+            continue
+        kind, rule, prose = _meaning(text, match, names)
+        if kind != PLAIN:
+            place = _Place(match[3], bool(match[2]), prose, bool(match[4]))
+            for span in _value(text, match.end(), kind, rule, place):
+                done = span.end
+                yield span
+
+
+def _options(text: str, names: Names) -> Iterator[Span]:
+    done = 0
+    for match in _OPTION.finditer(text):
+        name = match[1].lstrip("-")
+        if match.start() >= done and (kind := names.kind(name)) != PLAIN:
+            prose = not match[1].startswith("--")
+            for span in _value(text, match.end(), kind, f"name {name}", _Place(" ", False, prose, True)):
+                done = span.end
+                yield span
 
 
 class _Place(NamedTuple):
@@ -124,13 +150,17 @@ def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, b
     name = match[1].strip("-.")
     if not name or name.isdigit() or (name[0].isdigit() and name[-1].isdigit() and "_" not in name):
         return PLAIN, "", False
+    if name[:1] == "D" and match[1].startswith("-D"):  # java -Dname=value
+        name = name[1:]
+    elif match.start() and text[match.start() - 1] == "%":  # the name begins behind an encoded & or ?
+        name = name[2:]
     kind = names.kind(name)
     if kind == PLAIN and name.isalpha() and len(name) <= 9:  # "api key:", "Session ID ="
         before = _BEFORE.search(text, max(0, match.start() - 13), match.start())
         if before is not None:
             name = f"{before[1]} {name}"
             kind = names.kind(name)
-    elif kind != PLAIN and not match[2] and name.lower() in AMBIGUOUS:
+    elif kind != PLAIN and not match[2] and (name.lower() in AMBIGUOUS or name.lower().endswith(("-auth", "oauth"))):
         before = _BEFORE.search(text, max(0, match.start() - 13), match.start())
         longer = words(f"{before[1]} {name}") if before is not None else []
         return kind, f"name {name}", longer[:1] not in (["api"], ["client"], ["access"], ["bot"], ["secret"])
@@ -147,19 +177,19 @@ def _value(text: str, start: int, kind: int, rule: str, place: _Place) -> Iterat
         if not _is_nothing(found) and not (kind == SIGN and found in _SIGNS):
             yield _span(begin, end, kind, rule)
         return
-    if text[start : start + 1] in ("{", "[", "(") and (end := _container(text, start, place)):
-        if kind != ACCOUNT:
-            yield Span(start, end, rule)
+    brackets = text[start : start + 1] in ("{", "[", "(") and kind != ACCOUNT
+    if brackets and (end := _container(text, start, place)):
+        yield Span(start, end, rule)
         return
     end = _bare_end(text, start, rule, place)
     found = text[start:end]
-    if found and not _is_nothing(found) and not _is_no_secret(text, found, end, kind, place):
+    if found and not _is_nothing(found) and not _is_no_secret(found, rule, kind, place):
         yield _span(start, end, kind, rule)
 
 
 def _span(start: int, end: int, kind: int, rule: str) -> Span:
-    if kind == ACCOUNT and end - start > ACCOUNT_SHORT:
-        end -= ACCOUNT_TAIL
+    if kind == ACCOUNT:
+        return Span(start, end - ACCOUNT_TAIL if end - start > ACCOUNT_SHORT else end, ACCOUNT_RULE)
     return Span(start, end, rule)
 
 
@@ -201,51 +231,55 @@ def _bare_end(text: str, start: int, rule: str, place: _Place) -> int:
     """Return where a value without quotes ends."""
     last = rule.rpartition(" ")[2].lower()
     if last.endswith(("auth", "authorization")) and (scheme := _SCHEME.match(text, start)) is not None:
-        pattern = _LINE if scheme[1].lower().startswith(_MANY) else _RUN
-        run = pattern.match(text, scheme.end())
-        if run is not None and not (place.in_prose and _WORD.fullmatch(run[0]) and scheme[1].lower() in _PROSE):
-            return run.end() if pattern is _LINE else _trimmed(text, scheme.end(), run.end(), place)
+        if scheme[1].lower().startswith(_MANY) and (line := _LINE.match(text, scheme.end())) is not None:
+            return line.end()
+        end = _run_end(text, scheme.end(), place)
+        if not (place.in_prose and scheme[1].lower() in _PROSE and _WORD.fullmatch(text, scheme.end(), end)):
+            return end
     if last.endswith("cookie") and (cookies := _COOKIES.match(text, start)) is not None:
         return cookies.end()
     if words(last)[-1:] and words(last)[-1] in PHRASES and (phrase := _WORDS.match(text, start)) is not None:
-        first = phrase[0].partition(" ")[0].lower().rstrip(",")
-        if first not in _PROSE:
+        said = phrase[0].lower().replace(",", " ").split()
+        if 3 * sum(word in _PROSE for word in said) <= len(said):
             return phrase.end()
-    run = _RUN.match(text, start)
-    return start if run is None else _trimmed(text, start, run.end(), place)
+    return _run_end(text, start, place)
 
 
-def _trimmed(text: str, start: int, end: int, place: _Place) -> int:
-    variable = _VARIABLE.match(text, start, end)
+def _run_end(text: str, start: int, place: _Place) -> int:
+    """Return where the run of characters that begins at *start* ends, without what closes the text around it."""
+    variable = _VARIABLE.match(text, start)
     if variable is not None:
         return variable.end()
-    stop = (_NEXT_ENCODED if place.separator.startswith("%") else _NEXT).search(text, start, end)
-    if stop is not None:
-        end = stop.start()
-    while end > start and text[end - 1] in ",;)]}\\":
+    run = (_ENCODED_RUN if place.separator.startswith("%") else _RUN).match(text, start)
+    end = start if run is None else run.end()
+    while end > start and (text[end - 1] in ",;)]}\\" or (text[end - 1] in ":." and text[end - 2] in ")]}")):
         end -= 1
     return end
 
 
 def _is_nothing(found: str) -> bool:
     """Return whether *found* stands for no value, or for one that is hidden already."""
-    if not found or found == "***":
+    if not found or (found.startswith("***") and len(found) <= len("***") + ACCOUNT_TAIL):
         return True
     if len(found) > 40 and set(found[:40]) != {"*"}:
         return False
     return any(p.fullmatch(found) is not None for p in (_NOTHING, _REDACTED, _VARIABLE))
 
 
-def _is_no_secret(text: str, found: str, end: int, kind: int, place: _Place) -> bool:
+def _is_no_secret(found: str, rule: str, kind: int, place: _Place) -> bool:
     """Return whether a value without quotes is a number or word that the name may well stand before in a text."""
     if kind == SIGN and found in _SIGNS:
         return True
     if kind == SECRETS and found.replace(".", "").isdigit():
         return True
+    if place.separator.startswith("=="):  # a comparison in code
+        return True
     if not place.in_prose:
         return False
     word = _WORD.fullmatch(found) is not None
     if word and found.lower().rstrip(".!?…") in _PROSE:
+        return True
+    if place.ambiguous and _PARAMETER.match(found) is not None and not rule.lower().endswith("cookie"):
         return True
     if place.ambiguous and place.spaced:
         return word or bool(_AMOUNT.fullmatch(found) or _ADDRESS.fullmatch(found))
@@ -254,14 +288,16 @@ def _is_no_secret(text: str, found: str, end: int, kind: int, place: _Place) -> 
 
 def _quoted_pairs(text: str, names: Names) -> Iterator[Span]:
     """Yield values of pairs of texts: ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
+    done = 0
     for match in _QUOTED_PAIR.finditer(text):
-        if (kind := names.kind(match[3])) == PLAIN:
+        if match.start() < done or (kind := names.kind(match[3])) == PLAIN:
             continue
-        slashes, quote = match[4][:-1], match[4][-1]
-        end = _closing(text, match.end(), slashes, quote)
-        found = text[match.end() : end]
+        begin = match.end(4)
+        end = _closing(text, begin, match[4][:-1], match[4][-1])
+        found = text[begin:end]
+        done = end
         paired = match[1] == "(" and text[end + len(match[4]) :].startswith(")")
         named = match[3].lower() not in AMBIGUOUS
         plain = re.fullmatch(r"[A-Za-z_]{0,30}", found) is not None
         if not _is_nothing(found) and not (plain and not (paired and named)) and kind != ACCOUNT:
-            yield Span(match.end(), end, f"name {match[3]}")
+            yield Span(begin, end, f"name {match[3]}")

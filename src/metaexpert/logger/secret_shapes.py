@@ -64,6 +64,11 @@ def _is_bearer(match: re.Match[str]) -> bool:
     return len(token) >= 24 or any(c.isdigit() for c in token) or not (token.islower() or token.istitle())
 
 
+def _is_mixed(match: re.Match[str]) -> bool:
+    """Return whether a word holds letters and digits, as no word of a sentence does."""
+    return _is_random(match) and "=" not in match[1].rstrip("=") and ":" not in match[1]
+
+
 def _is_not_an_id(match: re.Match[str]) -> bool:
     return _UUID_OR_HEX.fullmatch(match[1].partition(":")[2]) is None
 
@@ -85,6 +90,15 @@ def _is_user_option(match: re.Match[str]) -> bool:
     return not (match[1].isdigit() and match[2].isdigit()) and match[2] != "***"
 
 
+_OPEN_NAMES: Final = (
+    r"(?:api|secret|access|private|listen|signing)[ _\-]?key|(?:api|client)[ _\-]?secret|password|passphrase"
+)
+#: "Using API key AKx9…": a value that is no word, behind a name that means nothing else.
+_SENTENCE: Final = _shape(
+    "named in a sentence",
+    rf"""(?<![A-Za-z])(?i:{_OPEN_NAMES})(?: is| was)?[ ]["']?([^\s"'`,;<>]{{6,}}+)""",
+    _is_mixed,
+)
 #: Shapes by a text without which there is none of them, and these by a character that they all need.
 _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
     "": {
@@ -106,7 +120,7 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
     ":": {
         "": [_shape("telegram token", r"(?<!\d)(\d{6,12}:[\w\-]{33,37}+)", _is_not_an_id)],
         "://": [
-            _shape("password in a url", r"""://[^\s/?\#:@"'<>\\]*+:([^\s/?"'<>\\]*)@""", _is_password_in_url),
+            _shape("password in a url", r"""://[^\s/?\#:"'<>\\]*+:([^\s/?"'<>\\]*)@""", _is_password_in_url),
             _shape("token in a url", r"""://([A-Za-z0-9_\-]{16,}+)(?::[^\s/?\#:@"'<>]*+)?@""", _is_random),
         ],
         "@": [
@@ -139,6 +153,7 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
         "alchemy.com/": [_shape("rpc key", r"alchemy\.com/(?:nft/)?v[23]/([\w\-]{16,}+)")],
         "quiknode.pro/": [_shape("rpc key", r"quiknode\.pro/([\w\-]{16,}+)")],
     },
+    " ": {hint: [_SENTENCE] for hint in ("ey ", "EY ", "ord ", "ORD ", "ase ", "ASE ", "cret ", "CRET ")},
     "=": {
         "streams=": [_shape("listen key", r"streams=(?:[\w@/]++/)?([A-Za-z0-9]{56,72}+)(?![A-Za-z0-9])")],
         "sig=": [_shape("signature", r"[?&]sig=([A-Za-z0-9%+/=_\-]{16,}+)")],
@@ -183,6 +198,7 @@ HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
     *("hf_", "npm", "dop", "eyJ", "a29", "SG.", "--", "</", "%3", "',", '",'),
+    *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
 _PEM_BEGIN: Final = "-----BEGIN "

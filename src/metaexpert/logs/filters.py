@@ -154,6 +154,7 @@ def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
     A text or an expression is looked for in the line as it stands in the file, and in each text of the entry (keys,
     messages, values, tracebacks) as it was before JSON escaped it.
     """
+
     def found(text: str) -> bool:
         return pattern in text if isinstance(pattern, str) else pattern.search(text) is not None
 

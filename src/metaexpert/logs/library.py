@@ -201,9 +201,7 @@ class Logs:
                 for files in snapshot.chains.values():
                     if files[-1].name.number == 0:
                         files[-1].trim()
-                followers.append(
-                    Follower(directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts)
-                )
+                followers.append(Follower(directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts))
             first = self._last(self._logs(snapshots), last, once) if last else []
         if first:
             yield first

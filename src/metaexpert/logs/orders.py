@@ -171,7 +171,10 @@ def _ids(facts: Facts) -> set[str]:
 def _add(life: OrderLife, facts: Facts) -> None:
     entry = facts.entry
     step = Step(entry, facts.step, reason=facts.text("reason"))
-    if step.step in (*words.EXECUTIONS, words.POSITION):  # an order placed while another's trade is handled bears its id
+    if step.step in (
+        *words.EXECUTIONS,
+        words.POSITION,
+    ):  # an order placed while another's trade is handled bears its id
         step.trade_id = facts.text("trade_id")
     if life.steps:
         step.after = (entry.time - life.steps[-1].entry.time).total_seconds()

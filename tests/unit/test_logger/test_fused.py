@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import enum
@@ -22,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, fused, log_context, trade_context
+from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, fused, log_context, register_secret, trade_context
 from metaexpert.logger.bound import bound_logger
 from metaexpert.logger.context import current_frame
+from metaexpert.logger.masking import registered
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.testing import FakeClock, reset
 
@@ -78,10 +80,37 @@ scalars = st.one_of(
     st.sampled_from([datetime(2026, 1, 1).date(), datetime(2026, 1, 1, 12).time(), Decimal("NaN"), [Decimal("1E+3")]]),
     st.sampled_from([nested(63), nested(64), nested(70), nested(260), {"a": {}}, {1: 2}, {"k" * 300: 1}, ()]),
 )
+KNOWN = ("kn0wn+s3cr3t/1", "48151623", "7f3a91bc55de")
+NEW = "n3w-s3cr3t"
+CODED = base64.b64encode(f"user:{KNOWN[0]}".encode()).decode()
+HOLDERS = [f"a{KNOWN[0]}b", CODED, int(KNOWN[1]), {KNOWN[2]: 1}, Decimal(KNOWN[1]), f"x{KNOWN[2]}" * 9]
+SHAPES = [
+    "token=abc",
+    "pin:1234",
+    "a: b",
+    "12:30",
+    "Bearer abc12345",
+    "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln",
+    "AKIA" + "B" * 16,
+]
+NAMED = ["--password hunter2", {"token": 1}, {"api": {"key": "k"}}, ["--token", "t"], ("apiKey", "k"), ["pin"]]
+IDS = ["550e8400-e29b-41d4-a716-446655440000", "GET /bot110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/x", "</a>" * 5]
+URLS = [
+    "discord.com/api/webhooks/1/a-B_c",
+    "https://u:p@h/",
+    "ghp_" + "aB3" * 12,
+    "account_id=123456789",
+    "acc-123456789",
+]
+secretive = st.sampled_from([*KNOWN, NEW, *HOLDERS, *SHAPES, *NAMED, *IDS, *URLS, "x" * 15 + "="])
+scalars = st.one_of(scalars, secretive)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
 names = st.one_of(
     st.sampled_from(["a", "b", "side", "price", "symbol", "order_id", "expert_name", "category", "message", "event"]),
     st.sampled_from(["level", "field_level", "field_a", "self", "exc_info", "stack_info", "logger", "timestamp", "…"]),
+    st.sampled_from(
+        ["api_key", "token", "account_id", "masked", "field_masked", "sign", "secrets", NEW, f"x{KNOWN[2]}"]
+    ),
     st.text(min_size=1, max_size=5),
 ).filter(lambda name: name not in ("stack_info", "exc_info"))
 fields = st.dictionaries(names, values, max_size=5)
@@ -89,6 +118,7 @@ categories = st.dictionaries(st.just("category"), st.sampled_from(["trade", "oth
 messages = st.one_of(
     st.text(st.characters(), max_size=20),
     st.sampled_from(["Order filled", "", None, Text("subclass"), Side.BUY, 7, "100 %", "%s", "\x9b", "x" * 3000]),
+    secretive,
 )
 steps = st.one_of(
     st.tuples(st.just("log"), st.sampled_from(["debug", "info", "warning", "error", "critical"]), messages, fields),
@@ -99,6 +129,7 @@ steps = st.one_of(
     ),
     st.tuples(st.just("foreign"), st.none(), st.none(), fields),
     st.tuples(st.sampled_from(["leave", "clear", "new", "trade"]), st.none(), st.none(), st.none()),
+    st.tuples(st.just("register"), st.sampled_from([NEW, "BTCUSDT", "48151624"]), st.none(), st.none()),
     st.tuples(st.just("level"), st.sampled_from(["DEBUG", "INFO", "ERROR"]), st.none(), st.none()),
     st.tuples(st.just("time"), st.none(), st.none(), st.sampled_from([0.25, 1, -3, 86_400, 10**12])),
 )
@@ -158,6 +189,10 @@ class Player:
         """Clear structlog's contextvars."""
         structlog.contextvars.clear_contextvars()
 
+    def register(self, secret: str, *_: Any) -> None:
+        """Register a secret, which may have been logged before."""
+        register_secret(secret)
+
     def level(self, level: str, *_: Any) -> None:
         """Set the level."""
         self.logger.set_level(level)
@@ -172,6 +207,9 @@ def lines_of(
 ) -> dict[str, bytes]:
     """Return the files that *played* makes, by the fused call (*compiled* or not) or by the plain chain alone."""
     clock = FakeClock(NOON)
+    registered.forget()
+    for secret in KNOWN:
+        register_secret(secret)
     config = LoggerConfig(
         **{"log_dir": directory, "log_to_console": False, "expert_name": "Bot", "fsync": "never", **options}
     )
@@ -194,6 +232,7 @@ def lines_of(
     found = {name: (directory / name).read_bytes() for name in FILES}
     for name in FILES:
         (directory / name).unlink()
+    assert not [secret for secret in (*KNOWN, CODED) if secret.encode() in b"".join(found.values())]
     return found
 
 
@@ -229,6 +268,15 @@ class TestEqualToThePlainChain:
         expected = lines_of(played, tmp_path / "logs", plain=True)
         assert lines_of(played, tmp_path / "logs") == expected
         assert lines_of(played, tmp_path / "logs", compiled=None) == expected
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(played=st.lists(steps, max_size=8))
+    def test_without_names_and_shapes(self, tmp_path: Path, played: list[Any]) -> None:
+        """With `mask_secrets=False`, and with more names that are secret."""
+        for options in ({"mask_secrets": False}, {"extra_secret_keys": ["side", "a"]}):
+            expected = lines_of(played, tmp_path / "logs", plain=True, **options)
+            assert lines_of(played, tmp_path / "logs", **options) == expected
+            assert lines_of(played, tmp_path / "logs", compiled=None, **options) == expected
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=8))

@@ -68,7 +68,10 @@ def test_a_line_without_end_takes_little_memory() -> None:
     tracemalloc.start()
     try:
         block = b"x" * (1 << 20)
-        for pieces in ((p for _, p in whole_forward(block for _ in range(100))), whole_backward(block for _ in range(100))):
+        for pieces in (
+            (p for _, p in whole_forward(block for _ in range(100))),
+            whole_backward(block for _ in range(100)),
+        ):
             assert sum(map(len, pieces)) < blocks.KEPT + 100
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -21,9 +21,9 @@ from metaexpert.logs.filters import Criteria, is_regular
 
 Line = Callable[..., bytes]
 
-TEXTS = st.sampled_from(["ord-1", "ord-12", "BTC/USDT", 'say "hi"', "a\\b", "tab\there", "é\u2028\x85", "1", "true", ""]) | st.text(
-    max_size=12
-)
+TEXTS = st.sampled_from(
+    ["ord-1", "ord-12", "BTC/USDT", 'say "hi"', "a\\b", "tab\there", "é\u2028\x85", "1", "true", ""]
+) | st.text(max_size=12)
 CALLS = st.fixed_dictionaries(
     {"level": st.sampled_from(["debug", "info", "warning", "error", "critical"]), "message": TEXTS},
     optional={

@@ -136,13 +136,17 @@ def test_both_layouts_look_alike(line: Line, name: FormatName) -> None:
     assert flat == nested
 
 
-FIELD_VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text(), max_size=2)
+FIELD_VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text(), max_size=2)
+)
 
 
 @given(
     st.sampled_from(list(schema.SEVERITIES)),
     st.text(),
-    st.dictionaries(st.text(min_size=1, max_size=8) | st.sampled_from(["stack", "exception", "exc_info", "event"]), FIELD_VALUES),
+    st.dictionaries(
+        st.text(min_size=1, max_size=8) | st.sampled_from(["stack", "exception", "exc_info", "event"]), FIELD_VALUES
+    ),
     st.booleans(),
     st.booleans(),
 )
@@ -171,7 +175,11 @@ def test_chosen_fields(line: Line) -> None:
     record = entry(line(7, "Opened", at=0, **nested))
     fields = ("message", "size", "procid", "nothing")
     assert make_format("text", fields=fields)([record]).endswith("Opened  size=0.1 procid=42\n")
-    assert json.loads(make_format("json", fields=fields)([record])) == {"message": "Opened", "size": 0.1, "procid": "42"}
+    assert json.loads(make_format("json", fields=fields)([record])) == {
+        "message": "Opened",
+        "size": 0.1,
+        "procid": "42",
+    }
     form = make_format("csv", fields=fields)
     assert form.start + form([record]) == "message,size,procid,nothing\nOpened,0.1,42,\n"
     assert make_format("csv", fields=("side",))([torn(b"torn")]) == "torn\n"

@@ -16,6 +16,7 @@ class _Commands(DefaultGroup):
         "order": "metaexpert.cli.logs.order",
         "trades": "metaexpert.cli.logs.trades",
         "stats": "metaexpert.cli.logs.stats",
+        "scan": "metaexpert.cli.logs.scan",
         "schema": "metaexpert.cli.logs.schema",
     }
 

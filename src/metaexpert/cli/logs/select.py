@@ -30,7 +30,7 @@ Directories = Annotated[
 ]
 
 
-def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:  # noqa: A002 - Typer's name
+def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_PANEL, show_default=False, **more)
 
 

@@ -30,7 +30,9 @@ def stats(
     directories: Directories = None,
     field: Annotated[
         list[str] | None,
-        typer.Option("--field", metavar="NAME", help="Percentiles of this numeric field, latency_ms say; may be repeated."),
+        typer.Option(
+            "--field", metavar="NAME", help="Percentiles of this numeric field, latency_ms say; may be repeated."
+        ),
     ] = None,
     top: Annotated[str, typer.Option("--top", metavar="N", help="How many messages and errors to list.")] = "10",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all figures.")] = False,
@@ -81,9 +83,7 @@ def _sections(found: Stats, top: int) -> Iterator[str]:
 
 def _counted(name: str, counts: dict[str, int], total: int) -> str:
     most = max(counts.values(), default=0)
-    rows = [
-        (key, count, f"{count / total:.1%}", bar(count, most, _CHART_WIDTH // 2)) for key, count in counts.items()
-    ]
+    rows = [(key, count, f"{count / total:.1%}", bar(count, most, _CHART_WIDTH // 2)) for key, count in counts.items()]
     return table((name, "entries", "share", ""), rows, ["entries", "share"])
 
 

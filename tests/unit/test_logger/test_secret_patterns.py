@@ -1,0 +1,60 @@
+"""No pattern takes more than linear time, whatever the text."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from metaexpert.logger import register_secret
+from metaexpert.logger.masking import mask_text
+
+SIZE = 1_000_000
+#: Starts, and pieces that are repeated up to the size: what the patterns begin with, over and over.
+HOSTILE = {
+    **{piece: ("", piece) for piece in ("a", "=", " ", "-", "\\", "1", "k=", "\"'", "%3D", "ü=:", "a.b-c_", "M.N.O.")},
+    **{piece: ("", piece) for piece in ("token=", "token=a&", "token=a,b;", "api_key: ", "password=\n", "token: '")},
+    **{piece: ("", piece) for piece in ("token=${", "token={{ a", '{"token":{', "auth=(", "auth=[[", "token=('")},
+    **{piece: ("", piece) for piece in ("eyJ", "eyJaaaaa.", "://a:", "a:b@", "a:b@1.1.1.", "123456:", "Bearer ")},
+    **{piece: ("", piece) for piece in ("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "--token ", "-u a:", "<token>")},
+    **{
+        piece: ("", piece) for piece in ("('token','", "['a', 'token', ", "ghp_", "xox", "webhooks/1/", "?sig=", "key ")
+    },
+    **{
+        piece: ("", piece)
+        for piece in ("api key is ", '\\"token\\":\\"', "&quot;", "api ", "account_id=(", "account_id=")
+    },
+    "escaped quotes": ('token="', '\\"'),
+    "strings in brackets": ("token=(", '"\\'),
+    "quotes in brackets": ("token=(", "'"),
+    "user info": ("://", "a:"),
+    "host": ("a:bb@", "a."),
+    "words": ("mnemonic: ", "abandon "),
+    "cookies": ("cookie: a", ";a"),
+    "spaces": ("token", "\t"),
+    "base64": ("Basic ", "A"),
+    "discord": ("MTAw", "a-."),
+    "nearly known": ("", "known-secret-of-some-lengt"),
+}
+
+
+def seconds(name: str, size: int) -> float:
+    """Return how long it takes to mask a hostile text, the best of three."""
+    start, piece = HOSTILE[name]
+    text = start + piece * (size // len(piece))
+    best = float("inf")
+    for _ in range(3):
+        begin = time.process_time()
+        mask_text(text)
+        best = min(best, time.process_time() - begin)
+        if best > 0.05:
+            break
+    return best
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_megabyte_takes_linear_time(name: str) -> None:
+    """Sixteen times the text takes some sixteen times as long, and a megabyte seconds at most."""
+    register_secret("known-secret-of-some-length")
+    small = max(seconds(name, SIZE // 16), 0.002)
+    assert seconds(name, SIZE) < min(16 * 3 * small, 20)
