@@ -129,7 +129,7 @@ class JournalLane:
         active = self._segments[-1] if self._segments else None
         for segment in [*self._spare, *([active] if active else [])]:
             if segment.path is not None and not segment.path.exists():
-                segment.path = None
+                segment.lost = True
         if active is None or self._journal.keeps(active):
             return
         if not any(map(self._journal.keeps, self._spare)):
@@ -169,10 +169,14 @@ class JournalLane:
         else:
             segment.discard()
 
+    def segments(self) -> list[Segment]:
+        """Return its segments, those to spare too."""
+        return [*self._segments, *self._spare]
+
     @property
     def allocated(self) -> int:
         """Bytes of its segments, whatever is in them."""
-        return sum(segment.size for segment in [*self._segments, *self._spare])
+        return sum(segment.size for segment in self.segments())
 
     @property
     def waiting(self) -> int:
@@ -268,6 +272,8 @@ class Journal:
         self.lanes: dict[str, JournalLane] = {}
         self._numbers = count(1)
         self._owner: FileLock | None = None
+        #: Locks of journals that have been moved or hidden, by their ids, for as long as something waits there.
+        self._former: dict[str, FileLock] = {}
         self._next_claim = 0.0
         self._claim()
 
@@ -308,18 +314,20 @@ class Journal:
         if self._owner is not None:
             self._owner.release(delete=not self._leftovers())
             self._owner = None
+        self._release_former()
 
     def after_fork(self) -> None:
         """Start a journal of one's own in a forked child; the parent's keeps its lock."""
         for lane in self.lanes.values():
             lane.forget()
-        if self._owner is not None:
-            self._owner.abandon()
+        for owner in [*self._former.values(), *([self._owner] if self._owner else [])]:
+            owner.abandon()
+        self._former.clear()
         self._claim()
 
     def keeps(self, segment: Segment) -> bool:
         """Return whether *segment* is used again: memory was a makeshift if there is a disk to be had."""
-        return self._owner is None or (segment.path is not None and segment.path.name.startswith(self.id))
+        return self._owner is None or (segment.journal == self.id and not segment.lost)
 
     def check(self) -> None:
         """See to it that the journal is on disk, and that its lock is held. For the writing thread, now and then.
@@ -332,11 +340,21 @@ class Journal:
             if time.monotonic() >= self._next_claim:
                 self._claim()
         elif not self._owner.held:
-            self._on_trouble("the journal was deleted or its lock was closed; it is made anew", None)
-            self._owner.release(delete=False)
-            self._claim(self.id)
+            self._on_trouble("the journal was deleted, moved, or its lock was closed; it is made anew", None)
+            if self._owner.effective:  # else somebody takes it for a dead one's, as soon as it is seen again
+                self._former[self.id] = self._owner
+                self._claim()
+            else:
+                self._owner.release(delete=False)
+                self._claim(self.id)
         for lane in list(self.lanes.values()):
             lane.renew()
+        self._release_former()
+
+    def _release_former(self) -> None:
+        used = {segment.journal for lane in list(self.lanes.values()) for segment in lane.segments()}
+        for former in set(self._former) - used:
+            self._former.pop(former).release(delete=True)
 
     def _claim(self, wish: str = "") -> None:
         self.id, self._owner = "", None
