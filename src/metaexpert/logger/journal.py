@@ -45,6 +45,8 @@ _YIELD: Final = 0.00005
 _CLAIMS: Final = 10
 #: Seconds between two tries to get the journal on disk.
 _CLAIM_PAUSE: Final = 5.0
+#: Seconds after which it asks again for memory that it did not get: no call should pay for trying.
+_NO_MEMORY_PAUSE: Final = 0.1
 _NOT_DURABLE: Final = "the journal cannot be kept on disk; what waits would not survive a crash"
 
 
@@ -274,7 +276,7 @@ class Journal:
         self._owner: FileLock | None = None
         #: Locks of journals that have been moved or hidden, by their ids, for as long as something waits there.
         self._former: dict[str, FileLock] = {}
-        self._next_claim = 0.0
+        self._next_claim = self._refused_until = 0.0
         self._claim()
 
     def lane(self, name: str) -> JournalLane:
@@ -294,6 +296,8 @@ class Journal:
 
     def new_segment(self, name: str, size: int, *, reserve: bool) -> Segment | None:
         """Return a new segment of *size* bytes, or None when the journal is full."""
+        if time.monotonic() < self._refused_until:
+            return None
         allocated = sum(lane.allocated for lane in list(self.lanes.values()))
         if allocated and allocated + size > self.limit * (2 if reserve else 1):
             return None
@@ -305,6 +309,7 @@ class Journal:
             return Segment(size, name, None)
         except OSError as error:
             self._on_trouble("the journal gets no memory", error)
+            self._refused_until = time.monotonic() + _NO_MEMORY_PAUSE
             return None
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import json
 import os
@@ -168,6 +167,8 @@ class Disk:
 
     def die(self) -> None:
         """End it as a power failure does: nothing more is read from or written to the device, cached or not."""
+        import fcntl
+
         fd = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_FLUSH))

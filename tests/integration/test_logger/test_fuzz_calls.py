@@ -81,7 +81,7 @@ BadDict = type("BadDict", (dict,), {"items": boom, "keys": boom, "__iter__": boo
 BadList = type("BadList", (list,), {"__iter__": boom, "__len__": boom, "__getitem__": boom})
 Endless = type("Endless", (UserDict,), {"__len__": lambda self: 1 << 40, "keys": lambda self: iter(int, 1)})
 BadEnum = enum.Enum("BadEnum", {"A": 1})
-BadEnum.__repr__ = BadEnum.__str__ = boom  # type: ignore[method-assign, assignment]
+BadEnum.__repr__ = BadEnum.__str__ = boom  # type: ignore[method-assign]
 
 
 @dataclasses.dataclass
@@ -122,7 +122,8 @@ ODD = st.one_of(
     st.builds(BadList, st.just([1])),
     st.builds(Circle), st.builds(deep, st.integers(0, 3_000)), st.builds(Order, st.floats()),
     st.builds(lambda: BadEnum.A),
-    st.builds(Endless), st.builds(Boom), st.builds(lambda: (x for x in [1])), st.builds(memoryview, st.binary()),
+    st.builds(Endless), st.builds(Boom), st.builds(lambda: (x for x in [1])),
+    st.builds(lambda data: memoryview(data), st.binary()),
     st.builds(lambda: "x" * 300_000), st.builds(lambda: list(range(30_000))), st.builds(lambda: 10**5_000),
     st.builds(OrderedDict, a=st.none()), st.builds(lambda: {Silent.__name__: Silent(), 5: 6, None: 7, (1,): 8}),
     st.builds(lambda: decimal.Decimal("sNaN")), st.just(math.nan), st.just(-math.inf), st.just(complex(1, math.nan)),
@@ -187,7 +188,7 @@ def loggers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Boun
         "sync": {"async_logging": False},
         "rfc5424": {"layout": "rfc5424", "max_entry_size": 20_000},
     }
-    common = {"log_level": "DEBUG", "log_to_console": False, "install": False, "capture_stdlib": False}
+    common: dict[str, Any] = {"log_level": "DEBUG", "log_to_console": False, "install": False, "capture_stdlib": False}
     made = {
         kind: MetaLogger(log_dir=place / kind, backup_count=0, capture_warnings=False, **common, **options)
         for kind, options in kinds.items()

@@ -83,7 +83,7 @@ def test_whatever_lies_in_the_journal(
     program(VICTIM, env={**os.environ, "DIE": died})
     Path("logs").rename("original")
     segments = sorted(path.name for path in Path("original/.metaexpert").glob("*.segment"))
-    assert len(segments) > 2
+    assert len(segments) >= 2
     whole = {name: numbers(Path("original/.metaexpert", name).read_bytes()) for name in segments}
     turn = itertools.count()
 

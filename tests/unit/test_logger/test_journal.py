@@ -533,15 +533,20 @@ def test_a_full_disk_means_memory_until_there_is_room(
 def test_without_disk_and_memory_the_line_is_refused(
     make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When there is no memory either, `append` returns False, and works again when there is."""
+    """When there is no memory either, `append` returns False, without asking each time; soon it asks again."""
+    clock, asked = FakeClock(100), []
+    monkeypatch.setattr("metaexpert.logger.journal.time.monotonic", clock)
     lane = make(None).lane("expert.log")
 
     def none(*_: Any) -> mmap.mmap:
+        asked.append(1)
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(mmap, "mmap", none)
         assert not any(lane.append(line(number)) for number in range(20))
+        assert len(asked) <= 2
+    clock.advance(0.1)
     assert lane.append(line(1))
 
 
