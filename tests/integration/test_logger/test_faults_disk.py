@@ -73,11 +73,12 @@ class Steered:
 class TestFull:
     """A file system filled to its last byte."""
 
+    @pytest.mark.parametrize(("kind", "size"), [("tmpfs", "4M"), ("ext4", "48M"), ("xfs", "320M")])
     def test_the_journal_must_grow_when_there_is_no_byte_left(
-        self, disks: Callable[..., Any], program: Any, logs: Callable[..., Any]
+        self, disks: Callable[..., Any], program: Any, logs: Callable[..., Any], kind: str, size: str
     ) -> None:
         """No call raises, waits or kills the process; what the journal holds is written when there is room."""
-        disk = disks("4M")
+        disk = disks(size, kind)
         bot = Steered(
             program,
             """
@@ -94,6 +95,9 @@ logger.close()
             disk.path / "logs",
         )
         bot.wait()
+        subprocess.run(
+            ["sync", "-f", str(disk.path)], check=True
+        )  # what is mapped is clean from here on, and is written into for the first time when there is no room
         disk.fill()
         full = bot.next()
         assert not full["flushed"]
