@@ -55,9 +55,7 @@ def test_a_stream_of_ones_own_that_raises(program: Any, logs: Callable[..., Any]
     assert logs().numbers() == list(range(200))
 
 
-@pytest.mark.parametrize(
-    "encoding", ["ascii", "latin-1", "cp1252", "utf-16", "shift_jis", "ascii:strict", "utf-8:strict"]
-)
+@pytest.mark.parametrize("encoding", ["ascii:strict", "cp1252", "utf-16", "shift_jis", "utf-8:strict"])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_an_encoding_that_cannot_hold_it(program: Any, logs: Callable[..., Any], encoding: str, form: str) -> None:
     """What the terminal cannot show is escaped there; lone surrogates too; the files have it as it was."""

@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 NIGHTLY = bool(os.environ.get("METAEXPERT_NIGHTLY"))
-ENTRIES = int(os.environ.get("METAEXPERT_LEAK_ENTRIES", 10_000_000 if NIGHTLY else 400_000))
+ENTRIES = int(os.environ.get("METAEXPERT_LEAK_ENTRIES", 10_000_000 if NIGHTLY else 200_000))
 
 
 @pytest.mark.timeout(3600 if NIGHTLY else 300)
@@ -90,7 +90,7 @@ LIFE = """
     ],
 )
 def test_nothing_is_left_after_close(program: Any, options: str) -> None:
-    """No descriptor, thread or map; of the private directory no more than its locks; a hundred lives cost no memory."""
+    """No descriptor, thread or map; of the private directory no more than its locks; many lives cost no memory."""
     program(
         LIFE
         + f"""
@@ -108,7 +108,7 @@ def test_nothing_is_left_after_close(program: Any, options: str) -> None:
         return next(int(line.split()[1]) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()
                     if line.startswith("Anonymous:"))
     memory = resident()
-    for number in range(100):
+    for number in range(50):
         quiet(number)
     assert held() == before, (before, held())
     assert resident() < memory + 2_000, (memory, resident())
