@@ -7,6 +7,7 @@ Prints one line per problem and exits with 1 when there is any.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -24,6 +25,7 @@ from metaexpert.logger import LoggerConfig
 ROOT: Final = Path(__file__).resolve().parent.parent
 GUIDE: Final = Path("docs/guides/logging.md")
 INDEX: Final = Path("docs/README.md")
+GUARANTEES: Final = Path("docs/guarantees.md")
 README: Final = Path("README.md")
 CI_SCRIPT: Final = Path(".ci/run")
 #: What newcomers type: this many blocks in the README, no more and no fewer.
@@ -103,6 +105,29 @@ def check_names(root: Path) -> Iterator[str]:
             yield f"{GUIDE.as_posix()}:1: the guide does not mention {name}"
 
 
+def check_tests(root: Path) -> Iterator[str]:
+    """Yield a problem for each test that a page names and that does not exist, and for each guarantee without one."""
+    known = {path.name: path for path in (root / "tests").rglob("test_*.py")}
+    for page in pages(root):
+        for number, line in enumerate((root / page).read_text("utf-8").splitlines(), 1):
+            for name in re.findall(r"`(test_\w+\.py(?:::\w+)*)`", line):
+                file, *parts = name.split("::")
+                if file not in known or not _defines(ast.parse(known[file].read_text("utf-8")), parts):
+                    yield f"{page.as_posix()}:{number}: there is no test {name}"
+    if (root / GUARANTEES).exists():
+        for section in re.split(r"^(?=##)", (root / GUARANTEES).read_text("utf-8"), flags=re.MULTILINE):
+            if section.startswith("### ") and not re.search(r"^\*Proved by\* `test_", section, re.MULTILINE):
+                yield f"{GUARANTEES.as_posix()}:1: no test proves {section.splitlines()[0].removeprefix('### ')!r}"
+
+
+def _defines(node: ast.AST, names: list[str]) -> bool:
+    if not names:
+        return True
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [child for child in ast.iter_child_nodes(node) if isinstance(child, kinds) and child.name == names[0]]
+    return any(_defines(child, names[1:]) for child in found)
+
+
 def setup_commands(root: Path) -> list[markdown.Block]:
     """Return the README's set-up commands: its ``bash`` blocks."""
     return [block for block in markdown.blocks((root / README).read_text("utf-8")) if block.language == "bash"]
@@ -121,7 +146,7 @@ def check_commands(root: Path) -> Iterator[str]:
 
 def problems(root: Path) -> list[str]:
     """Return all problems under *root*, one line each."""
-    checks = (check_links, check_index, check_fields, check_names, check_commands)
+    checks = (check_links, check_index, check_fields, check_names, check_tests, check_commands)
     return [problem for check in checks for problem in check(root)]
 
 

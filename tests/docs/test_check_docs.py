@@ -108,6 +108,28 @@ def test_a_public_name_that_the_guide_does_not_mention_is_told(copy):
     assert check_docs.problems(copy) == ["docs/guides/logging.md:1: the guide does not mention trade_context"]
 
 
+def test_a_test_that_does_not_exist_is_told(copy):
+    """A page may name a test file, a class in it, or a test; each has to be there."""
+    (copy / "docs/extra.md").write_text(
+        "`test_check_docs.py` `test_check_docs.py::test_our_pages_are_right` `test_failures.py::TestDisk`\n"
+        "`test_nothing.py` `test_check_docs.py::test_gone` `test_failures.py::TestDisk::test_gone`\n"
+    )
+
+    assert check_docs.problems(copy) == [
+        "docs/extra.md:2: there is no test test_nothing.py",
+        "docs/extra.md:2: there is no test test_check_docs.py::test_gone",
+        "docs/extra.md:2: there is no test test_failures.py::TestDisk::test_gone",
+    ]
+
+
+def test_a_guarantee_without_a_test_is_told(copy):
+    """Each section of the guarantees names what proves it."""
+    page = copy / "docs/guarantees.md"
+    page.write_text(page.read_text("utf-8") + "\n## More\n\n### It never rains\n\nProbably.\n", "utf-8")
+
+    assert check_docs.problems(copy) == ["docs/guarantees.md:1: no test proves 'It never rains'"]
+
+
 def test_a_command_that_ci_does_not_run_is_told(copy):
     """The README's commands stand in .ci/run as they are."""
     replace(copy / "README.md", "run pytest\n", "run pytest -x\n")

@@ -45,6 +45,8 @@ _YIELD: Final = 0.00005
 _CLAIMS: Final = 10
 #: Seconds between two tries to get the journal on disk.
 _CLAIM_PAUSE: Final = 5.0
+#: Seconds after which it asks again for memory that it did not get: no call should pay for trying.
+_NO_MEMORY_PAUSE: Final = 0.1
 _NOT_DURABLE: Final = "the journal cannot be kept on disk; what waits would not survive a crash"
 
 
@@ -129,7 +131,7 @@ class JournalLane:
         active = self._segments[-1] if self._segments else None
         for segment in [*self._spare, *([active] if active else [])]:
             if segment.path is not None and not segment.path.exists():
-                segment.path = None
+                segment.lost = True
         if active is None or self._journal.keeps(active):
             return
         if not any(map(self._journal.keeps, self._spare)):
@@ -169,10 +171,14 @@ class JournalLane:
         else:
             segment.discard()
 
+    def segments(self) -> list[Segment]:
+        """Return its segments, those to spare too."""
+        return [*self._segments, *self._spare]
+
     @property
     def allocated(self) -> int:
         """Bytes of its segments, whatever is in them."""
-        return sum(segment.size for segment in [*self._segments, *self._spare])
+        return sum(segment.size for segment in self.segments())
 
     @property
     def waiting(self) -> int:
@@ -268,7 +274,9 @@ class Journal:
         self.lanes: dict[str, JournalLane] = {}
         self._numbers = count(1)
         self._owner: FileLock | None = None
-        self._next_claim = 0.0
+        #: Locks of journals that have been moved or hidden, by their ids, for as long as something waits there.
+        self._former: dict[str, FileLock] = {}
+        self._next_claim = self._refused_until = 0.0
         self._claim()
 
     def lane(self, name: str) -> JournalLane:
@@ -288,6 +296,8 @@ class Journal:
 
     def new_segment(self, name: str, size: int, *, reserve: bool) -> Segment | None:
         """Return a new segment of *size* bytes, or None when the journal is full."""
+        if time.monotonic() < self._refused_until:
+            return None
         allocated = sum(lane.allocated for lane in list(self.lanes.values()))
         if allocated and allocated + size > self.limit * (2 if reserve else 1):
             return None
@@ -299,6 +309,7 @@ class Journal:
             return Segment(size, name, None)
         except OSError as error:
             self._on_trouble("the journal gets no memory", error)
+            self._refused_until = time.monotonic() + _NO_MEMORY_PAUSE
             return None
 
     def close(self) -> None:
@@ -308,18 +319,20 @@ class Journal:
         if self._owner is not None:
             self._owner.release(delete=not self._leftovers())
             self._owner = None
+        self._release_former()
 
     def after_fork(self) -> None:
         """Start a journal of one's own in a forked child; the parent's keeps its lock."""
         for lane in self.lanes.values():
             lane.forget()
-        if self._owner is not None:
-            self._owner.abandon()
+        for owner in [*self._former.values(), *([self._owner] if self._owner else [])]:
+            owner.abandon()
+        self._former.clear()
         self._claim()
 
     def keeps(self, segment: Segment) -> bool:
         """Return whether *segment* is used again: memory was a makeshift if there is a disk to be had."""
-        return self._owner is None or (segment.path is not None and segment.path.name.startswith(self.id))
+        return self._owner is None or (segment.journal == self.id and not segment.lost)
 
     def check(self) -> None:
         """See to it that the journal is on disk, and that its lock is held. For the writing thread, now and then.
@@ -332,11 +345,21 @@ class Journal:
             if time.monotonic() >= self._next_claim:
                 self._claim()
         elif not self._owner.held:
-            self._on_trouble("the journal was deleted or its lock was closed; it is made anew", None)
-            self._owner.release(delete=False)
-            self._claim(self.id)
+            self._on_trouble("the journal was deleted, moved, or its lock was closed; it is made anew", None)
+            if self._owner.effective:  # else somebody takes it for a dead one's, as soon as it is seen again
+                self._former[self.id] = self._owner
+                self._claim()
+            else:
+                self._owner.release(delete=False)
+                self._claim(self.id)
         for lane in list(self.lanes.values()):
             lane.renew()
+        self._release_former()
+
+    def _release_former(self) -> None:
+        used = {segment.journal for lane in list(self.lanes.values()) for segment in lane.segments()}
+        for former in set(self._former) - used:
+            self._former.pop(former).release(delete=True)
 
     def _claim(self, wish: str = "") -> None:
         self.id, self._owner = "", None

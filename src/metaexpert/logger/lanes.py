@@ -95,7 +95,10 @@ class Lane:
 
     def lines(self, *, durable: bool = False) -> list[bytes]:
         """Return the lines that wait, without their newlines; only those on disk if *durable*."""
-        found = (pending for pending in self.journal.pending() if pending.segment.path is not None or not durable)
+        waits = [(pending, pending.segment) for pending in self.journal.pending()]
+        found = [
+            pending for pending, segment in waits if not durable or (segment.path is not None and not segment.lost)
+        ]
         return [line for pending in found for line in pending.lines()]
 
     def drain(self, *, insist: bool = False) -> bool:
@@ -319,7 +322,7 @@ class LogDirectory:
         """Bring in, once, what dead processes left; a disk that does not take it now is tried again."""
         if self._recovered or self._policy is None or self._monotonic() < self._next_recovery:
             return
-        policy, sinks = self._policy, dict[str, Sink]()
+        policy, sinks, found = self._policy, dict[str, Sink](), Recovery()
 
         def sink_of(name: str) -> Sink:
             if name in self.lanes:
@@ -327,7 +330,7 @@ class LogDirectory:
             return sinks.setdefault(name, self._file(name, policy))
 
         try:
-            self.recovery = recover(self.path, self._private, sink_of, self.lock)
+            recover(self.path, self._private, sink_of, self.lock, found)
             self._recovered = True
         except OSError as error:
             self._next_recovery = self._monotonic() + _LONGEST_PAUSE
@@ -336,6 +339,10 @@ class LogDirectory:
         finally:
             for sink in sinks.values():
                 sink.close()
+            if self.recovery is not None:  # not announced yet
+                found.add(self.recovery)
+            if self._recovered or found != Recovery():
+                self.recovery = found
 
     def _file(self, name: str, policy: RotationPolicy) -> RotatingFile:
         return RotatingFile(

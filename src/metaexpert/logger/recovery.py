@@ -69,6 +69,15 @@ class Recovery:
     damaged: int = 0
     set_aside: list[str] = field(default_factory=list)
 
+    def add(self, more: Recovery) -> None:
+        """Add what another recovery did."""
+        self.entries += more.entries
+        for name, count in more.lines.items():
+            self.lines[name] = self.lines.get(name, 0) + count
+        self.torn += more.torn
+        self.damaged += more.damaged
+        self.set_aside += more.set_aside
+
 
 class UnreadableError(ValueError):
     """A segment whose header is foreign, newer or damaged; says which."""
@@ -79,6 +88,7 @@ def recover(
     private: Path,
     sink_of: Callable[[str], Sink],
     lock: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+    result: Recovery | None = None,
 ) -> Recovery:
     """Bring what dead writers left in *private* into the files of *directory*.
 
@@ -87,12 +97,13 @@ def recover(
         private: Where the journals lie.
         sink_of: Returns the sink of a file name.
         lock: The lock of the directory: while files are searched, no process may rotate them.
+        result: Where to note what was done, also when this raises; returned.
 
     Raises:
         OSError: A journal or a file cannot be read or written. What was not brought in stays for the next time; the
             other journals were brought in.
     """
-    result, errors = Recovery(), []
+    result, errors = result or Recovery(), []
     for owner in sorted(private.glob(f"*{LOCK_SUFFIX}")):
         try:
             _recover_if_dead(_Place(directory, private, sink_of, lock), owner, result)
@@ -148,7 +159,10 @@ def _recover_journal(place: _Place, journal: str, result: Recovery) -> None:
 
 def _is_plain(path: Path) -> bool:
     """Whether it is an ordinary file: to open a pipe may never return, a link may lead to something without an end."""
-    return stat.S_ISREG(path.lstat().st_mode)
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:  # another process was faster
+        return False
 
 
 def inspect(path: Path) -> tuple[str, State]:

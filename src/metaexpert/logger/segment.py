@@ -120,6 +120,8 @@ class Segment:
         self.state = State(0, 0, HEADER_SIZE, NO_INTENT)
         self._store(self.state)
         self._end: int | None = None
+        #: Whether its file is not where it was made any more.
+        self.lost = False
         self.seal()
 
     @classmethod
@@ -130,9 +132,14 @@ class Segment:
             segment.map = mmap.mmap(file.fileno(), 0, **_UNTRACKED)
         segment.size, segment.path = len(segment.map), path
         segment.state = read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT)
-        segment._end = None
+        segment._end, segment.lost = None, False
         segment.seal()
         return segment
+
+    @property
+    def journal(self) -> str:
+        """The id of the journal that its file belongs to, if it has one."""
+        return "" if self.path is None else self.path.name.partition(".")[0]
 
     def open(self, epoch: int) -> None:
         """Make it writable, as the *epoch*th of its lane."""

@@ -65,7 +65,9 @@ def time_text(timestamp: object, tz: tzinfo) -> str:
         moment = datetime.fromisoformat(str(timestamp)).astimezone(tz)
     except (ValueError, OverflowError):
         return escape(str(timestamp))
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+    # Not by strftime, which imports something at each call: the last words of a program come when nothing is left.
+    day = f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}"
+    return f"{day} {moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}.{moment.microsecond // 1000:03d}"
 
 
 def escape(text: str) -> str:

@@ -533,15 +533,20 @@ def test_a_full_disk_means_memory_until_there_is_room(
 def test_without_disk_and_memory_the_line_is_refused(
     make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When there is no memory either, `append` returns False, and works again when there is."""
+    """When there is no memory either, `append` returns False, without asking each time; soon it asks again."""
+    clock, asked = FakeClock(100), []
+    monkeypatch.setattr("metaexpert.logger.journal.time.monotonic", clock)
     lane = make(None).lane("expert.log")
 
     def none(*_: Any) -> mmap.mmap:
+        asked.append(1)
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(mmap, "mmap", none)
         assert not any(lane.append(line(number)) for number in range(20))
+        assert len(asked) <= 2
+    clock.advance(0.1)
     assert lane.append(line(1))
 
 
@@ -726,11 +731,32 @@ def test_a_journal_that_was_deleted_is_made_anew(
     assert lane.append(line(1))
     journal.check()
     assert lane.append(line(2))
-    assert [pending.lines() for pending in lane.pending() if pending.segment.path is not None] == [[line(2).rstrip()]]
+    assert [pending.lines() for pending in lane.pending() if not pending.segment.lost] == [[line(2).rstrip()]]
     assert len(list(place.glob("*.segment"))) == len(list(place.glob("*.owner"))) == 1
     assert not FileLock(next(place.glob("*.owner"))).acquire()
     drain(lane, bucket)
     assert bytes(bucket.data) == b"".join(map(line, range(3)))
+
+
+def test_a_journal_that_was_moved_keeps_its_lock_until_it_is_drained(
+    tmp_path: Path, make: Callable[..., Journal]
+) -> None:
+    """Or hidden by a mount: whoever finds it meanwhile must not take it for a dead one's, or its lines came twice."""
+    journal, bucket = make(tmp_path / "place"), Bucket()
+    lane = journal.lane("expert.log")
+    assert lane.append(line(0))
+    former = journal.id
+    (tmp_path / "place").rename(tmp_path / "old")
+    journal.check()
+    assert lane.append(line(1))
+    assert journal.id != former
+    assert not FileLock(tmp_path / "old" / f"{former}.owner").acquire()
+    drain(lane, bucket)
+    journal.check()
+    assert bytes(bucket.data) == line(0) + line(1)
+    lock = FileLock(tmp_path / "old" / f"{former}.owner")
+    assert lock.acquire(), "nothing waits there any more"
+    lock.release(delete=False)
 
 
 def test_a_lock_that_somebody_closed_is_taken_again(

@@ -275,6 +275,11 @@ class FileLock:
         """Whether it is ours, and still is the file of that name."""
         return self._file is not None and self._file.ours and is_open_at(self._file.fd, self._path)
 
+    @property
+    def effective(self) -> bool:
+        """Whether it still keeps others off, by whatever path they come to the file: it may be moved or hidden."""
+        return self._file is not None and self._file.ours and os.fstat(self._file.fd).st_nlink > 0
+
     def acquire(self) -> bool:
         """Take the lock if nobody holds it; the file is made when missing. Returns whether it is ours.
 

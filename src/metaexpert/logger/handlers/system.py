@@ -128,9 +128,9 @@ def file_system_of(path: Path) -> str:
     """Return the type of the file system that *path* is on, where the system tells (Linux); otherwise ``""``."""
     try:
         mounts = Path("/proc/self/mounts").read_text("utf-8", "replace")
-    except OSError:
+        here = os.path.realpath(path)
+    except OSError:  # no such file there, or a relative path in a working directory that was deleted
         return ""
-    here = os.path.realpath(path)
     best, kind = "", ""
     for line in mounts.splitlines():
         _, point, found, *_ = line.split(" ")
