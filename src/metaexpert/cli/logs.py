@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from metaexpert.cli import output
+from metaexpert.cli.alerts import alert_test
 from metaexpert.cli.dispatch import DefaultGroup
 from metaexpert.logs import Logs, Record, level_number, open_logs
 
@@ -22,6 +23,7 @@ FormatName = Literal["text", "json", "csv"]
 _BATCH = 1000
 
 app = typer.Typer(cls=DefaultGroup, add_completion=False, subcommand_metavar="| COMMAND [ARGS]...")
+app.command("alert-test")(alert_test)
 
 
 @app.callback()

@@ -94,7 +94,7 @@ class LoggerClasses:
 
 def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
     def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
-        if lifts_gate():  # inside a trade context every level counts
+        if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts; so does an alert
             working(self, event, *args, **fields)
 
     return _named_like(name, disabled)

@@ -6,6 +6,7 @@ never the state of the file system.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -96,6 +98,57 @@ def _processor_list(value: object) -> object:
     return value
 
 
+def _chat_id(value: object) -> object:
+    """Read a chat's number, as a number or a text, or a channel's name with its @."""
+    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"-?\d+|@\w+", text):
+        raise PydanticCustomError("chat_id", 'should be a number such as 123456789 or -1001234567890, or "@channel"')
+    return text
+
+
+def _web_address(value: object) -> object:
+    """Accept an address over TLS; a plain one only inside the own network, since addresses hold tokens."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    parts = urlsplit(text) if isinstance(text, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise PydanticCustomError("address", "should be an address that begins with https://")
+    if parts.scheme == "http" and not _is_near(parts.hostname):
+        raise PydanticCustomError("address", "should begin with https://; http:// is for hosts of the own network")
+    return value
+
+
+def _is_near(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+    return address.is_private or address.is_loopback
+
+
+def _syslog_address(value: object) -> object:
+    from metaexpert.logger.handlers.addresses import parse_address  # noqa: PLC0415 - for those who use it
+
+    if not isinstance(value, str):
+        return value
+    try:
+        parse_address(value)
+    except ValueError as error:
+        raise PydanticCustomError("syslog_address", "{text}", {"text": str(error)}) from None
+    return value
+
+
+def _secret(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):
+        raise PydanticCustomError("secret", "should be printable ASCII without spaces")
+    return value
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+SecretAddress = Annotated[SecretStr, BeforeValidator(_web_address)]
+WebAddress = Annotated[str, BeforeValidator(_web_address)]
+SyslogAddress = Annotated[str, BeforeValidator(_syslog_address)]
+ChatId = Annotated[str, BeforeValidator(_chat_id)]
 Size = Annotated[int, BeforeValidator(_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
 FileName = Annotated[str, BeforeValidator(_file_name)]
@@ -146,6 +199,19 @@ class LoggerConfig(BaseSettings):
     capture_stdlib: bool = Field(True, description="Take in the records of logging.")
     capture_warnings: bool = Field(True, description="Take in the warnings of warnings.")
     processors: ProcessorList | None = Field(None, description="Own structlog processors, run on each entry.")
+    alert_level: Level = Field("CRITICAL", description="Lowest level that is sent as an alert.")
+    alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
+    telegram_token: Secret | None = Field(None, description="Token of a Telegram bot.")
+    telegram_chat_id: ChatId | None = Field(None, description="Telegram chat that gets the alerts.")
+    telegram_api_url: WebAddress = Field("https://api.telegram.org", description="Address of the Bot API.")
+    discord_webhook_url: SecretAddress | None = Field(None, description="Discord webhook that gets the alerts.")
+    webhook_url: SecretAddress | None = Field(None, description="Address that gets the alerts as JSON.")
+    webhook_token: Secret | None = Field(None, description="Sent to it as Authorization: Bearer.")
+    syslog_address: SyslogAddress | None = Field(None, description="Syslog server, such as tls://host:6514.")
+    syslog_ca_file: Path | None = Field(None, description="Authorities that vouch for its certificate (PEM).")
+    syslog_cert_file: Path | None = Field(None, description="Our certificate for it (PEM).")
+    syslog_key_file: Path | None = Field(None, description="Key of our certificate (PEM).")
+    otlp_endpoint: WebAddress | None = Field(None, description="OpenTelemetry collector, OTLP over HTTP.")
     enterprise_id: int = Field(
         schema.DOCUMENTATION_ENTERPRISE,
         ge=1,
@@ -195,6 +261,16 @@ class LoggerConfig(BaseSettings):
             other = names.setdefault(str(getattr(self, field)).casefold(), field)
             if other != field:
                 raise _conflict(field, f"{getattr(self, field)!r} is the name of {other} too; they need two files")
+        for one, other in (("telegram_token", "telegram_chat_id"), ("telegram_chat_id", "telegram_token")):
+            if getattr(self, one) is None and getattr(self, other) is not None:
+                raise _conflict(one, f"{other} is set, and needs {one} too")
+        if self.webhook_token is not None and self.webhook_url is None:
+            raise _conflict("webhook_url", "webhook_token is set, and needs webhook_url too")
+        for one in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
+            if getattr(self, one) is not None and not (self.syslog_address or "").startswith("tls://"):
+                raise _conflict(one, "it is for a syslog_address that begins with tls://")
+        if self.syslog_key_file is not None and self.syslog_cert_file is None:
+            raise _conflict("syslog_cert_file", "syslog_key_file is set, and needs syslog_cert_file too")
         if self.max_total_size is not None and self.max_total_size < self.max_file_size:
             text = f"{self.max_total_size} bytes should be at least max_file_size, {self.max_file_size} bytes"
             raise _conflict("max_total_size", text)
