@@ -91,7 +91,12 @@ class Server:
         with (self.place / "errors").open("ab") as errors:
             self.process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=errors)
         if "files" not in self.output.name:
-            wait_for(lambda: _listens(self.port) and _listens(self.tls_port))
+            wait_for(self._listens)
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.place / "errors").read_text("utf-8", "replace")
+        return _listens(self.port) and _listens(self.tls_port)
 
     def _command(self) -> list[str]:
         if self.kind == "rsyslog":
@@ -134,7 +139,7 @@ class Server:
 
 def entry_of(found: dict[str, Any]) -> dict[str, Any]:
     """Return the entry that a server's JSON object tells of: an inverse of ours that knows nothing of our code."""
-    data = found.get("structured_data") or found.get("_SDATA")
+    data: Any = found.get("structured_data") or found["_SDATA"]
     data = json.loads(data) if isinstance(data, str) else data
     header = {key.lower(): value for key, value in found.items()}
     entry = {
