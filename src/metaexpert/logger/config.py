@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -41,6 +42,14 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)i?b?", re.IGNORECASE)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
 _LEVEL_NAMES: Final = tuple(word.upper() for word in schema.LEVEL_NUMBERS)
 _LEVEL_ALIASES: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
+
+
+#: Fields that need libraries which not everybody installs: a package, and the extra that brings it.
+_EXTRAS: Final = (
+    ("otlp_endpoint", "opentelemetry", "otel"),
+    ("trace_ids", "opentelemetry", "otel"),
+    ("metrics", "prometheus_client", "metrics"),
+)
 
 
 class ConfigurationError(ValueError):
@@ -212,6 +221,8 @@ class LoggerConfig(BaseSettings):
     syslog_cert_file: Path | None = Field(None, description="Our certificate for it (PEM).")
     syslog_key_file: Path | None = Field(None, description="Key of our certificate (PEM).")
     otlp_endpoint: WebAddress | None = Field(None, description="OpenTelemetry collector, OTLP over HTTP.")
+    trace_ids: bool | None = Field(None, description="Put OpenTelemetry's trace and span ids on entries.")
+    metrics: bool = Field(False, description="Keep Prometheus metrics of the logger and of trades.")
     enterprise_id: int = Field(
         schema.DOCUMENTATION_ENTERPRISE,
         ge=1,
@@ -266,6 +277,9 @@ class LoggerConfig(BaseSettings):
                 raise _conflict(one, f"{other} is set, and needs {one} too")
         if self.webhook_token is not None and self.webhook_url is None:
             raise _conflict("webhook_url", "webhook_token is set, and needs webhook_url too")
+        for one, module, extra in _EXTRAS:
+            if getattr(self, one) and find_spec(module) is None:
+                raise _conflict(one, f"it needs the extra {extra}: pip install 'metaexpert[{extra}]'")
         for one in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
             if getattr(self, one) is not None and not (self.syslog_address or "").startswith("tls://"):
                 raise _conflict(one, "it is for a syslog_address that begins with tls://")

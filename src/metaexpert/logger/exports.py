@@ -20,11 +20,14 @@ from metaexpert.logger.handlers.worker import Worker
 if TYPE_CHECKING:
     import ssl
 
+    from metaexpert.logger.handlers.metrics import Metrics
+
 #: Bytes of entries that may wait for one collector's thread.
 MOST_WAITING: Final = 64 * 1024 * 1024
 #: Longest that the end of a logger waits for its exports when no timeout is given, in seconds.
 LAST_PATIENCE: Final = 5.0
 DIRECTORY: Final = "exports"
+_TRADE: Final = b'"msgid":"trade"'
 
 
 def transports(config: LoggerConfig) -> list[Transport]:
@@ -37,6 +40,10 @@ def transports(config: LoggerConfig) -> list[Transport]:
             return tls_context(config.syslog_ca_file, config.syslog_cert_file, config.syslog_key_file)
 
         found.append(Syslog(parse_address(config.syslog_address), config.enterprise_id, tls))
+    if config.otlp_endpoint is not None:
+        from metaexpert.logger.handlers.otlp import Otlp  # noqa: PLC0415 - an extra
+
+        found.append(Otlp(config.otlp_endpoint))
     return found
 
 
@@ -55,9 +62,9 @@ class _Desk:
         return self.worker.dropped.value + self.forwarder.counts.dropped
 
     def stats(self) -> dict[str, Any]:
-        truncated = getattr(self.forwarder.transport, "truncated", 0)
         counts = {**self.forwarder.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
-        return {**counts, "truncated": truncated} if truncated else counts
+        more = {name: getattr(self.forwarder.transport, name, 0) for name in ("truncated", "refused")}
+        return counts | {name: count for name, count in more.items() if count}
 
 
 class Exports:
@@ -72,6 +79,12 @@ class Exports:
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report) -> None:
         place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
         self._desks = [_open_desk(place, transport, report) for transport in transports(config)]
+        self.metrics: Metrics | None = None
+        if config.metrics:
+            from metaexpert.logger.handlers.metrics import metrics  # noqa: PLC0415 - an extra
+
+            self.metrics = metrics
+            self._counter = Worker("metaexpert-metrics", metrics, MOST_WAITING)
 
     def start(self) -> None:
         """Send what an earlier process left."""
@@ -82,6 +95,8 @@ class Exports:
         """Send the entry *line* to all collectors. Never waits; by any thread and signal handler."""
         for desk in self._desks:
             desk.worker.put(line)
+        if self.metrics is not None and _TRADE in line:
+            self._counter.put(line)
 
     def ensure(self) -> None:
         """Have the threads run again after a fork."""
@@ -108,6 +123,8 @@ class Exports:
         desks, self._desks = self._desks, []
         for desk in desks:
             _leave_desk(desk, patience)
+        if self.metrics is not None:
+            self._counter.finish(patience)
 
 
 _desks: dict[tuple[str, str], _Desk] = {}

@@ -17,6 +17,7 @@ from metaexpert.logger.schema import LEVEL_NUMBERS
 if TYPE_CHECKING:
     from metaexpert.logger.alerts import Alerts
     from metaexpert.logger.exports import Exports
+    from metaexpert.logger.handlers.metrics import Metrics
 
 Report = Callable[[str, str], None]
 Stamp = Callable[[str, str], dict[str, Any]]
@@ -39,12 +40,17 @@ class Outlets:
             from metaexpert.logger.alerts import Alerts  # noqa: PLC0415 - httpx and SQLite are for those who alert
 
             self._alerts = Alerts(config, directory, report, stamp)
-        if config.syslog_address or config.otlp_endpoint:
+        if config.syslog_address or config.otlp_endpoint or config.metrics:
             from metaexpert.logger.exports import Exports  # noqa: PLC0415 - SQLite is for those who export
 
             self._exports = Exports(config, directory, report)
         #: Lowest level that is an alert; None without a channel.
         self.alert_level = LEVEL_NUMBERS[config.alert_level.lower()] if self._alerts else None
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """The metrics of this process, when the logger keeps some."""
+        return None if self._exports is None else self._exports.metrics
 
     @property
     def exports(self) -> bool:

@@ -48,6 +48,7 @@ from metaexpert.logger.routing import (
     Routing,
 )
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.traces import Tracing
 from metaexpert.logger.values import Cleaner, dumps
 
 _SYNC_INTERVAL: Final = 1.0
@@ -93,7 +94,9 @@ class Pipeline:
         self._encode = encoder(config.layout, config.enterprise_id, config.max_entry_size)
         self._expert_name = Cleaner(config.max_value_length, 1).key(config.expert_name)
         items = config.max_entry_size // 2
-        self.processors = chain(config.processors or [], config.max_value_length, items, self.finish)
+        self._tracing = Tracing(config)
+        first = [self._tracing.processor] if self._tracing.processor else []
+        self.processors = chain(config.processors or [], config.max_value_length, items, self.finish, first)
         self.fallback = chain([], config.max_value_length, items, self.finish)
         self.routing = Routing(config)
         self._header_mark = dumps(self._header.appname)[1:-1]
@@ -140,6 +143,8 @@ class Pipeline:
         if self._directory is not None:
             self._work(_OPEN_PATIENCE)
         self.outlets.start()
+        if self.outlets.metrics is not None:
+            self.outlets.metrics.add(self, config.expert_name)
 
     def _open_files(self, directory: lanes.LogDirectory) -> None:
         config, archivist = self.config, directory.archivist
@@ -170,7 +175,8 @@ class Pipeline:
             if self.closed or not routes & FILES or self.config.layout != "flat" or not self.processors.untouched:
                 way.check = never
             else:
-                way.check = None if self._calm else functools.partial(self._accounts.has_room, word, trade=trade)
+                room = None if self._calm else functools.partial(self._accounts.has_room, word, trade=trade)
+                way.check = self._tracing.check(room)
             way.head = self._head(word, trade)
             way.lanes = tuple(lane.journal for route, lane in self._lanes if routes & route)
             if self._directory is not None:
@@ -433,6 +439,8 @@ class Pipeline:
         self._released = True
         self._printer.finish()
         self.outlets.close(timeout)
+        if self.outlets.metrics is not None:
+            self.outlets.metrics.retire(self)
         self._complete = self._complete or all(lane.empty for _, lane in self._lanes)
         if not self._complete:
             self._report_unwritten()

@@ -7,6 +7,7 @@ numbers and long identifiers in the message aside: "Order 17 failed" and "Order 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from metaexpert.logger.rfc5424 import from_layout
 
 Kind = Literal["alert", "heartbeat", "test"]
 
+_LONG_INTEGER: Final = re.compile(rb"\d{19}")
 #: Numbers, and words of eight or more characters that look like an identifier.
 _VARIABLE: Final = re.compile(r"\b(?=[\w-]*\d)[0-9A-Za-z][\w-]{7,}\b|\d+")
 
@@ -50,7 +52,9 @@ class Alert:
 
 def decoded(line: bytes) -> dict[str, Any]:
     """Return the flat entry of a *line* of either layout."""
-    return from_layout(orjson.loads(line))
+    # orjson reads an integer beyond 64 bits as a float.
+    load = json.loads if _LONG_INTEGER.search(line) else orjson.loads
+    return from_layout(load(line))
 
 
 def fingerprint(entry: Mapping[str, Any]) -> str:

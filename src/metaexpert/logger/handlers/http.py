@@ -12,7 +12,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from metaexpert import _version
@@ -79,6 +80,20 @@ class _Silence(logging.Filter):
 _silence: Final = _Silence()
 
 
+@contextmanager
+def silenced(names: Iterable[str]) -> Iterator[None]:
+    """Drop what the loggers *names* say on this thread inside the block."""
+    for name in names:
+        logger = logging.getLogger(name)
+        if _silence not in logger.filters:
+            logger.addFilter(_silence)
+    _silence.local.posting = True
+    try:
+        yield
+    finally:
+        _silence.local.posting = False
+
+
 class Poster:
     """Posts JSON. Used by one thread at a time.
 
@@ -97,8 +112,6 @@ class Poster:
         self._timeout = httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._deadline = deadline
         self._client: httpx.Client | None = None
-        for name in _TALKATIVE:
-            logging.getLogger(name).addFilter(_silence)
 
     def post(self, url: str, payload: object, headers: Mapping[str, str] | None = None) -> Reply:
         """Post *payload* as JSON and return the answer, whatever it says. Redirects are not followed.
@@ -108,17 +121,15 @@ class Poster:
             Unknown: It may have been.
         """
         httpx = self._httpx
-        _silence.local.posting = True
         try:
-            return self._post(url, payload, headers or {})
+            with silenced(_TALKATIVE):
+                return self._post(url, payload, headers or {})
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise NotSent(_reason(error)) from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, ValueError) as error:
             raise NotSent(_reason(error)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise Unknown(_reason(error)) from None
-        finally:
-            _silence.local.posting = False
 
     def _post(self, url: str, payload: object, headers: Mapping[str, str]) -> Reply:
         if self._client is None:
