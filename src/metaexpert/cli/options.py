@@ -55,8 +55,8 @@ def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.
 
 
 def _has_text(field: FieldInfo) -> bool:
-    # Functions (processors) can be given in code only.
-    return "Callable" not in str(field.annotation)
+    # Functions (processors) can be given in code only; what stands on a command line is no secret (`ps` shows it).
+    return not any(word in f"{field.annotation} {field.metadata}" for word in ("Callable", "Secret"))
 
 
 def _kind(annotation: Any) -> Any:

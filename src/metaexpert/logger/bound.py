@@ -74,6 +74,9 @@ class LoggerClasses:
             for name in names:
                 if name != "exception":
                     methods[name] = _named_like(name, pipeline.recipe.method(way, other, BoundLogger._emit))
+        if (metrics := pipeline.outlets.metrics) is not None:
+            expert = pipeline.config.expert_name
+            methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
         return methods
 
     def set_gate(self, number: int) -> None:
@@ -95,7 +98,7 @@ class LoggerClasses:
 def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
     def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
         try:
-            if lifts_gate():  # inside a trade context every level counts
+            if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts, as do alerts
                 working(self, event, *args, **fields)
         except RecursionError as error:
             self._logger.pipeline.stumbles.append(error.with_traceback(None))
@@ -320,6 +323,18 @@ class BoundLogger(BoundLoggerBase):
             ``recovered`` (entries brought in from an earlier process), ``queue_bytes`` (bytes that wait).
         """
         return self._logger.pipeline.stats()
+
+    @property
+    def metrics(self) -> Any:
+        """The Prometheus registry of this process (see `prometheus_client.CollectorRegistry`), for an own exporter.
+
+        Raises:
+            AttributeError: The logger keeps no metrics: the setting ``metrics`` is off.
+        """
+        metrics = self._logger.pipeline.outlets.metrics
+        if metrics is None:
+            raise AttributeError("this logger keeps no metrics; set metrics=True")
+        return metrics.registry
 
     def flush(self, timeout: float | None = None) -> bool:
         """Write everything logged so far into the files.

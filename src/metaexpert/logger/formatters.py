@@ -111,14 +111,14 @@ def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encoder:
     def line(entry: Entry) -> bytes:
         encoded = encode(entry)
         if len(encoded) >= max_entry_size:
-            encoded = _fitted(entry, encode, max_entry_size)
+            encoded = fitted(entry, encode, max_entry_size)
         return encoded + b"\n"
 
     return line
 
 
-def _fitted(entry: Entry, encode: Encoder, limit: int) -> bytes:
-    """Cut *entry* step by step, longest values first, until its line fits *limit* bytes."""
+def fitted(entry: Entry, encode: Encoder, limit: int) -> bytes:
+    """Cut *entry* step by step, longest values first, until what *encode* makes of it is shorter than *limit* bytes."""
     length, items = limit // 2, limit // 4
     while length >= _SMALLEST_VALUE:
         encoded = encode(_shortened(entry, length, items))

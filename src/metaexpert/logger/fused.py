@@ -36,7 +36,7 @@ OPTIONS: Final = (
     | orjson.OPT_APPEND_NEWLINE
 )
 #: Names of fields that mean something to a processor.
-UNUSUAL_NAMES: Final = schema.RESERVED_KEYS | {"event", "exc_info", "stack_info", "expert_name", CATEGORY}
+UNUSUAL_NAMES: Final = schema.RESERVED_KEYS | {"event", "exc_info", "stack_info", "expert_name", schema.ALERT, CATEGORY}
 _LONGEST_NAME: Final = 200
 #: Values of a context that cannot change after `bind`, so that they may be encoded there.
 _FIXED: Final = frozenset({str, int, float, bool, type(None), *TEXTS})

@@ -5,7 +5,8 @@ Threads: `tell` may be called by any thread; one that finds another at it leaves
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from metaexpert.logger.accounts import Accounts, Health
 from metaexpert.logger.diagnostics import Diagnostics
@@ -37,23 +38,27 @@ class News:
         self._diagnostics = diagnostics
         self._announce = announce
         self._health = Health()
+        self._unsent: Counter[str] = Counter()
 
     @property
     def health(self) -> str:
         """``ok``, or ``degraded: <reason> since <when>``."""
         return str(self._health)
 
-    def tell(self, reason: str | None) -> bool:
+    def tell(self, reason: str | None, unsent: Mapping[str, int] | None = None) -> bool:
         """Announce what is new. Returns whether there was something.
 
         Args:
             reason: Why the logger does not work as it should; None when it does.
+            unsent: By channel or collector, how many entries were dropped on the way there, since last told.
         """
+        for name, count in (unsent or {}).items():
+            self._unsent[name] += count
         # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
         if not self._accounts.lock.acquire(blocking=False):
             return False
         try:
-            news = [self._tell_health(reason), self._tell_recovery(), self._tell_dropped()]
+            news = [self._tell_health(reason), self._tell_recovery(), self._tell_dropped(), self._tell_unsent()]
             return any(news)
         finally:
             self._accounts.lock.release()
@@ -69,6 +74,12 @@ class News:
         if dropped:
             self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
         return bool(dropped)
+
+    def _tell_unsent(self) -> bool:
+        unsent, self._unsent = self._unsent, Counter()
+        if unsent:
+            self._announce("warning", "log.unsent", unsent=sum(unsent.values()), by_channel=dict(unsent))
+        return bool(unsent)
 
     def _tell_recovery(self) -> bool:
         found = None if self._directory is None else self._directory.recovery

@@ -35,9 +35,22 @@ from metaexpert.logger.handlers.console import ConsoleHandler, Printer
 from metaexpert.logger.handlers.rotation import RotationPolicy
 from metaexpert.logger.masking import Guard, Rules, mask_text
 from metaexpert.logger.news import News
+from metaexpert.logger.outlets import Outlets
 from metaexpert.logger.processors import CALLER_EVENT, EVENT, CleanValues, chain
-from metaexpert.logger.routing import CONSOLE, ERRORS, EXPERT, FILES, ROUTE_NAMES, TRADES, Routing
+from metaexpert.logger.routing import (
+    ALERTS,
+    CONSOLE,
+    ERRORS,
+    EXPERT,
+    EXPORT,
+    FILES,
+    REMOTE,
+    ROUTE_NAMES,
+    TRADES,
+    Routing,
+)
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.traces import Tracing
 from metaexpert.logger.values import Cleaner, dumps
 
 _SYNC_INTERVAL: Final = 1.0
@@ -87,7 +100,9 @@ class Pipeline:
         self._expert_name = Cleaner(config.max_value_length, 1).key(expert_name)
         self.rules = Rules(shapes=config.mask_secrets, extra_keys=config.extra_secret_keys)
         limits = config.max_value_length, config.max_entry_size // 2
-        self.processors = chain(config.processors or [], *limits, self.finish, self.rules)
+        self._tracing = Tracing(config)
+        first = [self._tracing.processor] if self._tracing.processor else []
+        self.processors = chain(config.processors or [], *limits, self.finish, self.rules, first)
         self.fallback = chain([], *limits, self.finish, self.rules)
         self.routing = Routing(config)
         self._header_mark = dumps(self._header.appname)[1:-1]
@@ -130,11 +145,17 @@ class Pipeline:
         as_json = config.json_logging or config.console_format == "json"
         console = ConsoleHandler("json" if as_json else "text", on_trouble=self._console_trouble)
         self._printer = Printer(console, self._skipped_note)
+        place = None if self._directory is None else self._directory.path
+        self.outlets = Outlets(config, place, self._remote_trouble, self._notice)
+        self.routing.alert_level, self.routing.exports = self.outlets.alert_level, self.outlets.exports
         self._news = News(self._accounts, self._clock, self._directory, self.diagnostics, self._announce)
         drainer.add(self)
         self.refresh()
         if self._directory is not None:
             self._work(_OPEN_PATIENCE)
+        self.outlets.start()
+        if self.outlets.metrics is not None:
+            self.outlets.metrics.add(self, config.expert_name)
 
     def _open_files(self, directory: lanes.LogDirectory) -> None:
         config, archivist = self.config, directory.archivist
@@ -166,7 +187,8 @@ class Pipeline:
                 way.check = never
             else:
                 calm = share_of(word, trade=trade) in self._calm
-                way.check = None if calm else functools.partial(self._accounts.has_room, word, trade=trade)
+                room = None if calm else functools.partial(self._accounts.has_room, word, trade=trade)
+                way.check = self._tracing.check(room)
             way.head = self._head(word, trade)
             way.lanes = tuple(lane.journal for route, lane in self._lanes if routes & route)
             if self._directory is not None:
@@ -180,6 +202,8 @@ class Pipeline:
         return b"Z" + stamped[len(b'{"timestamp":"') : -len(b'0,"message":""}')]
 
     def _after(self, routes: int) -> Callable[[bytes], None] | None:
+        if routes & (REMOTE | CONSOLE) == EXPORT and not self._is_more_to_do(routes & ~EXPORT):
+            return self.outlets.export
         if self._is_more_to_do(routes):
             return functools.partial(self._settle, routes)
         return self._printer.put if routes & CONSOLE else None
@@ -187,7 +211,7 @@ class Pipeline:
     def _is_more_to_do(self, routes: int) -> bool:
         """Return whether more is to be done with an entry that was taken than to print it."""
         must_wait = self.synchronous or (self.config.fsync == "trades" and bool(routes & TRADES))
-        return must_wait or self._broken or not drainer.running or bool(routes & ERRORS)
+        return must_wait or self._broken or not drainer.running or bool(routes & (ERRORS | REMOTE))
 
     def grown(self) -> None:
         """Look how much waits, and whether the files take it (see `lanes.Watcher`)."""
@@ -215,14 +239,20 @@ class Pipeline:
         level = method if method in LEVEL_NUMBERS else "info"
         trade = event_dict.get(CATEGORY) == TRADE
         routes = self.routing.routes(LEVEL_NUMBERS[level], trade=trade)
-        if not routes:
+        # What a level asks for goes out with the entry (`_settle`); what a call asks for, here.
+        alert = self.routing.alert_level is not None and not routes & ALERTS and event_dict.get(schema.ALERT) is True
+        if not routes and not alert:
             raise DropEvent
         if self.closed or (routes & FILES and not self._admit(level, trade)):
             entry = self._stamped(output.name, level, trade, event_dict, counted=False)
             self._turned_away(entry, level, trade, routes)
             raise DropEvent
-        entry = self._stamped(output.name, level, trade, event_dict, counted=bool(routes & FILES))
-        return (self._encode(entry), self.ways[level, trade]), {}
+        line = self._encode(self._stamped(output.name, level, trade, event_dict, counted=bool(routes & FILES)))
+        if alert:
+            self.outlets.put(line, ALERTS)
+        if not routes:
+            raise DropEvent
+        return (line, self.ways[level, trade]), {}
 
     def accept(self, line: bytes, way: Way) -> None:
         """Take an encoded entry: put it into the journal, and wait until it is written if the configuration says so."""
@@ -232,6 +262,8 @@ class Pipeline:
         """Do what is left to do with an entry that was taken."""
         if routes & CONSOLE:
             self._printer.put(line)
+        if routes & REMOTE:
+            self.outlets.put(line, routes)
         self._show_if_stranded(line, routes)
         if self.config.fsync == "trades" and routes & TRADES and self._directory is not None:
             self._directory.request(insist=True, sync=True)
@@ -254,6 +286,7 @@ class Pipeline:
             self._accounts.tallies[level].up()
         if routes & CONSOLE:
             self._printer.put(line)
+        self.outlets.put(line, routes)
 
     def _lost(self, line: bytes, taken: int) -> None:
         """Count an entry that not all of its files will get: there is no memory, or the logger closed meanwhile."""
@@ -351,6 +384,7 @@ class Pipeline:
                 stderr.print_entry(json.loads(self._encode(entry)))
             return
         self._accounts.drop(level, [name for route, name in ROUTE_NAMES if routes & route])
+        self.outlets.put(self._encode(entry), routes)
         grave = trade or LEVEL_NUMBERS[level] >= schema.ERROR
         if routes & CONSOLE and (grave or not files_work):
             self._printer.put(self._encode(entry))
@@ -384,6 +418,7 @@ class Pipeline:
         self._tell_stumbles()
         if self._tell_news() and self._directory is not None:
             self._directory.drain()
+        self.outlets.ensure()
         stderr.outlet.push()
         return self._printer.tick()
 
@@ -392,7 +427,7 @@ class Pipeline:
         error = self._directory.error if self._directory else None
         reason = (error.strerror or type(error).__name__) if error else _NO_THREAD if drainer.lost else None
         reason = reason or (_HANGS if drainer.hangs else None)
-        return self._news.tell(reason)
+        return self._news.tell(reason, self.outlets.dropped())
 
     def flush(self, timeout: float | None = None) -> bool:
         """Write everything logged so far. Returns whether all of it is in the files.
@@ -434,6 +469,9 @@ class Pipeline:
         drainer.remove(self, patience)
         self._released = True
         self._printer.finish()
+        self.outlets.close(timeout)
+        if self.outlets.metrics is not None:
+            self.outlets.metrics.retire(self)
         self._complete = self._complete or all(lane.empty for _, lane in self._lanes)
         if not self._complete:
             self._report_unwritten()
@@ -457,6 +495,14 @@ class Pipeline:
         event: EventDict = {EVENT: "log.skipped", "skipped": skipped}
         return self._encode(self._stamped("metaexpert.logger", "warning", False, event, counted=False))
 
+    def _notice(self, level: str, message: str) -> dict[str, Any]:
+        """Return an entry that is for a channel alone."""
+        entry = self._header.stamp(self._clock(), level, schema.MSGID_LOG, self._last_number, message)
+        return {**entry, "expert_name": self._expert_name}
+
+    def _remote_trouble(self, kind: str, message: str) -> None:
+        self.diagnostics.report(kind, message, level="warning")
+
     def _console_trouble(self, error: Exception) -> None:
         text = "the console does not work and is switched off; the files go on"
         self.diagnostics.report("console", text, level="warning", error=error)
@@ -474,7 +520,7 @@ class Pipeline:
         counts = {"state": self.health, **self._accounts.report()}
         if self._printer.skipped:
             counts["dropped_by_route"]["console"] = self._printer.skipped
-        return counts
+        return counts | self.outlets.stats()
 
     # -- the writing thread and fork (see `drainer.Drained`) ---------------------------------------------------
 
@@ -510,6 +556,7 @@ class Pipeline:
         self._accounts.after_fork()
         self._closing = threading.RLock()
         self._printer.after_fork()
+        self.outlets.after_fork()
         stderr.outlet.after_fork()
         self._header.refresh()
         self._own_sequence = itertools.count(1)

@@ -147,12 +147,17 @@ for _name in _CHANGES.split():
 
 
 def chain(
-    own: Iterable[Processor], max_length: int, max_items: int, finish: Processor, rules: Rules = RULES
+    own: Iterable[Processor],
+    max_length: int,
+    max_items: int,
+    finish: Processor,
+    rules: Rules = RULES,
+    first: Iterable[Processor] = (),
 ) -> ProcessorList:
-    """Return the whole chain: *own* are the user's processors, *finish* stamps, encodes and routes."""
+    """Return the whole chain: *own* are the user's processors, *first* more of ours, *finish* stamps and routes."""
     steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items, rules), finish]
     own = list(own)
-    return ProcessorList([merge_context, *own, *steps], plain=not own)
+    return ProcessorList([merge_context, *first, *own, *steps], plain=not own)
 
 
 def aside(fields: dict[str, Any]) -> dict[str, Any]:

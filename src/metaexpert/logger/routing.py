@@ -11,8 +11,10 @@ from metaexpert.logger import schema
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.schema import LEVEL_NUMBERS
 
-EXPERT, TRADES, ERRORS, CONSOLE = 1, 2, 4, 8
+EXPERT, TRADES, ERRORS, CONSOLE, ALERTS, EXPORT = 1, 2, 4, 8, 16, 32
 FILES: Final = EXPERT | TRADES | ERRORS
+#: What leaves the machine, by threads of its own.
+REMOTE: Final = ALERTS | EXPORT
 ROUTE_NAMES: Final = ((EXPERT, "expert"), (TRADES, "trades"), (ERRORS, "errors"))
 
 
@@ -25,6 +27,10 @@ class Routing:
         self._console_follows = config.sources.get("console_level", "default") == "default"
         self._log_level = LEVEL_NUMBERS[config.log_level.lower()]
         self._console_level = LEVEL_NUMBERS[config.console_level.lower()]
+        #: Lowest level that is an alert; None while there is no channel for one.
+        self.alert_level: int | None = None
+        #: Whether there is a collector, which gets what the files get.
+        self.exports = False
 
     def set_level(self, number: int) -> None:
         """Set the files' level; the console follows unless it has a level of its own."""
@@ -34,12 +40,13 @@ class Routing:
 
     def gate(self) -> int:
         """Return the lowest level number that goes anywhere."""
-        levels = [self._log_level] if self._to_file else []
-        return min([*levels, self._console_level] if self._to_console else levels)
+        levels = [self._log_level] if self._to_file or self.exports else []
+        levels += [self._console_level] if self._to_console else []
+        return min([*levels, self.alert_level] if self.alert_level is not None else levels)
 
     def routes(self, number: int, *, trade: bool) -> int:
-        """Return where an entry of level *number* goes: a sum of `EXPERT`, `TRADES`, `ERRORS` and `CONSOLE`."""
-        routes = CONSOLE if self.shows(number) else 0
+        """Return where an entry of level *number* goes: a sum of `EXPERT`, `TRADES`, `ERRORS`, `CONSOLE` and so on."""
+        routes = (CONSOLE if self.shows(number) else 0) | self._remote(number, trade)
         if self._to_file and (trade or number >= self._log_level):
             routes |= EXPERT if number >= self._log_level else 0
             routes |= TRADES if trade else 0
@@ -49,7 +56,11 @@ class Routing:
     def own_routes(self, number: int) -> int:
         """Return where an entry of the logger's own goes, past the gate of the files."""
         files = (EXPERT | (ERRORS if number >= schema.ERROR else 0)) if self._to_file else 0
-        return files | (CONSOLE if self.shows(number) else 0)
+        return files | (CONSOLE if self.shows(number) else 0) | self._remote(number, trade=True)
+
+    def _remote(self, number: int, trade: bool) -> int:
+        routes = ALERTS if self.alert_level is not None and number >= self.alert_level else 0
+        return routes | (EXPORT if self.exports and (trade or number >= self._log_level) else 0)
 
     def shows(self, number: int) -> bool:
         """Return whether the console shows an entry of level *number*."""

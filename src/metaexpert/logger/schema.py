@@ -50,6 +50,8 @@ NILVALUE: Final = "-"
 MSGID_TRADE: Final = "trade"
 MSGID_LOG: Final = "log"
 CATEGORY: Final = "category"
+#: Field by which a call asks for an alert (True) or for none (False), whatever its level.
+ALERT: Final = "alert"
 TRADE: Final = "trade"
 
 #: Header keys, in the order in which each line bears them.

@@ -17,6 +17,7 @@ class _Commands(DefaultGroup):
         "trades": "metaexpert.cli.logs.trades",
         "stats": "metaexpert.cli.logs.stats",
         "scan": "metaexpert.cli.logs.scan",
+        "alert-test": "metaexpert.cli.logs.alerts",
         "schema": "metaexpert.cli.logs.schema",
     }
 

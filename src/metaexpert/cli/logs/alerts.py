@@ -1,0 +1,61 @@
+"""`metaexpert logs alert-test`: whether alerts reach the owner."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from metaexpert.cli import output
+from metaexpert.cli.dispatch import TextCommand
+from metaexpert.cli.settings import settings
+from metaexpert.logger.formatters import Clock, Header
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(cls=TextCommand)
+def alert_test(
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Longest wait for each channel.")
+    ] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Send a test alert to every configured channel, and say whether it arrived.
+
+    Channels are set like any other setting, secrets best in the environment
+    or in .env: METAEXPERT_TELEGRAM_TOKEN and METAEXPERT_TELEGRAM_CHAT_ID,
+    METAEXPERT_DISCORD_WEBHOOK_URL, METAEXPERT_WEBHOOK_URL.
+
+    Exit code 0 when every channel confirmed it, 1 when one did not, 2 when
+    none is configured.
+
+    Example:
+      metaexpert logs alert-test
+    """
+    from metaexpert.logger.alerts import Alerts, channels  # noqa: PLC0415 - httpx and SQLite: for this command only
+
+    config = settings()
+    if not channels(config):
+        raise output.InputError(
+            "no channel is configured; set telegram_token and telegram_chat_id, discord_webhook_url or webhook_url"
+        )
+    header = Header(config.expert_name, config.facility)
+    clock = Clock()
+    told: list[str] = []
+    alerts = Alerts(
+        config.but(alert_heartbeat=False),
+        None,
+        lambda _, text: told.append(text),
+        lambda level, text: header.stamp(clock(), level, "log", 0, text),
+    )
+    results = alerts.test(timeout)
+    alerts.close(0.0)
+    if as_json:
+        output.write(json.dumps({name: {"ok": not trouble, "trouble": trouble} for name, trouble in results.items()}))
+        output.write("\n")
+    else:
+        for name, trouble in results.items():
+            output.write(f"{name}: {trouble or 'arrived'}\n")
+    raise typer.Exit(1 if any(results.values()) else 0)

@@ -1,0 +1,225 @@
+"""The alerts of one logger: which channels it has, and what they are told of its start and end.
+
+Loggers of one process that log into the same directory and alert to the same place share one courier and its thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.handlers import presence
+from metaexpert.logger.handlers.alert import Kind
+from metaexpert.logger.handlers.budget import Budget
+from metaexpert.logger.handlers.channel import Channel
+from metaexpert.logger.handlers.delivery import Courier, DeadLetters, Report
+from metaexpert.logger.handlers.discord import Discord
+from metaexpert.logger.handlers.locking import make_directory
+from metaexpert.logger.handlers.outbox import Outbox
+from metaexpert.logger.handlers.presence import Presence
+from metaexpert.logger.handlers.telegram import Telegram
+from metaexpert.logger.handlers.webhook import Webhook
+from metaexpert.logger.handlers.worker import Worker
+
+#: Bytes of entries that may wait for one channel's thread.
+MOST_WAITING: Final = 16 * 1024 * 1024
+#: Longest that the end of a logger waits for its alerts when no timeout is given, in seconds.
+LAST_PATIENCE: Final = 5.0
+DIRECTORY: Final = "alerts"
+
+Stamp = Callable[[str, str], dict[str, Any]]
+
+
+def channels(config: LoggerConfig) -> list[Channel]:
+    """Return the channels that *config* names."""
+    found: list[Channel] = []
+    if config.telegram_token is not None and config.telegram_chat_id is not None:
+        token = config.telegram_token.get_secret_value()
+        found.append(Telegram(token, config.telegram_chat_id, config.telegram_api_url))
+    if config.discord_webhook_url is not None:
+        found.append(Discord(config.discord_webhook_url.get_secret_value()))
+    if config.webhook_url is not None:
+        headers = {}
+        if config.webhook_token is not None:
+            headers = {"Authorization": f"Bearer {config.webhook_token.get_secret_value()}"}
+        found.append(Webhook(config.webhook_url.get_secret_value(), headers))
+    return found
+
+
+class Desk:
+    """A courier with its thread, shared by the loggers that use it."""
+
+    def __init__(self, key: tuple[str, str], courier: Courier) -> None:
+        self.key = key
+        self.courier = courier
+        self.worker = Worker(f"metaexpert-{courier.channel.name}", courier, MOST_WAITING)
+        self.users = 0
+        self.told = 0
+
+    @property
+    def dropped(self) -> int:
+        """Entries that never came to the channel, for want of room."""
+        return self.worker.dropped.value + self.courier.counts.dropped
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was done, and what waits."""
+        return {**self.courier.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
+
+
+class Alerts:
+    """The alerts of one logger.
+
+    Args:
+        config: Its configuration.
+        directory: Its log directory; None for none, and then nothing is kept over a restart.
+        report: Told of troubles: a kind, and a sentence.
+        stamp: Makes an entry of a level and a message, for what is no log entry.
+    """
+
+    def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
+        self._expert = config.expert_name
+        self._stamp = stamp
+        self._report = report
+        self._place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
+        self._desks = [_open_desk(self._place, channel, report) for channel in channels(config)]
+        self._presence: Presence | None = None
+        self._beats = config.alert_heartbeat and bool(self._desks)
+
+    def __bool__(self) -> bool:
+        return bool(self._desks)
+
+    def start(self) -> None:
+        """Send what an earlier process left; say, with heartbeats, that the expert starts and which ones died."""
+        if self._beats:
+            self._begin_heartbeat()
+            self._notify("heartbeat", self._stamp("info", f"{self._expert} started"))
+        for desk in self._desks:
+            desk.worker.ensure()
+
+    def _begin_heartbeat(self) -> None:
+        if self._place is None:
+            return
+        try:
+            make_directory(self._place)
+            for content in presence.dead(self._place):
+                self._tell_death(content)
+            entry = self._stamp("info", "")
+            kept = ("timestamp", "hostname", "procid")
+            self._presence = Presence(self._place, {"expert": self._expert, **{key: entry[key] for key in kept}})
+            self._presence.begin()
+        except OSError as error:
+            self._report("alerts heartbeat", f"the end of this process may go unnoticed: {error.strerror}")
+
+    def _tell_death(self, content: Mapping[str, Any]) -> None:
+        expert, process, since = content.get("expert"), content.get("procid"), content.get("timestamp")
+        text = f"{expert} died without stopping (process {process}, started {since})"
+        self._notify("heartbeat", self._stamp("critical", text))
+
+    def _notify(self, kind: Kind, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry).encode()
+        for desk in self._desks:
+            desk.courier.notify(kind, line)
+            desk.worker.ensure()
+            desk.worker.wake()
+
+    def put(self, line: bytes) -> None:
+        """Send the entry *line* to all channels. Never waits; may be called by any thread and signal handler."""
+        for desk in self._desks:
+            desk.worker.put(line)
+
+    def test(self, patience: float) -> dict[str, str]:
+        """Send a test to every channel. Returns, by channel, what went wrong; empty for what arrived."""
+        text = f"Test of the alerts of {self._expert}: this is what one looks like"
+        self._notify("test", self._stamp("info", text))
+        for desk in self._desks:
+            desk.worker.flush(patience)
+        return {desk.courier.channel.name: _verdict(desk) for desk in self._desks}
+
+    def ensure(self) -> None:
+        """Have the threads run again after a fork."""
+        for desk in self._desks:
+            if desk.worker.asleep:
+                desk.worker.ensure()
+
+    def dropped(self) -> dict[str, int]:
+        """Return, by channel, how many entries were dropped since this was last asked."""
+        news = {}
+        for desk in self._desks:
+            count, desk.told = desk.dropped - desk.told, desk.dropped
+            if count:
+                news[desk.courier.channel.name] = count
+        return news
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts by channel."""
+        return {desk.courier.channel.name: desk.stats() for desk in self._desks}
+
+    def close(self, timeout: float | None) -> None:
+        """Say that the expert stops, send what can be sent in time, keep the rest for the next process."""
+        if self._beats:
+            self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
+        patience = LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
+        desks, self._desks = self._desks, []
+        for desk in desks:
+            _leave_desk(desk, patience)
+        if self._presence is not None:
+            self._presence.end()
+            self._presence = None
+
+    def after_fork(self) -> None:
+        """Start anew in a child, which is not the expert that began."""
+        if self._presence is not None:
+            self._presence.after_fork()
+            self._presence = None
+        self._beats = False
+
+
+def _verdict(desk: Desk) -> str:
+    if desk.courier.trouble:
+        return desk.courier.trouble
+    if desk.courier.counts.undelivered:
+        return desk.courier.last_refusal
+    return "" if desk.courier.idle else "no answer in time"
+
+
+_desks: dict[tuple[str, str], Desk] = {}
+_guard = threading.RLock()
+
+
+def _open_desk(place: Path | None, channel: Channel, report: Report) -> Desk:
+    key = (str(place), channel.endpoint)
+    with _guard:
+        desk = _desks.get(key)
+        if desk is None:
+            budget = Budget(channel.token, channel.limits)
+            courier = Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report)
+            desk = _desks[key] = Desk(key, courier)
+        desk.users += 1
+        return desk
+
+
+def _leave_desk(desk: Desk, patience: float) -> None:
+    with _guard:
+        desk.users -= 1
+        last = desk.users == 0
+        if last and _desks.get(desk.key) is desk:
+            del _desks[desk.key]
+    if last:
+        desk.worker.finish(patience)
+    else:
+        desk.worker.flush(patience)
+
+
+def _after_fork() -> None:
+    global _guard  # noqa: PLW0603
+    _guard = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

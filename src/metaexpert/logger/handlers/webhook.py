@@ -1,0 +1,98 @@
+"""A generic JSON webhook: payload and transport.
+
+The payload has ``text`` (so that Slack, Mattermost and their like show it as it is), ``id`` (the same in a repeat,
+also as the header ``Idempotency-Key``), ``possible_repeat``, and ``alerts``: count, first, last, and the entry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from metaexpert.logger.handlers import alert_text
+from metaexpert.logger.handlers.alert import Alert
+from metaexpert.logger.handlers.budget import Limit, digest
+from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
+from metaexpert.logger.handlers.http import NotSent, Poster, Unknown
+
+#: Alerts in one request.
+MOST: Final = 50
+
+
+class Webhook:
+    """Posts alerts as JSON.
+
+    Args:
+        url: Address, which may hold a secret. Never shown.
+        headers: Headers of each request, which may hold secrets. Never shown.
+        poster: Posts.
+    """
+
+    name = "webhook"
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, poster: Poster | None = None) -> None:
+        self._url = url
+        self._headers = dict(headers or {})
+        self._poster = poster or Poster()
+        self.token = self.endpoint = digest("webhook", url)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """One request a second, 30 a minute: what the strictest of the usual receivers (Slack) take."""
+        return (Limit("webhook", 1, 1.0), Limit("webhook", 30, 60.0))
+
+    def render(self, alerts: Sequence[Alert]) -> Message:
+        """Return the request for the first alerts."""
+        taken = alerts[:MOST]
+        payload = {
+            "version": 1,
+            "kind": taken[0].kind,
+            "text": "\n".join(alert_text.summary(alert, 500) for alert in taken),
+            "alerts": [_described(alert) for alert in taken],
+        }
+        return Message((Part(json.dumps(payload), ""),), len(taken))
+
+    def send(self, part: Part, key: str, *, repeat: bool) -> Outcome:
+        """Post one request. Any status of success is believed: nothing is known of the receiver."""
+        payload = {**json.loads(part.text), "id": key, "possible_repeat": repeat}
+        try:
+            reply = self._poster.post(self._url, payload, {**self._headers, "Idempotency-Key": key})
+        except NotSent as error:
+            return unsent(str(error))
+        except Unknown as error:
+            return unknown(str(error))
+        if 200 <= reply.status < 300:
+            return delivered()
+        if reply.status in (429, 503) and "retry-after" in reply.headers:
+            return later(f"status {reply.status}", _seconds(reply.headers["retry-after"]))
+        if reply.status == 429:
+            return later("status 429", None)
+        return unknown(f"status {reply.status}") if reply.status >= 500 else refused(f"status {reply.status}")
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._poster.close()
+
+    def after_fork(self) -> None:
+        """Start anew in a child."""
+        self._poster.after_fork()
+
+
+def _described(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": alert.key,
+        "kind": alert.kind,
+        "count": alert.count,
+        "first": alert.first,
+        "last": alert.last,
+        "possible_repeat": alert.repeat,
+        "entry": alert.entry,
+    }
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text)  # a date is legal too, and rare: the usual pause does
+    except ValueError:
+        return None

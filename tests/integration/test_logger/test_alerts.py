@@ -1,0 +1,287 @@
+"""Alerts of real loggers over real connections: calls, kills, restarts, forks and the end of a program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_server import Answer, ScriptedServer, discord, telegram, webhook
+
+from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger
+
+TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+_PATIENCE = 20.0
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """Return a Bot API on loopback."""
+    with ScriptedServer(telegram) as running:
+        yield running
+
+
+def options(server: ScriptedServer, **more: Any) -> dict[str, Any]:
+    """Return what a logger needs to alert through *server*."""
+    given = {"telegram_token": TOKEN, "telegram_chat_id": 42, "telegram_api_url": server.url}
+    return {"expert_name": "EmaBot", "log_to_console": False, **given, **more}
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until *condition* holds."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def texts(server: ScriptedServer) -> list[str]:
+    """Return what arrived."""
+    return [payload["text"] for payload in server.accepted]
+
+
+def test_a_critical_entry_reaches_the_owner(server: ScriptedServer) -> None:
+    """An entry at the alert level is sent soon after the call; one below it is not."""
+    with MetaLogger(**options(server)) as logger:
+        logger.error("Slippage is high")
+        logger.critical("Margin call", account="main")
+        wait_for(lambda: server.accepted)
+        assert logger.flush()
+        assert logger.stats()["alerts"]["telegram"]["messages"] >= 0
+    (text,) = texts(server)
+    assert "Margin call" in text
+    assert "main" in text
+
+
+def test_a_call_may_ask_for_an_alert(server: ScriptedServer, read_log: Callable[..., Any]) -> None:
+    """``alert=True`` sends an entry of any level, also one that no file takes; ``alert=False`` sends none."""
+    with MetaLogger(**options(server)) as logger:
+        logger.info("Target reached", alert=True)
+        logger.debug("Looked at closely", alert=True)
+        logger.critical("Known and harmless", alert=False)
+        logger.bind(alert=True).warning("Bound")
+        logger.info("Not asked", alert="a field like any other")
+        logger.close()
+    text = "\n".join(texts(server))
+    assert all(word in text for word in ("Target reached", "Looked at closely", "Bound"))
+    assert "harmless" not in text
+    assert "Not asked" not in text
+    entries = {entry["message"]: entry for entry in read_log("logs/expert.log")}
+    assert entries["Target reached"]["alert"] is True
+    assert "Looked at closely" not in entries
+
+
+def test_foreign_records_are_alerts_too(server: ScriptedServer) -> None:
+    """A record of `logging` at the alert level is sent."""
+    import logging
+
+    with MetaLogger(**options(server), install=True):
+        logging.getLogger("broker").critical("session lost")
+    assert any("session lost" in text for text in texts(server))
+
+
+def test_every_channel_gets_it() -> None:
+    """Telegram, Discord and the webhook each get an alert, whatever happens to the others."""
+    broken = [Answer(deed="hang")] * 5
+    with ScriptedServer(telegram, broken) as one, ScriptedServer(discord) as two, ScriptedServer(webhook) as three:
+        more = {"discord_webhook_url": f"{two.url}/api/webhooks/1/x", "webhook_url": f"{three.url}/hook"}
+        logger = MetaLogger(**options(one, **more))
+        logger.critical("Margin call")
+        wait_for(lambda: two.accepted and three.accepted and one.requests)
+        logger.close(timeout=0.5)
+
+
+def test_the_end_of_a_program_waits_for_its_alert(server: ScriptedServer, python: str) -> None:
+    """A program whose last words are an alert ends after it was sent, without `close`."""
+    code = f"from metaexpert.logger import MetaLogger\nMetaLogger(**{options(server)!r}).critical('last words')"
+    subprocess.run([python, "-c", code], check=True, timeout=60)
+    assert any("last words" in text for text in texts(server))
+
+
+def test_a_dead_endpoint_does_not_hold_up_the_end(server: ScriptedServer) -> None:
+    """With nobody listening `close` returns soon, and the next logger delivers what was left."""
+    given = options(server)
+    with ScriptedServer(telegram) as other:
+        gone = other.url
+    logger = MetaLogger(**{**given, "telegram_api_url": gone})
+    logger.critical("while it was down")
+    began = time.monotonic()
+    assert logger.close()
+    assert time.monotonic() - began < 4.0
+    with MetaLogger(**given) as logger:
+        wait_for(lambda: server.accepted)
+    assert "while it was down" in texts(server)[0]
+    assert "possible repeat" not in texts(server)[0]
+
+
+VICTIM = """
+import sys, time
+from metaexpert.logger import MetaLogger
+logger = MetaLogger(**{options})
+logger.critical("before the kill")
+print("logged", flush=True)
+time.sleep(60)
+"""
+
+
+def kill_after_first_try(python: str, given: dict[str, Any], tried: Callable[[], object]) -> None:
+    """Run a program that logs an alert, and kill it when *tried* says so."""
+    victim = subprocess.Popen([python, "-c", VICTIM.format(options=repr(given))], stdout=subprocess.PIPE)
+    try:
+        assert victim.stdout is not None
+        assert victim.stdout.readline()
+        wait_for(tried)
+    finally:
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+
+
+def test_an_alert_outlives_a_kill(python: str) -> None:
+    """An alert that was under way when its process was killed is sent by the next one, as a possible repeat."""
+    with ScriptedServer(telegram, [Answer(deed="hang", accepts=True)]) as server:
+        given = options(server)
+        kill_after_first_try(python, given, lambda: server.requests)
+        with MetaLogger(**given):
+            wait_for(lambda: len(server.accepted) == 2)
+        assert "possible repeat" in texts(server)[1]
+        assert "before the kill" in texts(server)[1]
+
+
+def test_heartbeats_tell_start_stop_and_sudden_death(server: ScriptedServer, python: str) -> None:
+    """With heartbeats the owner is told that an expert starts, stops, or died without stopping."""
+    given = options(server, alert_heartbeat=True, telegram_chat_id=43)
+    kill_after_first_try(python, given, lambda: len(server.accepted) >= 2)
+    with MetaLogger(**given):
+        wait_for(lambda: any("died" in text for text in texts(server)))
+    text = "\n".join(texts(server))
+    assert "EmaBot died without stopping" in text
+    assert text.count("EmaBot started") == 2
+    assert text.count("EmaBot stopped") == 1
+    with MetaLogger(**given):
+        wait_for(lambda: sum("EmaBot started" in text for text in texts(server)) == 3)
+    assert sum("died" in text for text in texts(server)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_alerts_for_itself(server: ScriptedServer) -> None:
+    """Parent and child of a fork each send their own alerts, once, and the fork gives no warning."""
+    logger = MetaLogger(**options(server))
+    logger.critical("alpha of the parent")
+    wait_for(lambda: server.accepted)
+    wait_for(lambda: logger.stats()["alerts"]["telegram"]["delivered"] == 1)
+    child = os.fork()
+    if child == 0:
+        try:
+            logger.critical("beta of the child")
+            logger.close()
+        finally:
+            os._exit(0)
+    logger.critical("gamma of the parent")
+    os.waitpid(child, 0)
+    logger.close()
+    counts = [sum(word in text for text in texts(server)) for word in ("alpha", "beta", "gamma")]
+    assert counts == [1, 1, 1]
+
+
+def test_loggers_of_a_process_share_a_thread(server: ScriptedServer) -> None:
+    """Fifty experts that alert to one chat have one thread for it."""
+    import threading
+
+    loggers = [MetaLogger(**options(server, expert_name=f"Bot{n}")) for n in range(50)]
+    loggers[7].critical("of the seventh")
+    wait_for(lambda: server.accepted)
+    assert [thread.name for thread in threading.enumerate()].count("metaexpert-telegram") == 1
+    for logger in loggers:
+        logger.close()
+    assert [thread.name for thread in threading.enumerate()].count("metaexpert-telegram") == 0
+
+
+def test_nothing_of_a_token_is_in_any_file(tmp_path: Path, python: str) -> None:
+    """With every kind of failure and all libraries at DEBUG, no file and no output holds the token."""
+    code = """
+import logging, sys
+logging.basicConfig(level=logging.DEBUG)
+for name in ("httpx", "httpcore", "metaexpert"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+from metaexpert.logger import MetaLogger
+with MetaLogger(log_level="DEBUG", **{options}) as logger:
+    for n in range(4):
+        logger.critical("trouble " + "abcd"[n])
+    logger.flush()
+    print(logger.config, logger.config.shown(), logger, logger.stats())
+"""
+    script = [Answer(500, b"x"), Answer(404, {"ok": False, "description": "Not Found"}), Answer(200, b"lies")]
+    with ScriptedServer(telegram, script) as server:
+        run = subprocess.run(
+            [python, "-c", code.replace("{options}", repr(options(server, alert_heartbeat=True)))],
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        assert server.requests
+    everything = run.stdout + run.stderr + b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    assert TOKEN.encode() not in everything
+    assert TOKEN.split(":")[1].encode() not in everything
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"telegram_token": TOKEN}, ["telegram_chat_id"]),
+        ({"telegram_chat_id": "42"}, ["telegram_token"]),
+        ({"telegram_token": f"{TOKEN} ", "telegram_chat_id": "1"}, ["telegram_token", "not shown"]),
+        ({"telegram_token": TOKEN, "telegram_chat_id": "my chat"}, ["telegram_chat_id", "my chat", "@channel"]),
+        ({"discord_webhook_url": "ftp://discord.com/api/webhooks/1/abc"}, ["discord_webhook_url", "https://"]),
+        ({"webhook_url": "http://collector.example.com/abc"}, ["webhook_url", "https://"]),
+        ({"webhook_token": "abc"}, ["webhook_url"]),
+        ({"alert_level": "LOUD"}, ["alert_level", "LOUD"]),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_error(given: dict[str, Any], words: list[str]) -> None:
+    """A bad value or a missing partner is named before anything is made; secrets are not told."""
+    with pytest.raises(ConfigurationError) as caught:
+        LoggerConfig(**given)
+    text = str(caught.value)
+    assert all(word in text for word in words)
+    assert "abc" not in text
+    assert TOKEN not in text
+    assert not Path("logs").exists()
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither `shown` nor the representation of a configuration tells a token or a secret address."""
+    given: dict[str, Any] = {
+        "telegram_token": TOKEN,
+        "telegram_chat_id": 42,
+        "webhook_url": "https://example.com/very-private",
+    }
+    config = LoggerConfig(**given)
+    text = f"{config!r} {config.shown()} {config}"
+    assert TOKEN not in text
+    assert "very-private" not in text
+    assert config.shown()["telegram_token"] == "***"
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel can be set by variables alone."""
+    monkeypatch.setenv("METAEXPERT_TELEGRAM_TOKEN", TOKEN)
+    monkeypatch.setenv("METAEXPERT_TELEGRAM_CHAT_ID", "-100123")
+    config = LoggerConfig()
+    assert config.telegram_token is not None
+    assert config.telegram_token.get_secret_value() == TOKEN
+    assert config.telegram_chat_id == "-100123"
+
+
+def test_a_logger_without_alerts_imports_nothing_for_them(python: str) -> None:
+    """Neither httpx nor SQLite is imported before somebody configures a channel."""
+    code = (
+        "import sys; from metaexpert.logger import MetaLogger; MetaLogger(log_to_console=False).critical('x');"
+        "print([m for m in ('httpx', 'sqlite3', 'asyncio.events') if m in sys.modules])"
+    )
+    run = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.strip().replace("'asyncio.events'", "").strip("[], ") == ""
