@@ -132,12 +132,17 @@ def test_help_lists_the_commands(cli: Cli, words: tuple[str, ...]) -> None:
         assert text in out
 
 
+#: What text can set, and is no secret: everybody sees a command line.
+OPTIONS = set(LoggerConfig.model_fields) - {
+    *("processors", "secrets", "telegram_token", "discord_webhook_url", "webhook_url", "webhook_token")
+}
+
+
 def test_every_setting_is_an_option(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --help` has an option for each field that text can set and that is no secret; flags have an off switch."""
     monkeypatch.setenv("COLUMNS", "300")
     out = cli("run", "--help").out
-    secrets = {"telegram_token", "discord_webhook_url", "webhook_url", "webhook_token"}
-    for field in set(LoggerConfig.model_fields) - {"processors"} - secrets:
+    for field in OPTIONS:
         assert f"--{field.replace('_', '-')} " in out
     assert "--no-log-to-file" in out
     assert "--processors" not in out
@@ -164,9 +169,8 @@ def test_help_of_run_can_be_read_at_eighty_columns(cli: Cli, monkeypatch: pytest
     """No option's name is cut off where terminals usually end, and no default is one of pydantic's inner names."""
     monkeypatch.setenv("COLUMNS", "80")
     out = cli("run", "--help").out
-    for name in LoggerConfig.model_fields:
-        if name != "processors":
-            assert f"--{name.replace('_', '-')} " in out
+    for name in OPTIONS:
+        assert f"--{name.replace('_', '-')} " in out
     for name in ("log-to-console", "compress-backups", "capture-warnings"):
         assert f"--no-{name} " in out
     assert "Pydantic" not in out

@@ -77,10 +77,11 @@ def test_wrong_settings_are_told_without_them(
     assert VALUE not in err
 
 
-def test_secrets_on_the_command_line(capfd: pytest.CaptureFixture[str]) -> None:
-    """`--secrets` of run are masked in the log and in the traceback of an expert that fails."""
+def test_an_expert_that_fails_shows_none(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configured secrets are masked in the log of `run`, and in the traceback."""
+    monkeypatch.setenv("METAEXPERT_SECRETS", VALUE)
     Path("bot.py").write_text(f'import metaexpert.logger\nraise ValueError("{VALUE}", "api_key=k-5566")\n')
-    assert main(["run", "bot.py", "--secrets", VALUE]) == 1
+    assert main(["run", "bot.py"]) == 1
     out = "".join(capfd.readouterr())
     assert "ValueError" in out
     assert VALUE not in out

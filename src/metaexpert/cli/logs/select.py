@@ -96,11 +96,11 @@ def selected(context: typer.Context, directories: Sequence[str] | None, filters:
     Raises:
         InputError: When there is no such directory, or a filter means nothing.
     """
-    tz = zone(filters.get("tz"))
+    tz, level = zone(filters.get("tz")), filters.get("level")
+    number = _told("--level", level_number, level) if level is not None else None
     logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics")))
-    level = filters.get("level")
     logs = logs.filter(
-        level=_told("--level", level_number, level) if level is not None else None,
+        level=number,
         expert=filters.get("expert") or None,
         symbol=filters.get("symbol") or None,
         order=filters.get("order") or None,
