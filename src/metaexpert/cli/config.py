@@ -10,6 +10,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.settings import settings, unwritable
+from metaexpert.logger.masking import mask_text
 
 app = typer.Typer(add_completion=False)
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -79,7 +80,7 @@ def _problems() -> tuple[list[str], str | None]:
     except output.InputError as error:
         return list(error.problems), None
     problem = unwritable(current)
-    return [problem] if problem else [], str(current.log_dir) if current.log_to_file else None
+    return [problem] if problem else [], mask_text(str(current.log_dir)) if current.log_to_file else None
 
 
 def _text(value: Any) -> str:

@@ -145,7 +145,8 @@ static int
 may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char *guard)
 {
     for (Py_ssize_t i = 0; i + 2 < length; i++) {
-        unsigned three = (text[i] * 961u + text[i + 1] * 31u + text[i + 2]) & 0xFFFFu;
+        uint32_t packed = (uint32_t)text[i] << 16 | (uint32_t)text[i + 1] << 8 | text[i + 2];
+        uint32_t three = (uint32_t)(packed * UINT32_C(2654435761)) >> 16; /* Knuth's multiplicative hash */
         if (guard[GUARD_THREES + (three >> 3)] >> (three & 7) & 1)
             return 1;
     }

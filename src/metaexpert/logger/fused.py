@@ -80,7 +80,8 @@ def _numbers_of(three: str) -> list[int]:
     if not three.isascii():
         return []  # and the compiled call takes ASCII alone
     first, second, *third = three.encode()
-    return [(first * 961 + second * 31 + last) & 0xFFFF for last in third or range(32, 127)]
+    packed = ((first << 16) + (second << 8) + last for last in third or range(32, 127))
+    return [((number * 2_654_435_761) & 0xFFFF_FFFF) >> 16 for number in packed]
 
 
 class Way:
@@ -371,14 +372,12 @@ def is_clear(fields: Mapping[str, Any], rest: bytes, rules: Rules, *, plain: boo
     """
     if plain and _EQUALS not in rest and rest.count(b":") == len(fields) and not registered.numbers:
         reach = registered.reach
-        for value in fields.values():
-            if type(value) is str:
-                if len(value) >= reach:
-                    break
-            elif type(value) in TEXTS:
-                break
-        else:
-            return True
+        clear = rules.clear_value
+        return all(
+            clear(value, "")
+            for value in fields.values()
+            if (len(value) >= reach if type(value) is str else type(value) in TEXTS)
+        )
     return rules.clear(fields)
 
 

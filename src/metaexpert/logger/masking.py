@@ -98,8 +98,9 @@ class Registered:
             plain, encoded = forms_of(value)
             with self._lock:
                 self._values.add(value)
-                self.forms = tuple(dict.fromkeys((*self.forms, *plain)))
-                self.encoded = tuple(dict.fromkeys((*self.encoded, *encoded)))
+                # By length, so that a search ends with those that are longer than the text.
+                self.forms = tuple(sorted({*self.forms, *plain}, key=len))
+                self.encoded = tuple(sorted({*self.encoded, *encoded}, key=len))
                 lengths = [len(form) for form in (*self.forms, *self.encoded)]
                 self.shortest, self.longest = min(lengths), max(lengths)
                 self.reach = min(self.shortest, SHORTEST)
@@ -123,15 +124,16 @@ class Registered:
 
     def find(self, text: str) -> list[Span]:
         """Return where known values stand in *text*, in no order; they may overlap."""
-        if len(text) < self.shortest:
+        size = len(text)
+        if size < self.shortest:
             return []
         spans: list[Span] = []
-        for form in self.forms:
-            if form in text:
-                spans.extend(_occurrences(text, form))
-        for form in self.encoded:
-            if form in text:
-                spans.extend(_whole_runs(text, form))
+        for forms, look in ((self.forms, _occurrences), (self.encoded, _whole_runs)):
+            for form in forms:
+                if len(form) > size:
+                    break
+                if form in text:
+                    spans.extend(look(text, form))
         return spans
 
 
@@ -286,11 +288,12 @@ class Rules:
         """Return whether there is nothing to mask in *fields*, of JSON types; False when that is hard to tell."""
         kind_below, harmless = self.names.kind_below, self.harmless
         return all(
-            harmless(name) and not (self.shapes and kind_below(parent, name)) and self._is_clear(value, name)
+            harmless(name) and not (self.shapes and kind_below(parent, name)) and self.clear_value(value, name)
             for name, value in fields.items()
         )
 
-    def _is_clear(self, value: Any, parent: str) -> bool:
+    def clear_value(self, value: Any, parent: str) -> bool:
+        """Return the same for the value of the field *parent*."""
         kind = type(value)
         if kind is str:
             return self.harmless(value)
@@ -299,7 +302,9 @@ class Rules:
         if kind is dict:
             return self.clear(value, parent)
         if kind is list or kind is tuple:
-            return all(self._is_clear(item, parent) for item in value) and not (self.shapes and self._is_paired(value))
+            return all(self.clear_value(item, parent) for item in value) and not (
+                self.shapes and self._is_paired(value)
+            )
         # Numbers and times that are written as text have no shape, but may be known.
         return kind not in TEXTS or not registered.find(TEXTS[kind](value))
 

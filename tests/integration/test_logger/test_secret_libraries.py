@@ -94,11 +94,11 @@ def test_httpx_with_a_telegram_address(server: str, at_debug: None) -> None:
 @pytest.mark.parametrize(
     ("name", "path", "api", "sent"),
     [
-        ("binance", "order", "private", ["X-MBX-APIKEY", "signature="]),
-        ("bybit", "v5/order/create", "private", ["X-BAPI-SIGN"]),
-        ("okx", "trade/order", "private", ["OK-ACCESS-SIGN"]),
-        ("kraken", "AddOrder", "private", ["API-Sign"]),
-        ("kucoin", "orders", "private", ["KC-API-SIGN"]),
+        ("binance", "order", ["private"], ["X-MBX-APIKEY", "signature="]),
+        ("bybit", "v5/order/create", ["private"], ["X-BAPI-SIGN"]),
+        ("okx", "trade/order", ["private"], ["OK-ACCESS-SIGN"]),
+        ("kraken", "AddOrder", ["private"], ["API-Sign"]),
+        ("kucoin", "orders", ["private"], ["KC-API-SIGN"]),
         ("bitget", "v2/spot/trade/place-order", ["private", "spot"], ["ACCESS-SIGN"]),
     ],
 )

@@ -35,8 +35,8 @@ def test_text_json_and_gzip_are_read(tmp_path: Path) -> None:
     (tmp_path / "below" / "a.log.1.gz").write_bytes(gzip.compress(b"x\nX-MBX-APIKEY: abc\n"))
     assert found(tmp_path) == [
         ("old.log", 2, "name api_key"),
-        ("old.log", 4, "bearer token"),
         ("old.log", 4, "name password"),
+        ("old.log", 4, "bearer token"),
         ("ours.log", 1, "name token"),
         ("ours.log", 1, "name apiKey"),
         ("ours.log", 1, "jwt"),
