@@ -10,7 +10,8 @@ is a directory of JSON files, each about one expert of one run of a process:
 
 `calls` have returned; call number *n* had the fields ``run`` and ``number`` = *n*, level ERROR when *n* mod 7 is 0, and
 was a trade when it is 1. A run that was killed may have one more. A run that is not `lossless` may miss entries, as
-many as its ``log.dropped`` say. Prints what is wrong, one fact a line, then a summary; exit code 1 if something is.
+many as its ``log.dropped`` say, and have some, `failed`, that are not in all of their files. Prints what is wrong, one
+fact a line, then a summary; exit code 1 if something is.
 """
 
 from __future__ import annotations
@@ -82,9 +83,10 @@ def account(truth: dict[str, Any], found: Found) -> Iterator[str]:
     """Yield what is wrong with one expert of one run."""
     expert, run, calls = truth["expert"], truth["run"], truth["calls"]
     who = f"expert {expert} run {run}"
-    everywhere = set(found.numbers["expert.log", run, expert])
-    for base in FILES:
-        numbers = found.numbers[base, run, expert]
+    files = {base: found.numbers[base, run, expert] for base in FILES}
+    anywhere = {number for numbers in files.values() for number in numbers if number < calls}
+    partly: set[int] = set()
+    for base, numbers in files.items():
         doubled = sorted(number for number, times in numbers.items() if times > 1)
         if doubled:
             yield f"{who}: {base}: {len(doubled)} entries doubled, the first is number {doubled[0]}"
@@ -92,15 +94,23 @@ def account(truth: dict[str, Any], found: Found) -> Iterator[str]:
         strange = sorted(number for number in numbers if number >= last or not wanted(base, number))
         if strange:
             yield f"{who}: {base}: {len(strange)} entries that were never logged there, such as number {strange[0]}"
-        # What one file has the others have too: an entry is dropped as a whole.
-        source = set(range(calls)) if truth["lossless"] else {number for number in everywhere if number < calls}
+        source = set(range(calls)) if truth["lossless"] else anywhere
         missing = sorted(number for number in source if wanted(base, number) and number not in numbers)
-        if missing:
+        if missing and truth["lossless"]:
             yield f"{who}: {base}: {len(missing)} of {calls} lost: {missing[0]} to {missing[-1]}"
-    if not truth["lossless"] and not truth["killed"] and len(everywhere) + found.dropped[expert] != calls:
-        yield f"{who}: {calls} calls, but {len(everywhere)} entries and {found.dropped[expert]} announced as dropped"
-    if truth.get("dropped", found.dropped[expert]) != found.dropped[expert]:
-        yield f"{who}: counts {truth['dropped']} as dropped, but announced {found.dropped[expert]}"
+        partly.update(missing)
+    if not truth["lossless"] and not truth["killed"]:
+        yield from balance(who, truth, len(anywhere), len(partly), found.dropped[expert])
+
+
+def balance(who: str, truth: dict[str, Any], entries: int, partly: int, announced: int) -> Iterator[str]:
+    """Yield what does not add up for one who may drop: calls, entries, announcements, and its own counts."""
+    if entries + announced != truth["calls"]:
+        yield f"{who}: {truth['calls']} calls, but {entries} entries and {announced} announced as dropped"
+    if truth.get("dropped", announced) != announced:
+        yield f"{who}: counts {truth['dropped']} as dropped, but announced {announced}"
+    if truth.get("failed", 0) != partly:
+        yield f"{who}: counts {truth.get('failed', 0)} as failed, but {partly} are not in all of their files"
 
 
 def count_gaps(found: Found, killed: set[str]) -> Iterator[str]:

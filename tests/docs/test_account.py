@@ -115,3 +115,11 @@ def test_what_was_dropped(judge: Judge) -> None:
     assert "counts 4 as dropped, but announced 5" in judge(lossless=False, dropped=4)[1]
     write(Path("logs/more"), "expert.log", [{**news, "dropped": 4}])
     assert "20 calls, but 15 entries and 4 announced as dropped" in judge(lossless=False)[1]
+
+
+def test_an_entry_that_is_in_some_of_its_files(judge: Judge) -> None:
+    """One who may drop counts it as failed; one who may not has lost it."""
+    Path("logs/expert.log").write_text("".join(one for one in lines("expert.log") if json.loads(one)["number"] != 7))
+    assert judge(lossless=False, failed=1)[0] == 0
+    assert "counts 0 as failed, but 1 are not in all of their files" in judge(lossless=False, failed=0)[1]
+    assert "expert.log: 1 of 20 lost" in judge()[1]

@@ -115,7 +115,8 @@ def main(options: dict[str, Any]) -> None:
         complete = expert.logger.close(60)
         stats = expert.logger.stats()
         lossless = options["logger"]["overflow"] == "block"
-        expert.tell(killed=False, lossless=lossless, complete=complete, dropped=stats["dropped"], stats=stats)
+        counts = {"dropped": stats["dropped"], "failed": stats["failed"]}
+        expert.tell(killed=False, lossless=lossless, complete=complete, **counts, stats=stats)
 
 
 if __name__ == "__main__":
