@@ -18,6 +18,9 @@ class _Commands(DefaultGroup):
         "stats": "metaexpert.cli.logs.stats",
         "scan": "metaexpert.cli.logs.scan",
         "alert-test": "metaexpert.cli.logs.alerts",
+        "query": "metaexpert.cli.logs.query",
+        "verify": "metaexpert.cli.logs.verify",
+        "recover": "metaexpert.cli.logs.recover",
         "schema": "metaexpert.cli.logs.schema",
     }
 
