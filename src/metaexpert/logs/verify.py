@@ -221,10 +221,11 @@ def schema_problem(data: Mapping[str, Any]) -> str:
     missing = [key for key in schema.HEADER_KEYS if key not in data]
     if missing:
         return f"{missing[0]} is missing"
+    level = data["level"] if isinstance(data["level"], str) else ""
     checks: tuple[tuple[str, bool], ...] = (
         ("timestamp", isinstance(data["timestamp"], str) and _TIMESTAMP.fullmatch(data["timestamp"]) is not None),
-        ("level", data["level"] in schema.SEVERITIES),
-        ("severity", _whole(data["severity"]) and data["severity"] == schema.SEVERITIES.get(data["level"])),
+        ("level", level in schema.SEVERITIES),
+        ("severity", _whole(data["severity"]) and data["severity"] == schema.SEVERITIES.get(level)),
         ("facility", _whole(data["facility"]) and 0 <= data["facility"] <= 23),
         ("version", _whole(data["version"]) and data["version"] == schema.RFC5424_VERSION),
         ("sequence_id", _whole(data["sequence_id"]) and data["sequence_id"] >= 1),
