@@ -16,6 +16,7 @@ class _Commands(DefaultGroup):
         "order": "metaexpert.cli.logs.order",
         "trades": "metaexpert.cli.logs.trades",
         "stats": "metaexpert.cli.logs.stats",
+        "bundle": "metaexpert.cli.logs.bundle",
         "scan": "metaexpert.cli.logs.scan",
         "alert-test": "metaexpert.cli.logs.alerts",
         "query": "metaexpert.cli.logs.query",
