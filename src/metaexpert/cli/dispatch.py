@@ -86,6 +86,11 @@ class DefaultGroup(LazyGroup):
             return super().parse_args(ctx, args)
         return super().parse_args(ctx, [self.DEFAULT, *args])
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return what may stand there: commands, and options of the default command."""
+        found = [*super().shell_complete(ctx, incomplete), *self.commands[self.DEFAULT].shell_complete(ctx, incomplete)]
+        return list({item.value: item for item in found}.values())
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print help for the default command and the others together."""
         with self._default_params():

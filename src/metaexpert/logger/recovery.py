@@ -14,6 +14,7 @@ import gzip
 import mmap
 import os
 import re
+import socket
 import stat
 import zlib
 from collections.abc import Callable, Iterator
