@@ -12,14 +12,20 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 
-def take_as_given(command: Any) -> None:
-    """Make *command* take its values as the texts and flags that they are.
+class _AsGiven:
+    """A command that takes its values as the texts and flags that they are.
 
     Typer converts each value with pydantic, also text to text, and importing pydantic takes five times as long as
     showing the last entries of a log. Only for commands that take nothing but texts, lists of texts and flags.
     """
-    for parameter in command.params:
-        parameter.process_value = partial(_processed, parameter, parameter.process_value)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with the one for help."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if not isinstance(parameter.process_value, partial):
+                parameter.process_value = partial(_processed, parameter, parameter.process_value)
+        return parameters
 
 
 def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
@@ -30,15 +36,11 @@ def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any,
     return parameter.callback(context, parameter, value) if parameter.callback is not None else value
 
 
-class TextCommand(TyperCommand):
-    """A command whose values are texts, lists of texts and flags: see `take_as_given`."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        take_as_given(self)
+class TextCommand(_AsGiven, TyperCommand):
+    """A command whose values are texts, lists of texts and flags, see `_AsGiven`."""
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(_AsGiven, TyperGroup):
     """A group whose commands are imported when they are wanted: `logs` must not wait for what `run` needs.
 
     Attributes:
@@ -46,10 +48,6 @@ class LazyGroup(TyperGroup):
     """
 
     modules: ClassVar[dict[str, str]] = {}
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        take_as_given(self)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
@@ -87,6 +85,11 @@ class DefaultGroup(LazyGroup):
         if ctx.resilient_parsing and not args:  # completion of the first word
             return super().parse_args(ctx, args)
         return super().parse_args(ctx, [self.DEFAULT, *args])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return what may stand there: commands, and options of the default command."""
+        found = [*super().shell_complete(ctx, incomplete), *self.commands[self.DEFAULT].shell_complete(ctx, incomplete)]
+        return list({item.value: item for item in found}.values())
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print help for the default command and the others together."""

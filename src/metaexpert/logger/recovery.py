@@ -14,20 +14,23 @@ import gzip
 import mmap
 import os
 import re
+import socket
 import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from metaexpert.logger import schema
 from metaexpert.logger.handlers.base import Sink
-from metaexpert.logger.handlers.file import LINE_START
-from metaexpert.logger.handlers.locking import FileLock
-from metaexpert.logger.handlers.rotation import backup_number
+from metaexpert.logger.handlers.file import LINE_START, RotatingFile
+from metaexpert.logger.handlers.locking import DirectoryLock, FileLock
+from metaexpert.logger.handlers.rotation import RotationPolicy, backup_number
 from metaexpert.logger.segment import (
     FIXED,
     HEADER_SIZE,
@@ -313,3 +316,60 @@ def _keep(path: Path, data: bytes, result: Recovery) -> None:
         part = path.with_suffix(".part")
         part.write_bytes(data)
         part.replace(path)
+
+
+def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Recovery:
+    """Bring what dead writers left into the files of *directory*, without a logger, and say so in the log.
+
+    Files are not rotated: how large they may become is known to their writer, which sees to it.
+
+    Args:
+        directory: The log directory.
+        now: The present, for the entry ``log.recovered``.
+
+    Raises:
+        OSError: A journal or a file cannot be read or written, or the directory's lock is held too long. What was not
+            brought in stays for the next time.
+    """
+    private = directory / schema.PRIVATE_DIRECTORY
+    if not any(private.glob(f"*{LOCK_SUFFIX}")):
+        return Recovery()
+    lock, sinks = DirectoryLock(private / "lock"), dict[str, RotatingFile]()
+
+    def sink_of(name: str) -> RotatingFile:
+        if name not in sinks:
+            sinks[name] = RotatingFile(directory / name, RotationPolicy(max_size=_FARTHEST, backups=0), lock)
+        return sinks[name]
+
+    try:
+        result = recover(directory, private, sink_of, lock)
+        if result.lines and (result.entries or result.torn):
+            # The file with most lines is the whole story; the others hold parts of it.
+            name = max(result.lines, key=lambda name: (result.lines[name], name))
+            sink_of(name).write(memoryview(_announcement(result, now())))
+    finally:
+        for sink in sinks.values():
+            sink.close()
+        lock.close()
+    return result
+
+
+def _announcement(result: Recovery, now: datetime) -> bytes:
+    """Return the entry that a logger would write (`metaexpert.logger.news`), as of a process of its own."""
+    entry = {
+        "timestamp": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
+        "level": "warning",
+        "severity": schema.SEVERITIES["warning"],
+        "facility": schema.FACILITY_LOCAL0,
+        "version": schema.RFC5424_VERSION,
+        "hostname": schema.printable_ascii(socket.gethostname(), schema.MAX_HOSTNAME),
+        "appname": "metaexpert",
+        "procid": str(os.getpid()),
+        "msgid": schema.MSGID_LOG,
+        "sequence_id": 1,
+        "message": "log.recovered",
+        "recovered": result.entries,
+        "lines": result.lines,
+        **({"torn": result.torn} if result.torn else {}),
+    }
+    return orjson.dumps(entry) + b"\n"

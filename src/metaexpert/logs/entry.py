@@ -9,7 +9,6 @@ most lines that a filter leaves out never are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -233,6 +232,8 @@ def moment(key: bytes) -> datetime:
 
 def _decode(line: bytes) -> Any:
     if _LONG_NUMBER in line.translate(_DIGITS_ALIKE):
+        import json  # noqa: PLC0415 - for such numbers only
+
         return json.loads(line.decode("utf-8"), parse_int=_integer)
     return orjson.loads(line)
 

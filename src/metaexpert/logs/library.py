@@ -16,7 +16,6 @@ from metaexpert.logs import search
 from metaexpert.logs.entry import Entry, Record, Unparsed, checked
 from metaexpert.logs.files import Counts, Snapshot
 from metaexpert.logs.filters import Criteria, Wanted
-from metaexpert.logs.follow import Follower
 from metaexpert.logs.merge import Once, merged
 from metaexpert.logs.search import Log, Progress
 
@@ -192,6 +191,8 @@ class Logs:
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[list[Record]]:
         """Yield what `follow` yields, all that was there at one look as one list (for output in one write)."""
+        from metaexpert.logs.follow import Follower  # noqa: PLC0415 - for this only
+
         self.counts.reset()
         once = Once(everything=True)
         followers = []

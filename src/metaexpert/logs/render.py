@@ -7,9 +7,6 @@ that a pipe gets them back as they were.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -188,6 +185,9 @@ class CsvFormat:
 
 
 def _row(cells: Sequence[str]) -> str:
+    import csv  # noqa: PLC0415 - this and the others only for their format
+    import io  # noqa: PLC0415
+
     # With CRLF as its line end the writer quotes both characters in values; with LF alone it forgets CR.
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)
@@ -204,4 +204,6 @@ def _cell(value: Any) -> str:
 
 def compact(value: Any) -> str:
     """Return *value* as JSON without spaces; integers of any size."""
+    import json  # noqa: PLC0415
+
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -52,44 +52,71 @@ def fingerprint(text: str) -> str:
     return _VARIABLE.sub("#", _QUOTED.sub("'…'", text))[:300]
 
 
-@dataclass(slots=True)
 class Runs:
     """Which numbers of a process's entries were seen, as ranges. A restarted process begins a new run."""
 
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-    closed: list[list[tuple[int, int]]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._runs: list[_Run] = [_Run()]
 
-    def add(self, number: int) -> None:
-        """Take note of a number."""
+    def add(self, number: int, *, ordinary: bool) -> None:
+        """Take note of a number, and whether its entry is *ordinary*: neither a trade nor an error."""
+        run = self._runs[-1]
+        if not run.add(number):  # counted already, and by another entry: the process began again
+            run = _Run()
+            run.add(number)
+            self._runs.append(run)
+        if ordinary and (run.floor is None or number < run.floor):
+            run.floor = number
+
+    def add_all(self, numbers: list[int], ordinary: list[bool]) -> None:
+        """Take note of many numbers, quickly when they follow one another."""
+        run, first, last = self._runs[-1], numbers[0], numbers[-1]
+        if last - first + 1 == len(numbers) and run.extend(first, last) and numbers == list(range(first, last + 1)):
+            if run.floor is None and True in ordinary:
+                run.floor = numbers[ordinary.index(True)]
+            return
+        for number, plain in zip(numbers, ordinary, strict=True):
+            self.add(number, ordinary=plain)
+
+    def gaps(self) -> Iterable[tuple[int, int]]:
+        """Yield the first and last number of each gap.
+
+        Below the lowest ordinary number there are none: trades and errors have files of their own, which reach further
+        back than the file of everything.
+        """
+        for run in self._runs:
+            for (_, end), (start, _) in zip(run.ranges, run.ranges[1:], strict=False):
+                if run.floor is None or start > run.floor:
+                    yield max(end, (run.floor or 0) - 1) + 1, start - 1
+
+
+class _Run:
+    __slots__ = ("floor", "ranges")
+
+    def __init__(self) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        self.floor: int | None = None
+
+    def extend(self, first: int, last: int) -> bool:
+        """Add numbers that follow all others directly; tell whether they do."""
+        if self.ranges and self.ranges[-1][1] + 1 == first:
+            self.ranges[-1] = (self.ranges[-1][0], last)
+            return True
+        return False
+
+    def add(self, number: int) -> bool:
+        """Add a number; tell whether it is new."""
+        if self.extend(number, number):
+            return True
         ranges = self.ranges
-        if ranges and ranges[-1][1] + 1 == number:
-            ranges[-1] = (ranges[-1][0], number)
-            return
-        at = bisect_right(ranges, (number, number)) if ranges else 0
+        at = bisect_right(ranges, number, key=lambda pair: pair[0])
         before, after = (ranges[at - 1] if at else None), (ranges[at] if at < len(ranges) else None)
-        if (before and before[0] <= number <= before[1]) or (after and after[0] == number):
-            # Counted already, and by another entry: the process began again.
-            self.closed.append(ranges)
-            self.ranges = [(number, number)]
-            return
+        if before and number <= before[1]:
+            return False
         low = before[0] if before and before[1] + 1 == number else number
         high = after[1] if after and after[0] - 1 == number else number
         ranges[at - (low != number) : at + (high != number)] = [(low, high)]
-
-    def add_all(self, numbers: list[int]) -> None:
-        """Take note of many numbers, quickly when they follow one another."""
-        ranges, first = self.ranges, numbers[0]
-        if ranges and ranges[-1][1] + 1 == first and numbers == list(range(first, first + len(numbers))):
-            ranges[-1] = (ranges[-1][0], numbers[-1])
-            return
-        for number in numbers:
-            self.add(number)
-
-    def gaps(self) -> Iterable[tuple[int, int]]:
-        """Yield the first and last number of each gap."""
-        for ranges in (*self.closed, self.ranges):
-            for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
-                yield end + 1, start - 1
+        return True
 
 
 class Distribution:
@@ -266,7 +293,7 @@ class _Collector:
         found = self._without_copies(found)
         if not found:
             return
-        self._number([header[3] for header in found], [header[4] for header in found])
+        self._number(found)
         found = self._counted_errors(found, data)
         if not found:
             return
@@ -282,8 +309,8 @@ class _Collector:
         keys = [(h[0] + h[1], h[4], h[3]) for h in found if h[3] in trades or h[2] in _ERRORS]
         if self._seen.take_new(keys):
             return found
-        copies = {key for key in keys if self._seen.met(key)}
-        return [h for h in found if (h[0] + h[1], h[4], h[3]) not in copies]
+        met = self._seen.met
+        return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and met((h[0] + h[1], h[4], h[3])))]
 
     def _counted_errors(self, found: list[_Header], data: bytes) -> list[_Header]:
         """Count the errors among *found* and return the others: an error's line is decoded for its exception."""
@@ -302,15 +329,13 @@ class _Collector:
                 self.stats.errors[_error_text(entry)] += 1
         return [header for header in found if header[2] not in _ERRORS]
 
-    def _number(self, processes: list[bytes], numbers: list[bytes]) -> None:
-        whose = {id(runs): runs for runs in (self._processes[process][0] for process in set(processes))}
+    def _number(self, found: list[_Header]) -> None:
+        whose = {id(runs): runs for runs in (self._processes[process][0] for process in {h[3] for h in found})}
         for runs in whose.values():
-            mine = numbers if len(whose) == 1 else self._of(runs, processes, numbers)
-            runs.add_all([int(number) for number in mine])
-
-    def _of(self, runs: Runs, processes: Iterable[bytes], numbers: Iterable[bytes]) -> list[bytes]:
-        own = {process for process, (other, _) in self._processes.items() if other is runs}
-        return [number for process, number in zip(processes, numbers, strict=True) if process in own]
+            own = {process for process, (other, _) in self._processes.items() if other is runs}
+            mine = [h for h in found if h[3] in own] if len(whose) > 1 else found
+            ordinary = [not self._processes[h[3]][1] and h[2] not in _ERRORS for h in mine]
+            runs.add_all([int(h[4]) for h in mine], ordinary)
 
     def _process(self, process: bytes) -> tuple[Runs, bool]:
         header = orjson.loads(b"{" + process + b"}")
@@ -334,7 +359,8 @@ class _Collector:
                 process = _process_bytes(entry)
                 if self._seen.met((entry.key[0], b"%d" % entry.key[1], process)):
                     return
-            self._run_of(entry).add(entry.sequence_id)
+            ordinary = data.get("msgid") != schema.MSGID_TRADE and schema.LEVEL_NUMBERS[level] < schema.ERROR
+            self._run_of(entry).add(entry.sequence_id, ordinary=ordinary)
         stats = self.stats
         stats.entries += 1
         stats.levels[level] += 1

@@ -44,7 +44,7 @@ FLOORS = [
     [""],
 ]
 #: Where the reader may meet the writer.
-SHARED = {f"metaexpert.logger.{name}" for name in ("schema", "text", "rfc5424", "masking")}
+SHARED = {f"metaexpert.logger.{name}" for name in ("schema", "text", "rfc5424", "masking", "recovery")}
 
 
 def imports(path: Path) -> set[str]:

@@ -16,8 +16,12 @@ class _Commands(DefaultGroup):
         "order": "metaexpert.cli.logs.order",
         "trades": "metaexpert.cli.logs.trades",
         "stats": "metaexpert.cli.logs.stats",
+        "bundle": "metaexpert.cli.logs.bundle",
         "scan": "metaexpert.cli.logs.scan",
         "alert-test": "metaexpert.cli.logs.alerts",
+        "query": "metaexpert.cli.logs.query",
+        "verify": "metaexpert.cli.logs.verify",
+        "recover": "metaexpert.cli.logs.recover",
         "schema": "metaexpert.cli.logs.schema",
     }
 

@@ -96,22 +96,20 @@ def selected(context: typer.Context, directories: Sequence[str] | None, filters:
     Raises:
         InputError: When there is no such directory, or a filter means nothing.
     """
-    tz, level = zone(filters.get("tz")), filters.get("level")
-    number = _told("--level", level_number, level) if level is not None else None
-    logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics")))
-    logs = logs.filter(
-        level=number,
-        expert=filters.get("expert") or None,
-        symbol=filters.get("symbol") or None,
-        order=filters.get("order") or None,
-        trade_id=filters.get("trade_id") or None,
-    )
+    tz = zone(filters.get("tz"))
+    level = filters.get("level")
+    wanted: dict[str, Any] = {
+        "level": _told("--level", level_number, level) if level is not None else None,
+        "tz": tz,
+        **{name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")},
+    }
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
-            moment = _told(f"--{name}", lambda text: parse_time(text, tz=tz), text)
-            logs = logs.filter(since=moment) if name == "since" else logs.filter(until=moment)
-    for text in filters.get("grep") or ():
-        logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
+            wanted[name] = _told(f"--{name}", lambda text: parse_time(text, tz=tz), text)
+    patterns = [pattern(text, ignore_case=bool(filters.get("ignore_case"))) for text in filters.get("grep") or ()]
+    logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
+    for one in patterns:
+        logs = logs.filter(grep=one)
     return logs
 
 

@@ -1,0 +1,60 @@
+"""`metaexpert logs verify`: whether the files are what they should be."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from metaexpert.cli import output
+from metaexpert.cli.dispatch import TextCommand
+from metaexpert.cli.logs.progress import shown
+from metaexpert.cli.logs.select import Directories, opened
+from metaexpert.logger.text import escape
+from metaexpert.logs.recover import waiting_journals
+from metaexpert.logs.verify import Report
+from metaexpert.logs.verify import verify as run_verify
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(cls=TextCommand)
+def verify(
+    context: typer.Context,
+    directories: Directories = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Check log files: schema, gaps in sequence_id, duplicates, torn lines, order.
+
+    Each problem is told with file and line. Reads everything; writes nothing.
+
+    Exit code 0: all is well. 1: there are problems.
+
+    Example:
+      metaexpert logs verify
+      metaexpert logs verify ./live-logs --json
+    """
+    with shown(opened(context, directories or ()), "verifying") as logs:
+        report = run_verify(logs)
+    for directory in logs.directories:
+        if waiting_journals(directory):
+            report.remarks.append(
+                f"{directory} has journals: an expert runs, or died, and metaexpert logs recover brings in its entries"
+            )
+    output.write(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n" if as_json else _told(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _told(report: Report) -> str:
+    lines = [f"{p.kind:<10} {p.file}{f':{p.line}' if p.line else ''}: {p.text}" for p in report.problems]
+    for kind, count in report.counts.items():
+        told = sum(problem.kind == kind for problem in report.problems)
+        if kind != "gap" and count > told:
+            lines.append(f"{kind:<10} and {count - told} more")
+    lines += [f"{'remark':<10} {remark}" for remark in report.remarks]
+    total = sum(report.counts.values())
+    verdict = "all is well" if report.ok else ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
+    lines.append(f"{report.files} files, {report.lines} lines, {report.entries} entries: {verdict}")
+    return "".join(f"{escape(line)}\n" for line in lines) if total or lines else ""
