@@ -136,7 +136,7 @@ def test_every_setting_is_an_option(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     """`run --help` has an option for each field that text can set and that is no secret; flags have an off switch."""
     monkeypatch.setenv("COLUMNS", "300")
     out = cli("run", "--help").out
-    secrets = {"telegram_token", "discord_webhook_url", "webhook_url", "webhook_token"}
+    secrets = {"secrets", "telegram_token", "discord_webhook_url", "webhook_url", "webhook_token"}
     for field in set(LoggerConfig.model_fields) - {"processors"} - secrets:
         assert f"--{field.replace('_', '-')} " in out
     assert "--no-log-to-file" in out
