@@ -6,16 +6,13 @@ never the state of the file system.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -23,6 +20,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from metaexpert.logger import schema
 from metaexpert.logger.masking import MIN_LENGTH, add_secret, mask_text
+from metaexpert.logger.remote_settings import (
+    ChatId,
+    SecretAddress,
+    SyslogAddress,
+    Token,
+    WebAddress,
+    remote_conflicts,
+)
 from metaexpert.logger.schema import Layout, LevelName
 from metaexpert.logger.secret_names import words
 from metaexpert.logger.sources import (
@@ -44,14 +49,6 @@ _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORE
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
 #: File systems take 255 bytes; a backup's ending must fit in too.
 _MAX_FILE_NAME: Final = 200
-
-
-#: Fields that need libraries which not everybody installs: a package, and the extra that brings it.
-_EXTRAS: Final = (
-    ("otlp_endpoint", "opentelemetry", "otel"),
-    ("trace_ids", "opentelemetry", "otel"),
-    ("metrics", "prometheus_client", "metrics"),
-)
 
 
 class ConfigurationError(ValueError):
@@ -134,57 +131,6 @@ def _secret_key(name: str) -> str:
     return name
 
 
-def _chat_id(value: object) -> object:
-    """Read a chat's number, as a number or a text, or a channel's name with its @."""
-    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not re.fullmatch(r"-?\d+|@\w+", text):
-        raise PydanticCustomError("chat_id", 'should be a number such as 123456789 or -1001234567890, or "@channel"')
-    return text
-
-
-def _web_address(value: object) -> object:
-    """Accept an address over TLS; a plain one only inside the own network, since addresses hold tokens."""
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    parts = urlsplit(text) if isinstance(text, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PydanticCustomError("address", "should be an address that begins with https://")
-    if parts.scheme == "http" and not _is_near(parts.hostname):
-        raise PydanticCustomError("address", "should begin with https://; http:// is for hosts of the own network")
-    return value
-
-
-def _is_near(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
-    return address.is_private or address.is_loopback
-
-
-def _syslog_address(value: object) -> object:
-    from metaexpert.logger.handlers.addresses import parse_address  # noqa: PLC0415 - for those who use it
-
-    if not isinstance(value, str):
-        return value
-    try:
-        parse_address(value)
-    except ValueError as error:
-        raise PydanticCustomError("syslog_address", "{text}", {"text": str(error)}) from None
-    return value
-
-
-def _token(value: object) -> object:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):
-        raise PydanticCustomError("secret", "should be printable ASCII without spaces")
-    return value
-
-
-Token = Annotated[SecretStr, BeforeValidator(_token)]
-SecretAddress = Annotated[SecretStr, BeforeValidator(_web_address)]
-WebAddress = Annotated[str, BeforeValidator(_web_address)]
-SyslogAddress = Annotated[str, BeforeValidator(_syslog_address)]
-ChatId = Annotated[str, BeforeValidator(_chat_id)]
 Size = Annotated[int, BeforeValidator(read_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
@@ -306,19 +252,8 @@ class LoggerConfig(BaseSettings):
             other = names.setdefault(str(getattr(self, field)).casefold(), field)
             if other != field:
                 raise _conflict(field, f"{getattr(self, field)!r} is the name of {other} too; they need two files")
-        for one, other in (("telegram_token", "telegram_chat_id"), ("telegram_chat_id", "telegram_token")):
-            if getattr(self, one) is None and getattr(self, other) is not None:
-                raise _conflict(one, f"{other} is set, and needs {one} too")
-        if self.webhook_token is not None and self.webhook_url is None:
-            raise _conflict("webhook_url", "webhook_token is set, and needs webhook_url too")
-        for one, module, extra in _EXTRAS:
-            if getattr(self, one) and find_spec(module) is None:
-                raise _conflict(one, f"it needs the extra {extra}: pip install 'metaexpert[{extra}]'")
-        for one in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
-            if getattr(self, one) is not None and not (self.syslog_address or "").startswith("tls://"):
-                raise _conflict(one, "it is for a syslog_address that begins with tls://")
-        if self.syslog_key_file is not None and self.syslog_cert_file is None:
-            raise _conflict("syslog_cert_file", "syslog_key_file is set, and needs syslog_cert_file too")
+        for field, text in remote_conflicts(self):
+            raise _conflict(field, text)
         if self.max_total_size is not None and self.max_total_size < self.max_file_size:
             text = f"{self.max_total_size} bytes should be at least max_file_size, {self.max_file_size} bytes"
             raise _conflict("max_total_size", text)

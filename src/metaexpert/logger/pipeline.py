@@ -99,10 +99,9 @@ class Pipeline:
         self._encode = encoder(config.layout, config.enterprise_id, config.max_entry_size)
         self._expert_name = Cleaner(config.max_value_length, 1).key(expert_name)
         self.rules = Rules(shapes=config.mask_secrets, extra_keys=config.extra_secret_keys)
-        limits = config.max_value_length, config.max_entry_size // 2
         self._tracing = Tracing(config)
-        first = [self._tracing.processor] if self._tracing.processor else []
-        self.processors = chain(config.processors or [], *limits, self.finish, self.rules, first)
+        limits = config.max_value_length, config.max_entry_size // 2
+        self.processors = chain(config.processors or [], *limits, self.finish, self.rules, self._tracing.first)
         self.fallback = chain([], *limits, self.finish, self.rules)
         self.routing = Routing(config)
         self._header_mark = dumps(self._header.appname)[1:-1]

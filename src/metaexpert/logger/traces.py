@@ -26,8 +26,8 @@ class Tracing:
     """
 
     def __init__(self, config: LoggerConfig) -> None:
-        #: Adds the ids to an entry; None when tracing is off.
-        self.processor: Processor | None = None
+        #: Adds the ids to an entry; nothing when tracing is off.
+        self.first: tuple[Processor, ...] = ()
         #: Returns whether a span is active; None when tracing is off.
         self.active: Callable[[], bool] | None = None
         used = config.otlp_endpoint is not None or "opentelemetry.trace" in sys.modules
@@ -51,7 +51,7 @@ class Tracing:
                 event_dict[SPAN_ID] = trace.format_span_id(span.span_id)
             return event_dict
 
-        self.processor, self.active = add_ids, active
+        self.first, self.active = (add_ids,), active
 
     def check(self, check: Callable[[], bool] | None) -> Callable[[], bool] | None:
         """Return *check* of a way (see `fused.Way`), which also keeps entries inside a span from the fast way."""

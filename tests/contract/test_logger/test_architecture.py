@@ -19,6 +19,7 @@ FLOORS = [
     ["secret_shapes"],
     ["masking"],
     ["rfc5424_codec", "rfc5424_parser", "rfc5424", "text", "sources", "tracebacks", "context", "handlers.addresses"],
+    ["remote_settings"],
     ["config", "formatters", "processors", "handlers.alert"],
     ["routing", "handlers.base", "handlers.rotation", "handlers.system", "handlers.stderr"],
     ["handlers.locking"],

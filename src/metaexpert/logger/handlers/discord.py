@@ -16,6 +16,7 @@ from metaexpert.logger.handlers.alert_text import REPEAT_MARK, units
 from metaexpert.logger.handlers.budget import Limit, digest
 from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
 from metaexpert.logger.handlers.http import NotSent, Poster, Reply, Unknown
+from metaexpert.logger.masking import mask_text
 
 LIMIT: Final = 2000 - units(REPEAT_MARK) - 16
 #: SUPPRESS_EMBEDS: no previews of what a message happens to link.
@@ -88,7 +89,7 @@ def _judged(reply: Reply) -> Outcome:
         return later("429 Too Many Requests", _seconds(wait))
     if reply.status >= 500:
         return unknown(f"status {reply.status}")
-    return refused(f"{reply.status} {alert_text.one_line(str(answer.get('message', '')), 200)}".strip())
+    return refused(f"{reply.status} {alert_text.one_line(mask_text(str(answer.get('message', ''))), 200)}".strip())
 
 
 def _seconds(value: object) -> float | None:

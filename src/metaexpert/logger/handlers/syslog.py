@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,6 +102,8 @@ class Syslog:
         return plain
 
     def _open_unix(self) -> socket.socket:
+        if sys.platform == "win32":
+            raise OSError(errno.ENOTSUP, "this system has no Unix sockets")
         try:
             opened = _connected(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), self._address.path)
         except OSError as error:

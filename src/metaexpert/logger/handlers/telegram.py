@@ -17,6 +17,7 @@ from metaexpert.logger.handlers.alert_text import REPEAT_MARK, units
 from metaexpert.logger.handlers.budget import Limit, digest
 from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
 from metaexpert.logger.handlers.http import NotSent, Poster, Reply, Unknown
+from metaexpert.logger.masking import mask_text
 
 API: Final = "https://api.telegram.org"
 #: Characters of one message, less what the mark of a possible repeat and the number of a part take.
@@ -114,7 +115,8 @@ class Telegram:
 
 def _description(reply: Reply) -> str:
     answer = reply.json()
-    return str(answer.get("description", "")) if isinstance(answer, dict) else ""
+    # Somebody else's text: a proxy may quote what it was asked.
+    return mask_text(str(answer.get("description", ""))) if isinstance(answer, dict) else ""
 
 
 def _seconds(value: object) -> float | None:
