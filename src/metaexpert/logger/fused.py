@@ -232,7 +232,7 @@ class Recipe:
         )
         if not usual:
             return Unfit(trade=trade, era=era)
-        named = {schema.LOGGER_KEY: name} if name else {}
+        named = {schema.LOGGER_KEY: self.rules.mask(name)[0]} if name else {}
         clean = self._clean(dict(context))
         fixed = dumps({**named, "expert_name": self._expert_name, **clean})
         return Form(b"," + fixed[1:-1], frozenset((*context, *clean)), trade=trade, era=era, rules=self.rules)

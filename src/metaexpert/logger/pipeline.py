@@ -352,7 +352,7 @@ class Pipeline:
         msgid = schema.MSGID_TRADE if trade else schema.MSGID_LOG
         entry = self._header.stamp(timestamp, level, msgid, number, event_dict.pop(EVENT, ""))
         if name:
-            entry[schema.LOGGER_KEY] = name
+            entry[schema.LOGGER_KEY] = self.rules.mask(name)[0]
         entry["expert_name"] = self._expert_name
         if CALLER_EVENT in event_dict and EVENT not in event_dict:
             event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}

@@ -115,7 +115,7 @@ def files() -> Iterator[str]:
             yield path.read_bytes().decode("utf-8", "replace")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     secret=secrets,
     form=st.sampled_from(forms),
