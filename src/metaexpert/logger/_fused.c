@@ -131,23 +131,32 @@ put_fraction(char *to, double value)
 /* -- secrets ------------------------------------------------------------------------------------------------------ */
 
 /* The layout of the guard (fused.py): flags for each character, 1 for what JSON escapes and 2 for what stands between a
-   name and a secret; the length from which on a text is looked at by
-   threes; whether integers may be secrets; and a bit for each three characters that may begin one. */
+   name and a secret; the length from which on a text is looked at as a whole; whether integers may be secrets; and a
+   set of three or four characters in a row of which each text with another kind of secret holds one. The set is of
+   hashes: it may send a text to Python for nothing, and never keeps one from it. */
 #define ESCAPED 1
 #define BETWEEN 2
 #define GUARD_LENGTH 256
 #define GUARD_NUMBERS 257
-#define GUARD_THREES 258
-#define GUARD_SIZE (GUARD_THREES + 8192)
+#define GUARD_BITS 258
+#define GUARD_SIZE (GUARD_BITS + 16384)
 
-/* Returns whether three characters in a row are such that only Python can say whether the text holds a secret. */
+static inline int
+is_marked(const unsigned char *guard, uint32_t packed)
+{
+    uint32_t bit = (uint32_t)(packed * UINT32_C(2654435761)) >> 15; /* Knuth's multiplicative hash */
+    return guard[GUARD_BITS + (bit >> 3)] >> (bit & 7) & 1;
+}
+
+/* Returns whether three or four characters in a row are such that only Python can say whether the text holds a secret. */
 static int
 may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char *guard)
 {
     for (Py_ssize_t i = 0; i + 2 < length; i++) {
-        uint32_t packed = (uint32_t)text[i] << 16 | (uint32_t)text[i + 1] << 8 | text[i + 2];
-        uint32_t three = (uint32_t)(packed * UINT32_C(2654435761)) >> 16; /* Knuth's multiplicative hash */
-        if (guard[GUARD_THREES + (three >> 3)] >> (three & 7) & 1)
+        uint32_t three = (uint32_t)text[i] << 16 | (uint32_t)text[i + 1] << 8 | text[i + 2];
+        if (is_marked(guard, three) || (text[i] == '-' && text[i + 1] == '-'))
+            return 1;
+        if (i + 3 < length && is_marked(guard, three << 8 | text[i + 3]))
             return 1;
     }
     return 0;

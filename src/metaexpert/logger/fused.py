@@ -57,7 +57,7 @@ Emit = Callable[..., None]
 compiled: Final[Any] = load("metaexpert.logger._fused")
 
 #: By what the compiled call sees that only Python can say whether a text holds a secret (its layout is in `_fused.c`).
-guard: Final = bytearray(258 + 8192)
+guard: Final = bytearray(258 + 16384)
 
 
 _begin_era: Final[Callable[[int], Any]] = compiled.begin_era if compiled is not None else bool
@@ -66,22 +66,14 @@ _begin_era: Final[Callable[[int], Any]] = compiled.begin_era if compiled is not 
 def _watch() -> None:
     """Fill the guard, after a secret was registered."""
     escaped = (character in b'"\\' or not 32 <= character < 127 for character in range(256))
-    new = bytearray(flag | (character in b"=:") << 1 for character, flag in enumerate(escaped))
-    new += bytes((min(registered.reach, 255), bool(registered.numbers), *bytes(8192)))
-    for three in (*HINTS, *(form[:3] for form in (*registered.forms, *registered.encoded))):
-        for number in _numbers_of(three):
-            new[258 + (number >> 3)] |= 1 << (number & 7)
+    new = bytearray(flag | (character in b"=:<%'") << 1 for character, flag in enumerate(escaped))
+    new += bytes((min(registered.reach, 255), bool(registered.numbers), *bytes(16384)))
+    for characters in (*HINTS, *(form[:4] for form in (*registered.forms, *registered.encoded))):
+        if characters.isascii():  # the compiled call takes ASCII alone
+            bit = ((int.from_bytes(characters.encode()) * 2_654_435_761) & 0xFFFF_FFFF) >> 15
+            new[258 + (bit >> 3)] |= 1 << (bit & 7)
     guard[:] = new  # at once: calls of other threads look at it meanwhile
     _begin_era(registered.era)
-
-
-def _numbers_of(three: str) -> list[int]:
-    """Return the numbers under which *three* characters stand in the guard; of two, whatever the third may be."""
-    if not three.isascii():
-        return []  # and the compiled call takes ASCII alone
-    first, second, *third = three.encode()
-    packed = ((first << 16) + (second << 8) + last for last in third or range(32, 127))
-    return [((number * 2_654_435_761) & 0xFFFF_FFFF) >> 16 for number in packed]
 
 
 class Way:
