@@ -39,8 +39,10 @@ _LONGEST_PAUSE: Final = 5.0
 _LOOK: Final = 0.5
 #: Longest wait for another thread that drains, in seconds.
 _PATIENCE: Final = 1.0
-#: Segments that may be allocated beyond what waits: three files, each with one half filled and some to spare.
-_SLACK: Final = 8
+#: Segments that may be allocated beyond what waits: three files, each with one half filled, two to spare, and two from
+#: before a fault, all grown. With less the reserve had room by its bytes, but no segment to be had: an error came into
+#: errors.log and not into expert.log.
+_SLACK: Final = 20
 
 
 class Watcher(Protocol):

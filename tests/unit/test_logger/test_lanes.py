@@ -438,6 +438,21 @@ class TestDirectory:
         lane.error = None
         assert directory.unshown([b"2"]) == [b"2"]
 
+    def test_one_file_may_use_the_whole_reserve_whatever_the_others_keep(self, tmp_path: Path) -> None:
+        """Two had a burst and keep grown segments to spare: the third still takes twice the journal's size."""
+        size = 65_536
+        directory = LogDirectory(tmp_path, HEADER, size)
+        lanes = [directory.lane(name, POLICY) for name in ("expert.log", "trades.log", "errors.log")]
+        line = b"x" * 299 + b"\n"
+        for lane in lanes[:2]:
+            for _ in range(2):
+                while lane.journal.waiting < size:
+                    assert lane.put(line)
+                directory.drain()
+        while lanes[2].journal.waiting < 2 * size:
+            assert lanes[2].put(line), lanes[2].journal.waiting
+        directory.release()
+
     def test_the_largest_wish_for_the_journal_counts(self, directory: LogDirectory) -> None:
         """A second logger may let more wait, never less."""
         before = directory.journal.limit
