@@ -19,7 +19,9 @@ FILE_SIZE: Final = 96 * 1000 * 1000
 START: Final = datetime(2026, 11, 20, tzinfo=UTC)
 #: Entries per order, one after another within some milliseconds.
 ORDER_EVERY: Final = 20
-_FRAME: Final = '  File "/srv/experts/ema.py", line 120, in decide\n    self.exchange.create_order(symbol, side, size)\n'
+_FRAME: Final = (
+    '  File "/srv/experts/ema.py", line 120, in decide\n    self.exchange.create_order(symbol, side, size)\n'
+)
 
 
 def make(directory: Path, size: int) -> dict[str, Any]:

@@ -38,13 +38,17 @@ def _last(directory: Path) -> Iterator[Case]:
     yield Case(question, "import typer, rich", [sys.executable, "-c", "import typer, rich"])
     yield Case(question, "metaexpert logs", _metaexpert(directory, "-n", "50"))
     yield Case(question, "tail, three files", ["sh", "-c", f"tail -n 50 -q {_current(directory)} | sort | tail -n 50"])
-    yield from _lnav(question, directory, "SELECT log_time, log_body FROM metaexpert_log ORDER BY log_line DESC LIMIT 50")
+    yield from _lnav(
+        question, directory, "SELECT log_time, log_body FROM metaexpert_log ORDER BY log_line DESC LIMIT 50"
+    )
 
 
 def _order(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     question, order = "one order", ask["order"]
     text = f'"order_id":"{order}"'
-    yield Case(question, "grep (zgrep for .gz)", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {text!r}')}"])
+    yield Case(
+        question, "grep (zgrep for .gz)", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {text!r}')}"]
+    )
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select(.order_id==\"{order}\")'")])
     yield Case(question, "metaexpert library", _library(directory, f"order={order!r}"))
     yield Case(question, "metaexpert logs --order", _metaexpert(directory, "--order", order))
@@ -56,7 +60,11 @@ def _range(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     question, since, until = "errors of five minutes", ask["since"], ask["until"]
     search = f'.level=="error" and .timestamp>="{since}" and .timestamp<="{until}"'
     narrow = f'"timestamp":"{since[:14]}'
-    yield Case(question, "grep | grep", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {narrow!r}')} | grep -F '\"level\":\"error\"'"])
+    yield Case(
+        question,
+        "grep | grep",
+        ["sh", "-c", f'export LC_ALL=C; {_all(directory, f"grep -F -h {narrow!r}")} | grep -F \'"level":"error"\''],
+    )
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select({search})'")])
     wanted = f"level='error', since={since!r}, until={until!r}"
     yield Case(question, "metaexpert library", _library(directory, wanted))
@@ -98,7 +106,9 @@ def _duckdb(question: str, directory: Path, sql: str) -> Iterator[Case]:
         source = f"read_json('{directory}/*.log*', format='newline_delimited', ignore_errors=true, union_by_name=true, timestampformat='%x', columns={{'timestamp':'VARCHAR','level':'VARCHAR','message':'VARCHAR','order_id':'VARCHAR'}})"
         source = source.replace("timestampformat='%x', ", "")
         text = sql.replace("FROM logs", f"FROM {source}")
-        yield Case(question, "DuckDB", [sys.executable, "-c", f"import duckdb; print(len(duckdb.sql({text!r}).fetchall()))"])
+        yield Case(
+            question, "DuckDB", [sys.executable, "-c", f"import duckdb; print(len(duckdb.sql({text!r}).fetchall()))"]
+        )
 
 
 def _lnav(question: str, directory: Path, sql: str) -> Iterator[Case]:

@@ -151,7 +151,9 @@ def _load(connection: Any, path: Path, kinds: dict[str, str]) -> None:
         "read_csv(?, columns={'line': 'JSON'}, delim='\\0', quote='', escape='', header=false, auto_detect=false, "
         "max_line_size=67108864)"
     )
-    connection.execute(f"CREATE TABLE logs AS SELECT {', '.join(columns)}, line->'$[2]' AS entry FROM {source}", [str(path)])  # noqa: S608 - names are quoted
+    connection.execute(
+        f"CREATE TABLE logs AS SELECT {', '.join(columns)}, line->'$[2]' AS entry FROM {source}", [str(path)]
+    )  # noqa: S608 - names are quoted
 
 
 def _quoted_path(name: str) -> str:
