@@ -161,7 +161,7 @@ def test_bundle(cli: Cli, story: Path, refused: Callable[..., str], tmp_path: Pa
     assert (code, json.loads(out)["lines"], json.loads(out)["masked"]) == (0, 9, 2)
     with tarfile.open("b.tar.gz") as archive:
         names = archive.getnames()
-        texts = [file.read() for name in names if (file := archive.extractfile(name)) is not None]
+        texts = [member.read() for name in names if (member := archive.extractfile(name)) is not None]
     assert names == [
         f"b/{name}" for name in ("entries.jsonl", "config.json", "versions.json", "stats.json", "verify.json")
     ]
@@ -174,7 +174,8 @@ def test_bundle(cli: Cli, story: Path, refused: Callable[..., str], tmp_path: Pa
 @pytest.mark.parametrize(
     "words",
     [
-        ["trades", "--format", "xml"], ["trades", "-n", "x"], ["stats", "--top", "x"], ["query", "SELECT 1", "--format", "x"],
+        ["trades", "--format", "xml"], ["trades", "-n", "x"], ["stats", "--top", "x"],
+        ["query", "SELECT 1", "--format", "x"],
         ["order"], ["query"], ["verify", "nowhere"], ["recover", "nowhere"], ["stats", "--since", "soon"],
     ],
 )  # fmt: skip
