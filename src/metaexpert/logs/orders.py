@@ -128,7 +128,7 @@ class OrderLife:
             "requested_price": _text(self.requested),
             "average_price": _text(self.average_price),
             "slippage": _text(self.slippage),
-            "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4),
+            "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4) + 0.0,
             "fees": _text(self.fees),
             "pnl": _text(self.pnl),
             "duration_s": self.duration,
