@@ -19,7 +19,9 @@ FILE_SIZE: Final = 96 * 1000 * 1000
 START: Final = datetime(2026, 11, 20, tzinfo=UTC)
 #: Entries per order, one after another within some milliseconds.
 ORDER_EVERY: Final = 20
-_FRAME: Final = '  File "/srv/experts/ema.py", line 120, in decide\n    self.exchange.create_order(symbol, side, size)\n'
+_FRAME: Final = (
+    '  File "/srv/experts/ema.py", line 120, in decide\n    self.exchange.create_order(symbol, side, size)\n'
+)
 
 
 def make(directory: Path, size: int) -> dict[str, Any]:
@@ -74,8 +76,9 @@ def _entries(rng: random.Random) -> Iterator[tuple[bytes, str, bool]]:
         number += 1
         is_trade, level = number % ORDER_EVERY == 0, "info" if number % 200 else "error"
         moment = START + timedelta(milliseconds=2 * number, microseconds=rng.randrange(2000))
+        severity = 6 if level == "info" else 3
         head = (
-            f'{{"timestamp":"{moment:%Y-%m-%dT%H:%M:%S.%f}Z","level":"{level}","severity":{6 if level == "info" else 3},'
+            f'{{"timestamp":"{moment:%Y-%m-%dT%H:%M:%S.%f}Z","level":"{level}","severity":{severity},'
             f'"facility":16,"version":1,"hostname":"desk","appname":"EmaBot","procid":"4711",'
             f'"msgid":"{"trade" if is_trade else "log"}","sequence_id":{number},'
         )
@@ -87,7 +90,8 @@ def _entries(rng: random.Random) -> Iterator[tuple[bytes, str, bool]]:
             )
         else:
             body = (
-                f'"message":"Tick {rng.choice(("taken", "skipped", "late"))}","expert_name":"EmaBot","symbol":"BTCUSDT",'
+                f'"message":"Tick {rng.choice(("taken", "skipped", "late"))}","expert_name":"EmaBot",'
+                f'"symbol":"BTCUSDT",'
                 f'"bid":{rng.randrange(600000, 800000) / 10},"ask":{rng.randrange(600000, 800000) / 10},'
                 f'"latency_ms":{rng.random() * 40:.3f}'
             )

@@ -1,5 +1,6 @@
 """The questions, and how each tool is asked."""
 
+# ruff: noqa: S608 - the SQL is our own
 from __future__ import annotations
 
 import shutil
@@ -38,13 +39,17 @@ def _last(directory: Path) -> Iterator[Case]:
     yield Case(question, "import typer, rich", [sys.executable, "-c", "import typer, rich"])
     yield Case(question, "metaexpert logs", _metaexpert(directory, "-n", "50"))
     yield Case(question, "tail, three files", ["sh", "-c", f"tail -n 50 -q {_current(directory)} | sort | tail -n 50"])
-    yield from _lnav(question, directory, "SELECT log_time, log_body FROM metaexpert_log ORDER BY log_line DESC LIMIT 50")
+    yield from _lnav(
+        question, directory, "SELECT log_time, log_body FROM metaexpert_log ORDER BY log_line DESC LIMIT 50"
+    )
 
 
 def _order(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     question, order = "one order", ask["order"]
     text = f'"order_id":"{order}"'
-    yield Case(question, "grep (zgrep for .gz)", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {text!r}')}"])
+    yield Case(
+        question, "grep (zgrep for .gz)", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {text!r}')}"]
+    )
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select(.order_id==\"{order}\")'")])
     yield Case(question, "metaexpert library", _library(directory, f"order={order!r}"))
     yield Case(question, "metaexpert logs --order", _metaexpert(directory, "--order", order))
@@ -56,7 +61,11 @@ def _range(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     question, since, until = "errors of five minutes", ask["since"], ask["until"]
     search = f'.level=="error" and .timestamp>="{since}" and .timestamp<="{until}"'
     narrow = f'"timestamp":"{since[:14]}'
-    yield Case(question, "grep | grep", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {narrow!r}')} | grep -F '\"level\":\"error\"'"])
+    yield Case(
+        question,
+        "grep | grep",
+        ["sh", "-c", f'export LC_ALL=C; {_all(directory, f"grep -F -h {narrow!r}")} | grep -F \'"level":"error"\''],
+    )
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select({search})'")])
     wanted = f"level='error', since={since!r}, until={until!r}"
     yield Case(question, "metaexpert library", _library(directory, wanted))
@@ -95,10 +104,12 @@ def _library(directory: Path, wanted: str) -> list[str]:
 
 def _duckdb(question: str, directory: Path, sql: str) -> Iterator[Case]:
     if find_spec("duckdb"):
-        source = f"read_json('{directory}/*.log*', format='newline_delimited', ignore_errors=true, union_by_name=true, timestampformat='%x', columns={{'timestamp':'VARCHAR','level':'VARCHAR','message':'VARCHAR','order_id':'VARCHAR'}})"
-        source = source.replace("timestampformat='%x', ", "")
+        columns = "{'timestamp':'VARCHAR','level':'VARCHAR','message':'VARCHAR','order_id':'VARCHAR'}"
+        source = f"read_json('{directory}/*.log*', format='newline_delimited', columns={columns})"
         text = sql.replace("FROM logs", f"FROM {source}")
-        yield Case(question, "DuckDB", [sys.executable, "-c", f"import duckdb; print(len(duckdb.sql({text!r}).fetchall()))"])
+        yield Case(
+            question, "DuckDB", [sys.executable, "-c", f"import duckdb; print(len(duckdb.sql({text!r}).fetchall()))"]
+        )
 
 
 def _lnav(question: str, directory: Path, sql: str) -> Iterator[Case]:
@@ -130,7 +141,8 @@ _CHILD: Final = """
 import json, resource, subprocess, sys, time
 begun = time.perf_counter()
 try:
-    done = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=float(sys.argv[1]))
+    done = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, timeout=float(sys.argv[1]))
     seconds, lines = time.perf_counter() - begun, done.stdout.count(b"\\n")
 except subprocess.TimeoutExpired:
     seconds, lines = None, 0

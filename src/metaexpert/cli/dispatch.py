@@ -68,9 +68,9 @@ class LazyGroup(_AsGiven, TyperGroup):
 class DefaultGroup(LazyGroup):
     """A group that is itself a command: ``logs [OPTIONS] [DIR]`` beside ``logs schema``.
 
-    The first word decides: when it is the name of one of its `modules`, that command runs; otherwise the default one gets all
-    words. So a directory of such a name is reached as ``./schema``. The default command is not listed; its options
-    stand in the help of the group.
+    The first word decides: when it is the name of one of its `modules`, that command runs; otherwise the default one
+    gets all words. So a directory of such a name is reached as ``./schema``. The default command is not listed; its
+    options stand in the help of the group.
     """
 
     #: Name of the default command. Its spaces keep it from being typed by accident.

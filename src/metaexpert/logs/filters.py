@@ -22,7 +22,7 @@ from metaexpert.logs.times import parse_time
 
 _LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
 #: Escape sequences behind which any character may hide.
-_ESCAPES: Final = (b"\\u", b"\\/")
+_ESCAPES: Final = re.compile(rb"\\[u/]")
 #: More texts than these are searched for line by line.
 _MOST_NEEDLES: Final = 4
 _TIMES: Final = re.compile(rb'\n(?:\{"timestamp":"([^"\n]{26})Z")?')
@@ -137,8 +137,7 @@ class Criteria:
         if (self.since or self.until) and not needles and not self._may_hold(data):
             return iter(())
         if needles and (not self.needs_odd_lines or is_regular(data)):
-            escapes = _ESCAPES if b"\\" in data else ()
-            return _hits(data, (*needles, *escapes))
+            return _hits(data, needles)
         return _lines(data)
 
     def _may_hold(self, data: bytes) -> bool:
@@ -200,6 +199,12 @@ def _hits(data: bytes, needles: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             end = len(data) if end < 0 else end
             starts[data.rfind(b"\n", 0, at) + 1] = end
             at = data.find(needle, end)
+    # Searched as an expression because that looks for its first byte alone, which is rare.
+    for escape in _ESCAPES.finditer(data):
+        start = data.rfind(b"\n", 0, escape.start()) + 1
+        if start not in starts:
+            end = data.find(b"\n", escape.end())
+            starts[start] = len(data) if end < 0 else end
     for start in sorted(starts):
         yield start, data[start : starts[start]]
 

@@ -44,10 +44,18 @@ def open_logs(
     Args:
         path: Directory of the files, such as ``logs``.
         more: Further directories.
-        level: As for `Logs.filter`, like *expert*, *symbol*, *order*, *trade_id*, *since*, *until*, *grep*, *tz*.
+        level: See `Logs.filter`, as for those that follow.
+        expert: See there.
+        symbol: See there.
+        order: See there.
+        trade_id: See there.
+        since: See there.
+        until: See there.
+        grep: See there.
         limit: Iterate over the last so many records only; None for all.
         reverse: Iterate from the last record to the first.
         diagnostics: Whether the logger's own troubles (``logging_errors.log``) are wanted too.
+        tz: Time zone of times that name none.
 
     Raises:
         FileNotFoundError: When there is no such directory.
@@ -93,7 +101,7 @@ class Logs:
     """
 
     directories: tuple[Path, ...]
-    criteria: Criteria = Criteria()
+    criteria: Criteria = field(default_factory=Criteria)
     limit: int | None = None
     reverse: bool = False
     diagnostics: bool = False
@@ -246,7 +254,9 @@ class Logs:
 
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
         found = self._once(search.newest(logs, self.criteria, self.counts), once)
-        return sorted(list(islice(found, limit))[::-1], key=search.KEY)
+        newest = list(islice(found, limit))
+        newest.reverse()
+        return sorted(newest, key=search.KEY)
 
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts

@@ -1,4 +1,4 @@
-"""The life of one order, over all experts: its steps, the time between them, what it cost, and what was logged twice."""
+"""The life of one order, over all experts: its steps, the time between, what it cost, what was logged twice."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class OrderLife:
             "requested_price": _text(self.requested),
             "average_price": _text(self.average_price),
             "slippage": _text(self.slippage),
-            "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4),
+            "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4) + 0.0,
             "fees": _text(self.fees),
             "pnl": _text(self.pnl),
             "duration_s": self.duration,
@@ -151,7 +151,7 @@ def order_life(logs: Logs, order_id: str) -> OrderLife:
             break
         known = found
     life = OrderLife(order_id, ids=known)
-    unique = {entry.key + (entry.line,): entry for entry in entries}
+    unique = {(*entry.key, entry.line): entry for entry in entries}
     for key in sorted(unique):
         _add(life, Facts(unique[key]))
     return life

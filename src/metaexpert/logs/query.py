@@ -62,8 +62,9 @@ class Answer:
 def query(logs: Logs, sql: str) -> Answer:
     """Run *sql* over the table ``logs`` of what passes the filters of *logs*.
 
-    The table has the `COLUMNS` (times are UTC), a column for each other field (BIGINT, DOUBLE, BOOLEAN, VARCHAR, or JSON for lists,
-    objects and mixed kinds), and ``entry``, the whole entry as JSON. The query can read and write no other files.
+    The table has the `COLUMNS` (times are UTC), a column for each other field (BIGINT, DOUBLE, BOOLEAN, VARCHAR, or
+    JSON for lists, objects and mixed kinds), and ``entry``, the whole entry as JSON. The query can read
+    and write no other files.
 
     Raises:
         QueryError: The SQL is wrong, or DuckDB is missing.
@@ -151,7 +152,8 @@ def _load(connection: Any, path: Path, kinds: dict[str, str]) -> None:
         "read_csv(?, columns={'line': 'JSON'}, delim='\\0', quote='', escape='', header=false, auto_detect=false, "
         "max_line_size=67108864)"
     )
-    connection.execute(f"CREATE TABLE logs AS SELECT {', '.join(columns)}, line->'$[2]' AS entry FROM {source}", [str(path)])  # noqa: S608 - names are quoted
+    chosen = ", ".join([*columns, "line->'$[2]' AS entry"])
+    connection.execute(f"CREATE TABLE logs AS SELECT {chosen} FROM {source}", [str(path)])  # noqa: S608 - names are quoted
 
 
 def _quoted_path(name: str) -> str:

@@ -116,7 +116,7 @@ def test_any_filter_equals_the_plain_loop(
     write(directory, calls, layout, compress=compress)
     files = [*directory.glob("*.log*")]
     for chosen in filters:
-        wanted = {
+        wanted: dict[str, Any] = {
             name: START + timedelta(seconds=value) if name in ("since", "until") else value
             for name, value in chosen.items()
         }
@@ -186,8 +186,13 @@ def test_stretches_outside_the_time_are_not_decoded(
 ) -> None:
     """A range of time decodes the lines of the stretches that touch it, not the whole file."""
     (tmp_path / "expert.log").write_bytes(b"".join(line(n, "x" * 300) for n in range(1, 20_000)))
-    decoded = []
-    monkeypatch.setattr(search, "checked", lambda entry: decoded.append(entry) or entry)
+    decoded: list[Entry] = []
+
+    def noted(entry: Entry) -> Entry:
+        decoded.append(entry)
+        return entry
+
+    monkeypatch.setattr(search, "checked", noted)
     start = datetime(2026, 11, 22, 10, 31, tzinfo=UTC) + timedelta(seconds=15_000)
     logs = open_logs(tmp_path, since=start, until=start + timedelta(seconds=9), level="warning")
     assert list(logs) == []
@@ -200,7 +205,13 @@ def test_torn_lines_pass_where_they_hold_what_is_asked_for(tmp_path: Path, line:
     """A torn line has no level and passes that filter; another it passes when its text has the value."""
     torn = line(2, "gone", order_id="ord-7")[:-2] + b"\n"
     (tmp_path / "expert.log").write_bytes(line(1, order_id="ord-7") + torn + line(3, order_id="ord-8"))
-    for wanted in ({"order": "ord-7"}, {"grep": "gone"}, {"level": "error"}, {"grep": re.compile("gon.")}):
+    cases: tuple[dict[str, Any], ...] = (
+        {"order": "ord-7"},
+        {"grep": "gone"},
+        {"level": "error"},
+        {"grep": re.compile("gon.")},
+    )
+    for wanted in cases:
         found = [record for record in open_logs(tmp_path, **wanted) if isinstance(record, Unparsed)]
         assert [record.line for record in found] == [torn.rstrip()], wanted
     assert not [record for record in open_logs(tmp_path, order="ord-8") if isinstance(record, Unparsed)]

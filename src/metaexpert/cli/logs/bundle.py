@@ -13,6 +13,7 @@ from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
+from metaexpert.cli.logs.tables import counted
 
 app = typer.Typer(add_completion=False)
 
@@ -62,7 +63,7 @@ def bundle(
         facts = {"path": str(path), "members": found.members, "lines": found.lines, "masked": found.masked}
         output.write(json.dumps(facts, indent=2) + "\n")
     else:
-        output.write(f"{path}: {found.lines} lines, something masked in {found.masked} of them\n")
+        output.write(f"{path}: {counted(found.lines, 'line')}, something masked in {found.masked} of them\n")
 
 
 def _settings() -> dict[str, Any]:

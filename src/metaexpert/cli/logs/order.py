@@ -68,7 +68,8 @@ def _summary(life: OrderLife) -> Iterator[str]:
         yield _line("requested", money(life.requested))
     if life.slippage is not None and life.slippage_bps is not None:
         worse = "worse" if life.slippage > 0 else "better" if life.slippage < 0 else "as requested"
-        yield _line("slippage", f"{float(life.slippage_bps):+.2f} bps, {money(life.slippage, sign=True)} ({worse})")
+        bps = float(life.slippage_bps) + 0.0  # no minus zero
+        yield _line("slippage", f"{bps:+.2f} bps, {money(life.slippage, sign=True)} ({worse})")
     if life.filled:
         yield _line("fees", money(life.fees))
     yield _line("result", money(life.pnl, sign=True))

@@ -67,7 +67,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "ignore_case": Annotated[bool, _option("--ignore-case", "-i", help="Upper and lower case are the same to --grep.")],
     "tz": Annotated[
         str | None,
-        _option("--tz", metavar="ZONE", help="Zone of times, given and shown: UTC, local, Europe/Berlin. Default: UTC."),
+        _option("--tz", metavar="ZONE", help="Zone of times, typed and shown: UTC, local, Europe/Berlin. Default: UTC"),
     ],
     "diagnostics": Annotated[
         bool, _option("--diagnostics", help="The logger's own troubles too (logging_errors.log).")

@@ -45,7 +45,7 @@ def show(
     reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The newest entry first.")] = False,
     fields: Annotated[
         str | None,
-        typer.Option("--fields", metavar="A,B", help="Show only these fields: message,order_id,price.", show_default=False),
+        typer.Option("--fields", metavar="A,B", help="Only these fields: message,order_id,price.", show_default=False),
     ] = None,
     form: Annotated[
         str,

@@ -113,7 +113,8 @@ def _gaps(figures: dict[str, Any]) -> str:
         return "no gaps in sequence_id\n"
     first = figures["gaps"][:10]
     lines = [
-        f"  {escape(gap['hostname'])} process {escape(gap['procid'])}: {gap['from']} to {gap['to']} ({gap['missing']})\n"
+        f"  {escape(gap['hostname'])} process {escape(gap['procid'])}: "
+        f"{gap['from']} to {gap['to']} ({gap['missing']})\n"
         for gap in first
     ]
     more = f"  and {len(figures['gaps']) - len(first)} more\n" if len(figures["gaps"]) > len(first) else ""

@@ -47,3 +47,9 @@ def seconds(span: float | None) -> str:
     if size >= 7200:
         text = f"{size / 3600:.1f} h"
     return ("-" if span < 0 else "+") + text
+
+
+def counted(count: int, noun: str) -> str:
+    """Return *count* with its *noun*, in the plural where it must be."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"

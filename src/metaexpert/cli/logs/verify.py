@@ -11,6 +11,7 @@ from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, opened
+from metaexpert.cli.logs.tables import counted
 from metaexpert.logger.text import escape
 from metaexpert.logs.recover import waiting_journals
 from metaexpert.logs.verify import Report
@@ -54,7 +55,7 @@ def _told(report: Report) -> str:
         if kind != "gap" and count > told:
             lines.append(f"{kind:<10} and {count - told} more")
     lines += [f"{'remark':<10} {remark}" for remark in report.remarks]
-    total = sum(report.counts.values())
     verdict = "all is well" if report.ok else ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
-    lines.append(f"{report.files} files, {report.lines} lines, {report.entries} entries: {verdict}")
-    return "".join(f"{escape(line)}\n" for line in lines) if total or lines else ""
+    seen = (counted(report.files, "file"), counted(report.lines, "line"), counted(report.entries, "entry"))
+    lines.append(f"{', '.join(seen)}: {verdict}")
+    return "".join(f"{escape(line)}\n" for line in lines)
