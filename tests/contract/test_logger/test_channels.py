@@ -364,7 +364,7 @@ def test_webhook_requests_can_be_recognised() -> None:
 def test_many_and_long_fields_are_all_told(make: Callable[..., Subject]) -> None:
     """Fields beyond what the head of a message holds, and long values, stand below it; nothing is left out."""
     subject = make()
-    fields = {f"field_{n:02d}": f"value {n} _<>&|" + "|" * 100 for n in range(40)}
+    fields: dict[str, Any] = {f"field_{n:02d}": f"value {n} _<>&|" + "|" * 100 for n in range(40)}
     outcomes = subject.send(alert("first line\nsecond line", long="word " * 400, nested={"a": [1, None]}, **fields))
     assert {outcome.kind for outcome in outcomes} == {"delivered"}
     text = squeezed("".join(re.sub(r"^\(\d+/\d+\)\n", "", subject.read(p)) for p in subject.server.accepted))

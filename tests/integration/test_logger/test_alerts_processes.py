@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -135,3 +136,44 @@ def test_a_logger_without_alerts_imports_nothing_for_them(python: str) -> None:
     )
     run = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.strip().replace("'asyncio.events'", "").strip("[], ") == ""
+
+
+def test_each_alert_arrives_whatever_the_server_does() -> None:
+    """Through 429, rejected markup, 5xx, resets and lies each alert arrives; repeats only after an unknown outcome, marked."""
+    rejected = {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities: unsupported tag"}
+    pause = {"ok": False, "error_code": 429, "parameters": {"retry_after": 0.2}}
+    script = [
+        Answer(429, pause),
+        Answer(400, rejected),
+        Answer(500, b"oops"),
+        Answer(deed="reset", accepts=True),
+        Answer(200, b"lies", accepts=True),
+    ]
+    names = ["alpha", "beta", "gamma"]
+    with ScriptedServer(telegram, script) as server:
+        with MetaLogger(**options(server)) as logger:
+            for name in names:
+                logger.critical(f"Trouble {name}")
+            wait_for(lambda: logger.stats()["alerts"]["telegram"]["delivered"] >= len(names))
+            assert logger.stats()["alerts"]["telegram"]["undelivered"] == 0
+        for name in names:
+            told = [text for text in texts(server) if f"Trouble {name}" in text]
+            assert told, name
+            assert all("possible repeat" in text for text in told[1:])
+
+
+def test_a_storm_of_a_real_logger(tmp_path: Path) -> None:
+    """10,000 errors of 60 kinds make no more messages than the budget, and each kind is told with its count."""
+    kinds = [f"{chr(65 + n // 8)}{chr(65 + n % 8)} went wrong" for n in range(60)]
+    with ScriptedServer(telegram) as server:
+        began = time.monotonic()
+        logger = MetaLogger(**options(server, alert_level="ERROR"))
+        for n in range(10_000):
+            logger.error(kinds[n % 60])
+        assert logger.close()
+        took = time.monotonic() - began
+        assert len(server.accepted) <= took + 1
+        with MetaLogger(**options(server, alert_level="ERROR")) as logger:
+            wait_for(lambda: all(any(kind in text for text in texts(server)) for kind in kinds))
+    told = sum(int(count.replace(",", "")) for text in texts(server) for count in re.findall(r"×([0-9,]+) in", text))
+    assert told + len(texts(server)) + 60 >= 10_000

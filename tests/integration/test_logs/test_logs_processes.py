@@ -72,7 +72,9 @@ def test_following_ten_thousand_entries_a_second(
             break
     assert sorted(seen) == list(range(int(SECONDS * RATE) + 1))
     delays.sort()
-    print(f"{len(seen)} entries, delay p50 {delays[len(delays) // 2]:.3f} s, p99 {delays[len(delays) * 99 // 100]:.3f} s")
+    print(
+        f"{len(seen)} entries, delay p50 {delays[len(delays) // 2]:.3f} s, p99 {delays[len(delays) * 99 // 100]:.3f} s"
+    )
     assert list((tmp_path / "logs").glob("expert.log.*"))
     assert delays[len(delays) // 2] < 2.0  # generous: the machine of the tests may be busy
 
@@ -133,7 +135,11 @@ def test_a_pipe_that_closes_is_no_error(many: Path) -> None:
     """`| head` ends the command quietly with code 0."""
     words = " ".join(_metaexpert(many, "logs", "logs", "-n", "all"))
     done = subprocess.run(
-        ["bash", "-c", f"{words} | head -n 3; echo ${{PIPESTATUS[0]}}"], cwd=many, capture_output=True, text=True, check=True
+        ["bash", "-c", f"{words} | head -n 3; echo ${{PIPESTATUS[0]}}"],
+        cwd=many,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines()[3:] == ["0"]
     assert done.stderr == ""
@@ -184,9 +190,7 @@ def test_completion_of_the_shell(many: Path) -> None:
 
     def completed(words: str, number: int) -> list[str]:
         variables = {**environment, "COMP_WORDS": words, "COMP_CWORD": str(number)}
-        done = subprocess.run(
-            _metaexpert(many), cwd=many, env=variables, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(_metaexpert(many), cwd=many, env=variables, capture_output=True, text=True, check=False)
         return done.stdout.split()
 
     assert {"logs", "run", "config"} <= set(completed("metaexpert ", 1))

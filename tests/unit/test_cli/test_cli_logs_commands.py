@@ -74,7 +74,13 @@ def test_fields_and_zone(cli: Cli, story: Path) -> None:
 def test_order(cli: Cli, story: Path) -> None:
     """The life of an order is told with its slippage and fees; about an unknown one nothing is, with exit code 1."""
     out = cli("logs", "order", "ord-1").out
-    for part in ("ord-1 BUY 2 BTCUSDT", "2 of 2 at 101", "+100.00 bps, +2 (worse)", "fees       0.5", "Order submitted"):
+    for part in (
+        "ord-1 BUY 2 BTCUSDT",
+        "2 of 2 at 101",
+        "+100.00 bps, +2 (worse)",
+        "fees       0.5",
+        "Order submitted",
+    ):
         assert part in out
     assert json.loads(cli("logs", "order", "ord-2", "logs", "--json").out)["slippage_bps"] == 100
     assert cli("logs", "order", "ord-9") == (1, "", "error: nothing is logged about order ord-9\n")
@@ -156,7 +162,9 @@ def test_bundle(cli: Cli, story: Path, refused: Callable[..., str], tmp_path: Pa
     with tarfile.open("b.tar.gz") as archive:
         names = archive.getnames()
         texts = [file.read() for name in names if (file := archive.extractfile(name)) is not None]
-    assert names == [f"b/{name}" for name in ("entries.jsonl", "config.json", "versions.json", "stats.json", "verify.json")]
+    assert names == [
+        f"b/{name}" for name in ("entries.jsonl", "config.json", "versions.json", "stats.json", "verify.json")
+    ]
     assert not any(b"hunter2" in text for text in texts)
     assert texts[0].count(b"\n") == 9
     assert refused("logs", "bundle", "--redacted", "-o", "b.tar.gz") == "b.tar.gz exists"

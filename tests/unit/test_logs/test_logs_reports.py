@@ -125,7 +125,9 @@ def test_trades_and_their_totals(tmp_path: Path, line: Line) -> None:
         line(2, "Order filled", side="SELL", size=3, price=110, trade_id="t1", fee=1, **trade),
         line(3, "Order filled", side="SELL", size=3, price=110, trade_id="t1", fee=1, **trade),
         line(4, "Order filled", side="BUY", size=1, price=5, pnl=4, **{**trade, "symbol": "ETH"}),
-        line(5, "Position reduced", side="LONG", position_size="0.5", entry_price=7, pnl=3, **{**trade, "symbol": "ETH"}),
+        line(
+            5, "Position reduced", side="LONG", position_size="0.5", entry_price=7, pnl=3, **{**trade, "symbol": "ETH"}
+        ),
         line(6, "Order filled", side="BUY", size=9, price=9, expert_name="ema"),
         line(7, "Position closed", side="SHORT", size=1, price=90, **trade),
     )
@@ -162,7 +164,9 @@ def test_statistics_equal_a_plain_count(tmp_path: Path, line: Line) -> None:
         more: dict[str, Any] = {"category": "trade"} if rng.random() < 0.2 else {}
         if level == "error":
             more["exception"] = {"type": "TimeoutError", "value": "x"}
-        text = line(number, f"order {number} {rng.choice('ab')} \"q\"", level=level, at=number / 7, latency_ms=number, **more)
+        text = line(
+            number, f'order {number} {rng.choice("ab")} "q"', level=level, at=number / 7, latency_ms=number, **more
+        )
         lines.append(text)
         trades += [text] if "category" in more else []
         errors += [text] if level == "error" else []
@@ -290,4 +294,10 @@ def _line() -> bytes:
 
 def test_plain_numbers() -> None:
     """Amounts are shown without exponents, needless zeros, or minus zero."""
-    assert [plain(Decimal(text)) for text in ("1E+3", "0.10", "-0", "1e-9", "12")] == ["1000", "0.1", "0", "0.000000001", "12"]
+    assert [plain(Decimal(text)) for text in ("1E+3", "0.10", "-0", "1e-9", "12")] == [
+        "1000",
+        "0.1",
+        "0",
+        "0.000000001",
+        "12",
+    ]
