@@ -139,7 +139,7 @@ def test_a_logger_without_alerts_imports_nothing_for_them(python: str) -> None:
 
 
 def test_each_alert_arrives_whatever_the_server_does() -> None:
-    """Through 429, rejected markup, 5xx, resets and lies each alert arrives; repeats only after an unknown outcome, marked."""
+    """Through 429, bad markup, 5xx, resets and lies each alert arrives; repeats come after unknown outcomes, marked."""
     rejected = {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities: unsupported tag"}
     pause = {"ok": False, "error_code": 429, "parameters": {"retry_after": 0.2}}
     script = [
