@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,8 @@ from metaexpert.logger.handlers.worker import Worker
 MOST_WAITING: Final = 16 * 1024 * 1024
 #: Longest that the end of a logger waits for its alerts when no timeout is given, in seconds.
 LAST_PATIENCE: Final = 5.0
+#: And the least for each channel.
+_LEAST_PATIENCE: Final = 0.2
 DIRECTORY: Final = "alerts"
 
 Stamp = Callable[[str, str], dict[str, Any]]
@@ -166,8 +169,11 @@ class Alerts:
             self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
         patience = LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
         desks, self._desks = self._desks, []
+        deadline = time.monotonic() + patience
+        for desk in desks:  # their threads work at the same time: one that hangs must not use up everybody's patience
+            desk.worker.wake()
         for desk in desks:
-            _leave_desk(desk, patience)
+            _leave_desk(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
         if self._presence is not None:
             self._presence.end()
             self._presence = None

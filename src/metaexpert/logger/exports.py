@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MOST_WAITING: Final = 64 * 1024 * 1024
 #: Longest that the end of a logger waits for its exports when no timeout is given, in seconds.
 LAST_PATIENCE: Final = 5.0
+#: And the least for each collector.
+_LEAST_PATIENCE: Final = 0.2
 DIRECTORY: Final = "exports"
 _TRADE: Final = b'"msgid":"trade"'
 
@@ -121,8 +124,9 @@ class Exports:
         """Send what can be sent in time, keep the rest for the next process. Idempotent."""
         patience = LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
         desks, self._desks = self._desks, []
+        deadline = time.monotonic() + patience
         for desk in desks:
-            _leave_desk(desk, patience)
+            _leave_desk(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
         if self.metrics is not None:
             self._counter.finish(patience)
 

@@ -359,3 +359,24 @@ def test_webhook_requests_can_be_recognised() -> None:
     assert first.headers["authorization"] == f"Bearer {SECRET}"
     assert (first.payload["possible_repeat"], second.payload["possible_repeat"]) == (False, True)
     assert first.payload["alerts"][0]["entry"]["message"] == "Order failed"
+
+
+def test_many_and_long_fields_are_all_told(make: Callable[..., Subject]) -> None:
+    """Fields beyond what the head of a message holds, and long values, stand below it; nothing is left out."""
+    subject = make()
+    fields: dict[str, Any] = {f"field_{n:02d}": f"value {n} _<>&|" + "|" * 100 for n in range(40)}
+    outcomes = subject.send(alert("first line\nsecond line", long="word " * 400, nested={"a": [1, None]}, **fields))
+    assert {outcome.kind for outcome in outcomes} == {"delivered"}
+    text = squeezed("".join(re.sub(r"^\(\d+/\d+\)\n", "", subject.read(p)) for p in subject.server.accepted))
+    assert "secondline" in text
+    assert "word" * 400 in text
+    assert all(squeezed(value) in text for value in fields.values())
+
+
+def test_a_monstrous_text_is_bounded(make: Callable[..., Subject]) -> None:
+    """At most 16 messages are made of one alert; what is left out is counted in it."""
+    subject = make()
+    parts = subject.channel.render([alert(exception={"type": "E", "value": "v", "text": "line\n" * 40_000})]).parts
+    assert len(parts) <= 17
+    if subject.limit:
+        assert any("characters left out" in part.text for part in parts)

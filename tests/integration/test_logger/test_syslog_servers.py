@@ -16,7 +16,7 @@ from syslog_servers import Server, missing, wait_for
 
 from metaexpert.logger import MetaLogger
 
-ENTRIES = int(os.environ.get("SYSLOG_ENTRIES", "2000"))
+ENTRIES = int(os.environ.get("SYSLOG_ENTRIES", "1000"))
 _LONG = 60.0 + ENTRIES / 500
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(120 + ENTRIES / 100)]

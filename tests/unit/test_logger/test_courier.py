@@ -59,7 +59,9 @@ class Scripted:
 class Bench:
     """A courier on a fake clock."""
 
-    def __init__(self, channel: Scripted, place: Path | None, clock: FakeClock | None = None) -> None:
+    def __init__(
+        self, channel: Scripted, place: Path | None, clock: FakeClock | None = None, *, memory: bool = False
+    ) -> None:
         self.clock = clock or FakeClock(START)
         self.channel = channel
         self.reports: list[str] = []
@@ -67,7 +69,7 @@ class Bench:
         self.budget = Budget(channel.token, channel.limits, self.clock, place)
         self.courier = Courier(
             channel,
-            Outbox(place, channel.endpoint),
+            Outbox(None if memory else place, channel.endpoint),
             self.budget,
             self.letters,
             lambda kind, text: self.reports.append(text),
@@ -99,7 +101,8 @@ def line(message: str, now: float = START, level: str = "error", **fields: Any) 
 @pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Bench]:
     """Return a function that makes a bench with a script."""
-    return lambda *script, **options: Bench(Scripted(*script, **options), tmp_path)
+    # In memory, because a device is slow; what outlives a process has tests of its own.
+    return lambda *script, **options: Bench(Scripted(*script, **options), tmp_path, memory=True)
 
 
 def test_the_first_alert_goes_out_at_once(bench: Callable[..., Bench]) -> None:

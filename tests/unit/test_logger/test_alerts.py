@@ -1,10 +1,8 @@
-"""Alerts of real loggers over real connections: calls, kills, restarts, forks and the end of a program."""
+"""Alerts of loggers over real connections: calls, channels, restarts, forks, settings."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,13 +94,6 @@ def test_every_channel_gets_it() -> None:
         logger.close(timeout=0.5)
 
 
-def test_the_end_of_a_program_waits_for_its_alert(server: ScriptedServer, python: str) -> None:
-    """A program whose last words are an alert ends after it was sent, without `close`."""
-    code = f"from metaexpert.logger import MetaLogger\nMetaLogger(**{options(server)!r}).critical('last words')"
-    subprocess.run([python, "-c", code], check=True, timeout=60)
-    assert any("last words" in text for text in texts(server))
-
-
 def test_a_dead_endpoint_does_not_hold_up_the_end(server: ScriptedServer) -> None:
     """With nobody listening `close` returns soon, and the next logger delivers what was left."""
     given = options(server)
@@ -117,54 +108,6 @@ def test_a_dead_endpoint_does_not_hold_up_the_end(server: ScriptedServer) -> Non
         wait_for(lambda: server.accepted)
     assert "while it was down" in texts(server)[0]
     assert "possible repeat" not in texts(server)[0]
-
-
-VICTIM = """
-import sys, time
-from metaexpert.logger import MetaLogger
-logger = MetaLogger(**{options})
-logger.critical("before the kill")
-print("logged", flush=True)
-time.sleep(60)
-"""
-
-
-def kill_after_first_try(python: str, given: dict[str, Any], tried: Callable[[], object]) -> None:
-    """Run a program that logs an alert, and kill it when *tried* says so."""
-    victim = subprocess.Popen([python, "-c", VICTIM.format(options=repr(given))], stdout=subprocess.PIPE)
-    try:
-        assert victim.stdout is not None
-        assert victim.stdout.readline()
-        wait_for(tried)
-    finally:
-        victim.send_signal(signal.SIGKILL)
-        victim.communicate()
-
-
-def test_an_alert_outlives_a_kill(python: str) -> None:
-    """An alert that was under way when its process was killed is sent by the next one, as a possible repeat."""
-    with ScriptedServer(telegram, [Answer(deed="hang", accepts=True)]) as server:
-        given = options(server)
-        kill_after_first_try(python, given, lambda: server.requests)
-        with MetaLogger(**given):
-            wait_for(lambda: len(server.accepted) == 2)
-        assert "possible repeat" in texts(server)[1]
-        assert "before the kill" in texts(server)[1]
-
-
-def test_heartbeats_tell_start_stop_and_sudden_death(server: ScriptedServer, python: str) -> None:
-    """With heartbeats the owner is told that an expert starts, stops, or died without stopping."""
-    given = options(server, alert_heartbeat=True, telegram_chat_id=43)
-    kill_after_first_try(python, given, lambda: len(server.accepted) >= 2)
-    with MetaLogger(**given):
-        wait_for(lambda: any("died" in text for text in texts(server)))
-    text = "\n".join(texts(server))
-    assert "EmaBot died without stopping" in text
-    assert text.count("EmaBot started") == 2
-    assert text.count("EmaBot stopped") == 1
-    with MetaLogger(**given):
-        wait_for(lambda: sum("EmaBot started" in text for text in texts(server)) == 3)
-    assert sum("died" in text for text in texts(server)) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -201,34 +144,6 @@ def test_loggers_of_a_process_share_a_thread(server: ScriptedServer) -> None:
     assert [thread.name for thread in threading.enumerate()].count("metaexpert-telegram") == 0
 
 
-def test_nothing_of_a_token_is_in_any_file(tmp_path: Path, python: str) -> None:
-    """With every kind of failure and all libraries at DEBUG, no file and no output holds the token."""
-    code = """
-import logging, sys
-logging.basicConfig(level=logging.DEBUG)
-for name in ("httpx", "httpcore", "metaexpert"):
-    logging.getLogger(name).setLevel(logging.DEBUG)
-from metaexpert.logger import MetaLogger
-with MetaLogger(log_level="DEBUG", **{options}) as logger:
-    for n in range(4):
-        logger.critical("trouble " + "abcd"[n])
-    logger.flush()
-    print(logger.config, logger.config.shown(), logger, logger.stats())
-"""
-    script = [Answer(500, b"x"), Answer(404, {"ok": False, "description": "Not Found"}), Answer(200, b"lies")]
-    with ScriptedServer(telegram, script) as server:
-        run = subprocess.run(
-            [python, "-c", code.replace("{options}", repr(options(server, alert_heartbeat=True)))],
-            capture_output=True,
-            timeout=60,
-            check=True,
-        )
-        assert server.requests
-    everything = run.stdout + run.stderr + b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
-    assert TOKEN.encode() not in everything
-    assert TOKEN.split(":")[1].encode() not in everything
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -238,7 +153,7 @@ with MetaLogger(log_level="DEBUG", **{options}) as logger:
         ({"telegram_token": TOKEN, "telegram_chat_id": "my chat"}, ["telegram_chat_id", "my chat", "@channel"]),
         ({"discord_webhook_url": "ftp://discord.com/api/webhooks/1/abc"}, ["discord_webhook_url", "https://"]),
         ({"webhook_url": "http://collector.example.com/abc"}, ["webhook_url", "https://"]),
-        ({"webhook_token": "abc"}, ["webhook_url"]),
+        ({"webhook_token": "abcdefghijk"}, ["webhook_url"]),
         ({"alert_level": "LOUD"}, ["alert_level", "LOUD"]),
     ],
 )
@@ -275,13 +190,3 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert config.telegram_token is not None
     assert config.telegram_token.get_secret_value() == TOKEN
     assert config.telegram_chat_id == "-100123"
-
-
-def test_a_logger_without_alerts_imports_nothing_for_them(python: str) -> None:
-    """Neither httpx nor SQLite is imported before somebody configures a channel."""
-    code = (
-        "import sys; from metaexpert.logger import MetaLogger; MetaLogger(log_to_console=False).critical('x');"
-        "print([m for m in ('httpx', 'sqlite3', 'asyncio.events') if m in sys.modules])"
-    )
-    run = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert run.stdout.strip().replace("'asyncio.events'", "").strip("[], ") == ""
