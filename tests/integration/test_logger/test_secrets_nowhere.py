@@ -35,11 +35,10 @@ class Speaking(Exception):
     """An error whose text is what it was given."""
 
 
-secrets = st.text(
-    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["Cs", "Cc", "Zs"]), min_size=8
-)
+others = st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["Cs", "Cc", "Zs"])
 alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=_-!$%&'\"\\{}<>"
-secrets = st.one_of(st.text(alphabet, min_size=8, max_size=64), secrets)
+# They begin with something that no word of the program does.
+secrets = st.one_of(st.text(alphabet, min_size=5, max_size=60), st.text(others, min_size=5)).map("q7Z".__add__)
 forms: list[Callable[[str], str]] = [
     str,
     lambda s: quote(s, safe=""),
@@ -71,9 +70,9 @@ def fail(text: str, kind: int) -> None:
             raise ValueError("outer") from error
     if kind == 2:
         raise ExceptionGroup("group", [Speaking(text), ValueError("other")])
-    error = ValueError("noted")
-    error.add_note(text)
-    raise error
+    noted = ValueError("noted")
+    noted.add_note(text)
+    raise noted
 
 
 def log_everywhere(logger: Any, text: str, value: Any) -> None:
