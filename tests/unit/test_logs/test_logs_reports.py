@@ -185,7 +185,7 @@ def test_statistics_equal_a_plain_count(tmp_path: Path, line: Line) -> None:
         plain_levels = [json.loads(text)["level"] for text in lines]
         assert stats.entries == len(lines)
         assert dict(stats.levels) == {level: plain_levels.count(level) for level in set(plain_levels)}
-        assert {error[:23] for error in stats.errors} == {"TimeoutError: order # a '", "TimeoutError: order # b '"}
+        assert {error[:23] for error in stats.errors} == {"TimeoutError: order # a", "TimeoutError: order # b"}
         assert sum(stats.errors.values()) == len(errors)
         assert sum(stats.messages.values()) == len(lines) - len(errors)
         assert sum(stats.minutes.values()) == len(lines)
