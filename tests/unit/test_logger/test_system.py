@@ -1,0 +1,129 @@
+"""The system's calls are the same, compiled or not; and what is compiled is optional."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from metaexpert.logger import compiled
+from metaexpert.logger.handlers import system
+from metaexpert.logger.handlers.system import PATIENT, QUICK, Calls, calls_for, zero
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
+BOTH = pytest.mark.parametrize("calls", [PATIENT, QUICK], ids=["patient", "quick"])
+
+
+@BOTH
+def test_a_status_is_that_of_the_file(calls: Calls, tmp_path: Path) -> None:
+    """Device, inode, size, links and time are those that Python tells."""
+    path = tmp_path / "file"
+    path.write_bytes(b"twelve bytes")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        found, expected = calls.status(fd), path.stat()
+    finally:
+        os.close(fd)
+    assert (found.device, found.inode) == (expected.st_dev, expected.st_ino)
+    assert (found.size, found.links) == (12, 1)
+    assert found.modified == pytest.approx(expected.st_mtime)
+
+
+@posix
+@BOTH
+def test_a_name_that_is_another_files_by_now(calls: Calls, tmp_path: Path) -> None:
+    """A descriptor is at its path until the file is moved, deleted or closed; other troubles are raised."""
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    fd = os.open(path, os.O_RDONLY)
+    assert calls.is_open_at(fd, path)
+    assert not calls.is_open_at(fd, path / "below")
+    path.rename(tmp_path / "moved")
+    assert not calls.is_open_at(fd, path)
+    path.write_bytes(b"")
+    assert not calls.is_open_at(fd, path)
+    os.close(fd)
+    assert not calls.is_open_at(fd, path)
+    with (tmp_path / "moved").open() as file, pytest.raises(OSError, match="File name too long") as raised:
+        calls.is_open_at(file.fileno(), tmp_path / ("x" * 5000))
+    assert raised.value.errno == errno.ENAMETOOLONG
+
+
+@posix
+@BOTH
+def test_a_closed_descriptor_is_an_error(calls: Calls, tmp_path: Path) -> None:
+    """Neither a status nor a lock can be had of it."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    os.close(fd)
+    for call in (calls.status, calls.try_lock, calls.unlock):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            call(fd)
+        with pytest.raises(TypeError):
+            call("fd")  # type: ignore[arg-type]
+
+
+@posix
+@BOTH
+def test_a_lock_excludes_others_until_it_is_given_back(calls: Calls, tmp_path: Path) -> None:
+    """Of two descriptors one has the lock; the other is told at once."""
+    path = tmp_path / "lock"
+    first, second = (os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2))
+    try:
+        calls.try_lock(first)
+        with pytest.raises(BlockingIOError):
+            calls.try_lock(second)
+        calls.unlock(first)
+        calls.try_lock(second)
+    finally:
+        os.close(first)
+        os.close(second)
+
+
+@pytest.mark.parametrize("pure", [False, True])
+def test_zeros_are_written_where_they_are_wanted(pure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nowhere else, in maps of any size."""
+    if pure:
+        monkeypatch.setattr(system, "_compiled", None)
+    with mmap.mmap(-1, 200_000) as memory:
+        memory[:] = b"x" * len(memory)
+        zero(memory, 100, 199_000)
+        assert memory[:] == b"x" * 100 + bytes(198_900) + b"x" * 1000
+
+
+@pytest.mark.skipif(system._compiled is None, reason="nothing was compiled on this machine")
+@pytest.mark.parametrize(("start", "end"), [(-1, 5), (5, 4), (0, 11)])
+def test_zeros_outside_a_buffer_are_refused(start: int, end: int) -> None:
+    """Memory that is not the buffer's is never touched."""
+    with pytest.raises(ValueError, match="range"):
+        zero(bytearray(10), start, end)
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "fuse"])
+def test_calls_that_may_take_long_let_others_go_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system over a network, or of a program, no call keeps the interpreter lock."""
+    monkeypatch.setattr(system, "file_system_of", lambda _: kind)
+    assert calls_for(tmp_path) is PATIENT
+    monkeypatch.setattr(system, "file_system_of", lambda _: "ext4")
+    assert calls_for(tmp_path) is QUICK
+
+
+def test_without_a_compiler_all_calls_are_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are Python's own."""
+    monkeypatch.setattr(system, "_compiled", None)
+    assert system._quick() is PATIENT
+
+
+def test_what_is_compiled_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not loaded when it is missing, when it is not wanted, or when no interpreter lock guards it."""
+    monkeypatch.delenv(compiled.PURE, raising=False)
+    assert compiled.load("metaexpert.logger.no_such_module") is None
+    assert compiled.load("json") is sys.modules["json"]
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert compiled.load("json") is None
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True)
+    monkeypatch.setenv(compiled.PURE, "1")
+    assert compiled.load("json") is None
