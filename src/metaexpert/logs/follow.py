@@ -106,8 +106,9 @@ class _Inflated(_Tail):
     """A file that was made, rotated away and compressed between two looks: read once, whole."""
 
     def __init__(self, file: LogFile, counts: Counts) -> None:
-        super().__init__(file, 0, hold=False)
+        # First, while it is open: once closed it may not be found again, for whoever writes renames it meanwhile.
         self._lines: list[bytes] = list(file.lines(counts))
+        super().__init__(file, 0, hold=False)
 
     def read(self) -> tuple[list[bytes], bool]:
         lines, self._lines = self._lines, []
