@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from metaexpert.logger import schema
+from metaexpert.logger.handlers.spool import Spool
 from metaexpert.logger.masking import registered
 from metaexpert.logger.testing import reset
 
@@ -34,8 +35,18 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         if name.upper().startswith(("METAEXPERT_", "LOG_")) or name in ("NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".state"))
+    spools: list[Spool] = []  # held, so that none is collected open before it is closed here
+    really = Spool.open
+
+    def open_spool(self: Spool) -> None:
+        spools.append(self)
+        really(self)
+
+    monkeypatch.setattr(Spool, "open", open_spool)
     yield
     reset()
+    for spool in spools:
+        spool.close()
     registered.forget()
 
 
