@@ -6,8 +6,6 @@ Loggers of one process that log into the same directory and alert to the same pl
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,11 +13,12 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config import LoggerConfig
-from metaexpert.logger.handlers import presence
+from metaexpert.logger.handlers import desks, presence
 from metaexpert.logger.handlers.alert import Kind
 from metaexpert.logger.handlers.budget import Budget
 from metaexpert.logger.handlers.channel import Channel
 from metaexpert.logger.handlers.delivery import Courier, DeadLetters, Report
+from metaexpert.logger.handlers.desks import Desk, Desks, Key
 from metaexpert.logger.handlers.discord import Discord
 from metaexpert.logger.handlers.locking import make_directory
 from metaexpert.logger.handlers.outbox import Outbox
@@ -55,24 +54,25 @@ def channels(config: LoggerConfig) -> list[Channel]:
     return found
 
 
-class Desk:
-    """A courier with its thread, shared by the loggers that use it."""
+class CourierDesk(Desk):
+    """A courier with its thread."""
 
-    def __init__(self, key: tuple[str, str], courier: Courier) -> None:
-        self.key = key
+    def __init__(self, key: Key, courier: Courier) -> None:
+        name = courier.channel.name
+        super().__init__(key, name, Worker(f"metaexpert-{name}", courier, MOST_WAITING))
         self.courier = courier
-        self.worker = Worker(f"metaexpert-{courier.channel.name}", courier, MOST_WAITING)
-        self.users = 0
-        self.told = 0
 
     @property
     def dropped(self) -> int:
         """Entries that never came to the channel, for want of room."""
-        return self.worker.dropped.value + self.courier.counts.dropped
+        return super().dropped + self.courier.counts.dropped
 
     def stats(self) -> dict[str, Any]:
         """Return what was done, and what waits."""
-        return {**self.courier.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
+        return {**self.courier.stats(), **super().stats()}
+
+
+_desks: Final = Desks[CourierDesk]()
 
 
 class Alerts:
@@ -142,38 +142,31 @@ class Alerts:
         self._notify("test", self._stamp("info", text))
         for desk in self._desks:
             desk.worker.flush(patience)
-        return {desk.courier.channel.name: _verdict(desk) for desk in self._desks}
+        return {desk.name: _verdict(desk) for desk in self._desks}
 
     def ensure(self) -> None:
         """Have the threads run again after a fork."""
-        for desk in self._desks:
-            if desk.worker.asleep:
-                desk.worker.ensure()
+        desks.ensure(self._desks)
 
     def dropped(self) -> dict[str, int]:
         """Return, by channel, how many entries were dropped since this was last asked."""
-        news = {}
-        for desk in self._desks:
-            count, desk.told = desk.dropped - desk.told, desk.dropped
-            if count:
-                news[desk.courier.channel.name] = count
-        return news
+        return desks.dropped(self._desks)
 
     def stats(self) -> dict[str, Any]:
         """Return counts by channel."""
-        return {desk.courier.channel.name: desk.stats() for desk in self._desks}
+        return {desk.name: desk.stats() for desk in self._desks}
 
     def close(self, timeout: float | None) -> None:
         """Say that the expert stops, send what can be sent in time, keep the rest for the next process."""
         if self._beats:
             self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
         patience = LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
-        desks, self._desks = self._desks, []
+        left, self._desks = self._desks, []
         deadline = time.monotonic() + patience
-        for desk in desks:  # their threads work at the same time: one that hangs must not use up everybody's patience
+        for desk in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
             desk.worker.wake()
-        for desk in desks:
-            _leave_desk(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+        for desk in left:
+            _desks.leave(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
         if self._presence is not None:
             self._presence.end()
             self._presence = None
@@ -186,7 +179,7 @@ class Alerts:
         self._beats = False
 
 
-def _verdict(desk: Desk) -> str:
+def _verdict(desk: CourierDesk) -> str:
     if desk.courier.trouble:
         return desk.courier.trouble
     if desk.courier.counts.undelivered:
@@ -194,38 +187,11 @@ def _verdict(desk: Desk) -> str:
     return "" if desk.courier.idle else "no answer in time"
 
 
-_desks: dict[tuple[str, str], Desk] = {}
-_guard = threading.RLock()
-
-
-def _open_desk(place: Path | None, channel: Channel, report: Report) -> Desk:
+def _open_desk(place: Path | None, channel: Channel, report: Report) -> CourierDesk:
     key = (str(place), channel.endpoint)
-    with _guard:
-        desk = _desks.get(key)
-        if desk is None:
-            budget = Budget(channel.token, channel.limits)
-            courier = Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report)
-            desk = _desks[key] = Desk(key, courier)
-        desk.users += 1
-        return desk
 
+    def make() -> CourierDesk:
+        budget = Budget(channel.token, channel.limits)
+        return CourierDesk(key, Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report))
 
-def _leave_desk(desk: Desk, patience: float) -> None:
-    with _guard:
-        desk.users -= 1
-        last = desk.users == 0
-        if last and _desks.get(desk.key) is desk:
-            del _desks[desk.key]
-    if last:
-        desk.worker.finish(patience)
-    else:
-        desk.worker.flush(patience)
-
-
-def _after_fork() -> None:
-    global _guard  # noqa: PLW0603
-    _guard = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return _desks.open(key, make)

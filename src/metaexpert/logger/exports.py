@@ -5,16 +5,16 @@ Loggers of one process that log into the same directory and export to the same p
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.handlers import desks
 from metaexpert.logger.handlers.addresses import parse_address
 from metaexpert.logger.handlers.backlog import Backlog
+from metaexpert.logger.handlers.desks import Desk, Desks, Key
 from metaexpert.logger.handlers.forward import Forwarder, Report, Transport
 from metaexpert.logger.handlers.worker import Worker
 
@@ -50,24 +50,27 @@ def transports(config: LoggerConfig) -> list[Transport]:
     return found
 
 
-class _Desk:
-    """A forwarder with its thread, shared by the loggers that use it."""
+class ForwarderDesk(Desk):
+    """A forwarder with its thread."""
 
-    def __init__(self, key: tuple[str, str], forwarder: Forwarder) -> None:
-        self.key = key
+    def __init__(self, key: Key, forwarder: Forwarder) -> None:
+        name = forwarder.transport.name
+        super().__init__(key, name, Worker(f"metaexpert-{name}", forwarder, MOST_WAITING))
         self.forwarder = forwarder
-        self.worker = Worker(f"metaexpert-{forwarder.transport.name}", forwarder, MOST_WAITING)
-        self.users = 0
-        self.told = 0
 
     @property
     def dropped(self) -> int:
-        return self.worker.dropped.value + self.forwarder.counts.dropped
+        """Entries that never came to the collector, for want of room."""
+        return super().dropped + self.forwarder.counts.dropped
 
     def stats(self) -> dict[str, Any]:
-        counts = {**self.forwarder.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
+        """Return what was done, and what waits."""
+        counts = {**self.forwarder.stats(), **super().stats()}
         more = {name: getattr(self.forwarder.transport, name, 0) for name in ("truncated", "refused")}
         return counts | {name: count for name, count in more.items() if count}
+
+
+_desks: Final = Desks[ForwarderDesk]()
 
 
 class Exports:
@@ -103,65 +106,31 @@ class Exports:
 
     def ensure(self) -> None:
         """Have the threads run again after a fork."""
-        for desk in self._desks:
-            if desk.worker.asleep:
-                desk.worker.ensure()
+        desks.ensure(self._desks)
 
     def dropped(self) -> dict[str, int]:
         """Return, by collector, how many entries were dropped since this was last asked."""
-        news = {}
-        for desk in self._desks:
-            count, desk.told = desk.dropped - desk.told, desk.dropped
-            if count:
-                news[desk.forwarder.transport.name] = count
-        return news
+        return desks.dropped(self._desks)
 
     def stats(self) -> dict[str, Any]:
         """Return counts by collector."""
-        return {desk.forwarder.transport.name: desk.stats() for desk in self._desks}
+        return {desk.name: desk.stats() for desk in self._desks}
 
     def close(self, timeout: float | None) -> None:
         """Send what can be sent in time, keep the rest for the next process. Idempotent."""
         patience = LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
-        desks, self._desks = self._desks, []
+        left, self._desks = self._desks, []
         deadline = time.monotonic() + patience
-        for desk in desks:
-            _leave_desk(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+        for desk in left:
+            _desks.leave(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
         if self.metrics is not None:
             self._counter.finish(patience)
 
 
-_desks: dict[tuple[str, str], _Desk] = {}
-_guard = threading.RLock()
-
-
-def _open_desk(place: Path | None, transport: Transport, report: Report) -> _Desk:
+def _open_desk(place: Path | None, transport: Transport, report: Report) -> ForwarderDesk:
     key = (str(place), transport.endpoint)
-    with _guard:
-        desk = _desks.get(key)
-        if desk is None:
-            forwarder = Forwarder(transport, Backlog(place, transport.endpoint), report)
-            desk = _desks[key] = _Desk(key, forwarder)
-        desk.users += 1
-        return desk
 
+    def make() -> ForwarderDesk:
+        return ForwarderDesk(key, Forwarder(transport, Backlog(place, transport.endpoint), report))
 
-def _leave_desk(desk: _Desk, patience: float) -> None:
-    with _guard:
-        desk.users -= 1
-        last = desk.users == 0
-        if last and _desks.get(desk.key) is desk:
-            del _desks[desk.key]
-    if last:
-        desk.worker.finish(patience)
-    else:
-        desk.worker.flush(patience)
-
-
-def _after_fork() -> None:
-    global _guard  # noqa: PLW0603
-    _guard = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return _desks.open(key, make)

@@ -27,6 +27,7 @@ FLOORS = [
     ["diagnostics", "handlers.file", "handlers.archive", "handlers.console"],
     ["handlers.outbox", "handlers.budget", "handlers.alert_text", "handlers.presence", "handlers.backlog"],
     ["handlers.worker"],
+    ["handlers.desks"],
     ["handlers.channel"],
     ["handlers.delivery", "handlers.telegram", "handlers.discord", "handlers.webhook"],
     ["handlers.forward"],
