@@ -47,14 +47,14 @@ def seconds(name: str, size: int) -> float:
         begin = time.process_time()
         mask_text(text)
         best = min(best, time.process_time() - begin)
-        if best > 0.05:
+        if best > 0.5:
             break
     return best
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_megabyte_takes_linear_time(name: str) -> None:
-    """Sixteen times the text takes far less than 256 times as long, and a megabyte seconds at most."""
+    """Four times the text takes far less than sixteen times as long, and a megabyte seconds at most."""
     register_secret("known-secret-of-some-length")
-    small = max(seconds(name, SIZE // 16), 0.002)
-    assert seconds(name, SIZE) < min(16 * 6 * small, 20)
+    small = max(seconds(name, SIZE // 4), 0.02)  # less than that is the noise of a shared machine
+    assert seconds(name, SIZE) < min(10 * small, 20)
