@@ -61,7 +61,7 @@ def test_memory_is_flat(program: Any) -> None:
 
 
 LIFE = """
-    import gc, os, sys, threading
+    import gc, os, sys, threading, time
     from pathlib import Path
     from metaexpert.logger import MetaLogger
     def held():
@@ -69,6 +69,9 @@ LIFE = """
         fds = sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2
                      and os.path.exists(f"/proc/self/fd/{fd}"))
         maps = [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".metaexpert" in line]
+        deadline = time.monotonic() + 5  # the system forgets a thread a moment after it has ended
+        while len(os.listdir("/proc/self/task")) > threading.active_count() and time.monotonic() < deadline:
+            time.sleep(0.001)
         return fds, maps, [thread.name for thread in threading.enumerate()], len(os.listdir("/proc/self/task"))
     def life(number, **options):
         logger = MetaLogger(log_to_console=False, **options)
