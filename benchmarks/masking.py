@@ -35,8 +35,8 @@ def block(info: Callable[..., None], ids: Sequence[str]) -> float:
     return (time.perf_counter_ns() - began) / len(ids)
 
 
-def without_masking() -> Any:
-    """Return a context in which no call looks for secrets."""
+def without_masking() -> tuple[Any, bytes]:
+    """Return a context in which Python looks for no secret, and a guard by which the compiled call looks for none."""
     guard = bytes(flag & 1 for flag in fused.guard[:256]) + bytes([255]) + bytes(len(fused.guard) - 257)
     return patch.multiple(fused, is_clear=lambda *_, **__: True), guard
 
