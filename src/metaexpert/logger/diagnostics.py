@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from metaexpert.logger import schema
 from metaexpert.logger.formatters import Clock, Header
 from metaexpert.logger.handlers import stderr
-from metaexpert.logger.handlers.locking import open_file
+from metaexpert.logger.handlers.locking import Descriptor
 from metaexpert.logger.masking import Guard
 from metaexpert.logger.values import Cleaner, dumps, safe_str
 
@@ -124,17 +124,18 @@ class Diagnostics:
         try:
             if path.exists() and path.stat().st_size + len(line) > MAX_SIZE:
                 path.replace(path.with_name(path.name + ".1"))
-            fd = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                written = os.write(fd, line)
-                if written < len(line):  # the disk is full; half a line is worse than none
-                    os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_CUR) - written)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(fd)
+            _append(path, line)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             stderr.print_line(f"metaexpert.logger: {schema.DIAGNOSTICS_FILE} cannot be written: {reason}")
+
+
+def _append(path: Path, line: bytes) -> None:
+    with Descriptor.at(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+        written = os.write(file.fd, line)
+        if written < len(line):  # the disk is full; half a line is worse than none
+            os.ftruncate(file.fd, os.lseek(file.fd, 0, os.SEEK_CUR) - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Repeats(NamedTuple):

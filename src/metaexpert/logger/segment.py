@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.handlers.base import Sink
-from metaexpert.logger.handlers.locking import FILE_MODE, Descriptor
+from metaexpert.logger.handlers.locking import Descriptor
 from metaexpert.logger.handlers.system import zero
 
 MAGIC: Final = b"MXLOGJNL"
@@ -218,16 +218,16 @@ class Segment:
 
 
 def _map_file(path: Path, size: int) -> mmap.mmap:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    fd = os.open(path, flags, FILE_MODE)
-    try:
-        _allocate(fd, size)
-        return mmap.mmap(fd, size, **_UNTRACKED)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(fd)
+    with Descriptor.at(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
+        try:
+            _allocate(file.fd, size)
+            mapped = mmap.mmap(file.fd, size, **_UNTRACKED)
+            file.check()  # else it may be somebody else's that was mapped; nothing was written to it yet
+        except BaseException:
+            path.unlink(missing_ok=True)
+            file.check()  # that is why, then
+            raise
+    return mapped
 
 
 def _allocate(fd: int, size: int) -> None:

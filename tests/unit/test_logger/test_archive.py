@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
@@ -16,7 +17,7 @@ import pytest
 from metaexpert.logger.handlers import archive
 from metaexpert.logger.handlers.archive import Archivist
 from metaexpert.logger.handlers.file import RotatingFile
-from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
 from metaexpert.logger.handlers.rotation import RotationPolicy
 
 TEXT = b"a line\n" * 200_000
@@ -137,6 +138,30 @@ class TestCompression:
         archivist.work()
         assert gzip.decompress((tmp_path / "expert.log.1.gz").read_bytes()) == TEXT + b"late\n"
 
+    @pytest.mark.skipif(os.name == "nt", reason="a descriptor is taken by dup2")
+    def test_what_gets_our_descriptors_meanwhile_is_left_alone(
+        self, archivist: Archivist, tmp_path: Path, told: list[tuple[str, OSError]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A program closes all descriptors, as a daemon does, and opens its own: not a byte of ours comes there."""
+        monkeypatch.setattr(Descriptor, "stolen", False)
+        gate, theirs, numbers = Gate(monkeypatch), tmp_path / ".private" / "theirs", set[int]()
+        (tmp_path / "expert.log.1").write_bytes(os.urandom(1_500_000))
+        archivist.poke()
+        assert gate.reached.wait(10)
+        with theirs.open("w+b") as file:
+            for fd in (int(entry.name) for entry in list(Path("/dev/fd").iterdir())):
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(fd), (tmp_path / "expert.log.1").stat()) or _is_copy(fd, tmp_path):
+                        os.dup2(file.fileno(), fd)
+                        numbers.add(fd)
+        gate.go.set()
+        archivist.wait(20)
+        assert len(numbers) == 2
+        for fd in numbers:
+            os.close(fd)  # raises if it was closed
+        assert theirs.read_bytes() == b""
+        assert (names(tmp_path), [error.errno for _, error in told]) == (["expert.log.1"], [errno.EBADF])
+
     def test_what_an_interrupted_process_left_is_removed(self, archivist: Archivist, tmp_path: Path) -> None:
         """Half a copy goes; of a backup that is there in both forms the compressed one stays."""
         (tmp_path / ".private" / "abc-1.gz.compressing").write_bytes(b"half")
@@ -197,13 +222,13 @@ class TestCompression:
         other.compressed |= {"expert.log"}
         other.bases |= {"expert.log"}
         opened: list[str] = []
-        really = Path.open
+        really = os.open
 
-        def noted(path: Path, *args: Any, **options: Any) -> Any:
-            opened.append(path.name)
-            return really(path, *args, **options)
+        def noted(path: Path, *args: Any) -> int:
+            opened.extend([path.name] * (path.parent == tmp_path))
+            return really(path, *args)
 
-        monkeypatch.setattr(Path, "open", noted)
+        monkeypatch.setattr(os, "open", noted)
         gate = Gate(monkeypatch)
         archivist.poke()
         assert gate.reached.wait(10)
@@ -262,6 +287,10 @@ class TestThread:
         assert names(tmp_path) == ["expert.log.1"]
         assert archivist.wait(None)
         assert names(tmp_path) == ["expert.log.1.gz"]
+
+
+def _is_copy(fd: int, directory: Path) -> bool:
+    return any(os.path.samestat(os.fstat(fd), path.stat()) for path in directory.glob(".private/*.compressing"))
 
 
 class TestBudget:

@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -771,6 +772,35 @@ def test_a_lock_that_somebody_closed_is_taken_again(
     journal.check()
     assert journal.id == before
     assert not FileLock(tmp_path / f"{journal.id}.owner").acquire()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a descriptor is taken by dup2")
+@pytest.mark.parametrize("kind", ["a socket", "a short file", "a long file"])
+def test_a_segment_whose_descriptor_is_taken_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Another thread closes all descriptors while the file is given its blocks: what got the number stays untouched."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    size, theirs = 64 * 1024, tmp_path / "theirs"
+    theirs.write_bytes(b"x" * (100 if kind == "a short file" else 2 * size))
+    allocate, numbers = segment_module._allocate, []
+    pair = socket.socketpair()
+
+    def allocated_and_taken(fd: int, size: int) -> None:
+        allocate(fd, size)
+        with theirs.open("r+b") as file:
+            os.dup2(pair[0].fileno() if kind == "a socket" else file.fileno(), fd)
+        numbers.append(fd)
+
+    monkeypatch.setattr(segment_module, "_allocate", allocated_and_taken)
+    before = theirs.read_bytes()
+    with pytest.raises(OSError, match="closed by somebody else"):
+        Segment(size, "expert.log", tmp_path / "a.segment")
+    os.close(numbers[0])  # raises if it was closed
+    for end in pair:
+        end.close()
+    assert theirs.read_bytes() == before
+    assert not (tmp_path / "a.segment").exists()
 
 
 def test_what_is_open_tells_how_much_may_still_come(make: Callable[..., Journal]) -> None:

@@ -274,6 +274,34 @@ def test_a_number_that_became_somebody_elses_is_left_alone(tmp_path: Path, monke
     assert (tmp_path / "owner").exists(), "it may be another's by now"
 
 
+@posix
+def test_a_number_that_is_taken_before_we_look_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread becomes a daemon between our opening and our look: that open fails, and the next one works."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    path, opens = tmp_path / "file", os.open
+    theirs = opens(os.devnull, os.O_RDONLY)
+
+    def opened_and_taken(path: Path, flags: int, mode: int) -> int:
+        fd = opens(path, flags, mode)
+        os.dup2(theirs, fd)
+        return fd
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", opened_and_taken)
+        with pytest.raises(OSError, match="closed by somebody else"):
+            Descriptor.at(path, os.O_RDWR | os.O_CREAT)
+    taken = theirs + 1
+    assert os.path.samestat(os.fstat(taken), Path(os.devnull).stat())
+    os.close(taken)
+    with Descriptor.at(path, os.O_RDWR | os.O_CREAT) as file:
+        file.check()
+        os.dup2(theirs, file.fd)
+        with pytest.raises(OSError, match="closed by somebody else"):
+            file.check()
+    os.close(file.fd)  # raises if it was closed
+    os.close(theirs)
+
+
 def test_one_who_takes_it_again_and_again_lets_others_in(tmp_path: Path) -> None:
     """Another process that holds it nearly all the time, twenty milliseconds each: nobody waits for it in vain."""
     path, stop = tmp_path / "lock", tmp_path / "stop"

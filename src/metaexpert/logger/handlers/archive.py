@@ -9,14 +9,15 @@ it is complete; what an interrupted process left there, or left twice, is remove
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from metaexpert.logger.handlers.locking import DirectoryLock, open_file
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
 from metaexpert.logger.handlers.rotation import FileFact, backup_number, over_budget
 from metaexpert.logger.handlers.system import try_lock
 
@@ -165,13 +166,19 @@ class Archivist:
 
     def _copy(self, source: Path, copy: Path) -> os.stat_result:
         """Compress *source* into *copy*, with its time. Returns the status of what was compressed."""
-        with source.open("rb") as plain:
-            status = os.fstat(plain.fileno())
-            fd = open_file(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            with os.fdopen(fd, "wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed:
-                while piece := plain.read(_PIECE):
+        with (
+            Descriptor.at(source, os.O_RDONLY) as plain,
+            Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as target,
+        ):
+            status = os.fstat(plain.fd)
+            with (
+                io.BufferedWriter(_Raw(target)) as raw,
+                gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed,
+            ):
+                while piece := os.read(plain.fd, _PIECE):
                     if self._stop:
                         raise _Stopped
+                    plain.check()  # else it was read from somebody else's
                     packed.write(piece)
         os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
         return status
@@ -204,6 +211,20 @@ class Archivist:
                 plain = path.with_suffix("")
                 if any(backup_number(path.name, base) for base in self.bases) and _same_time(plain, path):
                     plain.unlink()
+
+
+class _Raw(io.RawIOBase):
+    """What writes into a descriptor for as long as it is ours; it does not close it."""
+
+    def __init__(self, file: Descriptor) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._file.check()
+        return os.write(self._file.fd, data)
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metaexpert.logger.handlers.locking import DirectoryLock, make_directory, open_file
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock, make_directory
 
 #: The longest that one answer may silence a token, in seconds.
 LONGEST_BLOCK: Final = 3600.0
@@ -141,11 +141,8 @@ class Budget:
 
     def _write(self, state: dict[str, Any]) -> None:
         new = self._path.with_suffix(".new")
-        fd = open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(fd, json.dumps(state).encode())
-        finally:
-            os.close(fd)
+        with Descriptor.at(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) as file:
+            os.write(file.fd, json.dumps(state).encode())
         new.replace(self._path)
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.handlers.alert import Alert, Kind, decoded, fingerprint
 from metaexpert.logger.handlers.budget import Budget
 from metaexpert.logger.handlers.channel import Channel, Message, Outcome
-from metaexpert.logger.handlers.locking import open_file
+from metaexpert.logger.handlers.locking import Descriptor
 from metaexpert.logger.handlers.outbox import Outbox
 
 #: Seconds in which repeats are counted before they are told: the first time, and at most.
@@ -99,11 +99,8 @@ class DeadLetters:
         if self._path.exists() and self._path.stat().st_size > _MOST_DEAD_LETTERS:
             self._path.replace(self._path.with_name(f"{UNDELIVERED_FILE}.1"))
         lines = [_letter(channel, reason, alert) for alert in alerts]
-        fd = open_file(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            os.write(fd, b"".join(lines))
-        finally:
-            os.close(fd)
+        with Descriptor.at(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+            os.write(file.fd, b"".join(lines))
         return f"kept in {self._path.parent.name}/{self._path.name}"
 
 

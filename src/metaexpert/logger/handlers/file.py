@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock, open_file
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
 from metaexpert.logger.handlers.rotation import Move, RotationPolicy, shift
 from metaexpert.logger.handlers.system import PATIENT, Calls, Status
 
@@ -161,7 +161,8 @@ class RotatingFile:
             self._settle()
             self.close()
         if self._fd < 0:
-            self._file = Descriptor(open_file(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT), self._calls.status)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+            self._file = Descriptor.at(self.path, flags, status=self._calls.status)
             self._fd, self._end = self._file.fd, -1
 
     def _sync(self) -> None:

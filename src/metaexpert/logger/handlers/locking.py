@@ -96,6 +96,23 @@ class Descriptor:
         self._status = status
         self._opened = status(fd)
 
+    @classmethod
+    def at(
+        cls, path: Path, flags: int, mode: int = FILE_MODE, *, status: Callable[[int], Status] = status
+    ) -> Descriptor:
+        """Open *path* as `open_file` does.
+
+        Raises:
+            OSError: It cannot be opened, or the number was taken from us before we could look at it; then it is left
+                alone, and the next try opens another.
+        """
+        fd = open_file(path, flags, mode)
+        descriptor = cls(fd, status)
+        if descriptor._opened.links > 0 and not is_open_at(fd, path):
+            cls.stolen = True
+            raise _taken()
+        return descriptor
+
     @property
     def ours(self) -> bool:
         """Whether the number still stands for what was opened."""
@@ -108,10 +125,25 @@ class Descriptor:
             Descriptor.stolen = True
         return same
 
+    def check(self) -> None:
+        """Raise OSError when the number is somebody else's by now."""
+        if not self.ours:
+            raise _taken()
+
     def close(self) -> None:
         """Close it, unless the number is somebody else's by now. Raises OSError, as closing does on a full disk."""
         if self.ours:
             os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _taken() -> OSError:
+    return OSError(errno.EBADF, "the descriptor was closed by somebody else")
 
 
 class DirectoryLock:
@@ -198,7 +230,7 @@ class DirectoryLock:
         deadline, touch_at = now + self._patience, now + _TOUCH
         while True:
             if self._file is None or not self._file.ours:
-                self._file = Descriptor(open_file(self._path, os.O_RDWR | os.O_CREAT), self._calls.status)
+                self._file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status)
             fd = self._file.fd
             try:
                 self._try_lock(fd)
@@ -286,18 +318,18 @@ class FileLock:
         Raises:
             OSError: The file cannot be made, or the file system knows no locks.
         """
-        fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+        file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT)
         try:
-            self._try_lock(fd)
+            self._try_lock(file.fd)
         except OSError as error:
-            os.close(fd)
+            file.close()
             if error.errno in _BUSY:
                 return False
             raise
-        if not is_open_at(fd, self._path):  # deleted by the one who held it before us
-            os.close(fd)
+        if not is_open_at(file.fd, self._path):  # deleted by the one who held it before us
+            file.close()
             return False
-        self._file = Descriptor(fd)
+        self._file = file
         return True
 
     def release(self, *, delete: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.handlers.locking import FileLock, open_file
+from metaexpert.logger.handlers.locking import Descriptor, FileLock
 
 SUFFIX: Final = ".running"
 _LOCK: Final = ".running-lock"
@@ -42,11 +42,8 @@ class Presence:
         lock = FileLock(self._directory / f"{name}{_LOCK}")
         lock.acquire()
         path = self._directory / f"{name}{SUFFIX}"
-        fd = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            os.write(fd, json.dumps(self._content).encode())
-        finally:
-            os.close(fd)
+        with Descriptor.at(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+            os.write(file.fd, json.dumps(self._content).encode())
         self._lock, self._path = lock, path
 
     def end(self) -> None:
