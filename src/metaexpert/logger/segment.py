@@ -196,12 +196,7 @@ class Segment:
     def release(self) -> None:
         """Unmap it; what is in it stays."""
         self.seal()
-        if Descriptor.stolen and not _TRACKS_NOTHING:
-            _abandoned.append(self.map)
-            return
-        # Somebody may still look at its bytes, as a frame in an error's traceback does: then it goes with him.
-        with contextlib.suppress(BufferError):
-            self.map.close()
+        _unmap(self.map)
 
     def discard(self) -> None:
         """Unmap it and delete its file."""
@@ -218,16 +213,30 @@ class Segment:
 
 
 def _map_file(path: Path, size: int) -> mmap.mmap:
+    mapped = None
     with Descriptor.at(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
         try:
             _allocate(file.fd, size)
             mapped = mmap.mmap(file.fd, size, **_UNTRACKED)
             file.check()  # else it may be somebody else's that was mapped; nothing was written to it yet
         except BaseException:
+            _unmap(mapped)
             path.unlink(missing_ok=True)
             file.check()  # that is why, then
             raise
     return mapped
+
+
+def _unmap(mapped: mmap.mmap | None) -> None:
+    """Unmap it, unless that would close a descriptor of its own that may be somebody else's by now."""
+    if mapped is None:
+        return
+    if Descriptor.stolen and not _TRACKS_NOTHING:
+        _abandoned.append(mapped)
+        return
+    # Somebody may still look at its bytes, as a frame in an error's traceback does: then it goes with him.
+    with contextlib.suppress(BufferError):
+        mapped.close()
 
 
 def _allocate(fd: int, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -783,7 +784,7 @@ def test_a_segment_whose_descriptor_is_taken_is_not_made(
     monkeypatch.setattr(Descriptor, "stolen", False)
     size, theirs = 64 * 1024, tmp_path / "theirs"
     theirs.write_bytes(b"x" * (100 if kind == "a short file" else 2 * size))
-    allocate, numbers = segment_module._allocate, []
+    allocate, numbers = segment_module._allocate, list[int]()
     pair = socket.socketpair()
 
     def allocated_and_taken(fd: int, size: int) -> None:
@@ -801,6 +802,32 @@ def test_a_segment_whose_descriptor_is_taken_is_not_made(
         end.close()
     assert theirs.read_bytes() == before
     assert not (tmp_path / "a.segment").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a descriptor is taken by dup2")
+def test_a_map_whose_own_descriptor_may_be_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Python 3.13 a map keeps a copy of its descriptor, and closing the map closes that number, whosever."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    mapped, copies = mmap.mmap, list[int]()
+
+    def mapped_and_taken(fd: int, *args: Any, **options: Any) -> mmap.mmap:
+        made = mapped(fd, *args, **options)
+        same = os.fstat(fd)
+        with Path(os.devnull).open("rb") as theirs:
+            for number in (int(entry.name) for entry in list(Path("/dev/fd").iterdir())):
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(number), same):
+                        os.dup2(theirs.fileno(), number)
+                        copies.append(number)
+        return made
+
+    monkeypatch.setattr(mmap, "mmap", mapped_and_taken)
+    with pytest.raises(OSError, match="closed by somebody else"):
+        Segment(64 * 1024, "expert.log", tmp_path / "a.segment")
+    monkeypatch.undo()
+    for number in copies:
+        os.close(number)  # raises if it was closed
+    assert copies
 
 
 def test_what_is_open_tells_how_much_may_still_come(make: Callable[..., Journal]) -> None:
