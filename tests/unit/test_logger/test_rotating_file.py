@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from metaexpert.logger.handlers.file import ROTATION_RETRY, RotatingFile
-from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
 from metaexpert.logger.handlers.rotation import RotationPolicy, backup_number
 from metaexpert.logger.testing import FakeClock
 
@@ -297,6 +298,38 @@ class TestFaults:
                 write(sink, b"once")
         write(sink, b"once")
         assert files(tmp_path) == {"expert.log": [b"once"]}
+
+    @posix
+    @pytest.mark.parametrize("theirs", ["nothing", "a socket"])
+    @pytest.mark.parametrize("added", [b"", b"another's\n"])
+    def test_a_descriptor_that_is_taken_as_soon_as_a_batch_is_written(
+        self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str, added: bytes
+    ) -> None:
+        """Another thread closes it: the batch is offered again and stands there once, unless others wrote behind it."""
+        monkeypatch.setattr(Descriptor, "stolen", False)
+        sink, really = make(), os.write
+        write(sink, b"before")
+        fd, pair = sink._fd, socket.socketpair()
+
+        def written_and_taken(number: int, data: bytes) -> int:
+            done = really(number, data)
+            if number == fd:
+                with (tmp_path / "expert.log").open("ab") as other:
+                    other.write(added)
+                os.dup2(pair[0].fileno(), fd) if theirs == "a socket" else os.close(fd)
+            return done
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", written_and_taken)
+            with pytest.raises(OSError, match=r"Bad file descriptor|closed by somebody else"):
+                write(sink, b"batch")
+        write(sink, b"batch")
+        if theirs == "a socket":
+            os.close(fd)  # raises if it was closed
+        for end in pair:
+            end.close()
+        once = [b"before", b"batch"]
+        assert in_order(tmp_path) == ([*once, b"another's", b"batch"] if added else once)
 
     @pytest.mark.parametrize("hold_open", [True, False])
     def test_a_rotation_that_is_denied_is_tried_again_later(

@@ -7,6 +7,7 @@ before an error is taken back, so that the batch may be offered again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -138,15 +139,14 @@ class RotatingFile:
 
     def _append(self, data: memoryview, size: int, note: Note = ignore, status: Status | None = None) -> int:
         written = 0
-        status = status or self._calls.status(self._fd)
-        note(status.device, status.inode, size, len(data))
+        before = status or self._calls.status(self._fd)
+        note(before.device, before.inode, size, len(data))
         try:
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-            status = self._calls.status(self._fd)
+            status = self._status_of(before)
         except BaseException:  # an interrupt too: it may come when the write is done, but not yet counted
-            if self._calls.status(self._fd).size > size:
-                os.ftruncate(self._fd, size)
+            self._take_back(data, size, before)
             raise
         self._end, self._unsynced = status.size, True
         if status.links == 0:
@@ -154,6 +154,26 @@ class RotatingFile:
             self._open()
             self._append(data, self._calls.status(self._fd).size, note)
         return written
+
+    def _status_of(self, before: Status) -> Status:
+        status = self._calls.status(self._fd)
+        if not _same(status, before):
+            raise OSError(errno.EBADF, "the descriptor was closed by somebody else", str(self.path))
+        return status
+
+    def _take_back(self, data: memoryview, size: int, before: Status) -> None:
+        """Cut off what was written of *data*, so that it may be offered again."""
+        if self._file is not None and self._file.ours:
+            if self._calls.status(self._fd).size > size:
+                os.ftruncate(self._fd, size)
+            return
+        # The descriptor was closed under our hands, and maybe the lock's too: so others may have written meanwhile.
+        with Descriptor.at(self.path, os.O_RDWR, status=self._calls.status) as file:
+            if _same(self._calls.status(file.fd), before):
+                os.lseek(file.fd, size, os.SEEK_SET)
+                added = os.read(file.fd, len(data) + 1)
+                if added and data[: len(added)] == added:
+                    os.ftruncate(file.fd, size)
 
     def _open(self) -> None:
         """Hold the file that bears our name now: another process may have rotated it, somebody deleted it."""
@@ -188,6 +208,11 @@ class RotatingFile:
         self._retry_rotation_at = 0.0
         self._on_rotated(self.path)
         return True
+
+
+def _same(one: Status, other: Status) -> bool:
+    """Whether both are of one file."""
+    return (one.device, one.inode) == (other.device, other.inode)
 
 
 def _do(directory: Path, move: Move) -> None:
