@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import subprocess
 
-from metaexpert.logger.masking import mask_text
-
 
 class InputError(Exception):
     """What the user gave is wrong: exit code 2.
@@ -183,6 +181,11 @@ def abandon_output() -> None:
 
 def complain(kind: str, lines: Iterable[str]) -> None:
     """Print ``kind: line`` on standard error for each of *lines*, each kept on one line."""
+    lines = list(lines)
+    if not lines:
+        return
+    from metaexpert.logger.masking import mask_text  # noqa: PLC0415 - slow to import, and mostly all is well
+
     write_error("".join(f"{kind}: {mask_text(' '.join(line.split()))}\n" for line in lines))
 
 

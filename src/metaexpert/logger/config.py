@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from metaexpert.logger import schema
+from metaexpert.logger import places, schema
 from metaexpert.logger.masking import MIN_LENGTH, add_secret, mask_text
 from metaexpert.logger.remote_settings import (
     ChatId,
@@ -156,7 +156,9 @@ class LoggerConfig(BaseSettings):
 
     expert_name: str = Field("metaexpert", min_length=1, description="Name of the expert; RFC 5424 APP-NAME.")
     log_level: Level = Field("INFO", description="Lowest level that reaches expert.log.")
-    log_dir: Directory = Field(Path("logs"), description="Directory of the files; created when missing.")
+    log_dir: Directory = Field(
+        Path(places.DEFAULT_DIRECTORY), description="Directory of the files; created when missing."
+    )
     log_file: FileName = Field("expert.log", description="File of everything at or above log_level.")
     log_trade_file: FileName = Field("trades.log", description="File of the entries with category trade.")
     log_error_file: FileName = Field("errors.log", description="File of ERROR and CRITICAL.")

@@ -25,11 +25,8 @@ from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-ENV_PREFIX: Final = "METAEXPERT_"
-SHORT_PREFIX: Final = "LOG_"
-DOTENV_FILE: Final = ".env"
-PYPROJECT_FILE: Final = "pyproject.toml"
-PYPROJECT_TABLE: Final = ("tool", "metaexpert", "logger")
+from metaexpert.logger.places import DOTENV_FILE, ENV_PREFIX, PYPROJECT_TABLE, SHORT_PREFIX, nearest_pyproject
+
 DEFAULT_LABEL: Final = "default"
 CODE_LABEL: Final = "argument in code"
 
@@ -200,11 +197,7 @@ def _dotenv(settings_cls: type[BaseSettings]) -> Layer:
 
 def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
     """Read our table from the nearest ``pyproject.toml``, from the working directory upwards."""
-    try:
-        here = Path.cwd()
-    except FileNotFoundError:  # somebody has deleted it: there is nothing in it
-        return Layer(settings_cls)
-    path = next((p for d in (here, *here.parents) if (p := d / PYPROJECT_FILE).is_file()), None)
+    path = nearest_pyproject()
     if path is None:
         return Layer(settings_cls)
     shown = os.path.relpath(path)

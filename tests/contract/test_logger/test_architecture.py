@@ -13,7 +13,7 @@ LOGGER = ROOT / "logger"
 
 #: Rooms of the logger from the ground up; a room imports only from rooms that stand before it.
 FLOORS = [
-    ["schema", "compiled"],
+    ["schema", "compiled", "places"],
     ["values", "accounts", "secret_names"],
     ["secret_pairs"],
     ["secret_shapes"],

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,40 @@ def test_without_a_directory_the_configured_one_is_read(
     logs.rename(tmp_path / "elsewhere")
     monkeypatch.setenv("LOG_DIR", "elsewhere")
     assert levels(cli("logs").out) == ALL
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("environment", "METAEXPERT_LOG_DIR"),
+        ("environment", "log_dir"),
+        (".env", "LOG_DIR=elsewhere\n"),
+        ("pyproject.toml", '[tool.metaexpert.logger]\nlog_dir = "elsewhere"\n'),
+        ("../pyproject.toml", '[tool."metaexpert".logger]\nlog_dir = "elsewhere"\n'),
+    ],
+)
+def test_every_source_tells_the_directory(
+    cli: Cli, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, text: str
+) -> None:
+    """The quick look whether anything is configured overlooks none of them."""
+    here = tmp_path / "here"
+    here.mkdir()
+    logs.rename(here / "elsewhere")
+    monkeypatch.chdir(here)
+    assert cli("logs").code == 2
+    if place == "environment":
+        monkeypatch.setenv(text, "elsewhere")
+    else:
+        (here / place).write_text(text)
+    assert levels(cli("logs").out) == ALL
+
+
+def test_a_look_into_the_logs_does_not_wait_for_imports(logs: Path) -> None:
+    """Neither for the configuration's library, where nothing is configured, nor for what masks complaints."""
+    code = "import sys; from metaexpert.__main__ import main; main(['logs']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert levels(done.stdout) == ALL
+    assert {"pydantic", "structlog", "metaexpert.logger.masking"}.isdisjoint(done.stderr.split())
 
 
 def test_a_directory_can_be_named(cli: Cli, logs: Path, tmp_path: Path) -> None:

@@ -302,6 +302,23 @@ def test_a_number_that_is_taken_before_we_look_is_left_alone(tmp_path: Path, mon
     os.close(theirs)
 
 
+@posix
+def test_a_file_that_is_deleted_before_we_look_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody deletes the directory: what was opened goes on being good until the next look at its name."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    path, opens = tmp_path / "file", os.open
+
+    def opened_and_deleted(path: Path, flags: int, mode: int) -> int:
+        fd = opens(path, flags, mode)
+        path.unlink()
+        return fd
+
+    monkeypatch.setattr(os, "open", opened_and_deleted)
+    with Descriptor.at(path, os.O_RDWR | os.O_CREAT) as file:
+        file.check()
+    assert not Descriptor.stolen
+
+
 def test_one_who_takes_it_again_and_again_lets_others_in(tmp_path: Path) -> None:
     """Another process that holds it nearly all the time, twenty milliseconds each: nobody waits for it in vain."""
     path, stop = tmp_path / "lock", tmp_path / "stop"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from metaexpert.cli import output
+from metaexpert.logger import places
 from metaexpert.logs import Counts, Logs, level_number, open_logs
 from metaexpert.logs.times import parse_time, parse_zone
 
@@ -157,6 +158,8 @@ def opened(context: typer.Context, directories: Sequence[str]) -> Logs:
 
 
 def _configured_directory() -> Path:
+    if not places.may_be_configured():
+        return Path(places.DEFAULT_DIRECTORY)
     from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
 
     return settings().log_dir

@@ -108,10 +108,9 @@ class Descriptor:
         """
         fd = open_file(path, flags, mode)
         descriptor = cls(fd, status)
-        if descriptor._opened.links > 0 and not is_open_at(fd, path):
-            cls.stolen = True
-            raise _taken()
-        return descriptor
+        if is_open_at(fd, path) or status(fd).links == 0:  # deleted meanwhile, which is as good
+            return descriptor
+        raise _taken()
 
     @property
     def ours(self) -> bool:
