@@ -39,22 +39,23 @@ HOSTILE = {
 
 
 def seconds(name: str, size: int) -> float:
-    """Return how long it takes to mask a hostile text, the best of three."""
+    """Return how long it takes to mask a hostile text, in seconds of the processor."""
     start, piece = HOSTILE[name]
     text = start + piece * (size // len(piece))
-    best = float("inf")
-    for _ in range(3):
-        begin = time.process_time()
-        mask_text(text)
-        best = min(best, time.process_time() - begin)
-        if best > 0.5:
-            break
-    return best
+    begin = time.process_time()
+    mask_text(text)
+    return time.process_time() - begin
+
+
+def grows_linearly(name: str) -> bool:
+    """Return whether four times the text took far less than sixteen times as long."""
+    small = max(seconds(name, SIZE // 4), 0.02)  # less than that is the noise of a shared machine
+    return seconds(name, SIZE) < min(10 * small, 20)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_megabyte_takes_linear_time(name: str) -> None:
     """Four times the text takes far less than sixteen times as long, and a megabyte seconds at most."""
     register_secret("known-secret-of-some-length")
-    small = max(seconds(name, SIZE // 4), 0.02)  # less than that is the noise of a shared machine
-    assert seconds(name, SIZE) < min(10 * small, 20)
+    # Whoever shares the machine may slow one measurement down, but not one after another always the longer text.
+    assert any(grows_linearly(name) for _ in range(4))
