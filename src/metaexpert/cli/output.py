@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
@@ -143,6 +145,25 @@ def write_exact(text: str) -> None:
         write(text)
         return
     _guarded(lambda _: buffer.write(text.encode("utf-8", "surrogateescape")))
+
+
+def wait(seconds: float) -> None:
+    """Wait, or end at once when nobody reads standard output any more: ``| head -1`` must not wait for another entry.
+
+    Raises:
+        PipeClosed: When nobody reads it.
+    """
+    if sys.platform == "win32" or sys.stdout is None or is_terminal(sys.stdout):
+        time.sleep(seconds)
+        return
+    output = select.poll()
+    try:
+        output.register(sys.stdout, 0)  # an error is told in any case
+    except (OSError, ValueError):  # no real file behind it, or a closed one
+        time.sleep(seconds)
+        return
+    if any(event & select.POLLERR for _, event in output.poll(seconds * 1000)):
+        raise PipeClosed
 
 
 def _send(pager: subprocess.Popen[bytes], data: bytes) -> None:

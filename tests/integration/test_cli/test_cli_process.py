@@ -75,6 +75,18 @@ def test_a_reader_that_leaves_early(start: Start, logs: Path, form: str) -> None
 
 
 @POSIX
+def test_a_reader_that_leaves_while_nothing_comes(start: Start, logs: Path) -> None:
+    """`logs --follow | head -1` ends at once, not with the next entry, which may come in an hour."""
+    process = start("logs", "--follow", "-n", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(30) == 0
+
+
+@POSIX
 def test_ctrl_c_ends_following_quietly(start: Start, logs: Path) -> None:
     """Ctrl-C ends --follow with exit code 130 and no word."""
     process = start("logs", "--follow", "-n", "1")

@@ -97,7 +97,7 @@ def _limit(text: str | None, *, follow: bool, filters: dict[str, Any]) -> int | 
 
 def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequence[Record]]:
     if follow:
-        yield from found.batches(last=sys.maxsize if count is None else count)
+        yield from found.batches(last=sys.maxsize if count is None else count, sleep=output.wait)
     elif count is None:
         yield from _all(found)
     else:
