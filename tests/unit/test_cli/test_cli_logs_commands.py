@@ -123,7 +123,9 @@ def test_query(cli: Cli, story: Path, refused: Callable[..., str]) -> None:
     assert cli("logs", "query", "SELECT typeof(timestamp) AS t, typeof(size) AS s FROM logs LIMIT 1").out.split() == [
         "t", "s", "TIMESTAMP", "BIGINT",
     ]  # fmt: skip
-    assert cli("logs", "query", "SELEC").code == 2
+    assert refused("logs", "query", "SELECT 1\nFROM logs\nWHERE levl = 1").startswith(
+        'Binder Error: Referenced column "levl" not found in FROM clause; Candidate bindings: "level"'
+    )
     assert cli("logs", "query", "SELECT * FROM read_text('/etc/hostname')").code == 2
 
 

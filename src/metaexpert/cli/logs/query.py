@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json: a list of objects.")] = False,
     **filters: Any,
 ) -> None:
-    """Ask the logs in SQL (needs the extra: pip install 'metaexpert[query]').
+    """Ask the logs in SQL (needs DuckDB, which the extra "query" installs).
 
     The table logs has a row for each entry that passes the filters, each
     once: timestamp, level, message, expert_name, symbol, order_id, … , a
@@ -50,9 +51,14 @@ def query(
         try:
             answer = run_query(logs, sql)
         except QueryError as error:
-            raise output.InputError(*(line for line in str(error).splitlines() if line.strip())) from None
+            raise output.InputError(_on_one_line(str(error))) from None
     tell(logs.counts)
     output.write(_rendered(answer, form))
+
+
+def _on_one_line(message: str) -> str:
+    """Leave out the query itself and the mark below it, with which DuckDB ends: they stand in the line above."""
+    return re.split(r"\nLINE \d+: ", message)[0].replace("!\n", "; ").replace("\n", " ").strip()
 
 
 def _rendered(answer: Answer, form: str) -> str:
