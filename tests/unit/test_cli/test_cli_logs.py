@@ -221,7 +221,7 @@ def test_help_shows_options_and_commands_together(cli: Cli, words: tuple[str, ..
 def test_files_that_went_unread_are_told(cli: Cli, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When following was too slow for the backups, that is said at the end."""
 
-    def batches(self: Logs, *, last: int) -> Iterator[list[Record]]:
+    def batches(self: Logs, *, last: int, sleep: object) -> Iterator[list[Record]]:
         found = self.last(last)
         self.counts.overrun = 1
         yield found
