@@ -317,7 +317,7 @@ class Journal:
         for lane in self.lanes.values():
             lane.close()
         if self._owner is not None:
-            self._owner.release(delete=not self._leftovers())
+            self._owner.release(delete=not self._leftovers(self.id))
             self._owner = None
         self._release_former()
 
@@ -359,7 +359,8 @@ class Journal:
     def _release_former(self) -> None:
         used = {segment.journal for lane in list(self.lanes.values()) for segment in lane.segments()}
         for former in set(self._former) - used:
-            self._former.pop(former).release(delete=True)
+            # A segment that was given back while it was hidden is still there: a recovery sees to it.
+            self._former.pop(former).release(delete=not self._leftovers(former))
 
     def _claim(self, wish: str = "") -> None:
         self.id, self._owner = "", None
@@ -386,5 +387,5 @@ class Journal:
             return None
         return self._directory / f"{self.id}.{number}{SEGMENT_SUFFIX}"
 
-    def _leftovers(self) -> bool:
-        return self._directory is not None and any(self._directory.glob(f"{self.id}.*{SEGMENT_SUFFIX}"))
+    def _leftovers(self, journal: str) -> bool:
+        return self._directory is not None and any(self._directory.glob(f"{journal}.*{SEGMENT_SUFFIX}"))

@@ -24,6 +24,7 @@ from metaexpert.logger.handlers.base import Note, ignore
 from metaexpert.logger.handlers.locking import Descriptor, FileLock
 from metaexpert.logger.handlers.system import file_system_of
 from metaexpert.logger.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, write_out
+from metaexpert.logger.recovery import recover
 from metaexpert.logger.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
 from metaexpert.logger.testing import FakeClock
 
@@ -759,6 +760,30 @@ def test_a_journal_that_was_moved_keeps_its_lock_until_it_is_drained(
     lock = FileLock(tmp_path / "old" / f"{former}.owner")
     assert lock.acquire(), "nothing waits there any more"
     lock.release(delete=False)
+
+
+def test_a_segment_that_is_given_back_while_it_is_hidden_is_found_by_a_recovery(
+    tmp_path: Path, make: Callable[..., Journal]
+) -> None:
+    """Its file cannot be deleted then; once the directory is seen again, its lock must not go before it."""
+    place, hidden, bucket = tmp_path / "place", tmp_path / "hidden", Bucket()
+    journal = make(place)
+    lane = journal.lane("expert.log")
+    assert lane.append(line(0))
+    former = journal.id
+    place.rename(hidden)
+    journal.check()
+    assert lane.append(line(1))
+    drain(lane, bucket)
+    shutil.rmtree(place)
+    hidden.rename(place)
+    journal.check()
+    journal.close()
+    assert len(list(place.glob(f"{former}.*.segment"))) == 1
+    brought = Bucket()
+    assert recover(tmp_path, place, lambda _: brought).entries == 0
+    assert (bytes(bucket.data), bytes(brought.data)) == (line(0) + line(1), b"")
+    assert list(place.iterdir()) == []
 
 
 def test_a_lock_that_somebody_closed_is_taken_again(
