@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metaexpert.logger import schema
 from metaexpert.logger.handlers.base import Note, ignore
 from metaexpert.logger.handlers.file import RotatingFile
 from metaexpert.logger.handlers.locking import DirectoryLock
 from metaexpert.logger.handlers.rotation import RotationPolicy
 from metaexpert.logger.journal import SMALLEST_SEGMENT, Journal, JournalLane, write_out
-from metaexpert.logger.recovery import Recovery, recover
+from metaexpert.logger.recovery import Recovery, recover, recover_directory
 from metaexpert.logger.segment import HEADER_SIZE, SLOT, SLOTS, Intent, Segment, State, pack_fixed, pack_slot
 
 LIMIT = 64 * SMALLEST_SEGMENT
@@ -471,3 +475,75 @@ def test_no_state_makes_an_error(drained: int, fields: list[Any]) -> None:
         place.recover()
         assert not place.segments()
         place.read()
+
+
+def test_a_directory_is_recovered_without_a_logger(place: Place) -> None:
+    """What two dead processes left is brought in, and the log says so, once."""
+    place.left(range(3))
+    place.left(range(3, 5), "trades.log")
+    now = datetime(2026, 11, 22, 10, 31, tzinfo=UTC)
+    found = recover_directory(place.directory, now=lambda: now)
+    assert (found.entries, found.lines) == (5, {"expert.log": 3, "trades.log": 2})
+    assert place.read() == [0, 1, 2, 1]
+    *_, told = map(json.loads, (place.directory / "expert.log").read_bytes().splitlines())
+    assert (told["message"], told["recovered"], told["lines"]) == ("log.recovered", 5, found.lines)
+    assert told["timestamp"] == "2026-11-22T10:31:00.000000Z"
+    jsonschema.validate(told, schema.FLAT_SCHEMA)
+    assert recover_directory(place.directory) == Recovery()
+    assert place.read("trades.log") == [3, 4]
+
+
+def intended(place: Place, batch: bytes, **fields: int) -> Path:
+    """Leave a journal whose writer died while it wrote *batch*, the first lines, at the start of expert.log."""
+    path = place.left(range(4))
+    status = (place.directory / "expert.log").stat()
+    intent = Intent(HEADER_SIZE, HEADER_SIZE + len(batch), status.st_dev, status.st_ino, 0)._replace(**fields)
+    change(path, SLOTS[0], pack_slot(State(10**6, 1, HEADER_SIZE, intent)))
+    return path
+
+
+BATCH = line(0) + line(1)
+
+
+@pytest.mark.parametrize("written", [b"", line(0)[:-5], line(0), line(0) + line(1)[:-1], BATCH])
+@pytest.mark.parametrize("became", ["expert.log", "expert.log.1", "expert.log.1.gz"])
+def test_what_of_a_batch_was_written_stays_away(place: Place, written: bytes, became: str) -> None:
+    """However much the dead writer wrote, and whether its file was rotated or compressed meanwhile."""
+    current = place.directory / "expert.log"
+    current.write_bytes(written)
+    intended(place, BATCH)
+    if became.endswith(".gz"):
+        (place.directory / became).write_bytes(gzip.compress(written))
+        current.unlink()
+    else:
+        current.rename(place.directory / became)
+    place.recover()
+    there = written[: written.rfind(b"\n") + 1] if became != "expert.log" else b""
+    assert there + (current.read_bytes() if current.exists() else b"") == b"".join(map(line, range(4)))
+
+
+def test_a_damaged_backup_tells_nothing_of_a_batch(place: Place) -> None:
+    """Writing a line again is better than losing it."""
+    (place.directory / "expert.log").write_bytes(b"")
+    intended(place, BATCH, inode=1)
+    (place.directory / "expert.log.1.gz").write_bytes(gzip.compress(BATCH)[:-12])
+    place.recover()
+    assert place.read() == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes in a directory")
+def test_a_pipe_among_the_journals_holds_nobody_up(place: Place) -> None:
+    """Neither one that bears the name of a lock nor one that bears that of a segment is opened."""
+    segment = place.left(range(2))
+    os.mkfifo(place.private / "0.owner")
+    os.mkfifo(segment.with_name(segment.name.replace(".1.", ".9.")))
+    found = place.recover()
+    assert place.read() == [0, 1]
+    assert [name.partition("(")[2] for name in found.set_aside] == ["is no file)"]
+
+
+def test_recoveries_add_up() -> None:
+    """Of several directories or attempts."""
+    total = Recovery(entries=1, lines={"a": 1}, torn=1, damaged=2, set_aside=["x"])
+    total.add(Recovery(entries=2, lines={"a": 1, "b": 1}, torn=1, damaged=3, set_aside=["y"]))
+    assert total == Recovery(entries=3, lines={"a": 2, "b": 1}, torn=2, damaged=5, set_aside=["x", "y"])
