@@ -400,8 +400,10 @@ class TestOutlet:
         """A slow reader gets everything within the patience."""
         outlet = Outlet(lambda: pipe.stream)
         self.fill(outlet)
-        threading.Timer(0.05, pipe.read).start()
+        reader = threading.Timer(0.05, pipe.read)
+        reader.start()
         assert outlet.push(10)
+        reader.join()
 
     def test_printing_from_within_the_stream_does_not_recurse(self) -> None:
         """A stream that prints on itself, by way of our last resort, is refused."""
