@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from metaexpert.logger.accounts import Accounts, Health
 from metaexpert.logger.diagnostics import Diagnostics
-from metaexpert.logger.lanes import LogDirectory
+from metaexpert.logger.directory import LogDirectory
 
 
 class News:

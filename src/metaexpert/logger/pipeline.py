@@ -23,16 +23,18 @@ from typing import Any, Final, Protocol
 from structlog.exceptions import DropEvent
 from structlog.typing import EventDict
 
-from metaexpert.logger import lanes, schema
+from metaexpert.logger import schema
 from metaexpert.logger.accounts import ALL_SHARES, CLOSED, Accounts, by_level, share_of
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.diagnostics import Diagnostics
+from metaexpert.logger.directory import LogDirectory, leave_directory, open_directory
 from metaexpert.logger.drainer import drainer
 from metaexpert.logger.formatters import Clock, Entry, Header, encoder
 from metaexpert.logger.fused import Recipe, Way, deliver, never
 from metaexpert.logger.handlers import stderr
 from metaexpert.logger.handlers.console import ConsoleHandler, Printer
 from metaexpert.logger.handlers.rotation import RotationPolicy
+from metaexpert.logger.lanes import Lane
 from metaexpert.logger.masking import Guard, Rules, mask_text
 from metaexpert.logger.news import News
 from metaexpert.logger.outlets import Outlets
@@ -105,8 +107,8 @@ class Pipeline:
         self.fallback = chain([], *limits, self.finish, self.rules)
         self.routing = Routing(config)
         self._header_mark = dumps(self._header.appname)[1:-1]
-        self._directory: lanes.LogDirectory | None = None
-        self._lanes: list[tuple[int, lanes.Lane]] = []
+        self._directory: LogDirectory | None = None
+        self._lanes: list[tuple[int, Lane]] = []
         self._accounts = Accounts(config.journal_size, self._used, self._pending)
         self._last_number = 1
         self._next_sync = 0.0
@@ -136,7 +138,7 @@ class Pipeline:
     def _open(self) -> None:
         config = self.config
         if config.log_to_file:
-            self._directory = lanes.open_directory(config.log_dir, self._header, config.journal_size)
+            self._directory = open_directory(config.log_dir, self._header, config.journal_size)
             self._open_files(self._directory)
             self._directory.watch(self)
         self.diagnostics = self._directory.diagnostics if self._directory else Diagnostics(None, self._header)
@@ -156,7 +158,7 @@ class Pipeline:
         if self.outlets.metrics is not None:
             self.outlets.metrics.add(self, config.expert_name)
 
-    def _open_files(self, directory: lanes.LogDirectory) -> None:
+    def _open_files(self, directory: LogDirectory) -> None:
         config, archivist = self.config, directory.archivist
         policy = RotationPolicy(config.max_file_size, config.backup_count, config.rotate_when, config.compress_backups)
         names = ((EXPERT, config.log_file), (TRADES, config.log_trade_file), (ERRORS, config.log_error_file))
@@ -213,7 +215,7 @@ class Pipeline:
         return must_wait or self._broken or not drainer.running or bool(routes & (ERRORS | REMOTE))
 
     def grown(self) -> None:
-        """Look how much waits, and whether the files take it (see `lanes.Watcher`)."""
+        """Look how much waits, and whether the files take it (see `metaexpert.logger.directory.Watcher`)."""
         directory = self._directory
         if directory is None:
             return
@@ -393,7 +395,7 @@ class Pipeline:
     # -- the way out ------------------------------------------------------------------------------------------
 
     def stranded(self, lines: Iterable[bytes]) -> None:
-        """Print errors and trades of ours that no file takes, unless the console shows them (see `lanes.Watcher`)."""
+        """Print errors and trades of ours that no file takes, unless the console shows them (see `Watcher`)."""
         mark = b'"appname":"' + self._header_mark + b'"'
         for line in self._directory.unshown(lines) if self._directory else ():
             if mark not in line:
@@ -477,7 +479,7 @@ class Pipeline:
         if self._directory is not None:
             self._directory.forget(self)
             self._directory.archivist.wait(_ARCHIVE_PATIENCE if timeout is None else timeout)
-            lanes.leave_directory(self._directory, patience)
+            leave_directory(self._directory, patience)
         else:
             self.diagnostics.summarise(final=True)
 

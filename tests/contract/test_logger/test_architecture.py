@@ -38,6 +38,7 @@ FLOORS = [
     ["journal"],
     ["recovery", "drainer", "fused"],
     ["lanes"],
+    ["directory"],
     ["news"],
     ["pipeline"],
     ["bound"],

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger import BoundLogger, MetaLogger, lanes
+from metaexpert.logger import BoundLogger, MetaLogger, directory
 from metaexpert.logger.handlers.file import RotatingFile
 
 ReadLog = Callable[..., list[dict[str, Any]]]
@@ -367,7 +367,7 @@ class TestLikeWindows:
 
         monkeypatch.setattr(Path, "rename", guarded_rename)
         monkeypatch.setattr(Path, "unlink", guarded_unlink)
-        monkeypatch.setattr(lanes, "RotatingFile", partial(RotatingFile, hold_open=False))
+        monkeypatch.setattr(directory, "RotatingFile", partial(RotatingFile, hold_open=False))
         monkeypatch.delattr(os, "register_at_fork")
         return others
 

@@ -213,7 +213,7 @@ def lines_of(
     config = LoggerConfig(
         **{"log_dir": directory, "log_to_console": False, "expert_name": "Bot", "fsync": "never", **options}
     )
-    with patch("metaexpert.logger.lanes._sequences", {}), patch("metaexpert.logger.fused.compiled", compiled):
+    with patch("metaexpert.logger.directory._sequences", {}), patch("metaexpert.logger.fused.compiled", compiled):
         pipeline = Pipeline(config, clock.ns)
         logger = bound_logger(pipeline, {"symbol": "BTCUSDT"})
         if plain:
