@@ -24,7 +24,7 @@ from structlog.exceptions import DropEvent
 from metaexpert.logger import schema
 from metaexpert.logger.config import LoggerConfig
 from metaexpert.logger.context import lifts_gate
-from metaexpert.logger.fused import Form, Way
+from metaexpert.logger.fused import Form, Way, deliver
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
@@ -50,8 +50,8 @@ class Output:
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
 
     def msg(self, line: bytes, way: Way) -> None:
-        """Take one encoded entry."""
-        self.pipeline.accept(line, way)
+        """Take one encoded entry; wait until it is written if the configuration says so."""
+        deliver(way, line)
 
     debug = info = warning = warn = error = err = exception = critical = fatal = log = msg
 
@@ -101,7 +101,7 @@ def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
             if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts, as do alerts
                 working(self, event, *args, **fields)
         except RecursionError as error:
-            self._logger.pipeline.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
 
     return _named_like(name, disabled)
 
@@ -189,7 +189,7 @@ class BoundLogger(BoundLoggerBase):
         try:
             self._emit("error", event, args, fields)
         except RecursionError as error:
-            self._logger.pipeline.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
 
     msg, warn, err, fatal = info, warning, error, critical
 
@@ -200,7 +200,7 @@ class BoundLogger(BoundLoggerBase):
             if self.is_enabled_for(number):
                 getattr(self, schema.level_word(number))(event, *args, **fields)
         except RecursionError as error:
-            self._logger.pipeline.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
@@ -257,7 +257,7 @@ class BoundLogger(BoundLoggerBase):
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
                 self._emit_plainly(method, message, fields, error)
         except Exception as error:  # no room on the stack for any of this
-            self._logger.pipeline.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}
@@ -269,12 +269,12 @@ class BoundLogger(BoundLoggerBase):
     def _emit_plainly(self, method: str, message: str, fields: dict[str, Any], cause: Exception) -> None:
         pipeline = self._logger.pipeline
         try:
-            pipeline.failed("an entry could not be processed as configured and was written plainly", cause)
+            pipeline.mishaps.failed("an entry could not be processed as configured and was written plainly", cause)
             self._run(pipeline.fallback, method, message, fields)
         except DropEvent:
             return
         except Exception as error:  # even the plain way failed: tell it, and go on trading
-            pipeline.tell("an entry could not be written", error)
+            pipeline.mishaps.tell("an entry could not be written", error)
 
     # -- levels -------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from metaexpert.logger.accounts import Accounts, Health
-from metaexpert.logger.diagnostics import Diagnostics
-from metaexpert.logger.directory import LogDirectory
+from metaexpert.logger.drainer import drainer
+from metaexpert.logger.files import Files
+
+_NO_THREAD: Final = "no writing thread, each call writes by itself"
+_HANGS: Final = "a write does not return"
 
 
 class News:
@@ -19,8 +23,7 @@ class News:
     Args:
         accounts: Its counts.
         clock: Returns the time as text.
-        directory: Where it logs; None for the console alone.
-        diagnostics: Where troubles are told that are no entries.
+        files: Where it logs.
         announce: Logs an entry of the logger's own: level, message, and fields as keywords.
     """
 
@@ -28,14 +31,12 @@ class News:
         self,
         accounts: Accounts,
         clock: Callable[[], str],
-        directory: LogDirectory | None,
-        diagnostics: Diagnostics,
+        files: Files,
         announce: Callable[..., None],
     ) -> None:
         self._accounts = accounts
         self._clock = clock
-        self._directory = directory
-        self._diagnostics = diagnostics
+        self._files = files
         self._announce = announce
         self._health = Health()
         self._unsent: Counter[str] = Counter()
@@ -45,26 +46,34 @@ class News:
         """``ok``, or ``degraded: <reason> since <when>``."""
         return str(self._health)
 
-    def tell(self, reason: str | None, unsent: Mapping[str, int] | None = None) -> bool:
+    def tell(self, unsent: Mapping[str, int]) -> bool:
         """Announce what is new. Returns whether there was something.
 
         Args:
-            reason: Why the logger does not work as it should; None when it does.
             unsent: By channel or collector, how many entries were dropped on the way there, since last told.
         """
-        for name, count in (unsent or {}).items():
+        for name, count in unsent.items():
             self._unsent[name] += count
         # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
         if not self._accounts.lock.acquire(blocking=False):
             return False
         try:
-            news = [self._tell_health(reason), self._tell_recovery(), self._tell_dropped(), self._tell_unsent()]
+            news = [self._tell_health(), self._tell_recovery(), self._tell_dropped(), self._tell_unsent()]
             return any(news)
         finally:
             self._accounts.lock.release()
 
-    def _tell_health(self, reason: str | None) -> bool:
-        change = self._health.change(reason, self._clock, self._accounts)
+    def _reason(self) -> str | None:
+        """Return why the logger does not work as it should; None when it does."""
+        error = self._files.error
+        if error is not None:
+            return error.strerror or type(error).__name__
+        if drainer.lost:
+            return _NO_THREAD
+        return _HANGS if drainer.hangs else None
+
+    def _tell_health(self) -> bool:
+        change = self._health.change(self._reason(), self._clock, self._accounts)
         if change is not None:
             self._announce(change.level, change.message, **change.fields)
         return change is not None
@@ -82,13 +91,12 @@ class News:
         return bool(unsent)
 
     def _tell_recovery(self) -> bool:
-        found = None if self._directory is None else self._directory.recovery
-        if self._directory is None or found is None:
+        found = self._files.take_recovery()
+        if found is None:
             return False
-        self._directory.recovery = None
         if found.damaged or found.set_aside:
             text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
-            self._diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
+            self._files.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
         if not found.entries and not found.torn:
             return False
         self._accounts.recovered += found.entries

@@ -173,7 +173,7 @@ burst(logger, 0, 100)
 assert logger.flush()
 step()
 burst(logger, 100, 200)
-step(flushed=logger.flush(), kept=len(logger._logger.pipeline._directory.waiting_lines(durable=True)))
+step(flushed=logger.flush(), kept=len(logger._logger.pipeline.files.directory.waiting_lines(durable=True)))
 step()
 """,
             disk.path / "logs",

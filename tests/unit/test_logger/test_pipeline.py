@@ -15,6 +15,7 @@ import pytest
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.accounts import SHARES, TRADE_SHARE
 from metaexpert.logger.drainer import drainer
+from metaexpert.logger.fused import deliver
 from metaexpert.logger.lanes import Lane
 from metaexpert.logger.testing import BlockedSink, FailingSink, MemorySink
 
@@ -51,7 +52,7 @@ def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lane(logger: BoundLogger, name: str = "expert.log") -> Lane:
     """Return the lane behind one of the logger's files."""
-    directory = logger._logger.pipeline._directory
+    directory = logger._logger.pipeline.files.directory
     assert directory is not None
     return directory.lanes[name]
 
@@ -414,13 +415,24 @@ class TestFlushAndClose:
             pipeline = logger._logger.pipeline
             (line, way), _ = pipeline.finish(logger._logger, "warning", {"event": "late"})
             logger.close()
-            pipeline.accept(line, way)
+            deliver(way, line)
         assert other.flush()
         assert [entry["message"] for entry in read_log("shared/expert.log")] == ["late"]
         assert read_log("logs/expert.log") == []
         assert alone.stats()["dropped_by_route"] == {"closed": 1}
         assert "late" in capsys.readouterr().err
         assert lane(alone).sink._file is None  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("layout", ["flat", "rfc5424"])
+    def test_such_an_entry_is_shown_with_its_fields_in_either_layout(
+        self, layout: str, make: Make, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It is laid out once, so that people read the fields and not the structure around them."""
+        logger = make(layout=layout)
+        (line, way), _ = logger._logger.pipeline.finish(logger._logger, "warning", {"event": "late", "price": 1})
+        logger.close()
+        deliver(way, line)
+        assert capsys.readouterr().err.rstrip().endswith("late  price=1")
 
     def test_two_threads_that_close_both_return_when_it_is_done(
         self, blocked: Callable[..., tuple[BoundLogger, BlockedSink]]

@@ -1,0 +1,98 @@
+"""What makes a line of an event: time, number and the rest of the header, the names of logger and expert, the layout.
+
+Threads: everything may be called by any thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from structlog.typing import EventDict
+
+from metaexpert.logger import schema
+from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.files import Files
+from metaexpert.logger.formatters import Clock, Entry, Header, encoder
+from metaexpert.logger.masking import Guard, Rules, mask_text
+from metaexpert.logger.processors import CALLER_EVENT, EVENT
+from metaexpert.logger.values import Cleaner, dumps
+
+#: The name under which the logger logs what it has to say itself.
+_OWN_NAME: Final = "metaexpert.logger"
+#: Values of such an entry that are kept.
+_MOST_OWN: Final = 1000
+
+
+class Stamper:
+    """Makes the entries of one logger.
+
+    Args:
+        config: Its configuration.
+        header: The header fields that stay the same.
+        files: Where the numbers come from.
+        rules: What is masked in names.
+        now: Nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self, config: LoggerConfig, header: Header, files: Files, rules: Rules, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.clock = Clock(now)
+        self._encode = encoder(config.layout, config.enterprise_id, config.max_entry_size)
+        self.expert_name = Cleaner(config.max_value_length, 1).key(mask_text(config.expert_name))
+        self._header = header
+        self._files = files
+        self._numbers_all = not config.log_to_file
+        self._rules = rules
+        self._longest = config.max_value_length
+        self._last_number = 1
+
+    def line(self, name: str | None, level: str, event_dict: EventDict, *, trade: bool, counted: bool) -> bytes:
+        """Return the line of a clean event's entry.
+
+        Args:
+            name: The logger's name.
+            level: The level's word.
+            event_dict: The event, which is used up.
+            trade: Whether it is one.
+            counted: Whether it goes to a file. One for the console alone repeats the last number, so that the files
+                together have no gap.
+        """
+        timestamp = self.clock()
+        if counted or self._numbers_all:
+            self._last_number = next(self._files.sequence)
+        number = self._last_number
+        entry = self._header.stamp(timestamp, level, _msgid(trade), number, event_dict.pop(EVENT, ""))
+        if name:
+            entry[schema.LOGGER_KEY] = self._rules.mask(name)[0]
+        entry["expert_name"] = self.expert_name
+        if CALLER_EVENT in event_dict and EVENT not in event_dict:
+            event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}
+        entry.update(event_dict)
+        return self._encode(entry)
+
+    def own_line(self, level: str, message: str, fields: Mapping[str, Any], *, counted: bool) -> bytes:
+        """Return the line of an entry of the logger's own, such as ``log.dropped``."""
+        cleaner = Cleaner(self._longest, _MOST_OWN, Guard(self._rules))
+        event: EventDict = {EVENT: message, **cleaner.clean(fields)}
+        return self.line(_OWN_NAME, level, event, trade=False, counted=counted)
+
+    def notice(self, level: str, message: str) -> Entry:
+        """Return an entry that is for a channel alone."""
+        entry = self._header.stamp(self.clock(), level, schema.MSGID_LOG, self._last_number, message)
+        return {**entry, "expert_name": self.expert_name}
+
+    def head(self, level: str, *, trade: bool) -> bytes:
+        """Return what stands in each line of a level between the microseconds and the number."""
+        stamped = dumps(self._header.stamp("", level, _msgid(trade), 0, ""))
+        return b"Z" + stamped[len(b'{"timestamp":"') : -len(b'0,"message":""}')]
+
+    def after_fork(self) -> None:
+        """Name the child in what follows."""
+        self._header.refresh()
+
+
+def _msgid(trade: bool) -> str:
+    return schema.MSGID_TRADE if trade else schema.MSGID_LOG
