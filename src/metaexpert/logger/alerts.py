@@ -6,33 +6,30 @@ Loggers of one process that log into the same directory and alert to the same pl
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config import LoggerConfig
-from metaexpert.logger.handlers import desks, presence
+from metaexpert.logger.handlers import presence
 from metaexpert.logger.handlers.alert import Kind
 from metaexpert.logger.handlers.budget import Budget
 from metaexpert.logger.handlers.channel import Channel
-from metaexpert.logger.handlers.delivery import Courier, DeadLetters, Report
-from metaexpert.logger.handlers.desks import Desk, Desks, Key
+from metaexpert.logger.handlers.dead_letters import DeadLetters
+from metaexpert.logger.handlers.delivery import Courier
+from metaexpert.logger.handlers.desks import Desk, Desks, OpenDesks
 from metaexpert.logger.handlers.discord import Discord
 from metaexpert.logger.handlers.locking import make_directory
 from metaexpert.logger.handlers.outbox import Outbox
 from metaexpert.logger.handlers.presence import Presence
+from metaexpert.logger.handlers.sender import Report
 from metaexpert.logger.handlers.telegram import Telegram
 from metaexpert.logger.handlers.webhook import Webhook
-from metaexpert.logger.handlers.worker import Worker
 
 #: Bytes of entries that may wait for one channel's thread.
 MOST_WAITING: Final = 16 * 1024 * 1024
-#: Longest that the end of a logger waits for its alerts when no timeout is given, in seconds.
-LAST_PATIENCE: Final = 5.0
-#: And the least for each channel.
-_LEAST_PATIENCE: Final = 0.2
 DIRECTORY: Final = "alerts"
 
 Stamp = Callable[[str, str], dict[str, Any]]
@@ -54,28 +51,10 @@ def channels(config: LoggerConfig) -> list[Channel]:
     return found
 
 
-class CourierDesk(Desk):
-    """A courier with its thread."""
-
-    def __init__(self, key: Key, courier: Courier) -> None:
-        name = courier.channel.name
-        super().__init__(key, name, Worker(f"metaexpert-{name}", courier, MOST_WAITING))
-        self.courier = courier
-
-    @property
-    def dropped(self) -> int:
-        """Entries that never came to the channel, for want of room."""
-        return super().dropped + self.courier.counts.dropped
-
-    def stats(self) -> dict[str, Any]:
-        """Return what was done, and what waits."""
-        return {**self.courier.stats(), **super().stats()}
+_open_desks: Final = OpenDesks[Courier](MOST_WAITING)
 
 
-_desks: Final = Desks[CourierDesk]()
-
-
-class Alerts:
+class Alerts(Desks[Courier]):
     """The alerts of one logger.
 
     Args:
@@ -86,24 +65,22 @@ class Alerts:
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
+        super().__init__(_open_desks)
         self._expert = config.expert_name
         self._stamp = stamp
         self._report = report
         self._place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
-        self._desks = [_open_desk(self._place, channel, report) for channel in channels(config)]
+        for channel in channels(config):
+            self.open(self._place, channel, partial(_courier, channel, self._place, report))
         self._presence: Presence | None = None
         self._beats = config.alert_heartbeat and bool(self._desks)
-
-    def __bool__(self) -> bool:
-        return bool(self._desks)
 
     def start(self) -> None:
         """Send what an earlier process left; say, with heartbeats, that the expert starts and which ones died."""
         if self._beats:
             self._begin_heartbeat()
             self._notify("heartbeat", self._stamp("info", f"{self._expert} started"))
-        for desk in self._desks:
-            desk.worker.ensure()
+        super().start()
 
     def _begin_heartbeat(self) -> None:
         if self._place is None:
@@ -127,14 +104,9 @@ class Alerts:
     def _notify(self, kind: Kind, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry).encode()
         for desk in self._desks:
-            desk.courier.notify(kind, line)
+            desk.sender.notify(kind, line)
             desk.worker.ensure()
             desk.worker.wake()
-
-    def put(self, line: bytes) -> None:
-        """Send the entry *line* to all channels. Never waits; may be called by any thread and signal handler."""
-        for desk in self._desks:
-            desk.worker.put(line)
 
     def test(self, patience: float) -> dict[str, str]:
         """Send a test to every channel. Returns, by channel, what went wrong; empty for what arrived."""
@@ -144,29 +116,11 @@ class Alerts:
             desk.worker.flush(patience)
         return {desk.name: _verdict(desk) for desk in self._desks}
 
-    def ensure(self) -> None:
-        """Have the threads run again after a fork."""
-        desks.ensure(self._desks)
-
-    def dropped(self) -> dict[str, int]:
-        """Return, by channel, how many entries were dropped since this was last asked."""
-        return desks.dropped(self._desks)
-
-    def stats(self) -> dict[str, Any]:
-        """Return counts by channel."""
-        return {desk.name: desk.stats() for desk in self._desks}
-
     def close(self, timeout: float | None) -> None:
         """Say that the expert stops, send what can be sent in time, keep the rest for the next process."""
         if self._beats:
             self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
-        patience = LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
-        left, self._desks = self._desks, []
-        deadline = time.monotonic() + patience
-        for desk in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
-            desk.worker.wake()
-        for desk in left:
-            _desks.leave(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+        super().close(timeout)
         if self._presence is not None:
             self._presence.end()
             self._presence = None
@@ -179,19 +133,14 @@ class Alerts:
         self._beats = False
 
 
-def _verdict(desk: CourierDesk) -> str:
-    if desk.courier.trouble:
-        return desk.courier.trouble
-    if desk.courier.counts.undelivered:
-        return desk.courier.last_refusal
-    return "" if desk.courier.idle else "no answer in time"
+def _verdict(desk: Desk[Courier]) -> str:
+    if desk.sender.trouble:
+        return desk.sender.trouble
+    if desk.sender.counts.undelivered:
+        return desk.sender.last_refusal
+    return "" if desk.sender.idle else "no answer in time"
 
 
-def _open_desk(place: Path | None, channel: Channel, report: Report) -> CourierDesk:
-    key = (str(place), channel.endpoint)
-
-    def make() -> CourierDesk:
-        budget = Budget(channel.token, channel.limits)
-        return CourierDesk(key, Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report))
-
-    return _desks.open(key, make)
+def _courier(channel: Channel, place: Path | None, report: Report) -> Courier:
+    budget = Budget(channel.token, channel.limits)
+    return Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report)

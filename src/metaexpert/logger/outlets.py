@@ -44,6 +44,7 @@ class Outlets:
             from metaexpert.logger.exports import Exports  # noqa: PLC0415 - SQLite is for those who export
 
             self._exports = Exports(config, directory, report)
+        self._parts = [part for part in (self._alerts, self._exports) if part is not None]
         #: Lowest level that is an alert; None without a channel.
         self.alert_level = LEVEL_NUMBERS[config.alert_level.lower()] if self._alerts else None
 
@@ -59,9 +60,8 @@ class Outlets:
 
     def start(self) -> None:
         """Begin: send what an earlier process left."""
-        for part in (self._alerts, self._exports):
-            if part is not None:
-                part.start()
+        for part in self._parts:
+            part.start()
 
     def put(self, line: bytes, routes: int) -> None:
         """Send the entry *line* where *routes* say."""
@@ -81,13 +81,12 @@ class Outlets:
 
     def ensure(self) -> None:
         """Have the threads run again after a fork."""
-        for part in (self._alerts, self._exports):
-            if part is not None:
-                part.ensure()
+        for part in self._parts:
+            part.ensure()
 
     def dropped(self) -> dict[str, int]:
         """Return, by channel or collector, how many entries were dropped since this was last asked."""
-        return {name: n for part in (self._alerts, self._exports) if part for name, n in part.dropped().items()}
+        return {name: n for part in self._parts for name, n in part.dropped().items()}
 
     def stats(self) -> dict[str, Any]:
         """Return counts: ``alerts`` by channel, ``exports`` by collector."""
@@ -100,11 +99,10 @@ class Outlets:
 
     def close(self, timeout: float | None) -> None:
         """Send what can be sent in time, and keep the rest for the next process. Idempotent."""
-        for part in (self._alerts, self._exports):
-            if part is not None:
-                part.close(timeout)
+        for part in self._parts:
+            part.close(timeout)
 
     def after_fork(self) -> None:
         """Start anew in a child."""
-        if self._alerts is not None:
-            self._alerts.after_fork()
+        for part in self._parts:
+            part.after_fork()

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.handlers import delivery, outbox
+from metaexpert.logger.handlers import delivery, outbox, repeats
 from metaexpert.logger.handlers.alert import Alert, decoded, fingerprint
 from metaexpert.logger.handlers.alert_text import summary
 from metaexpert.logger.handlers.budget import Budget, Limit
 from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
-from metaexpert.logger.handlers.delivery import Backoff, Courier, DeadLetters, Windows
+from metaexpert.logger.handlers.dead_letters import DeadLetters
+from metaexpert.logger.handlers.delivery import Courier
 from metaexpert.logger.handlers.outbox import Outbox
+from metaexpert.logger.handlers.repeats import Windows
+from metaexpert.logger.handlers.sender import Backoff
 from metaexpert.logger.testing import FakeClock
 
 START = 1_800_000_000.0
@@ -409,8 +412,8 @@ def test_pauses_double_with_jitter_up_to_a_limit() -> None:
 
 def test_windows_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of fingerprints is bounded."""
-    monkeypatch.setattr(delivery, "_MOST_WINDOWS", 2)
+    monkeypatch.setattr(repeats, "_MOST_WINDOWS", 2)
     windows = Windows()
     for mark in "abc":
         windows.sent(mark, 0.0)
-    assert (windows.due("a", 1.0), windows.due("c", 1.0)) == (1.0, delivery.FIRST_WINDOW)
+    assert (windows.due("a", 1.0), windows.due("c", 1.0)) == (1.0, repeats.FIRST_WINDOW)

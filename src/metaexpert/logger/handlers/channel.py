@@ -6,11 +6,13 @@ transport's own time limits allow. Nothing that a channel returns or raises tell
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from metaexpert.logger.handlers.alert import Alert
 from metaexpert.logger.handlers.budget import Limit
+from metaexpert.logger.handlers.http import NotSent, Poster, Reply, Unknown
+from metaexpert.logger.handlers.sender import Remote
 
 
 class Part(NamedTuple):
@@ -67,22 +69,12 @@ def unknown(reason: str) -> Outcome:
     return Outcome("unknown", reason)
 
 
-class Channel(Protocol):
+class Channel(Remote, Protocol):
     """Turns alerts into messages and sends one."""
-
-    @property
-    def name(self) -> str:
-        """A word for people."""
-        ...
 
     @property
     def token(self) -> str:
         """What the budget belongs to, hashed."""
-        ...
-
-    @property
-    def endpoint(self) -> str:
-        """Whom the alerts go to, hashed."""
         ...
 
     @property
@@ -108,6 +100,32 @@ class Channel(Protocol):
         """Release what is held. A later `send` works again. Idempotent."""
         ...
 
+
+class HttpChannel:
+    """What channels have in common that send a message by one POST.
+
+    Args:
+        url: Where to; it may hold a secret, and is never shown.
+        poster: Posts.
+    """
+
+    def __init__(self, url: str, poster: Poster | None = None) -> None:
+        self._url = url
+        self._poster = poster or Poster()
+
+    def _post(self, payload: object, headers: Mapping[str, str] | None = None) -> Reply | Outcome:
+        """Return the answer, or what is known when there is none."""
+        try:
+            return self._poster.post(self._url, payload, headers)
+        except NotSent as error:
+            return unsent(str(error))
+        except Unknown as error:
+            return unknown(str(error))
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._poster.close()
+
     def after_fork(self) -> None:
-        """Start anew in a child, without touching what the parent has open."""
-        ...
+        """Start anew in a child."""
+        self._poster.after_fork()

@@ -1,4 +1,4 @@
-"""Desks: what speaks to one remote place, with its thread, shared by the loggers of a process that log there.
+"""Desks: a sender with its thread for each remote place, shared by the loggers of a process that log to one directory.
 
 Threads: any thread may open and leave desks. A forked child begins with a lock of its own.
 """
@@ -7,60 +7,79 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
+from metaexpert.logger.handlers.sender import Remote, Sender
 from metaexpert.logger.handlers.worker import Worker
+
+#: Longest that the end of a logger waits for what it has to send when no timeout is given, in seconds.
+LAST_PATIENCE: Final = 5.0
+#: And the least for each remote place.
+_LEAST_PATIENCE: Final = 0.2
 
 #: The directory that a desk keeps its things in, and the endpoint that it speaks to.
 Key = tuple[str, str]
 
 
-class Desk:
-    """One remote place.
+def last_patience(timeout: float | None) -> float:
+    """Return how long the end of a logger waits, in seconds, when it is given *timeout*."""
+    return LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
+
+
+class Desk[S: Sender]:
+    """What speaks to one remote place.
 
     Args:
         key: By which loggers find it.
-        name: How reports and counts name it.
-        worker: Its thread.
+        sender: What it sends with.
+        most: Bytes of entries that may wait for its thread.
     """
 
-    def __init__(self, key: Key, name: str, worker: Worker) -> None:
+    def __init__(self, key: Key, sender: S, most: int) -> None:
         self.key = key
-        self.name = name
-        self.worker = worker
+        self.name = sender.name
+        self.sender = sender
+        self.worker = Worker(f"metaexpert-{sender.name}", sender, most)
         self.users = 0
         self.told = 0
 
     @property
     def dropped(self) -> int:
-        """Entries that never went out, for want of room."""
-        return self.worker.dropped.value
+        """Entries that never came to the place, for want of room."""
+        return self.worker.dropped.value + self.sender.counts.dropped
 
     def stats(self) -> dict[str, Any]:
         """Return what was done, and what waits."""
-        return {"dropped": self.dropped, "queued": self.worker.waiting}
+        return {**self.sender.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
 
 
-class Desks[D: Desk]:
-    """The open desks of one kind in this process."""
+class OpenDesks[S: Sender]:
+    """The desks of one kind that are open in this process.
 
-    def __init__(self) -> None:
-        self._open: dict[Key, D] = {}
+    Args:
+        most: Bytes of entries that may wait for each.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: dict[Key, Desk[S]] = {}
         self._guard = threading.RLock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def open(self, key: Key, make: Callable[[], D]) -> D:
-        """Return the desk of *key*, made when there is none; count one more user."""
+    def open(self, key: Key, make: Callable[[], S]) -> Desk[S]:
+        """Return the desk of *key*, with a sender that is made when there is none; count one more user."""
         with self._guard:
             desk = self._open.get(key)
             if desk is None:
-                desk = self._open[key] = make()
+                desk = self._open[key] = Desk(key, make(), self._most)
             desk.users += 1
             return desk
 
-    def leave(self, desk: D, patience: float) -> None:
+    def leave(self, desk: Desk[S], patience: float) -> None:
         """Count one user less; wait for what it has to send, and for its end when that was the last one."""
         with self._guard:
             desk.users -= 1
@@ -76,18 +95,60 @@ class Desks[D: Desk]:
         self._guard = threading.RLock()
 
 
-def ensure(desks: Iterable[Desk]) -> None:
-    """Have the threads of *desks* run again after a fork."""
-    for desk in desks:
-        if desk.worker.asleep:
+class Desks[S: Sender]:
+    """The desks of one kind that one logger hands its entries to."""
+
+    def __init__(self, shared: OpenDesks[S]) -> None:
+        self._shared = shared
+        self._desks: list[Desk[S]] = []
+
+    def open(self, place: Path | None, remote: Remote, make: Callable[[], S]) -> None:
+        """Hand entries to *remote* too.
+
+        Args:
+            place: Directory of what is kept until it is sent; None for nothing over a restart.
+            remote: The remote place.
+            make: Makes its sender, unless another logger has one.
+        """
+        self._desks.append(self._shared.open((str(place), remote.endpoint), make))
+
+    def start(self) -> None:
+        """Send what an earlier process left."""
+        for desk in self._desks:
             desk.worker.ensure()
 
+    def put(self, line: bytes) -> None:
+        """Send the entry *line* everywhere. Never waits; may be called by any thread and signal handler."""
+        for desk in self._desks:
+            desk.worker.put(line)
 
-def dropped(desks: Iterable[Desk]) -> dict[str, int]:
-    """Return, by name, how many entries were dropped since this was last asked."""
-    news = {}
-    for desk in desks:
-        count, desk.told = desk.dropped - desk.told, desk.dropped
-        if count:
-            news[desk.name] = count
-    return news
+    def ensure(self) -> None:
+        """Have the threads run again after a fork."""
+        for desk in self._desks:
+            if desk.worker.asleep:
+                desk.worker.ensure()
+
+    def dropped(self) -> dict[str, int]:
+        """Return, by name, how many entries were dropped since this was last asked."""
+        news = {}
+        for desk in self._desks:
+            count, desk.told = desk.dropped - desk.told, desk.dropped
+            if count:
+                news[desk.name] = count
+        return news
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts by name."""
+        return {desk.name: desk.stats() for desk in self._desks}
+
+    def close(self, timeout: float | None) -> None:
+        """Send what can be sent in time, keep the rest for the next process. Idempotent."""
+        left, self._desks = self._desks, []
+        deadline = time.monotonic() + last_patience(timeout)
+        for desk in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
+            desk.worker.wake()
+        for desk in left:
+            self._shared.leave(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+
+    def after_fork(self) -> None:
+        """Start anew in a child."""

@@ -14,8 +14,8 @@ from metaexpert.logger.handlers import alert_text
 from metaexpert.logger.handlers.alert import Alert
 from metaexpert.logger.handlers.alert_text import REPEAT_MARK, units
 from metaexpert.logger.handlers.budget import Limit, digest
-from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
-from metaexpert.logger.handlers.http import NotSent, Poster, Reply, Unknown
+from metaexpert.logger.handlers.channel import HttpChannel, Message, Outcome, Part, delivered, later, refused, unknown
+from metaexpert.logger.handlers.http import Poster, Reply, seconds
 from metaexpert.logger.masking import mask_text
 
 LIMIT: Final = 2000 - units(REPEAT_MARK) - 16
@@ -27,7 +27,7 @@ _MARKUP: Final = re.compile(r"([\\`*_~|>#\[\]()<:@+-])")
 _ZERO_WIDTH: Final = "\u200b"
 
 
-class Discord:
+class Discord(HttpChannel):
     """Sends alerts through a webhook.
 
     Args:
@@ -39,8 +39,7 @@ class Discord:
 
     def __init__(self, url: str, poster: Poster | None = None) -> None:
         # wait=true: the answer is the message that was made, not a bare 204.
-        self._url = url + ("&" if "?" in url else "?") + "wait=true"
-        self._poster = poster or Poster()
+        super().__init__(url + ("&" if "?" in url else "?") + "wait=true", poster)
         self.token = self.endpoint = digest("discord", url)
 
     @property
@@ -59,44 +58,23 @@ class Discord:
         """Send one message."""
         content = (REPEAT_MARK if repeat else "") + part.text
         payload = {"content": content, "allowed_mentions": {"parse": []}, "flags": _FLAGS}
-        try:
-            reply = self._poster.post(self._url, payload)
-        except NotSent as error:
-            return unsent(str(error))
-        except Unknown as error:
-            return unknown(str(error))
-        return _judged(reply)
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._poster.close()
-
-    def after_fork(self) -> None:
-        """Start anew in a child."""
-        self._poster.after_fork()
+        reply = self._post(payload)
+        return _judged(reply) if isinstance(reply, Reply) else reply
 
 
 def _judged(reply: Reply) -> Outcome:
-    answer = reply.json()
-    answer = answer if isinstance(answer, dict) else {}
+    answer = reply.fields()
     if reply.status in (200, 204):
         if reply.status == 200 and "id" not in answer:
             return unknown("the answer is not one of Discord's")
         used_up = reply.headers.get("x-ratelimit-remaining") == "0"
-        return delivered(_seconds(reply.headers.get("x-ratelimit-reset-after")) if used_up else None)
+        return delivered(seconds(reply.headers.get("x-ratelimit-reset-after")) if used_up else None)
     if reply.status == 429:
         wait = answer.get("retry_after", reply.headers.get("retry-after"))
-        return later("429 Too Many Requests", _seconds(wait))
+        return later("429 Too Many Requests", seconds(wait))
     if reply.status >= 500:
         return unknown(f"status {reply.status}")
     return refused(f"{reply.status} {alert_text.one_line(mask_text(str(answer.get('message', ''))), 200)}".strip())
-
-
-def _seconds(value: object) -> float | None:
-    try:
-        return float(str(value))
-    except ValueError:
-        return None
 
 
 def _safe(text: str) -> str:

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from metaexpert.logger.handlers.backlog import Backlog
-from metaexpert.logger.handlers.delivery import Backoff
+from metaexpert.logger.handlers.sender import Backoff, Counts, Remote, Report, Sender
 
 #: More than Linux lets a receiving socket buffer by default (tcp_rmem, 6 MiB), and our own sending buffer.
 WINDOW_BYTES: Final = 8 * 1024 * 1024
@@ -31,30 +31,17 @@ WINDOW_SECONDS: Final = 60.0
 SPILL: Final = 4 * 1024 * 1024
 #: Entries sent in one turn.
 _BATCH: Final = 100
-#: Seconds between two looks at whether the connection still stands, and for lines of dead processes.
+#: Seconds between two looks at whether the connection still stands.
 _LOOK: Final = 1.0
-_ADOPTION_INTERVAL: Final = 30.0
 LONGEST_BACKOFF: Final = 30.0
-
-Report = Callable[[str, str], None]
 
 
 class TransportError(Exception):
     """The collector did not take a batch; says why, without secrets. It may be offered again."""
 
 
-class Transport(Protocol):
+class Transport(Remote, Protocol):
     """A way to a collector. Used by one thread at a time."""
-
-    @property
-    def name(self) -> str:
-        """A word for people."""
-        ...
-
-    @property
-    def endpoint(self) -> str:
-        """Whom the entries go to, hashed."""
-        ...
 
     @property
     def acknowledged(self) -> bool:
@@ -82,31 +69,25 @@ class Transport(Protocol):
         """Close at once. Idempotent."""
         ...
 
-    def after_fork(self) -> None:
-        """Start anew in a child, without touching the parent's connection."""
-        ...
-
 
 @dataclass
-class Counts:
+class Forwardings(Counts):
     """What a forwarder has done.
 
     Attributes:
         sent: Entries that were sent; those sent again count again.
         resent: Entries that were sent again after a reconnection.
         connections: How often it has connected.
-        dropped: Entries for which the spool had no room.
         unconfirmed: Entries of which nobody knows whether they arrived, at the end.
     """
 
     sent: int = 0
     resent: int = 0
     connections: int = 0
-    dropped: int = 0
     unconfirmed: int = 0
 
 
-class Forwarder:
+class Forwarder(Sender):
     """Forwards entries over one transport.
 
     Args:
@@ -117,6 +98,8 @@ class Forwarder:
         jitter: Returns numbers between 0 and 1.
     """
 
+    counts: Forwardings
+
     def __init__(
         self,
         transport: Transport,
@@ -125,21 +108,13 @@ class Forwarder:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.transport = transport
+        super().__init__(transport, backlog, report, clock, Backoff(LONGEST_BACKOFF, jitter), Forwardings())
+        self._transport = transport
         self._backlog = backlog
-        self._report = report
-        self._clock = clock
-        self._backoff = Backoff(LONGEST_BACKOFF, jitter)
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._window: deque[tuple[float, bytes]] = deque()
         self._window_bytes = 0
-        self._paused_until = 0.0
-        self._next_adoption = 0.0
-        self._idle = False
-        self.counts = Counts()
-        #: Why the collector takes nothing; empty while it does.
-        self.trouble = ""
 
     # -- in ---------------------------------------------------------------------------------------------------
 
@@ -160,12 +135,12 @@ class Forwarder:
             taken = self._backlog.add(lines)
         if taken < len(lines):
             self.counts.dropped += len(lines) - taken
-            text = f"the spool for {self.transport.name} is full; {len(lines) - taken} entries were dropped"
-            self._report(f"export full {self.transport.name}", text)
+            text = f"the spool for {self.name} is full; {len(lines) - taken} entries were dropped"
+            self._report(f"export full {self.name}", text)
 
     def _lose_disk(self, error: Exception) -> None:
-        text = f"entries for {self.transport.name} are kept in memory only: {type(error).__name__}"
-        self._report(f"export spool {self.transport.name}", text)
+        text = f"entries for {self.name} are kept in memory only: {type(error).__name__}"
+        self._report(f"export spool {self.name}", text)
         self._backlog.forget_disk()
         self._backlog.measure()
 
@@ -184,13 +159,11 @@ class Forwarder:
     def _step(self) -> float:
         now = self._clock()
         self._backlog.open()
-        if now >= self._next_adoption:
-            self._next_adoption = now + _ADOPTION_INTERVAL
-            self._backlog.take_over()
+        self._adopt(now)
         self._idle = not self._queue and not self._backlog.count
         if now < self._paused_until:
             return self._paused_until - now
-        if not self.transport.connected:
+        if not self._transport.connected:
             if self._idle and not self._window:
                 return _LOOK
             self._connect()
@@ -204,8 +177,8 @@ class Forwarder:
         return 0.0
 
     def _connect(self) -> None:
-        self.transport.abort()
-        self.transport.connect()
+        self._transport.abort()
+        self._transport.connect()
         self.counts.connections += 1
         self.trouble = ""
         self._trim(self._clock())
@@ -219,7 +192,7 @@ class Forwarder:
 
     def _send_queue(self) -> None:
         batch = list(islice(self._queue, _BATCH))
-        self.transport.send(batch)
+        self._transport.send(batch)
         for _ in batch:
             self._bytes -= len(self._queue.popleft())
         self._sent(batch)
@@ -227,7 +200,7 @@ class Forwarder:
     def _send_backlog(self) -> None:
         number, batch = self._backlog.first(_BATCH)
         if batch:
-            self.transport.send(batch)
+            self._transport.send(batch)
             self._backlog.remove(number)
             self._sent(batch)
         else:
@@ -237,7 +210,7 @@ class Forwarder:
         self.trouble = ""
         self._backoff.reset()
         self.counts.sent += len(batch)
-        if self.transport.acknowledged:
+        if self._transport.acknowledged:
             return
         now = self._clock()
         self._window.extend((now, line) for line in batch)
@@ -250,12 +223,12 @@ class Forwarder:
             self._window_bytes -= len(window.popleft()[1])
 
     def _broken(self, reason: str) -> float:
-        self.transport.abort()
+        self._transport.abort()
         self.trouble = reason
         pause = self._backoff.next()
         self._paused_until = self._clock() + pause
-        text = f"{self.transport.name} takes nothing: {reason}; entries are kept and tried again"
-        self._report(f"export {self.transport.name}", text)
+        text = f"{self.name} takes nothing: {reason}; entries are kept and tried again"
+        self._report(f"export {self.name}", text)
         return pause
 
     # -- state ------------------------------------------------------------------------------------------------
@@ -265,21 +238,12 @@ class Forwarder:
         """Whether nothing waits to be sent."""
         return self._idle and not self._queue
 
-    @property
-    def stuck(self) -> bool:
-        """Whether the collector takes nothing."""
-        return bool(self.trouble)
-
     def stats(self) -> dict[str, Any]:
         """Return what was done."""
-        counts = self.counts
-        return {
-            "sent": counts.sent,
-            "resent": counts.resent,
-            "connections": counts.connections,
-            "waiting": len(self._queue) + self._backlog.count,
-            "trouble": self.trouble,
-        }
+        counts = {**super().stats(), "waiting": len(self._queue) + self._backlog.count}
+        del counts["unconfirmed"]  # it is known at the end alone
+        more = {name: getattr(self._transport, name, 0) for name in ("truncated", "refused")}
+        return counts | {name: count for name, count in more.items() if count}
 
     def hurry(self) -> None:
         """Nothing is put off: there is nothing to hurry."""
@@ -291,27 +255,20 @@ class Forwarder:
     def close(self) -> None:
         """Close the connection, and keep on disk what the collector did not get."""
         self._backlog.open()
-        confirmed = not self._window or (self.transport.connected and self.transport.finish())
+        confirmed = not self._window or (self._transport.connected and self._transport.finish())
         if not confirmed:  # the next process sends it again
             self.counts.unconfirmed = len(self._window)
         rest = ([] if confirmed else [line for _, line in self._window]) + list(self._queue)
-        self.transport.abort()
+        self._transport.abort()
         if rest:  # behind what is on disk already: who receives it sorts by sequence
             self._keep(rest)
         self._queue.clear()
         self._window.clear()
         self._backlog.leave()
 
-    def before_fork(self) -> None:
-        """Close the spool: SQLite must not be carried across."""
-        self._backlog.close()
-
     def after_fork(self) -> None:
         """Start anew in a child: what waits, and the connection, are the parent's."""
-        self._backlog.after_fork()
-        self.transport.after_fork()
+        super().after_fork()
         self._queue.clear()
         self._window.clear()
         self._bytes = self._window_bytes = 0
-        self._idle = True
-        self.counts = Counts()

@@ -65,6 +65,19 @@ class Reply(NamedTuple):
         except (ValueError, RecursionError):
             return None
 
+    def fields(self) -> dict[str, Any]:
+        """Return the body as a JSON object; an empty one if it is none."""
+        answer = self.json()
+        return answer if isinstance(answer, dict) else {}
+
+
+def seconds(value: object) -> float | None:
+    """Return the seconds that a server asks for; None for what is no number: a date is legal too, and rare."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
+
 
 class _Silence(logging.Filter):
     """Drops what a library logs about our requests: it quotes addresses."""

@@ -120,6 +120,10 @@ class Spool:
             self.commit()
         return taken
 
+    def take_over(self) -> int:
+        """Take over the rows of dead owners. Returns how many."""
+        return self.adopt()
+
     def _dead_owners(self) -> Iterator[str]:
         if self._directory is None:
             return

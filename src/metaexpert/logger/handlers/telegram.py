@@ -9,14 +9,24 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from metaexpert.logger.handlers import alert_text
 from metaexpert.logger.handlers.alert import Alert
 from metaexpert.logger.handlers.alert_text import REPEAT_MARK, units
 from metaexpert.logger.handlers.budget import Limit, digest
-from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
-from metaexpert.logger.handlers.http import NotSent, Poster, Reply, Unknown
+from metaexpert.logger.handlers.channel import (
+    HttpChannel,
+    Message,
+    Outcome,
+    Part,
+    delivered,
+    later,
+    refused,
+    unknown,
+    unsent,
+)
+from metaexpert.logger.handlers.http import Poster, Reply, seconds
 from metaexpert.logger.masking import mask_text
 
 API: Final = "https://api.telegram.org"
@@ -28,7 +38,7 @@ _MENTION: Final = re.compile(r"([@/#])(?=\w)")
 _WORD_JOINER: Final = "\u2060"
 
 
-class Telegram:
+class Telegram(HttpChannel):
     """Sends alerts as a bot.
 
     Args:
@@ -41,9 +51,8 @@ class Telegram:
     name = "telegram"
 
     def __init__(self, token: str, chat: str, base: str = API, poster: Poster | None = None) -> None:
-        self._url = f"{base.rstrip('/')}/bot{token}/sendMessage"
+        super().__init__(f"{base.rstrip('/')}/bot{token}/sendMessage", poster)
         self._chat = chat
-        self._poster = poster or Poster()
         self.token = digest("telegram", token)
         self.endpoint = digest("telegram", token, chat)
 
@@ -67,24 +76,16 @@ class Telegram:
     def send(self, part: Part, key: str, *, repeat: bool) -> Outcome:
         """Send one message; as plain text when its markup is rejected."""
         mark = REPEAT_MARK if repeat else ""
-        outcome, reply = self._post({"text": mark + part.text, "parse_mode": "HTML"})
-        if reply is not None and reply.status == 400 and "parse entities" in _description(reply):
-            outcome, _ = self._post({"text": mark + part.plain})
-        return outcome
+        reply = self._say({"text": mark + part.text, "parse_mode": "HTML"})
+        if isinstance(reply, Reply) and reply.status == 400 and "parse entities" in _description(reply):
+            reply = self._say({"text": mark + part.plain})
+        return self._judged(reply) if isinstance(reply, Reply) else reply
 
-    def _post(self, content: dict[str, Any]) -> tuple[Outcome, Reply | None]:
-        payload = {"chat_id": self._chat, "link_preview_options": {"is_disabled": True}, **content}
-        try:
-            reply = self._poster.post(self._url, payload)
-        except NotSent as error:
-            return unsent(str(error)), None
-        except Unknown as error:
-            return unknown(str(error)), None
-        return self._judged(reply), reply
+    def _say(self, content: dict[str, str]) -> Reply | Outcome:
+        return self._post({"chat_id": self._chat, "link_preview_options": {"is_disabled": True}, **content})
 
     def _judged(self, reply: Reply) -> Outcome:
-        answer = reply.json()
-        answer = answer if isinstance(answer, dict) else {}
+        answer = reply.fields()
         parameters = answer.get("parameters")
         parameters = parameters if isinstance(parameters, dict) else {}
         result = answer.get("result")
@@ -92,7 +93,7 @@ class Telegram:
             return delivered()
         if reply.status == 429 or answer.get("error_code") == 429:
             wait = parameters.get("retry_after", reply.headers.get("retry-after"))
-            return later("429 Too Many Requests", _seconds(wait))
+            return later("429 Too Many Requests", seconds(wait))
         moved = parameters.get("migrate_to_chat_id")
         if reply.status == 400 and isinstance(moved, int):
             self._chat = str(moved)
@@ -104,26 +105,10 @@ class Telegram:
             return unknown("the answer is not one of Telegram's")
         return unknown(f"status {reply.status}") if reply.status >= 500 else refused(f"status {reply.status}")
 
-    def close(self) -> None:
-        """Release the connection."""
-        self._poster.close()
-
-    def after_fork(self) -> None:
-        """Start anew in a child."""
-        self._poster.after_fork()
-
 
 def _description(reply: Reply) -> str:
-    answer = reply.json()
     # Somebody else's text: a proxy may quote what it was asked.
-    return mask_text(str(answer.get("description", ""))) if isinstance(answer, dict) else ""
-
-
-def _seconds(value: object) -> float | None:
-    try:
-        return float(str(value))
-    except ValueError:
-        return None
+    return mask_text(str(reply.fields().get("description", "")))
 
 
 def _unlinked(text: str) -> str:

@@ -13,14 +13,14 @@ from typing import Any, Final
 from metaexpert.logger.handlers import alert_text
 from metaexpert.logger.handlers.alert import Alert
 from metaexpert.logger.handlers.budget import Limit, digest
-from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
-from metaexpert.logger.handlers.http import NotSent, Poster, Unknown
+from metaexpert.logger.handlers.channel import HttpChannel, Message, Outcome, Part, delivered, later, refused, unknown
+from metaexpert.logger.handlers.http import Poster, Reply, seconds
 
 #: Alerts in one request.
 MOST: Final = 50
 
 
-class Webhook:
+class Webhook(HttpChannel):
     """Posts alerts as JSON.
 
     Args:
@@ -32,9 +32,8 @@ class Webhook:
     name = "webhook"
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, poster: Poster | None = None) -> None:
-        self._url = url
+        super().__init__(url, poster)
         self._headers = dict(headers or {})
-        self._poster = poster or Poster()
         self.token = self.endpoint = digest("webhook", url)
 
     @property
@@ -56,27 +55,16 @@ class Webhook:
     def send(self, part: Part, key: str, *, repeat: bool) -> Outcome:
         """Post one request. Any status of success is believed: nothing is known of the receiver."""
         payload = {**json.loads(part.text), "id": key, "possible_repeat": repeat}
-        try:
-            reply = self._poster.post(self._url, payload, {**self._headers, "Idempotency-Key": key})
-        except NotSent as error:
-            return unsent(str(error))
-        except Unknown as error:
-            return unknown(str(error))
+        reply = self._post(payload, {**self._headers, "Idempotency-Key": key})
+        if not isinstance(reply, Reply):
+            return reply
         if 200 <= reply.status < 300:
             return delivered()
         if reply.status in (429, 503) and "retry-after" in reply.headers:
-            return later(f"status {reply.status}", _seconds(reply.headers["retry-after"]))
+            return later(f"status {reply.status}", seconds(reply.headers["retry-after"]))
         if reply.status == 429:
             return later("status 429", None)
         return unknown(f"status {reply.status}") if reply.status >= 500 else refused(f"status {reply.status}")
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._poster.close()
-
-    def after_fork(self) -> None:
-        """Start anew in a child."""
-        self._poster.after_fork()
 
 
 def _described(alert: Alert) -> dict[str, Any]:
@@ -89,10 +77,3 @@ def _described(alert: Alert) -> dict[str, Any]:
         "possible_repeat": alert.repeat,
         "entry": alert.entry,
     }
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        return float(text)  # a date is legal too, and rare: the usual pause does
-    except ValueError:
-        return None
