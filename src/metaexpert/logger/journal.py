@@ -14,6 +14,7 @@ waits for the drainer. Callers add at the end of a lane, the drainer removes at 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import sys
 import threading
@@ -109,9 +110,11 @@ class JournalLane:
         return True
 
     def _take(self, length: int, *, reserve: bool) -> Segment | None:
-        for index, segment in enumerate(self._spare):
+        for segment in list(self._spare):
             if segment.size - HEADER_SIZE >= length and self._journal.keeps(segment):
-                return self._spare.pop(index)
+                with contextlib.suppress(ValueError):  # a signal handler or __del__ took it in the middle of this
+                    self._spare.remove(segment)
+                    return segment
         return self._journal.new_segment(self._name, max(self._size, length + HEADER_SIZE), reserve=reserve)
 
     def prepare(self) -> None:

@@ -344,6 +344,27 @@ def test_a_signal_handler_may_log_at_any_step(tmp_path: Path, burst: int, drains
     assert number > 12
 
 
+def test_a_signal_handler_may_take_the_spare_segment(
+    make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that logs while its thread is about to take the spare segment leaves that thread another one."""
+    journal = make()
+    lane, bucket = journal.lane("expert.log"), Bucket()
+    lane.append(line(1, ROOM))
+    lane.prepare()
+    keeps, interrupted = journal.keeps, Interrupted(0, lambda: lane.append(line(2)))
+
+    def keeping(segment: Segment) -> bool:
+        interrupted.step()
+        return keeps(segment)
+
+    monkeypatch.setattr(journal, "keeps", keeping)
+    assert lane.append(line(3, ROOM))
+    assert interrupted.left < 0
+    drain(lane, bucket)
+    assert bytes(bucket.data) == line(1, ROOM) + line(2) + line(3, ROOM)
+
+
 # -- slots and format ------------------------------------------------------------------------------------------
 
 
