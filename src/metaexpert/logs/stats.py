@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,10 +18,12 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logs import search
+from metaexpert.logs.distribution import Distribution
 from metaexpert.logs.entry import Entry, Unparsed, checked, glance
 from metaexpert.logs.files import LogFile
 from metaexpert.logs.filters import Criteria, is_regular
 from metaexpert.logs.library import Logs
+from metaexpert.logs.runs import Runs
 from metaexpert.logs.search import Stretch
 from metaexpert.logs.window import Window
 
@@ -39,8 +40,6 @@ _Header = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 _MOST_MESSAGES: Final = 50_000
 #: Trades and errors remembered to know their copies. Stretches of all files are read by time, so copies are near.
 _WINDOW: Final = 200_000
-#: Values kept exactly for percentiles; beyond that a value stands for those within half a percent.
-_EXACT: Final = 100_000
 _VARIABLE: Final = re.compile(
     r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b|\d+(?:[.,:]\d+)*"
 )
@@ -50,119 +49,6 @@ _QUOTED: Final = re.compile(r"'[^']{0,200}'|\"[^\"]{0,200}\"")
 def fingerprint(text: str) -> str:
     """Return *text* with its numbers, ids and quoted parts replaced, so that alike messages are equal."""
     return _VARIABLE.sub("#", _QUOTED.sub("'…'", text))[:300]
-
-
-class Runs:
-    """Which numbers of a process's entries were seen, as ranges. A restarted process begins a new run."""
-
-    def __init__(self) -> None:
-        self._runs: list[_Run] = [_Run()]
-
-    def add(self, number: int, *, ordinary: bool) -> None:
-        """Take note of a number, and whether its entry is *ordinary*: neither a trade nor an error."""
-        run = self._runs[-1]
-        if not run.add(number):  # counted already, and by another entry: the process began again
-            run = _Run()
-            run.add(number)
-            self._runs.append(run)
-        if ordinary and (run.floor is None or number < run.floor):
-            run.floor = number
-
-    def add_all(self, numbers: list[int], ordinary: list[bool]) -> None:
-        """Take note of many numbers, quickly when they follow one another."""
-        run, first, last = self._runs[-1], numbers[0], numbers[-1]
-        if last - first + 1 == len(numbers) and run.extend(first, last) and numbers == list(range(first, last + 1)):
-            if run.floor is None and True in ordinary:
-                run.floor = numbers[ordinary.index(True)]
-            return
-        for number, plain in zip(numbers, ordinary, strict=True):
-            self.add(number, ordinary=plain)
-
-    def gaps(self) -> Iterable[tuple[int, int]]:
-        """Yield the first and last number of each gap.
-
-        Below the lowest ordinary number there are none: trades and errors have files of their own, which reach further
-        back than the file of everything.
-        """
-        for run in self._runs:
-            for (_, end), (start, _) in zip(run.ranges, run.ranges[1:], strict=False):
-                if run.floor is None or start > run.floor:
-                    yield max(end, (run.floor or 0) - 1) + 1, start - 1
-
-
-class _Run:
-    __slots__ = ("floor", "ranges")
-
-    def __init__(self) -> None:
-        self.ranges: list[tuple[int, int]] = []
-        self.floor: int | None = None
-
-    def extend(self, first: int, last: int) -> bool:
-        """Add numbers that follow all others directly; tell whether they do."""
-        if self.ranges and self.ranges[-1][1] + 1 == first:
-            self.ranges[-1] = (self.ranges[-1][0], last)
-            return True
-        return False
-
-    def add(self, number: int) -> bool:
-        """Add a number; tell whether it is new."""
-        if self.extend(number, number):
-            return True
-        ranges = self.ranges
-        at = bisect_right(ranges, number, key=lambda pair: pair[0])
-        before, after = (ranges[at - 1] if at else None), (ranges[at] if at < len(ranges) else None)
-        if before and number <= before[1]:
-            return False
-        low = before[0] if before and before[1] + 1 == number else number
-        high = after[1] if after and after[0] - 1 == number else number
-        ranges[at - (low != number) : at + (high != number)] = [(low, high)]
-        return True
-
-
-class Distribution:
-    """Percentiles of many numbers in bounded memory: exact up to 100,000 values, then to half a percent."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.least = float("inf")
-        self.most = float("-inf")
-        self._values: Counter[float] = Counter()
-        self._rounded = False
-
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self.count += 1
-        self.total += value
-        self.least, self.most = min(self.least, value), max(self.most, value)
-        self._values[float(f"{value:.3g}") if self._rounded else value] += 1
-        if not self._rounded and len(self._values) > _EXACT:
-            self._rounded = True
-            exact, self._values = self._values, Counter()
-            for old, count in exact.items():
-                self._values[float(f"{old:.3g}")] += count
-
-    def percentile(self, part: float) -> float:
-        """Return the value below or at which the *part* (0 to 1) of all values is."""
-        wanted, seen = part * self.count, 0
-        for value in sorted(self._values):
-            seen += self._values[value]
-            if seen >= wanted:
-                return min(max(value, self.least), self.most)
-        return self.most
-
-    def as_dict(self) -> dict[str, float | int]:
-        """Return the usual figures."""
-        if not self.count:
-            return {"count": 0}
-        shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-        return {
-            "count": self.count,
-            "min": self.least,
-            "mean": self.total / self.count,
-            **{name: self.percentile(part) for name, part in shares.items()},
-            "max": self.most,
-        }
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry, checked, glance, parse
 from metaexpert.logs.files import LogFile
 from metaexpert.logs.library import Logs
-from metaexpert.logs.stats import Runs
+from metaexpert.logs.runs import Runs
 from metaexpert.logs.window import Window
 
 #: Entries by which two threads, or two batches, may stand the wrong way round.

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from metaexpert.logger import schema
 from metaexpert.logger.rfc5424 import to_layout
 from metaexpert.logs import open_logs
+from metaexpert.logs.distribution import Distribution
 from metaexpert.logs.entry import parse
 from metaexpert.logs.orders import order_life, plain
-from metaexpert.logs.stats import Distribution, Runs, collect_stats, fingerprint
+from metaexpert.logs.runs import Runs
+from metaexpert.logs.stats import collect_stats, fingerprint
 from metaexpert.logs.trades import Ledger
 from metaexpert.logs.verify import schema_problem, verify
 from metaexpert.logs.vocabulary import Facts

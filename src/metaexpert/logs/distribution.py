@@ -1,0 +1,55 @@
+"""Percentiles of many numbers in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+#: Values kept exactly for percentiles; beyond that a value stands for those within half a percent.
+_EXACT: Final = 100_000
+
+
+class Distribution:
+    """Percentiles of many numbers in bounded memory: exact up to 100,000 values, then to half a percent."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.least = float("inf")
+        self.most = float("-inf")
+        self._values: Counter[float] = Counter()
+        self._rounded = False
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self.count += 1
+        self.total += value
+        self.least, self.most = min(self.least, value), max(self.most, value)
+        self._values[float(f"{value:.3g}") if self._rounded else value] += 1
+        if not self._rounded and len(self._values) > _EXACT:
+            self._rounded = True
+            exact, self._values = self._values, Counter()
+            for old, count in exact.items():
+                self._values[float(f"{old:.3g}")] += count
+
+    def percentile(self, part: float) -> float:
+        """Return the value below or at which the *part* (0 to 1) of all values is."""
+        wanted, seen = part * self.count, 0
+        for value in sorted(self._values):
+            seen += self._values[value]
+            if seen >= wanted:
+                return min(max(value, self.least), self.most)
+        return self.most
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the usual figures."""
+        if not self.count:
+            return {"count": 0}
+        shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+        return {
+            "count": self.count,
+            "min": self.least,
+            "mean": self.total / self.count,
+            **{name: self.percentile(part) for name, part in shares.items()},
+            "max": self.most,
+        }
