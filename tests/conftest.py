@@ -15,7 +15,7 @@ import pytest
 
 from metaexpert.logger import schema
 from metaexpert.logger.handlers.spool import Spool
-from metaexpert.logger.masking import registered
+from metaexpert.logger.secret_values import registered
 from metaexpert.logger.testing import reset
 
 # What a terminal or a user's shell may have set.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metaexpert.logger.config import ConfigurationError, ConfigurationWarning, LoggerConfig
     from metaexpert.logger.context import log_context, trade_context
     from metaexpert.logger.factory import MetaLogger, get_logger
-    from metaexpert.logger.masking import register_secret
+    from metaexpert.logger.secret_values import register_secret
 
 __all__ = [
     "BoundLogger",
@@ -43,7 +43,7 @@ _HOMES: Final = {
     "MetaLogger": "factory",
     "get_logger": "factory",
     "log_context": "context",
-    "register_secret": "masking",
+    "register_secret": "secret_values",
     "trade_context": "context",
 }
 _PUBLIC_MODULES: Final = ("schema", "testing")

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from metaexpert.logger import places, schema
-from metaexpert.logger.masking import MIN_LENGTH, add_secret, mask_text
+from metaexpert.logger.masking import mask_text
 from metaexpert.logger.remote_settings import (
     ChatId,
     SecretAddress,
@@ -30,6 +30,7 @@ from metaexpert.logger.remote_settings import (
 )
 from metaexpert.logger.schema import Layout, LevelName
 from metaexpert.logger.secret_names import words
+from metaexpert.logger.secret_values import MIN_LENGTH, add_secret
 from metaexpert.logger.sources import (
     ALIASES,
     CODE_LABEL,

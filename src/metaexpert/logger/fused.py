@@ -24,9 +24,10 @@ from structlog import contextvars as _foreign
 from metaexpert.logger import schema
 from metaexpert.logger.compiled import load
 from metaexpert.logger.context import Frame, current_frame
-from metaexpert.logger.masking import RULES, Rules, registered
+from metaexpert.logger.masking import RULES, Rules
 from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.secret_shapes import HINTS
+from metaexpert.logger.secret_values import registered
 from metaexpert.logger.values import MAX_DEPTH, TEXTS, dumps, escape_c1
 
 OPTIONS: Final = (

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from metaexpert.logger.handlers.addresses import parse_address
-from metaexpert.logger.masking import MIN_LENGTH
+from metaexpert.logger.secret_values import MIN_LENGTH
 
 #: Fields that need libraries which not everybody installs: a package, and the extra that brings it.
 _EXTRAS: Final = (

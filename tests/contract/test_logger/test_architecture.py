@@ -17,6 +17,7 @@ FLOORS = [
     ["values", "accounts", "secret_names"],
     ["secret_pairs"],
     ["secret_shapes"],
+    ["secret_values"],
     ["masking"],
     ["rfc5424_codec", "rfc5424_parser", "rfc5424", "text", "sources", "tracebacks", "context", "handlers.addresses"],
     ["remote_settings"],
@@ -131,7 +132,9 @@ def test_importing_the_logger_starts_nothing(python: str, tmp_path: Path) -> Non
 def test_the_reader_loads_none_of_the_writer(python: str, tmp_path: Path) -> None:
     """Importing the reader loads no pipeline, no configuration and no journal, so that it works without them."""
     beneath = {f"metaexpert.logger.{name}" for name in ("values", "rfc5424_codec", "rfc5424_parser")}
-    beneath |= {f"metaexpert.logger.{name}" for name in ("secret_names", "secret_pairs", "secret_shapes")}
+    beneath |= {
+        f"metaexpert.logger.{name}" for name in ("secret_names", "secret_pairs", "secret_shapes", "secret_values")
+    }
     code = (
         "import sys, metaexpert.logs\n"
         "loaded = {m for m in sys.modules if m.startswith('metaexpert.logger.')}\n"

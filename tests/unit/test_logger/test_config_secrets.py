@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger, register_secret
 from metaexpert.logger.config import command_line
-from metaexpert.logger.masking import mask_text, registered
+from metaexpert.logger.masking import mask_text
+from metaexpert.logger.secret_values import registered
 
 VALUE = "s3cr3t-from-somewhere"
 

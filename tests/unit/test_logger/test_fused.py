@@ -26,8 +26,8 @@ from structlog.testing import capture_logs
 from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, fused, log_context, register_secret, trade_context
 from metaexpert.logger.bound import bound_logger
 from metaexpert.logger.context import current_frame
-from metaexpert.logger.masking import registered
 from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.secret_values import registered
 from metaexpert.logger.testing import FakeClock, reset
 
 FILES = ("expert.log", "trades.log", "errors.log")

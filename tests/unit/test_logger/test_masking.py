@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretBytes, SecretStr
 
-from metaexpert.logger import masking, register_secret
+from metaexpert.logger import register_secret
 from metaexpert.logger.masking import Rules, is_secret_name, mask_text, mask_tree
+from metaexpert.logger.secret_values import registered
 
 SECRET = 'k9/Zp+3"q\\w=ü&'
 SECRET_NAMES = """
@@ -37,9 +38,9 @@ OTHER_NAMES = """
 @pytest.fixture(autouse=True)
 def nothing_registered() -> Iterator[None]:
     """Forget what a test registered."""
-    masking.registered.forget()
+    registered.forget()
     yield
-    masking.registered.forget()
+    registered.forget()
 
 
 class TestKnownValues:
