@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 class Answer:
@@ -80,7 +80,7 @@ class ScriptedServer:
         with self._lock:
             return [request.payload for request in self.requests if request.accepted]
 
-    def __enter__(self) -> ScriptedServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -141,6 +141,31 @@ class ScriptedServer:
                     self.close_connection = True
 
         return Handler
+
+
+#: A bot's token, in the form of a real one.
+TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+
+
+class BotApi(ScriptedServer):
+    """A Bot API for one chat.
+
+    Args:
+        script: What to do with the first requests.
+    """
+
+    def __init__(self, script: Sequence[Answer] = ()) -> None:
+        super().__init__(telegram, script)
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        """Return what a logger needs to send its alerts here, and *more*."""
+        given = {"telegram_token": TOKEN, "telegram_chat_id": 42, "telegram_api_url": self.url}
+        return {"expert_name": "EmaBot", "log_to_console": False, **given, **more}
+
+    @property
+    def texts(self) -> list[str]:
+        """The messages that count as received."""
+        return [payload["text"] for payload in self.accepted]
 
 
 def telegram(payload: Any) -> Answer:

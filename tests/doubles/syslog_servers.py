@@ -8,10 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from waiting import eventually
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 #: Where Debian's rsyslog was unpacked: its package and that of syslog-ng exclude each other.
@@ -91,7 +91,7 @@ class Server:
         with (self.place / "errors").open("ab") as errors:
             self.process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=errors)
         if "files" not in self.output.name:
-            wait_for(self._listens)
+            eventually(self._listens, _PATIENCE)
 
     def _listens(self) -> bool:
         assert self.process is not None
@@ -170,11 +170,3 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition: Callable[[], object], patience: float = _PATIENCE) -> None:
-    """Wait until *condition* holds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)

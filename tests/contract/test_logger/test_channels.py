@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from scripted_server import Answer, ScriptedServer, discord, telegram, webhook
+from scripted_server import TOKEN, Answer, ScriptedServer, discord, telegram, webhook
 
 from metaexpert.logger.handlers.alert import Alert
 from metaexpert.logger.handlers.alert_text import REPEAT_MARK, units
@@ -20,7 +20,6 @@ from metaexpert.logger.handlers.http import Poster
 from metaexpert.logger.handlers.telegram import Telegram
 from metaexpert.logger.handlers.webhook import Webhook
 
-TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 SECRET = "aVeryPrivatePartOfAnAddress"
 
 

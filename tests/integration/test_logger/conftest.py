@@ -12,13 +12,13 @@ import struct
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 #: Ends all writing to an ext4 or xfs at once, without what is not on the device yet: as if the power had gone.
 SHUTDOWN = 0x8004587D
@@ -201,14 +201,6 @@ def disks(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
     yield make
     for disk in made:
         disk.unmount()
-
-
-def eventually(condition: Callable[[], object], patience: float = 15) -> None:
-    """Wait until *condition* holds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 @pytest.fixture(name="eventually")

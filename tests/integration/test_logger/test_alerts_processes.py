@@ -11,45 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import Answer, ScriptedServer, telegram
+from scripted_server import TOKEN, Answer, BotApi
+from waiting import eventually
 
 from metaexpert.logger import MetaLogger
 
-TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
-_PATIENCE = 20.0
-
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
+def server() -> Iterator[BotApi]:
     """Return a Bot API on loopback."""
-    with ScriptedServer(telegram) as running:
+    with BotApi() as running:
         yield running
 
 
-def options(server: ScriptedServer, **more: Any) -> dict[str, Any]:
-    """Return what a logger needs to alert through *server*."""
-    given = {"telegram_token": TOKEN, "telegram_chat_id": 42, "telegram_api_url": server.url}
-    return {"expert_name": "EmaBot", "log_to_console": False, **given, **more}
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until *condition* holds."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
-
-
-def texts(server: ScriptedServer) -> list[str]:
-    """Return what arrived."""
-    return [payload["text"] for payload in server.accepted]
-
-
-def test_the_end_of_a_program_waits_for_its_alert(server: ScriptedServer, python: str) -> None:
+def test_the_end_of_a_program_waits_for_its_alert(server: BotApi, python: str) -> None:
     """A program whose last words are an alert ends after it was sent, without `close`."""
-    code = f"from metaexpert.logger import MetaLogger\nMetaLogger(**{options(server)!r}).critical('last words')"
+    code = f"from metaexpert.logger import MetaLogger\nMetaLogger(**{server.options()!r}).critical('last words')"
     subprocess.run([python, "-c", code], check=True, timeout=60)
-    assert any("last words" in text for text in texts(server))
+    assert any("last words" in text for text in server.texts)
 
 
 VICTIM = """
@@ -68,7 +47,7 @@ def kill_after_first_try(python: str, given: dict[str, Any], tried: Callable[[],
     try:
         assert victim.stdout is not None
         assert victim.stdout.readline()
-        wait_for(tried)
+        eventually(tried)
     finally:
         victim.send_signal(signal.SIGKILL)
         victim.communicate()
@@ -76,28 +55,28 @@ def kill_after_first_try(python: str, given: dict[str, Any], tried: Callable[[],
 
 def test_an_alert_outlives_a_kill(python: str) -> None:
     """An alert that was under way when its process was killed is sent by the next one, as a possible repeat."""
-    with ScriptedServer(telegram, [Answer(deed="hang", accepts=True)]) as server:
-        given = options(server)
+    with BotApi([Answer(deed="hang", accepts=True)]) as server:
+        given = server.options()
         kill_after_first_try(python, given, lambda: server.requests)
         with MetaLogger(**given):
-            wait_for(lambda: len(server.accepted) == 2)
-        assert "possible repeat" in texts(server)[1]
-        assert "before the kill" in texts(server)[1]
+            eventually(lambda: len(server.accepted) == 2)
+        assert "possible repeat" in server.texts[1]
+        assert "before the kill" in server.texts[1]
 
 
-def test_heartbeats_tell_start_stop_and_sudden_death(server: ScriptedServer, python: str) -> None:
+def test_heartbeats_tell_start_stop_and_sudden_death(server: BotApi, python: str) -> None:
     """With heartbeats the owner is told that an expert starts, stops, or died without stopping."""
-    given = options(server, alert_heartbeat=True, telegram_chat_id=43)
+    given = server.options(alert_heartbeat=True, telegram_chat_id=43)
     kill_after_first_try(python, given, lambda: len(server.accepted) >= 2)
     with MetaLogger(**given):
-        wait_for(lambda: any("died" in text for text in texts(server)))
-    text = "\n".join(texts(server))
+        eventually(lambda: any("died" in text for text in server.texts))
+    text = "\n".join(server.texts)
     assert "EmaBot died without stopping" in text
     assert text.count("EmaBot started") == 2
     assert text.count("EmaBot stopped") == 1
     with MetaLogger(**given):
-        wait_for(lambda: sum("EmaBot started" in text for text in texts(server)) == 3)
-    assert sum("died" in text for text in texts(server)) == 1
+        eventually(lambda: sum("EmaBot started" in text for text in server.texts) == 3)
+    assert sum("died" in text for text in server.texts) == 1
 
 
 def test_nothing_of_a_token_is_in_any_file(tmp_path: Path, python: str) -> None:
@@ -115,9 +94,9 @@ with MetaLogger(log_level="DEBUG", **{options}) as logger:
     print(logger.config, logger.config.shown(), logger, logger.stats())
 """
     script = [Answer(500, b"x"), Answer(404, {"ok": False, "description": "Not Found"}), Answer(200, b"lies")]
-    with ScriptedServer(telegram, script) as server:
+    with BotApi(script) as server:
         run = subprocess.run(
-            [python, "-c", code.replace("{options}", repr(options(server, alert_heartbeat=True)))],
+            [python, "-c", code.replace("{options}", repr(server.options(alert_heartbeat=True)))],
             capture_output=True,
             timeout=60,
             check=True,
@@ -150,14 +129,14 @@ def test_each_alert_arrives_whatever_the_server_does() -> None:
         Answer(200, b"lies", accepts=True),
     ]
     names = ["alpha", "beta", "gamma"]
-    with ScriptedServer(telegram, script) as server:
-        with MetaLogger(**options(server)) as logger:
+    with BotApi(script) as server:
+        with MetaLogger(**server.options()) as logger:
             for name in names:
                 logger.critical(f"Trouble {name}")
-            wait_for(lambda: logger.stats()["alerts"]["telegram"]["delivered"] >= len(names))
+            eventually(lambda: logger.stats()["alerts"]["telegram"]["delivered"] >= len(names))
             assert logger.stats()["alerts"]["telegram"]["undelivered"] == 0
         for name in names:
-            told = [text for text in texts(server) if f"Trouble {name}" in text]
+            told = [text for text in server.texts if f"Trouble {name}" in text]
             assert told, name
             assert all("possible repeat" in text for text in told[1:])
 
@@ -165,15 +144,15 @@ def test_each_alert_arrives_whatever_the_server_does() -> None:
 def test_a_storm_of_a_real_logger(tmp_path: Path) -> None:
     """10,000 errors of 60 kinds make no more messages than the budget, and each kind is told with its count."""
     kinds = [f"{chr(65 + n // 8)}{chr(65 + n % 8)} went wrong" for n in range(60)]
-    with ScriptedServer(telegram) as server:
+    with BotApi() as server:
         began = time.monotonic()
-        logger = MetaLogger(**options(server, alert_level="ERROR"))
+        logger = MetaLogger(**server.options(alert_level="ERROR"))
         for n in range(10_000):
             logger.error(kinds[n % 60])
         assert logger.close()
         took = time.monotonic() - began
         assert len(server.accepted) <= took + 1
-        with MetaLogger(**options(server, alert_level="ERROR")) as logger:
-            wait_for(lambda: all(any(kind in text for text in texts(server)) for kind in kinds))
-    told = sum(int(count.replace(",", "")) for text in texts(server) for count in re.findall(r"×([0-9,]+) in", text))
-    assert told + len(texts(server)) + 60 >= 10_000
+        with MetaLogger(**server.options(alert_level="ERROR")) as logger:
+            eventually(lambda: all(any(kind in text for text in server.texts) for kind in kinds))
+    told = sum(int(count.replace(",", "")) for text in server.texts for count in re.findall(r"×([0-9,]+) in", text))
+    assert told + len(server.texts) + 60 >= 10_000

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
 
@@ -62,14 +63,6 @@ def run(tmp_path: Path, python: str) -> Run:
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return call
-
-
-def eventually(condition: Callable[[], object], patience: float = 15) -> None:
-    """Wait until *condition* holds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
 
 
 def numbers(path: str | Path) -> list[int]:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import Answer, ScriptedServer
+from scripted_server import TOKEN, Answer, ScriptedServer
 
 from metaexpert.logger import MetaLogger
 
-TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 CALLS = 10_000
 #: Slack for a busy machine: a call that waited for an endpoint would take a thousand times as long.
 _FACTOR, _SLACK = 5.0, 20e-6

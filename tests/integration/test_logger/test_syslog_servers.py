@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from syslog_servers import Server, missing, wait_for
+from syslog_servers import Server, missing
+from waiting import eventually
 
 from metaexpert.logger import MetaLogger
 
@@ -94,11 +95,11 @@ def test_every_field_arrives(server: Server, way: str, read_log: Callable[..., A
     began = time.monotonic()
     logger = MetaLogger(**options(server, way, symbol="BTCUSDT"))
     log(logger, 0, ENTRIES)
-    wait_for(lambda: logger.stats()["exports"]["syslog"]["sent"] >= ENTRIES, _LONG)
+    eventually(lambda: logger.stats()["exports"]["syslog"]["sent"] >= ENTRIES, _LONG)
     took = time.monotonic() - began
     assert logger.close()
     if way != "udp":
-        wait_for(lambda: server.lines() >= ENTRIES, _LONG)
+        eventually(lambda: server.lines() >= ENTRIES, _LONG)
     server.stop()
     expected, received = read_log("logs/expert.log"), server.entries()
     lost = compare(expected, received)
@@ -119,16 +120,16 @@ def test_a_restart_of_the_server_loses_nothing(
     """
     logger = MetaLogger(**options(server, way))
     log(logger, 0, ENTRIES // 2)
-    wait_for(lambda: server.lines() > ENTRIES // 4, _LONG)
+    eventually(lambda: server.lines() > ENTRIES // 4, _LONG)
     getattr(server, end)()
     log(logger, ENTRIES // 2, ENTRIES)
-    wait_for(lambda: logger.stats()["exports"]["syslog"]["trouble"])
+    eventually(lambda: logger.stats()["exports"]["syslog"]["trouble"])
     server.start()
-    wait_for(lambda: logger.stats()["exports"]["syslog"]["waiting"] == 0, _LONG)
-    wait_for(lambda: not logger.stats()["exports"]["syslog"]["trouble"], _LONG)
+    eventually(lambda: logger.stats()["exports"]["syslog"]["waiting"] == 0, _LONG)
+    eventually(lambda: not logger.stats()["exports"]["syslog"]["trouble"], _LONG)
     stats = logger.stats()["exports"]["syslog"]
     assert logger.close()
-    wait_for(lambda: server.lines() >= ENTRIES, _LONG)
+    eventually(lambda: server.lines() >= ENTRIES, _LONG)
     server.stop()
     expected = [entry for entry in read_log("logs/expert.log") if not entry["message"].startswith("log.")]
     received = server.entries()
@@ -144,7 +145,7 @@ def test_an_unknown_authority_is_not_trusted(server: Server) -> None:
     del given["syslog_ca_file"]
     logger = MetaLogger(**given)
     logger.info("not for you")
-    wait_for(lambda: logger.stats()["exports"]["syslog"]["trouble"])
+    eventually(lambda: logger.stats()["exports"]["syslog"]["trouble"])
     assert "not trusted" in logger.stats()["exports"]["syslog"]["trouble"]
     logger.close()
     assert server.lines() == 0
@@ -159,10 +160,10 @@ def test_files_are_followed(kind: str, tmp_path: Path, read_log: Callable[..., A
     logger.flush()
     running.start()
     try:
-        wait_for(lambda: running.lines() >= 1)
+        eventually(lambda: running.lines() >= 1)
         log(logger, 0, 1000)
         logger.flush()
-        wait_for(lambda: running.lines() >= 1001)
+        eventually(lambda: running.lines() >= 1001)
         logger.close()
     finally:
         running.kill()

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_server import TOKEN
 
 from metaexpert.logger import MetaLogger
 
 #: Where `npm install telegram-test-api` was run.
 PLACE = os.environ.get("TELEGRAM_TEST_API", "")
-TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 _SERVER = """
 const Server = require(process.argv[1]);
 const server = new (Server.TelegramServer || Server.default || Server)({host: '127.0.0.1', port: +process.argv[2]});

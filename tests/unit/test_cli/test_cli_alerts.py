@@ -6,9 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from scripted_server import Answer, ScriptedServer, telegram, webhook
-
-TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+from scripted_server import TOKEN, Answer, ScriptedServer, telegram, webhook
 
 
 def test_it_sends_one_and_says_that_it_arrived(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

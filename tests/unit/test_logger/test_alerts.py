@@ -9,63 +9,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import Answer, ScriptedServer, discord, telegram, webhook
+from scripted_server import TOKEN, Answer, BotApi, ScriptedServer, discord, webhook
+from waiting import eventually
 
 from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger
 
-TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
-_PATIENCE = 20.0
-
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
+def server() -> Iterator[BotApi]:
     """Return a Bot API on loopback."""
-    with ScriptedServer(telegram) as running:
+    with BotApi() as running:
         yield running
 
 
-def options(server: ScriptedServer, **more: Any) -> dict[str, Any]:
-    """Return what a logger needs to alert through *server*."""
-    given = {"telegram_token": TOKEN, "telegram_chat_id": 42, "telegram_api_url": server.url}
-    return {"expert_name": "EmaBot", "log_to_console": False, **given, **more}
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until *condition* holds."""
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
-
-
-def texts(server: ScriptedServer) -> list[str]:
-    """Return what arrived."""
-    return [payload["text"] for payload in server.accepted]
-
-
-def test_a_critical_entry_reaches_the_owner(server: ScriptedServer) -> None:
+def test_a_critical_entry_reaches_the_owner(server: BotApi) -> None:
     """An entry at the alert level is sent soon after the call; one below it is not."""
-    with MetaLogger(**options(server)) as logger:
+    with MetaLogger(**server.options()) as logger:
         logger.error("Slippage is high")
         logger.critical("Margin call", account="main")
-        wait_for(lambda: server.accepted)
+        eventually(lambda: server.accepted)
         assert logger.flush()
         assert logger.stats()["alerts"]["telegram"]["messages"] >= 0
-    (text,) = texts(server)
+    (text,) = server.texts
     assert "Margin call" in text
     assert "main" in text
 
 
-def test_a_call_may_ask_for_an_alert(server: ScriptedServer, read_log: Callable[..., Any]) -> None:
+def test_a_call_may_ask_for_an_alert(server: BotApi, read_log: Callable[..., Any]) -> None:
     """``alert=True`` sends an entry of any level, also one that no file takes; ``alert=False`` sends none."""
-    with MetaLogger(**options(server)) as logger:
+    with MetaLogger(**server.options()) as logger:
         logger.info("Target reached", alert=True)
         logger.debug("Looked at closely", alert=True)
         logger.critical("Known and harmless", alert=False)
         logger.bind(alert=True).warning("Bound")
         logger.info("Not asked", alert="a field like any other")
         logger.close()
-    text = "\n".join(texts(server))
+    text = "\n".join(server.texts)
     assert all(word in text for word in ("Target reached", "Looked at closely", "Bound"))
     assert "harmless" not in text
     assert "Not asked" not in text
@@ -74,30 +53,30 @@ def test_a_call_may_ask_for_an_alert(server: ScriptedServer, read_log: Callable[
     assert "Looked at closely" not in entries
 
 
-def test_foreign_records_are_alerts_too(server: ScriptedServer) -> None:
+def test_foreign_records_are_alerts_too(server: BotApi) -> None:
     """A record of `logging` at the alert level is sent."""
     import logging
 
-    with MetaLogger(**options(server), install=True):
+    with MetaLogger(**server.options(), install=True):
         logging.getLogger("broker").critical("session lost")
-    assert any("session lost" in text for text in texts(server))
+    assert any("session lost" in text for text in server.texts)
 
 
 def test_every_channel_gets_it() -> None:
     """Telegram, Discord and the webhook each get an alert, whatever happens to the others."""
     broken = [Answer(deed="hang")] * 5
-    with ScriptedServer(telegram, broken) as one, ScriptedServer(discord) as two, ScriptedServer(webhook) as three:
+    with BotApi(broken) as one, ScriptedServer(discord) as two, ScriptedServer(webhook) as three:
         more = {"discord_webhook_url": f"{two.url}/api/webhooks/1/x", "webhook_url": f"{three.url}/hook"}
-        logger = MetaLogger(**options(one, **more))
+        logger = MetaLogger(**one.options(**more))
         logger.critical("Margin call")
-        wait_for(lambda: two.accepted and three.accepted and one.requests)
+        eventually(lambda: two.accepted and three.accepted and one.requests)
         logger.close(timeout=0.5)
 
 
-def test_a_dead_endpoint_does_not_hold_up_the_end(server: ScriptedServer) -> None:
+def test_a_dead_endpoint_does_not_hold_up_the_end(server: BotApi) -> None:
     """With nobody listening `close` returns soon, and the next logger delivers what was left."""
-    given = options(server)
-    with ScriptedServer(telegram) as other:
+    given = server.options()
+    with BotApi() as other:
         gone = other.url
     logger = MetaLogger(**{**given, "telegram_api_url": gone})
     logger.critical("while it was down")
@@ -105,18 +84,18 @@ def test_a_dead_endpoint_does_not_hold_up_the_end(server: ScriptedServer) -> Non
     assert logger.close()
     assert time.monotonic() - began < 4.0
     with MetaLogger(**given) as logger:
-        wait_for(lambda: server.accepted)
-    assert "while it was down" in texts(server)[0]
-    assert "possible repeat" not in texts(server)[0]
+        eventually(lambda: server.accepted)
+    assert "while it was down" in server.texts[0]
+    assert "possible repeat" not in server.texts[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_alerts_for_itself(server: ScriptedServer) -> None:
+def test_a_forked_child_alerts_for_itself(server: BotApi) -> None:
     """Parent and child of a fork each send their own alerts, once, and the fork gives no warning."""
-    logger = MetaLogger(**options(server))
+    logger = MetaLogger(**server.options())
     logger.critical("alpha of the parent")
-    wait_for(lambda: server.accepted)
-    wait_for(lambda: logger.stats()["alerts"]["telegram"]["delivered"] == 1)
+    eventually(lambda: server.accepted)
+    eventually(lambda: logger.stats()["alerts"]["telegram"]["delivered"] == 1)
     child = os.fork()
     if child == 0:
         try:
@@ -127,17 +106,17 @@ def test_a_forked_child_alerts_for_itself(server: ScriptedServer) -> None:
     logger.critical("gamma of the parent")
     os.waitpid(child, 0)
     logger.close()
-    counts = [sum(word in text for text in texts(server)) for word in ("alpha", "beta", "gamma")]
+    counts = [sum(word in text for text in server.texts) for word in ("alpha", "beta", "gamma")]
     assert counts == [1, 1, 1]
 
 
-def test_loggers_of_a_process_share_a_thread(server: ScriptedServer) -> None:
+def test_loggers_of_a_process_share_a_thread(server: BotApi) -> None:
     """Fifty experts that alert to one chat have one thread for it."""
     import threading
 
-    loggers = [MetaLogger(**options(server, expert_name=f"Bot{n}")) for n in range(50)]
+    loggers = [MetaLogger(**server.options(expert_name=f"Bot{n}")) for n in range(50)]
     loggers[7].critical("of the seventh")
-    wait_for(lambda: server.accepted)
+    eventually(lambda: server.accepted)
     assert [thread.name for thread in threading.enumerate()].count("metaexpert-telegram") == 1
     for logger in loggers:
         logger.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from metaexpert.logger.drainer import Drainer
 
@@ -83,14 +84,6 @@ def drainer() -> Iterator[Drainer]:
 def log_threads() -> int:
     """Return how many writing threads run."""
     return sum(thread.name == "metaexpert-log" for thread in threading.enumerate())
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait until *condition* holds, at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
 
 
 def test_one_thread_serves_all_and_ends_with_the_last(drainer: Drainer) -> None:

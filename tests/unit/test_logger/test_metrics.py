@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from syslog_servers import wait_for
+from waiting import eventually
 
 from metaexpert.logger import MetaLogger
 from metaexpert.logger.handlers import metrics as module
@@ -41,7 +41,7 @@ def test_a_scrape_tells_entries_and_trades() -> None:
     trade.info("Odd", symbol="ETHUSDT", side="SELL", size="much", price=None, fee="NaN")
     assert logger.flush()
     buy = ("expert=EmaBot", "side=buy", "symbol=BTCUSDT")
-    wait_for(
+    eventually(
         lambda: scrape(registry).get(("metaexpert_trades_total", "expert=EmaBot", "side=sell", "symbol=ETHUSDT")) == 2
     )
     found = scrape(registry)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.sdk.trace import TracerProvider
-from syslog_servers import wait_for
+from waiting import eventually
 
 from metaexpert.logger import ConfigurationError, MetaLogger, remote_settings
 
@@ -143,9 +143,9 @@ def test_a_collector_that_is_down_gets_everything_later(receiver: Receiver, read
     logger = make(receiver)
     for n in range(50):
         logger.info("Tick", n=n)
-    wait_for(lambda: logger.stats()["exports"]["otlp"]["trouble"])
+    eventually(lambda: logger.stats()["exports"]["otlp"]["trouble"])
     receiver.script.clear()
-    wait_for(lambda: len(receiver.entries) >= 50, 50)
+    eventually(lambda: len(receiver.entries) >= 50, 50)
     assert logger.close()
     compare(receiver.entries, read_log("logs/expert.log"))
 
@@ -155,7 +155,7 @@ def test_what_the_collector_will_never_take_holds_up_nothing(receiver: Receiver)
     receiver.script = [400]
     logger = make(receiver)
     logger.info("refused")
-    wait_for(lambda: logger.stats()["exports"]["otlp"].get("refused"))
+    eventually(lambda: logger.stats()["exports"]["otlp"].get("refused"))
     logger.info("taken")
     assert logger.close()
     assert [entry["message"] for entry in receiver.entries] == ["taken"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.accounts import SHARES, TRADE_SHARE
@@ -89,14 +90,6 @@ def waiting(logger: BoundLogger) -> int:
 def entries(sink: MemorySink) -> list[dict[str, Any]]:
     """Return what a sink took."""
     return [orjson.loads(line) for line in bytes(sink.data).splitlines()]
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait until *condition* holds, at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
 
 
 class TestDropLow:
