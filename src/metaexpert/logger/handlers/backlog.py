@@ -77,7 +77,7 @@ class Backlog(Spool):
 
     def take_over(self) -> int:
         """Take over the lines of dead owners. Returns how many."""
-        taken = self.adopt()
+        taken = super().take_over()
         self.measure()
         return taken
 
