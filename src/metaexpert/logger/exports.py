@@ -72,7 +72,8 @@ class Exports(Desks[Forwarder]):
 
     def put(self, line: bytes) -> None:
         """Send the entry *line* to all collectors. Never waits; by any thread and signal handler."""
-        super().put(line)
+        for desk in self._desks:  # not by super(), which costs a log call a tenth more
+            desk.worker.put(line)
         if self.metrics is not None and _TRADE in line:
             self._counter.put(line)
 
