@@ -303,20 +303,27 @@ def test_a_number_that_is_taken_before_we_look_is_left_alone(tmp_path: Path, mon
 
 
 @posix
-def test_a_file_that_is_deleted_before_we_look_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody deletes the directory: what was opened goes on being good until the next look at its name."""
+@pytest.mark.parametrize("act", [Path.unlink, lambda path: path.rename(path.with_name("file.1"))])
+def test_a_file_that_goes_before_we_look_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object]
+) -> None:
+    """Somebody deletes it or rotates it away: what was opened goes on being good until the next look at its name."""
+    if act is not Path.unlink and not Path("/proc/self/fd").exists():
+        pytest.skip("only Linux tells the name")
     monkeypatch.setattr(Descriptor, "stolen", False)
     path, opens = tmp_path / "file", os.open
 
-    def opened_and_deleted(path: Path, flags: int, mode: int) -> int:
+    def opened_and_gone(path: Path, flags: int, mode: int) -> int:
         fd = opens(path, flags, mode)
-        path.unlink()
+        act(path)
         return fd
 
-    monkeypatch.setattr(os, "open", opened_and_deleted)
+    monkeypatch.setattr(os, "open", opened_and_gone)
     with Descriptor.at(path, os.O_RDWR | os.O_CREAT) as file:
         file.check()
     assert not Descriptor.stolen
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.fd)
 
 
 def test_one_who_takes_it_again_and_again_lets_others_in(tmp_path: Path) -> None:

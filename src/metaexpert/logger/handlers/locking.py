@@ -108,7 +108,8 @@ class Descriptor:
         """
         fd = open_file(path, flags, mode)
         descriptor = cls(fd, status)
-        if is_open_at(fd, path) or status(fd).links == 0:  # deleted meanwhile, which is as good
+        # Deleted or renamed meanwhile, as a rotation does it, is as good.
+        if is_open_at(fd, path) or status(fd).links == 0 or _lies_in(path.parent, fd):
             return descriptor
         raise _taken()
 
@@ -139,6 +140,13 @@ class Descriptor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _lies_in(directory: Path, fd: int) -> bool:
+    """Return whether the system says that the file at *fd* is in *directory* (Linux; False elsewhere)."""
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/self/fd/{fd}").readlink().parent) == os.path.realpath(directory)
+    return False
 
 
 def _taken() -> OSError:
