@@ -116,7 +116,7 @@ def test_nothing_is_left_after_close(program: Any, options: str) -> None:
     assert held() == before, (before, held())
     assert resident() < memory + 2_000, (memory, resident())
     for place in Path("logs").glob("*/.metaexpert"):
-        assert {{path.name for path in place.iterdir()}} <= {{"lock", "archive"}}, list(place.iterdir())
+        assert {{path.name for path in place.iterdir()}} <= {{"lock", "archive", "index"}}, list(place.iterdir())
     """,
     )
 

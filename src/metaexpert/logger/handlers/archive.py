@@ -1,4 +1,6 @@
-"""What happens to backups afterwards: gzip and the directory's budget, on a thread that lives only while there is work.
+"""What happens to backups afterwards: gzip, the directory's budget, and the time index that spares readers most bytes.
+
+On a thread that lives only while there is work.
 
 Never on the calling and never on the writing path. Of the processes that share a directory one at a time does this
 work, under a lock of its own; the lock that writers need is held for renames and deletions only. A backup is found
@@ -8,37 +10,51 @@ it is complete; what an interrupted process left there, or left twice, is remove
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from metaexpert.logger.handlers.indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
 from metaexpert.logger.handlers.rotation import FileFact, backup_number, over_budget
 from metaexpert.logger.handlers.system import try_lock
+from metaexpert.logger.time_index import stamp_of
 
 _SUFFIX: Final = ".gz"
 _UNFINISHED: Final = ".compressing"
 _LEVEL: Final = 6
-#: Bytes compressed between two looks at whether to stop; some milliseconds.
-_PIECE: Final = 256 * 1024
+#: Bytes compressed, and indexed, between two looks at whether to stop: half a millisecond.
+_PIECE: Final = PIECE
 #: Longest wait for that look, in seconds; a device that hangs must not hold up a fork for ever.
 _LONGEST_PIECE: Final = 5.0
 #: Longest wait for another process that does the same work, and the pause between two tries, in seconds.
 _PATIENCE: Final = 600.0
 _PAUSE: Final = 0.02
+#: Seconds between two pieces that are only indexed. Reading releases the interpreter for some microseconds, too few
+#: for a thread that waits for it to wake up: it was kept out for as long as a whole backup took.
+_COURTESY: Final = 0.0002
+#: How long the end of a program waits for the index of its backups; the next start goes on with it.
+_INDEX_PATIENCE: Final = 2.0
 
 
 class _Stopped(Exception):  # noqa: N818 - a signal, not an error
     """The work is to end now; it will be begun anew."""
 
 
+class _Hurried(Exception):  # noqa: N818 - likewise
+    """The program ends and has waited long enough for what is only a convenience."""
+
+
 class Archivist:
-    """Compresses and deletes backups of one directory.
+    """Compresses, deletes and indexes backups of one directory.
 
     Args:
         directory: The log directory.
@@ -60,6 +76,7 @@ class Archivist:
         self._thread: threading.Thread | None = None
         self._again = False
         self._stop = False
+        self._index_until = math.inf
         #: Base names whose backups are compressed; names of all current files; bytes for all of them.
         self.compressed: set[str] = set()
         self.bases: set[str] = set()
@@ -72,7 +89,7 @@ class Archivist:
 
     def poke(self, *, always: bool = False) -> None:
         """Start the work if there may be some, or *always*. Returns at once."""
-        if not (always or self.compressed or self.budget is not None):
+        if not (always or self.compressed or self.budget is not None or self._has_backups()):
             return
         with self._guard:
             self._again = True
@@ -86,14 +103,16 @@ class Archivist:
     def wait(self, timeout: float | None) -> bool:
         """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
 
-        Work that found no thread is done here, now.
+        Work that found no thread is done here, now. Backups that are in no index after some seconds stay without.
         """
+        self._index_until = time.monotonic() + _INDEX_PATIENCE
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
         if self._again and self._thread is None and not self._stop:
             self._again = False
             self.work()
+        self._index_until = math.inf
         return self._thread is None
 
     def pause(self) -> threading.Thread | None:
@@ -119,15 +138,18 @@ class Archivist:
         return any(True for _ in self._private.glob(f"*{_UNFINISHED}"))
 
     def work(self) -> None:
-        """Compress every backup that should be, then meet the budget. Errors are told, never raised."""
+        """Compress what should be, meet the budget, then see to the index. Errors are told, never raised."""
+        index = Index(self._private)
         try:
             with self._turn:
                 self._tidy()
-                for name in sorted(path.name for path in self._directory.iterdir()):
+                self._try("the time index could not be read", index.load)
+                for name in self._backups():
                     if not name.endswith(_SUFFIX) and any(backup_number(name, base) for base in self.compressed):
-                        self._try("backups could not be compressed", partial(self._compress, name))
+                        self._try("backups could not be compressed", partial(self._compress, name, index))
                 if self.budget is not None:
                     self._try("old backups could not be deleted", self._meet_budget)
+                self._index(index)
         except _Stopped:
             self._again = True
         except OSError as error:
@@ -155,19 +177,22 @@ class Archivist:
             raise _Stopped
         try_lock(fd)
 
-    def _compress(self, name: str) -> None:
+    def _compress(self, name: str, index: Index) -> None:
         copy = self._private / f"{name}-{os.getpid()}{_SUFFIX}{_UNFINISHED}"
+        indexer = Indexer()
         try:
-            status = self._copy(self._directory / name, copy)
+            status = self._copy(self._directory / name, copy, indexer)
+            with Descriptor.at(copy, os.O_RDONLY) as packed:
+                index.note(key_of(packed), indexer.spans())
             with self._lock:
                 self._replace(copy, name, status)
         finally:
             copy.unlink(missing_ok=True)
 
-    def _copy(self, source: Path, copy: Path) -> os.stat_result:
-        """Compress *source* into *copy*, with its time. Returns the status of what was compressed."""
+    def _copy(self, source: Path, copy: Path, indexer: Indexer) -> os.stat_result:
+        """Compress *source* into *copy*, with its time, and index it. Returns the status of what was compressed."""
         with (
-            Descriptor.at(source, os.O_RDONLY) as plain,
+            self._opened(source) as plain,
             Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as target,
         ):
             status = os.fstat(plain.fd)
@@ -180,8 +205,13 @@ class Archivist:
                         raise _Stopped
                     plain.check()  # else it was read from somebody else's
                     packed.write(piece)
+                    indexer.add(piece)
         os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
         return status
+
+    def _opened(self, path: Path) -> Descriptor:
+        with self._lock:  # else a rotation may move it while it is opened, which looks as if it were taken from us
+            return Descriptor.at(path, os.O_RDONLY)
 
     def _replace(self, copy: Path, name: str, status: os.stat_result) -> None:
         base = next(base for base in self.compressed if backup_number(name, base))
@@ -201,6 +231,56 @@ class Archivist:
             facts = [FileFact(entry.name, entry.stat().st_size, entry.stat().st_mtime) for entry in found]
             for name in over_budget(facts, self.bases, self.budget or 0):
                 (self._directory / name).unlink(missing_ok=True)
+
+    def _has_backups(self) -> bool:
+        try:
+            with os.scandir(self._directory) as found:
+                return any(map(self._is_backup, found))
+        except OSError:  # the work meets it again, and tells it
+            return True
+
+    def _backups(self) -> list[str]:
+        with os.scandir(self._directory) as found:
+            return sorted(entry.name for entry in found if self._is_backup(entry))
+
+    def _is_backup(self, entry: os.DirEntry[str]) -> bool:
+        # A pipe of that name would hold up whoever opens it, and all writers with him.
+        return any(backup_number(entry.name, base) for base in self.bases) and entry.is_file()
+
+    def _index(self, index: Index) -> None:
+        """Take in backups that are not there, drop those that are gone."""
+        stamps: dict[str, bytes] = {}
+        with self._lock:  # so that none moves from a name not yet looked at to one that was
+            for name in self._backups():
+                with contextlib.suppress(FileNotFoundError):
+                    stamps[name] = stamp_of((self._directory / name).stat())
+        index.keep(stamps.values())
+        known = index.stamps
+        try:
+            for name, stamp in stamps.items():
+                if stamp not in known:  # to open hundreds of them after each rotation would take too long
+                    self._try("a backup could not be indexed", partial(self._index_backup, name, index))
+        except _Hurried:
+            pass
+        finally:
+            self._try("the time index could not be written", index.save)
+
+    def _index_backup(self, name: str, index: Index) -> None:
+        with self._opened(self._directory / name) as file:
+            key = key_of(file)
+            if key in index:  # by its former name
+                return
+            spans = spans_of(file, self._look, compressed=name.endswith(_SUFFIX))
+            if key_of(file) == key:  # else somebody writes to it: the next work looks again
+                index.note(key, spans)
+
+    def _look(self) -> None:
+        if self._stop:
+            raise _Stopped
+        if time.monotonic() > self._index_until:
+            raise _Hurried
+        if self._index_until == math.inf:
+            time.sleep(_COURTESY)
 
     def _tidy(self) -> None:
         """Delete what an earlier process left half done: copies, and backups that are there in both forms."""
