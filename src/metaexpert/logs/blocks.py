@@ -190,14 +190,20 @@ class SeekableInflater:
 
     Args:
         handle: The open file; its position is moved.
+        block: The most bytes of a block; a megabyte when left out.
     """
 
-    def __init__(self, handle: BinaryIO) -> None:
-        self._points = [(0, Inflater(handle))]
+    def __init__(self, handle: BinaryIO, block: int = 0) -> None:
+        self._points = [(0, Inflater(handle, block))]
         self._live = self._points[0][1].copy()
         self._block = b""
         self._begin = 0
         self._stride = 0
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the file, as far as it was read; empty when nothing is."""
+        return self._live.damage
 
     def read(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield the bytes from *offset* on in blocks."""

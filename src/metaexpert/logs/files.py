@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from metaexpert.logger import schema
 from metaexpert.logs.blocks import (
@@ -26,6 +26,9 @@ from metaexpert.logs.blocks import (
     whole_backward,
     whole_forward,
 )
+
+if TYPE_CHECKING:
+    from metaexpert.logger.time_index import Span
 
 _NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?")
 #: Files held open from the start of a reading; macOS allows a process 256 by default.
@@ -111,19 +114,49 @@ class Piece(NamedTuple):
     data: bytes
 
 
+class Index:
+    """What the writer noted of the backups of a directory; read when first asked for.
+
+    Args:
+        directory: The log directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._private = directory / schema.PRIVATE_DIRECTORY
+        self._lines: dict[bytes, bytes] | None = None
+
+    def spans(self, status: os.stat_result, read_at: Callable[[int, int], bytes]) -> Sequence[Span]:
+        """Return the stretches of an open file, in their order; none when nothing is known of it.
+
+        Args:
+            status: Of the file.
+            read_at: Returns so many of its bytes (the second argument) from an offset (the first) on.
+        """
+        from metaexpert.logger import time_index  # noqa: PLC0415 - not for the last entries
+
+        if self._lines is None:
+            self._lines = {}
+            # None there, or not for us to read: then the files are read.
+            with suppress(OSError):
+                self._lines = time_index.lines_by_key(self._private / time_index.NAME)
+        line = self._lines.get(time_index.key_of(status, read_at)) if self._lines else None
+        return time_index.spans_of(line) if line is not None else ()
+
+
 class LogFile:
     """One log file as it was when found: later growth is not read, renaming does not matter.
 
     Args:
         name: Where it was found.
+        index: Where the writer may have noted what it holds.
 
     Raises:
         OSError: When there is no such file.
     """
 
-    __slots__ = ("_handle", "_inflated", "held", "identity", "label", "modified", "name", "size")
+    __slots__ = ("_handle", "_index", "_inflated", "_spans", "held", "identity", "label", "modified", "name", "size")
 
-    def __init__(self, name: LogName) -> None:
+    def __init__(self, name: LogName, index: Index | None = None) -> None:
         status = name.path.stat()
         self.name = name
         self.identity: Identity = (status.st_dev, status.st_ino)
@@ -135,6 +168,8 @@ class LogFile:
         self.held = False
         self._inflated: SeekableInflater | None = None
         self._handle: BinaryIO | None = None
+        self._index = index
+        self._spans: Sequence[Span] | None = None
 
     def open(self) -> BinaryIO:
         """Return the open file; looks for it under its chain's other names when it was renamed."""
@@ -151,9 +186,10 @@ class LogFile:
         return handle
 
     def _found(self) -> BinaryIO:
-        siblings = find_logs(self.name.path.parent, diagnostics=True).get(self.name.base, [])
-        for path in (self.name.path, *(name.path for name in siblings)):
-            if (handle := self._opened(path)) is not None:
+        if (handle := self._opened(self.name.path)) is not None:
+            return handle
+        for name in find_logs(self.name.path.parent, diagnostics=True).get(self.name.base, []):
+            if (handle := self._opened(name.path)) is not None:
                 return handle
         raise FileNotFoundError(2, "it was removed while the logs were read")
 
@@ -175,6 +211,28 @@ class LogFile:
         if handle is not None:
             handle.close()
 
+    @property
+    def spans(self) -> Sequence[Span]:
+        """All its stretches in their order, known without reading it; none when they are not, or not for certain."""
+        if self._spans is None:
+            self._spans = ()
+            if self._index is not None and self.name.number:
+                with suppress(OSError):  # told when it is read
+                    self._spans = self._noted(self._index)
+                self.rest()
+        return self._spans
+
+    def _noted(self, index: Index) -> Sequence[Span]:
+        handle = self.open()
+
+        def read_at(offset: int, length: int) -> bytes:
+            handle.seek(offset)
+            return handle.read(length)
+
+        spans = index.spans(os.fstat(handle.fileno()), read_at)
+        whole = bool(spans) and (self.name.compressed or spans[-1].offset + spans[-1].length == self.size)
+        return spans if whole else ()
+
     def pieces(self, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
         """Yield its whole lines in pieces of about *block* bytes; trouble ends them and is noted in *counts*."""
         offset = 0
@@ -185,7 +243,7 @@ class LogFile:
                 yield Piece(offset, length, data)
                 offset += length
             self._note_damage(inflater, counts)
-        self._rest()
+        self.rest()
 
     def backward(self, counts: Counts) -> Iterator[bytes]:
         """Yield the same lines in pieces, the last piece first; the first ones are small."""
@@ -196,25 +254,37 @@ class LogFile:
                 self._note_damage(inflater, counts)
             else:
                 yield from whole_backward(plain_backward(self.open(), self.size))
-        self._rest()
+        self.rest()
 
     def piece(self, offset: int, length: int, counts: Counts) -> bytes:
-        """Return the lines of the piece that `pieces` found there. Leaves the file open."""
+        """Return the lines that stand there, whole ones. Leaves the file open."""
+        return b"".join(piece.data for piece in self.within(offset, length, counts))
+
+    def within(self, offset: int, length: int, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
+        """Yield the lines that stand there, whole ones, in pieces of about *block* bytes. Leaves the file open."""
         with self._noting(counts):
-            if not self.name.compressed:
-                blocks = plain_forward(self.open(), offset + length, offset)
-                return b"".join(data for _, data in whole_forward(blocks))
-            if self._inflated is None:
-                self._inflated = SeekableInflater(self.open())
-            return b"".join(data for _, data in whole_forward(self._inflated.read(offset, length)))
-        return b""
+            blocks = self._blocks(offset, length, block)
+            for size, data in whole_forward(blocks):
+                yield Piece(offset, size, data)
+                offset += size
+            if self._inflated is not None and self._inflated.damage:
+                counts.unreadable[self.label] = self._inflated.damage
+
+    def _blocks(self, offset: int, length: int, block: int) -> Iterator[bytes]:
+        if not self.name.compressed:
+            return plain_forward(self.open(), offset + length, offset, block)
+        if self._inflated is None:
+            self._inflated = SeekableInflater(self.open(), block)
+        return self._inflated.read(offset, length)
 
     def lines(self, counts: Counts) -> Iterator[bytes]:
         """Yield its lines without their ends, blank ones left out."""
         for piece in self.pieces(counts):
             yield from filter(None, piece.data.split(b"\n"))
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Release what reading it took, and the file too unless its set holds it."""
+        self._inflated = None
         if not self.held:
             self.close()
 
@@ -265,6 +335,7 @@ class Snapshot:
         for attempt in range(1, _ATTEMPTS + 1):
             chains = find_logs(directory, diagnostics=diagnostics)
             self._room = _MOST_OPEN // shared_by
+            self._index = Index(directory)
             self.chains = {base: self._opened(names) for base, names in chains.items()}
             if attempt == _ATTEMPTS or self._still(find_logs(directory, diagnostics=diagnostics)):
                 break
@@ -287,7 +358,7 @@ class Snapshot:
         files = []
         for name in names:
             with suppress(FileNotFoundError):
-                files.append(LogFile(name))
+                files.append(LogFile(name, self._index))
                 self._room -= 1
                 # Whatever else keeps it from being opened is told when its turn to be read comes.
                 with suppress(OSError):

@@ -102,6 +102,17 @@ class Criteria:
         """Tell whether the first part of a `Key` is within the wanted time."""
         return self.since <= time and (not self.until or time <= self.until)
 
+    @property
+    def selective(self) -> bool:
+        """Whether there may be stretches of which `may_be_in` says no."""
+        return bool(self.since or self.until or self.level > schema.INFO)
+
+    def may_be_in(self, low: bytes, high: bytes, level: int = schema.CRITICAL) -> bool:
+        """Tell whether something wanted may be between two times, where no entry is above *level*."""
+        if self.level > max(level, schema.INFO):  # lower ones are looked for among lines of any form, see `needles`
+            return False
+        return high >= self.since and (not self.until or low <= self.until)
+
     def accept(self, record: Record) -> bool:
         """Tell whether *record* (an entry that was `checked`, or no entry) is wanted."""
         if not self.in_time(record.key[0]) or not all(greps(pattern, record) for pattern in self.patterns):
@@ -144,7 +155,7 @@ class Criteria:
         times = line_times(data)
         low, high = min(times, default=b""), max(times, default=b"")
         # An empty time is that of an odd line, whose place is not known here.
-        return not low or (high >= self.since and (not self.until or low <= self.until))
+        return not low or self.may_be_in(low, high)
 
 
 def greps(pattern: str | re.Pattern[str], record: Record) -> bool:

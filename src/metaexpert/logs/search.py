@@ -10,6 +10,9 @@ left, a clock steps back. So there are three ways, each exact where it says so:
   wherever they stand. Stretches outside the wanted time are not read again.
 * `newest`: the last records, without a look at the whole. Each log is read from its end; disorder within two
   stretches is put right, what was written further away from its place is found where it was written.
+
+Of a backup the writer may have noted which times and levels its stretches hold (`LogFile.spans`): then those that can
+hold nothing wanted are passed over, and none is read to know its times.
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from metaexpert.logs.blocks import FORWARD_BLOCK
 from metaexpert.logs.entry import Entry, Key, Record, Unparsed, checked, glance, time_key
 from metaexpert.logs.files import Counts, LogFile, Piece
 from metaexpert.logs.filters import Criteria, line_times
+
+if TYPE_CHECKING:
+    from metaexpert.logger.time_index import Span
 
 #: Bytes of lines that may wait in memory, for sorting, and what a record takes beside its line.
 BUDGET: Final = 48 << 20
@@ -35,8 +42,10 @@ _OPEN: Final = 16 << 20
 _SMALLEST: Final = 1 << 16
 
 KEY: Final = operator.attrgetter("key")
-#: Told how many bytes of all files were searched so far.
+#: Told how many bytes of all files were searched, or passed over, so far.
 Progress = Callable[[int], None]
+#: Tells the place of the entry before something, if there is one; may have to read for it.
+Before = Callable[[], Key | None]
 
 
 def ignore(done: int) -> None:
@@ -53,7 +62,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A piece of a file: where it is, its earliest and latest time, and the place of the entry before it."""
+    """A piece of a file: where it is, its earliest and latest time, and how to find the entry before it."""
 
     log: int
     file: LogFile
@@ -61,7 +70,7 @@ class Stretch:
     length: int
     low: bytes
     high: bytes
-    before: Key | None
+    before: Before
 
 
 def found_in(
@@ -69,7 +78,7 @@ def found_in(
     file: LogFile,
     log: int,
     criteria: Criteria,
-    before: Callable[[], Key | None],
+    before: Before,
     after: Key | None = None,
 ) -> list[Record]:
     """Return the wanted records of these whole lines, in order of time; they hold no decoded data yet.
@@ -101,9 +110,7 @@ def found_in(
 class _Places:
     """Finds the place of lines that are no entries. Each line is looked at once, so garbage costs no more than text."""
 
-    def __init__(
-        self, data: bytes, file: LogFile, log: int, before: Callable[[], Key | None], after: Key | None
-    ) -> None:
+    def __init__(self, data: bytes, file: LogFile, log: int, before: Before, after: Key | None) -> None:
         self._data = data
         self._file = file
         self._log = log
@@ -144,8 +151,9 @@ def collected(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress:
     """Return the wanted records sorted, or None when they do not fit into `BUDGET`."""
     records: list[Record] = []
     size = 0
-    for log, file, piece, before in _pieces(logs, counts, FORWARD_BLOCK, progress):
-        new = found_in(piece.data, file, log.number, criteria, _known(before))
+    for log, file, part, before in _parts(logs, criteria, counts, FORWARD_BLOCK, progress):
+        data = part.data if isinstance(part, Piece) else file.piece(part.offset, part.length, counts)
+        new = found_in(data, file, log.number, criteria, before)
         size += sum(len(record.line) + _RECORD for record in new)
         if size > BUDGET:
             return None
@@ -167,7 +175,7 @@ def streamed(
     for stretch in stretches:
         yield from waiting.due(stretch.high if backward else stretch.low)
         data = stretch.file.piece(stretch.offset, stretch.length, counts)
-        waiting.add(found_in(data, stretch.file, stretch.log, criteria, _known(stretch.before)))
+        waiting.add(found_in(data, stretch.file, stretch.log, criteria, stretch.before))
         left[id(stretch.file)] -= 1
         if not left[id(stretch.file)]:
             stretch.file.close()
@@ -239,33 +247,64 @@ def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Pr
     """Return the stretches of all files that may hold something in the wanted time."""
     block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
     found = []
-    for log, file, piece, before in _pieces(logs, counts, block, progress):
-        low, high = _span(piece.data, file, log.number, before)
-        if high >= criteria.since and (not criteria.until or low <= criteria.until):
-            found.append(Stretch(log.number, file, piece.offset, piece.length, low, high, before))
-    return found
+    for log, file, part, before in _parts(logs, criteria, counts, block, progress):
+        if isinstance(part, Piece):
+            found.append(_looked_at(part, file, log.number, before))
+        elif part.length <= block:
+            found.append(Stretch(log.number, file, part.offset, part.length, part.low, part.high, before))
+        else:  # so many logs that their stretches have to be smaller
+            previous = before
+            for piece in file.within(part.offset, part.length, counts, block):
+                found.append(_looked_at(piece, file, log.number, previous))
+                previous = _after(piece.data, log.number, previous)
+    return [stretch for stretch in found if criteria.may_be_in(stretch.low, stretch.high)]
 
 
-def _span(data: bytes, file: LogFile, log: int, before: Key | None) -> tuple[bytes, bytes]:
+def _looked_at(piece: Piece, file: LogFile, log: int, before: Before) -> Stretch:
+    low, high = _times(piece.data, file, log, before)
+    return Stretch(log, file, piece.offset, piece.length, low, high, before)
+
+
+def _times(data: bytes, file: LogFile, log: int, before: Before) -> tuple[bytes, bytes]:
     times = line_times(data)
     if b"" in times:  # something that our writer did not write
-        times = [record.key[0] for record in found_in(data, file, log, Criteria(), _known(before))]
+        times = [record.key[0] for record in found_in(data, file, log, Criteria(), before)]
     return min(times, default=b""), max(times, default=b"")
 
 
-def _pieces(
-    logs: Sequence[Log], counts: Counts, block: int, progress: Progress
-) -> Iterator[tuple[Log, LogFile, Piece, Key | None]]:
+def _parts(
+    logs: Sequence[Log], criteria: Criteria, counts: Counts, block: int, progress: Progress
+) -> Iterator[tuple[Log, LogFile, Piece | Span, Before]]:
+    """Yield the pieces of all files, read, and the stretches that were noted and may hold something wanted, unread."""
     done = 0
     for log in logs:
-        before: Key | None = None
+        before: Before = _nothing
         for file in log.files:
-            for piece in file.pieces(counts, block):
+            for span in file.spans:
+                if criteria.may_be_in(span.low, span.high, span.level):
+                    yield log, file, span, before
+                    progress(done + (0 if file.name.compressed else span.offset + span.length))
+                before = partial(_last_of, span, file, log.number, counts)
+            for piece in file.pieces(counts, block) if not file.spans else ():
                 yield log, file, piece, before
-                before = last_key(piece.data, log.number) or before
+                before = _after(piece.data, log.number, before)
                 progress(done + (0 if file.name.compressed else piece.offset + piece.length))
+            file.rest()
             done += file.size
             progress(done)
+
+
+def _nothing() -> Key | None:
+    return None
+
+
+def _after(data: bytes, log: int, before: Before) -> Before:
+    key = last_key(data, log)
+    return (lambda: key) if key is not None else before
+
+
+def _last_of(span: Span, file: LogFile, log: int, counts: Counts) -> Key | None:
+    return last_key(file.piece(span.offset, span.length, counts), log)
 
 
 def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[Record]:
@@ -274,21 +313,46 @@ def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[
 
 
 def _newest(log: Log, criteria: Criteria, counts: Counts) -> Iterator[Record]:
-    pieces = _Ahead((file, data) for file in reversed(log.files) for data in file.backward(counts))
+    pieces = _Ahead(part for file in reversed(log.files) for part in _backward(file, criteria, counts))
     held: list[Record] = []
     after: Key | None = None
 
     def before() -> Key | None:
         older = pieces.peek()
-        return last_key(older[1], log.number) if older is not None else None
+        return last_key(older.read(), log.number) if older is not None else None
 
-    for file, data in pieces:
-        new = found_in(data, file, log.number, criteria, before, after)
+    for part in pieces:
+        new = found_in(part.read(), part.file, log.number, criteria, before, after) if part.wanted else []
         after = new[0].key if new else after
         both = sorted(new + held, key=KEY)
         held = both[: len(new)]
         yield from reversed(both[len(new) :])
     yield from reversed(held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a file, whether it may hold something wanted, and how to read it."""
+
+    file: LogFile
+    wanted: bool
+    read: Callable[[], bytes]
+
+
+def _backward(file: LogFile, criteria: Criteria, counts: Counts) -> Iterator[_Part]:
+    # Where nothing can be passed over, the end of a file comes in smaller pieces than those that were noted.
+    if not (criteria.selective and file.spans):
+        for data in file.backward(counts):
+            yield _Part(file, wanted=True, read=partial(_given, data))
+        return
+    for span in reversed(file.spans):
+        wanted = criteria.may_be_in(span.low, span.high, span.level)
+        yield _Part(file, wanted, partial(file.piece, span.offset, span.length, counts))
+    file.rest()
+
+
+def _given(data: bytes) -> bytes:
+    return data
 
 
 class _Ahead[T]:
@@ -307,7 +371,3 @@ class _Ahead[T]:
         if not self._next:
             self._next = list(islice(self._items, 1))
         return self._next[0] if self._next else None
-
-
-def _known(key: Key | None) -> Callable[[], Key | None]:
-    return lambda: key

@@ -230,7 +230,7 @@ class _Collector:
         return self._processes[process]
 
     def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
-        for record in search.found_in(data, file, stretch.log, self._criteria, lambda: stretch.before):
+        for record in search.found_in(data, file, stretch.log, self._criteria, stretch.before):
             entry = checked(record) if isinstance(record, Entry) else record
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1

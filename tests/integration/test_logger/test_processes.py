@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from metaexpert.logs import open_logs
+
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -140,7 +142,9 @@ class TestOneDirectory:
         self.start(tmp_path, python, names, 400, {"max_file_size": 16 * 1024, "compress_backups": True})
         self.check(names, 400)
         assert list(Path("logs").glob("*.log.*[0-9]")) == []
-        assert sorted(path.name for path in Path("logs/.metaexpert").iterdir()) == ["archive", "lock"]
+        assert sorted(path.name for path in Path("logs/.metaexpert").iterdir()) == ["archive", "index", "lock"]
+        with open_logs("logs").opened() as chains:  # whoever came last has noted what all left
+            assert all(file.spans for chain in chains for file in chain.files if file.name.number)
 
     def test_a_process_that_is_killed_harms_nobody(self, tmp_path: Path, python: str) -> None:
         """kill -9 in the middle, over and over: the others go on, and bring in what the dead had logged."""

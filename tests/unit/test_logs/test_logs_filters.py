@@ -14,6 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaexpert.logger import MetaLogger, schema
+from metaexpert.logger.handlers import archive, indexer
+from metaexpert.logger.handlers.archive import Archivist
+from metaexpert.logger.handlers.file import RotatingFile
+from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.handlers.rotation import RotationPolicy
 from metaexpert.logger.rfc5424 import from_layout
 from metaexpert.logger.testing import reset
 from metaexpert.logs import Entry, Record, Unparsed, open_logs, search
@@ -48,6 +53,8 @@ FILTERS = st.fixed_dictionaries(
         "until": st.integers(0, 40),
     },
 )
+#: Seconds from one call to the next; large ones back are those of a recovery, or of a clock that was put right.
+STEPS = st.integers(-5, 9) | st.sampled_from([-35, 35])
 START = datetime(2026, 11, 22, 10, 31, tzinfo=UTC)
 
 
@@ -97,11 +104,11 @@ def flat(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.lists(st.tuples(CALLS, st.sampled_from(["ema", "rsi", "π"]), st.integers(-5, 9)), max_size=25),
+    st.lists(st.tuples(CALLS, st.sampled_from(["ema", "rsi", "π"]), STEPS), max_size=25),
     st.sampled_from(["flat", "rfc5424"]),
     st.lists(FILTERS, min_size=1, max_size=4),
     st.integers(0, 12),
-    st.booleans(),
+    st.sampled_from(["plain", "compressed", "rotated", "rotated and compressed"]),
 )
 def test_any_filter_equals_the_plain_loop(
     tmp_path_factory: pytest.TempPathFactory,
@@ -109,11 +116,18 @@ def test_any_filter_equals_the_plain_loop(
     layout: Any,
     filters: list[dict[str, Any]],
     limit: int,
-    compress: bool,
+    kept: str,
 ) -> None:
-    """Whatever was logged, by several experts, with a clock that jumps, in either layout, any filter finds it."""
+    """Whatever was logged, by several experts, with a clock that jumps, in either layout, any filter finds it.
+
+    Also where the files were rotated, compressed and indexed as the logger does it.
+    """
     directory = tmp_path_factory.mktemp("logs")
-    write(directory, calls, layout, compress=compress)
+    write(directory, calls, layout, compress=kept == "compressed")
+    if kept.startswith("rotated"):
+        rotate(directory, compress=kept.endswith("compressed"))
+    # Where the clock stepped back over the end of a file, last is what stands at the ends.
+    in_order = not kept.startswith("rotated") or all(step >= 0 for _, _, step in calls)
     files = [*directory.glob("*.log*")]
     for chosen in filters:
         wanted: dict[str, Any] = {
@@ -125,7 +139,9 @@ def test_any_filter_equals_the_plain_loop(
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             assert flat(open_logs(directory, **wanted)) == expected
             assert flat(open_logs(directory, reverse=True, **wanted)) == expected[::-1]
-            assert flat(open_logs(directory, limit=limit, **wanted)) == (expected[-limit:] if limit else [])
+            last = flat(open_logs(directory, limit=limit, **wanted))
+            assert last == (expected[-limit:] if limit else []) if in_order else len(last) == min(limit, len(expected))
+            assert all(entry in expected for entry in last)
             patch.setattr(search, "BUDGET", 2000)  # what is found does not fit into the memory: the other way
             patch.setattr(search, "_SMALLEST", 700)
             patch.setattr(search, "_OPEN", 700)
@@ -162,6 +178,32 @@ def write(directory: Path, calls: list[tuple[dict[str, Any], str, int]], layout:
         if compress and path.name == "0.log":
             path.with_name("0.log.1.gz").write_bytes(gzip.compress(path.read_bytes()))
             path.write_bytes(b"")
+
+
+def rotate(directory: Path, *, compress: bool) -> None:
+    """Write all files anew, as the logger does: rotated after some lines, their backups compressed and indexed."""
+    troubles: list[object] = []
+    private = directory / schema.PRIVATE_DIRECTORY
+    lock = DirectoryLock(private / "lock")
+    archivist = Archivist(directory, private, lock, lambda *what: troubles.append(what))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexer, "STRETCH", 900)
+        patch.setattr(indexer, "PIECE", 300)
+        patch.setattr(archive, "_PIECE", 300)
+        for path in directory.glob("*.log"):
+            lines = path.read_bytes().splitlines(keepends=True)
+            path.unlink()
+            archivist.bases |= {path.name}
+            archivist.compressed |= {path.name} if compress else set()
+            sink = RotatingFile(path, RotationPolicy(2000, 99), lock)
+            for line in lines:
+                sink.write(memoryview(line))
+            sink.close()
+        archivist.work()
+    lock.close()
+    assert troubles == []
+    with open_logs(directory).opened() as logs:
+        assert all(bool(file.spans) == bool(file.name.number) for log in logs for file in log.files)
 
 
 def moved(line: bytes, times: dict[int, datetime]) -> bytes:
