@@ -1,7 +1,8 @@
 """A directory of logs, the same for the same size: what an expert leaves that logs a lot.
 
 ``expert.log`` with plain backups and two compressed ones, ``trades.log`` and ``errors.log`` with the copies that belong
-there. One entry in twenty is a trade, one in two hundred an error with a traceback.
+there, and the index that the logger keeps of its backups. One entry in twenty is a trade, one in two hundred an error
+with a traceback, some are critical.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from metaexpert.logger.handlers.archive import Archivist
+from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.schema import PRIVATE_DIRECTORY, SEVERITIES
+
 #: Bytes of one file of the chain.
 FILE_SIZE: Final = 96 * 1000 * 1000
 START: Final = datetime(2026, 11, 20, tzinfo=UTC)
 #: Entries per order, one after another within some milliseconds.
 ORDER_EVERY: Final = 20
+CRITICAL_EVERY: Final = 50_000
 _FRAME: Final = (
     '  File "/srv/experts/ema.py", line 120, in decide\n    self.exchange.create_order(symbol, side, size)\n'
 )
@@ -44,9 +50,10 @@ def make(directory: Path, size: int) -> dict[str, Any]:
                     count += 1
                     written += file.write(line)
                     written += trades.write(line) if is_trade else 0
-                    written += errors.write(line) if level == "error" else 0
+                    written += errors.write(line) if level != "info" else 0
             total += written
     _name(directory, chain)
+    _index(directory)
     middle = count // 2
     moment = START + timedelta(milliseconds=2 * middle)
     return {
@@ -70,13 +77,27 @@ def _name(directory: Path, chain: list[Path]) -> None:
             path.rename(name)
 
 
+def _index(directory: Path) -> None:
+    """Let the logger's own code look at the backups, as it does after each rotation."""
+
+    def fail(what: str, error: OSError) -> None:
+        raise RuntimeError(what) from error
+
+    lock = DirectoryLock(directory / PRIVATE_DIRECTORY / "lock")
+    archivist = Archivist(directory, directory / PRIVATE_DIRECTORY, lock, fail)
+    archivist.bases |= {"expert.log", "trades.log", "errors.log"}
+    archivist.work()
+    lock.close()
+
+
 def _entries(rng: random.Random) -> Iterator[tuple[bytes, str, bool]]:
     number = 0
     while True:
         number += 1
         is_trade, level = number % ORDER_EVERY == 0, "info" if number % 200 else "error"
+        level = level if number % CRITICAL_EVERY else "critical"
         moment = START + timedelta(milliseconds=2 * number, microseconds=rng.randrange(2000))
-        severity = 6 if level == "info" else 3
+        severity = SEVERITIES[level]
         head = (
             f'{{"timestamp":"{moment:%Y-%m-%dT%H:%M:%S.%f}Z","level":"{level}","severity":{severity},'
             f'"facility":16,"version":1,"hostname":"desk","appname":"EmaBot","procid":"4711",'
@@ -95,7 +116,7 @@ def _entries(rng: random.Random) -> Iterator[tuple[bytes, str, bool]]:
                 f'"bid":{rng.randrange(600000, 800000) / 10},"ask":{rng.randrange(600000, 800000) / 10},'
                 f'"latency_ms":{rng.random() * 40:.3f}'
             )
-        if level == "error":
+        if level != "info":
             text = json.dumps("Traceback (most recent call last):\n" + _FRAME * 4 + "TimeoutError: no answer\n")
             body += f',"exception":{{"type":"TimeoutError","value":"no answer","text":{text}}}'
         yield (head + body + "}\n").encode(), level, is_trade

@@ -31,6 +31,7 @@ def cases(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     yield from _last(directory)
     yield from _order(directory, ask)
     yield from _range(directory, ask)
+    yield from _critical(directory)
     yield from _statistics(directory)
 
 
@@ -69,10 +70,33 @@ def _range(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select({search})'")])
     wanted = f"level='error', since={since!r}, until={until!r}"
     yield Case(question, "metaexpert library", _library(directory, wanted))
+    yield Case(question, "metaexpert library, no index", _library(_without_index(directory), wanted))
     command = ["--level", "error", "--since", since, "--until", until]
     yield Case(question, "metaexpert logs --level …", _metaexpert(directory, *command))
+    yield Case(question, "metaexpert logs --level …, no index", _metaexpert(_without_index(directory), *command))
     where = f"level = 'error' AND timestamp BETWEEN '{since}' AND '{until}'"
     yield from _duckdb(question, directory, f"SELECT * FROM logs WHERE {where}")
+
+
+def _critical(directory: Path) -> Iterator[Case]:
+    question = "last 50 critical entries"
+    text = '"level":"critical"'
+    grep = _all(directory, f"grep -F -h {text!r} | sort -u | tail -n 50")
+    yield Case(question, "grep, sort, tail", ["sh", "-c", f"export LC_ALL=C; {grep}"])
+    command = ["--level", "critical", "-n", "50"]
+    yield Case(question, "metaexpert logs --level …", _metaexpert(directory, *command))
+    bare = _without_index(directory)
+    yield Case(question, "metaexpert logs --level …, no index", _metaexpert(bare, *command))
+
+
+def _without_index(directory: Path) -> Path:
+    """The same files in a directory that has no index."""
+    bare = directory.with_name("bare")
+    bare.mkdir(exist_ok=True)
+    for path in directory.glob("*.log*"):
+        if not (bare / path.name).exists():
+            (bare / path.name).hardlink_to(path)
+    return bare
 
 
 def _statistics(directory: Path) -> Iterator[Case]:
