@@ -20,16 +20,16 @@ BEGIN: Final = "<!-- benchmark: begin -->"
 END: Final = "<!-- benchmark: end -->"
 
 
-def replaced(page: str, tables: str) -> str:
+def replaced(page: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
     """Return *page* with *tables* between the markers. Raises ValueError when it does not hold each of them once."""
-    for marker in (BEGIN, END):
+    for marker in (begin, end):
         if page.count(marker) != 1:
             raise ValueError(f"the page must hold {marker} exactly once")
-    before, _, rest = page.partition(BEGIN)
-    if END not in rest:
-        raise ValueError(f"{END} stands before {BEGIN}")
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{tables.strip()}\n{END}{after}"
+    before, _, rest = page.partition(begin)
+    if end not in rest:
+        raise ValueError(f"{end} stands before {begin}")
+    after = rest.partition(end)[2]
+    return f"{before}{begin}\n{tables.strip()}\n{end}{after}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,10 +10,14 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from benchmarks import machine
 from benchmarks.reader import data, questions
+from benchmarks.report import replaced
+
+BEGIN: Final = "<!-- reader benchmark: begin -->"
+END: Final = "<!-- reader benchmark: end -->"
 
 
 def main() -> None:
@@ -25,6 +29,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only questions that contain this")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    parser.add_argument("--page", type=Path, help="put the table into this page, between its markers")
     chosen = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="reader-benchmark-"))
     try:
@@ -36,6 +41,9 @@ def main() -> None:
     text = table(report)
     if chosen.markdown:
         chosen.markdown.write_text(text, "utf-8")
+    if chosen.page:
+        page = chosen.page.read_text("utf-8")
+        chosen.page.write_text(replaced(page, text, BEGIN, END), "utf-8")
     sys.stdout.write(text)
 
 
@@ -56,7 +64,7 @@ def _measured(chosen: argparse.Namespace, directory: Path) -> dict[str, Any]:
         sys.stderr.write(f"{case.question}: {case.tool}: {middle}\n")
     return {
         "machine": machine.describe(),
-        "versions": machine.versions(["metaexpert", "duckdb", "orjson"]),
+        "versions": machine.versions(["duckdb", "orjson"]) | questions.versions(["grep", "jq", "lnav"]),
         "data": ask,
         "last_50_in_library": questions.last_in_library(directory),
         "cases": found,
@@ -66,9 +74,12 @@ def _measured(chosen: argparse.Namespace, directory: Path) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     about, size = report["machine"], report["data"]["bytes"] / 1e9
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    runs = max(case["runs"] for case in report["cases"])
     lines = [
         f"{size:.2f} GB, {report['data']['entries']:,} entries; {about['cpu']}, {about['cores']} cores, "
-        f"{about['python']}. Files in the cache; medians.",
+        f"{about['python']}, {versions}. Files in the cache; medians of up to {runs} runs; load before the run "
+        f"{about['load_before']}.",
         "",
         f"The last 50 entries in the library, imported already: {report['last_50_in_library'] * 1000:.1f} ms.",
         "",

@@ -3,11 +3,12 @@
 # ruff: noqa: S608 - the SQL is our own
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,6 +184,16 @@ def _process(command: list[str]) -> Measured:
     import json  # noqa: PLC0415
 
     return Measured(*json.loads(found.stdout))
+
+
+def versions(tools: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those *tools* that are there, as their first line of ``--version`` ends."""
+    found = {}
+    for tool in tools:
+        if path := shutil.which(tool):
+            done = subprocess.run([path, "--version"], capture_output=True, check=True, text=True)  # noqa: S603
+            found[tool] = re.split(r"[ -]", done.stdout.partition("\n")[0])[-1]
+    return found
 
 
 def last_in_library(directory: Path) -> float:

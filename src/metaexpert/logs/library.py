@@ -96,7 +96,7 @@ class Logs:
         limit: How many of the last records are wanted; None for all.
         reverse: Whether the last record comes first.
         diagnostics: Whether ``logging_errors.log`` is read too.
-        progress: Told how many bytes of the files were searched so far, see `size`.
+        progress: Told how far the work is, from 0 to `size`.
         counts: What the current or last iteration met.
     """
 

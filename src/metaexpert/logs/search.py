@@ -42,7 +42,7 @@ _OPEN: Final = 16 << 20
 _SMALLEST: Final = 1 << 16
 
 KEY: Final = operator.attrgetter("key")
-#: Told how many bytes of all files were searched, or passed over, so far.
+#: Told how far the work is, from 0 to the size of all files.
 Progress = Callable[[int], None]
 #: Tells the place of the entry before something, if there is one; may have to read for it.
 Before = Callable[[], Key | None]
@@ -172,7 +172,7 @@ def streamed(
     for stretch in stretches:
         left[id(stretch.file)] = left.get(id(stretch.file), 0) + 1
     waiting = _Waiting(counts, backward=backward)
-    for stretch in stretches:
+    for stretch in in_turn(stretches, logs, progress):
         yield from waiting.due(stretch.high if backward else stretch.low)
         data = stretch.file.piece(stretch.offset, stretch.length, counts)
         waiting.add(found_in(data, stretch.file, stretch.log, criteria, stretch.before))
@@ -244,10 +244,10 @@ class _Waiting:
 
 
 def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Stretch]:
-    """Return the stretches of all files that may hold something in the wanted time."""
+    """Return the stretches of all files that may hold something in the wanted time: the first half of the work."""
     block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
     found = []
-    for log, file, part, before in _parts(logs, criteria, counts, block, progress):
+    for log, file, part, before in _parts(logs, criteria, counts, block, lambda done: progress(done // 2)):
         if isinstance(part, Piece):
             found.append(_looked_at(part, file, log.number, before))
         elif part.length <= block:
@@ -258,6 +258,17 @@ def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Pr
                 found.append(_looked_at(piece, file, log.number, previous))
                 previous = _after(piece.data, log.number, previous)
     return [stretch for stretch in found if criteria.may_be_in(stretch.low, stretch.high)]
+
+
+def in_turn(stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> Iterator[Stretch]:
+    """Yield *stretches* to be read, and tell of the progress through this second half of the work."""
+    total = sum(file.size for log in logs for file in log.files)
+    left = length = sum(stretch.length for stretch in stretches)
+    for stretch in stretches:
+        yield stretch
+        left -= stretch.length
+        progress(total - total * left // (2 * length))
+    progress(total)
 
 
 def _looked_at(piece: Piece, file: LogFile, log: int, before: Before) -> Stretch:

@@ -138,7 +138,7 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
     with logs.opened() as chains:
         stretches = search.survey(chains, logs.criteria, logs.counts, logs.progress)
         stretches.sort(key=operator.attrgetter("low"))
-        for stretch in stretches:
+        for stretch in search.in_turn(stretches, chains, logs.progress):
             data = stretch.file.piece(stretch.offset, stretch.length, logs.counts)
             collector.take(data, stretch)
     collector.finish()

@@ -372,6 +372,19 @@ def test_progress_reaches_the_size(tmp_path: Path, line: Line) -> None:
         assert told[-1] == logs.size
 
 
+def test_progress_goes_on_while_entries_come(tmp_path: Path, line: Line) -> None:
+    """The first look at all times is half of the work; a bar that stood at its end for the rest would lie."""
+    write(tmp_path, story(line), compress=False)
+    told: list[int] = []
+    logs = Logs((tmp_path,), progress=told.append)
+    next(iter(logs))
+    assert told[-1] < 0.6 * logs.size
+    told.clear()
+    collect_stats(logs)
+    assert len([done for done in told if logs.size // 2 < done < logs.size]) > 1
+    assert (told == sorted(told), told[-1]) == (True, logs.size)
+
+
 def test_damage_in_what_is_read_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compressed data that are damaged between their ends are named when they are read, whichever way."""
     monkeypatch.setattr(time_index, "EDGE", 64)
