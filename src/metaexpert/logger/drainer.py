@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Final, Protocol
 
+from metaexpert.logger.handlers.locking import holds_a_lock
+
 #: Seconds between two looks: short beside a person's reaction, long beside the cost of a look. Errors, flush, and a
 #: journal that fills do not wait for it.
 INTERVAL: Final = 0.05
@@ -124,6 +126,11 @@ class Drainer:
         """Whether this is called on the thread itself, which must not wait for itself."""
         return self._thread is threading.current_thread()
 
+    @property
+    def in_our_way(self) -> bool:
+        """Whether the thread may be waiting for the caller: a ``__del__`` that logs, while a lock is held here."""
+        return holds_a_lock() and not self.within
+
     def add(self, client: Drained) -> None:
         """Serve *client* from now on."""
         with self._guard:
@@ -172,12 +179,15 @@ class Drainer:
 
         Returns:
             Whether it has, in that time; None when there is no thread to do it: none can be had, it died over it, or
-            this is that thread.
+            this is that thread. Who is `in_our_way` is not kept waiting: it will be done, but has not been.
         """
         if self._thread is None:
             self.ensure()
         if self._thread is None or self.within:
             return None
+        if self.in_our_way:
+            self.wake()
+            return False
         turn = _Turn()
         self._mail.put(turn)
         beats, deadline = self.beats, self._deadline(timeout)

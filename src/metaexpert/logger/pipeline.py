@@ -261,7 +261,7 @@ class Pipeline:
     def _admit(self, level: str, trade: bool) -> bool:
         if self._accounts.has_room(level, trade=trade):
             return True
-        if self.config.overflow != "block" or drainer.within:
+        if self.config.overflow != "block" or drainer.within or drainer.in_our_way:
             return False
         deadline = time.monotonic() + self.config.overflow_timeout
         while (left := deadline - time.monotonic()) > 0:

@@ -477,6 +477,24 @@ class TestSynchronous:
             thread.join()
         assert failures == []
 
+    @pytest.mark.parametrize("where", ["logs", "elsewhere"])
+    def test_whoever_holds_what_the_writing_thread_waits_for_does_not_wait_for_it(
+        self, make: Make, read_log: ReadLog, where: str
+    ) -> None:
+        """As a __del__ that logs while the thread that compresses holds the lock of this directory, or of another."""
+        logger, other = make(async_logging=False), make(async_logging=False, log_dir=where)
+        began = time.monotonic()
+        directory = other._logger.pipeline.files.directory
+        assert directory is not None
+        with directory.lock:
+            logger.error("within")
+            other.error("too")
+            assert not logger.flush()
+        assert time.monotonic() - began < 2
+        assert logger.flush()
+        assert other.flush()
+        assert [entry["message"] for entry in read_log("logs/expert.log")].count("within") == 1
+
     def test_a_failing_file_does_not_make_it_raise_or_wait_for_the_next_try(self, make: Make) -> None:
         """The entry waits in the buffer; during the pause between two tries a call returns at once."""
         logger, sink = make(async_logging=False), FailingSink()

@@ -153,6 +153,18 @@ def _taken() -> OSError:
     return OSError(errno.EBADF, "the descriptor was closed by somebody else")
 
 
+class _Here(threading.local):
+    held = 0
+
+
+_here: Final = _Here()
+
+
+def holds_a_lock() -> bool:
+    """Return whether this thread is within a `DirectoryLock`: it must not wait for one who may wait for that."""
+    return _here.held > 0
+
+
 class DirectoryLock:
     """Re-entrant for the thread that holds it; a context manager.
 
@@ -200,6 +212,7 @@ class DirectoryLock:
             if self._depth == 0 and self.supported:
                 self._lock_file()
             self._depth += 1
+            _here.held += 1
         except BaseException:
             if self._depth == 0:
                 self._close_file()  # and with it whatever lock was got
@@ -215,6 +228,7 @@ class DirectoryLock:
             if self._depth == 0 and self._held:
                 self._let_go()
         finally:
+            _here.held -= 1
             self._threads.release()
 
     def close(self) -> None:
