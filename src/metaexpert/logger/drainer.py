@@ -333,7 +333,7 @@ def _await_end(thread: threading.Thread | None) -> None:
     """Wait until the operating system has forgotten *thread* too, which Python 3.12 does not: it counts there."""
     ident = None if thread is None else thread.native_id
     task = Path("/proc/self/task") / str(ident)
-    deadline = time.monotonic() + 0.1
+    deadline = time.monotonic() + 1.0
     while ident is not None and task.exists() and time.monotonic() < deadline:
         time.sleep(0.0001)
 

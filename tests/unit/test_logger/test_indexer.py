@@ -465,6 +465,61 @@ class TestArchivist:
         assert archivist.wait(20)
         assert len(noted(tmp_path)) == 2
 
+    def test_a_rotation_comes_first(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While a backup is indexed a full disk may wait for the budget: it is met first, then the index goes on."""
+        archivist.budget = 1_000
+        done: list[str] = []
+        reached, go = threading.Event(), threading.Event()
+        meet = Archivist._meet_budget
+
+        def gated(*args: Any, **kwargs: Any) -> list[Span]:
+            reached.set()
+            go.wait(10)
+            found = spans_of(*args, **kwargs)
+            done.append("indexed")
+            return found
+
+        def met(self: Archivist) -> None:
+            done.append("budget")
+            meet(self)
+
+        monkeypatch.setattr(archive, "spans_of", gated)
+        monkeypatch.setattr(Archivist, "_meet_budget", met)
+        backup(tmp_path, 1, line(1))
+        archivist.poke()
+        assert reached.wait(10)
+        backup(tmp_path, 2, *map(line, range(10)))
+        archivist.poke()
+        go.set()
+        assert archivist.wait(20)
+        assert done == ["budget", "budget", "indexed"]
+        assert not (tmp_path / "expert.log.2").exists()
+
+    def test_a_pause_waits_for_a_thread_that_has_just_done_its_work(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else a fork would come upon the last of it, and Python would warn."""
+        run, going, go = Archivist._run, threading.Event(), threading.Event()
+
+        def slow_to_end(self: Archivist) -> None:
+            run(self)
+            going.set()
+            go.wait(10)
+
+        monkeypatch.setattr(Archivist, "_run", slow_to_end)
+        backup(tmp_path, 1, line(1))
+        archivist.poke()
+        assert going.wait(10)
+        timer = threading.Timer(0.05, go.set)
+        timer.start()
+        thread = archivist.pause()
+        assert thread is not None
+        assert not thread.is_alive()
+        timer.join()
+        archivist.resume()
+
     def test_a_pause_ends_it_soon(self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before a fork its thread ends in the middle of a file; after it, it goes on."""
         backup(tmp_path, 1, line(1))

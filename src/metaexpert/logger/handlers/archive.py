@@ -50,7 +50,7 @@ class _Stopped(Exception):  # noqa: N818 - a signal, not an error
 
 
 class _Hurried(Exception):  # noqa: N818 - likewise
-    """The program ends and has waited long enough for what is only a convenience."""
+    """There is something better to do than what is only a convenience: a rotation came, or the program ends."""
 
 
 class Archivist:
@@ -74,6 +74,8 @@ class Archivist:
         self._turn.close()  # opened for each work and closed behind it
         self._guard = threading.RLock()
         self._thread: threading.Thread | None = None
+        #: The latest thread, which may not be quite over though it has no more work.
+        self._latest: threading.Thread | None = None
         self._again = False
         self._stop = False
         self._index_until = math.inf
@@ -94,11 +96,11 @@ class Archivist:
         with self._guard:
             self._again = True
             if self._thread is None and not self._stop:
-                self._thread = threading.Thread(target=self._run, name="metaexpert-archive", daemon=True)
+                self._latest = self._thread = threading.Thread(target=self._run, name="metaexpert-archive", daemon=True)
                 try:
                     self._thread.start()
                 except RuntimeError:  # no more threads, or the interpreter is ending: `wait` does the work
-                    self._thread = None
+                    self._latest = self._thread = None
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
@@ -118,7 +120,7 @@ class Archivist:
     def pause(self) -> threading.Thread | None:
         """Have the thread end soon, and start no other until `resume`. Returns the one that was ended, if any."""
         self._stop = True
-        thread = self._thread
+        thread = self._latest
         if thread is not None and thread is not threading.current_thread():
             thread.join(_LONGEST_PIECE)
         return thread
@@ -131,7 +133,8 @@ class Archivist:
         """Forget, in the child, the parent's thread; what it was doing is the parent's."""
         self._guard = threading.RLock()
         self._turn.after_fork()
-        self._thread, self._again, self._stop = None, False, False
+        self._latest = self._thread = None
+        self._again = self._stop = False
 
     def has_leftovers(self) -> bool:
         """Return whether an earlier process left copies half done."""
@@ -277,7 +280,8 @@ class Archivist:
     def _look(self) -> None:
         if self._stop:
             raise _Stopped
-        if time.monotonic() > self._index_until:
+        more = self._again and (self.compressed or self.budget is not None)
+        if more or time.monotonic() > self._index_until:
             raise _Hurried
         if self._index_until == math.inf:
             time.sleep(_COURTESY)
