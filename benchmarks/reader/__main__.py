@@ -78,7 +78,7 @@ def table(report: dict[str, Any]) -> str:
     runs = max(case["runs"] for case in report["cases"])
     lines = [
         f"{size:.2f} GB, {report['data']['entries']:,} entries; {about['cpu']}, {about['cores']} cores, "
-        f"{about['python']}, {versions}. Files in the cache; medians of up to {runs} runs; load before the run "
+        f"{about['python']}, {versions}. Files in the cache; medians of {runs} run(s) at most; load before the run "
         f"{about['load_before']}.",
         "",
         f"The last 50 entries in the library, imported already: {report['last_50_in_library'] * 1000:.1f} ms.",

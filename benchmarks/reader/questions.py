@@ -65,7 +65,7 @@ def _range(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     narrow = f'"timestamp":"{since[:14]}'
     yield Case(
         question,
-        "grep | grep",
+        "grep, grep",
         ["sh", "-c", f'export LC_ALL=C; {_all(directory, f"grep -F -h {narrow!r}")} | grep -F \'"level":"error"\''],
     )
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select({search})'")])
