@@ -62,28 +62,26 @@ def test_both_ways_to_start(run: Run, tmp_path: Path) -> None:
     assert out.stdout.split() == [b"metaexpert", __version__.encode()]
 
 
-@pytest.mark.parametrize("form", ["text", "json", "csv"])
-def test_a_reader_that_leaves_early(start: Start, logs: Path, form: str) -> None:
-    """When `head` has seen enough, the command ends silently and well."""
-    process = start("logs", "-n", "all", "--format", form)
+def read_one_line_and_leave(process: subprocess.Popen[bytes]) -> None:
+    """Do what `head -1` does, and expect the command to end silently and well."""
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_a_reader_that_leaves_early(start: Start, logs: Path, form: str) -> None:
+    """When `head` has seen enough, the command ends silently and well."""
+    read_one_line_and_leave(start("logs", "-n", "all", "--format", form))
 
 
 @POSIX
 def test_a_reader_that_leaves_while_nothing_comes(start: Start, logs: Path) -> None:
     """`logs --follow | head -1` ends at once, not with the next entry, which may come in an hour."""
-    process = start("logs", "--follow", "-n", "1")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait(30) == 0
+    read_one_line_and_leave(start("logs", "--follow", "-n", "1"))
 
 
 @POSIX
