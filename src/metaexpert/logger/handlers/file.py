@@ -7,7 +7,6 @@ before an error is taken back, so that the batch may be offered again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Callable
@@ -144,7 +143,8 @@ class RotatingFile:
         try:
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-            status = self._status_of(before)
+            assert self._file is not None  # noqa: S101 - for the type checker
+            status = self._file.check()
         except BaseException:  # an interrupt too: it may come when the write is done, but not yet counted
             self._take_back(data, size, before)
             raise
@@ -154,12 +154,6 @@ class RotatingFile:
             self._open()
             self._append(data, self._calls.status(self._fd).size, note)
         return written
-
-    def _status_of(self, before: Status) -> Status:
-        status = self._calls.status(self._fd)
-        if not _same(status, before):
-            raise OSError(errno.EBADF, "the descriptor was closed by somebody else", str(self.path))
-        return status
 
     def _take_back(self, data: memoryview, size: int, before: Status) -> None:
         """Cut off what was written of *data*, so that it may be offered again."""

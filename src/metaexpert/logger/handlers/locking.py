@@ -117,18 +117,19 @@ class Descriptor:
     def ours(self) -> bool:
         """Whether the number still stands for what was opened."""
         try:
-            found = self._status(self.fd)
-            same = found.inode == self._opened.inode and found.device == self._opened.device
+            self.check()
         except OSError:
-            same = False
-        if not same:
-            Descriptor.stolen = True
-        return same
+            return False
+        return True
 
-    def check(self) -> None:
-        """Raise OSError when the number is somebody else's by now."""
-        if not self.ours:
-            raise _taken()
+    def check(self) -> Status:
+        """Return the file's status of now. Raises OSError when the number is somebody else's by now."""
+        with contextlib.suppress(OSError):
+            found = self._status(self.fd)
+            if found.inode == self._opened.inode and found.device == self._opened.device:
+                return found
+        Descriptor.stolen = True
+        raise _taken()
 
     def close(self) -> None:
         """Close it, unless the number is somebody else's by now. Raises OSError, as closing does on a full disk."""
