@@ -17,7 +17,7 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
 PURE: Final = "METAEXPERT_PURE_PYTHON"
-SOURCES: Final = ("metaexpert/logger/_fused.c", "metaexpert/logger/handlers/_system.c")
+SOURCES: Final = ("metaexpert/logger/encoding/_fast.c", "metaexpert/logger/system/_calls.c")
 
 
 class CompileHook(BuildHookInterface[Any]):

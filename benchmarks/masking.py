@@ -18,7 +18,8 @@ from statistics import median
 from typing import Any, Final
 from unittest.mock import patch
 
-from metaexpert.logger import MetaLogger, fused, register_secret
+from metaexpert.logger import MetaLogger, register_secret
+from metaexpert.logger.encoding import fast
 
 #: As exchanges give them: a key and a secret of 64 characters, and a phrase of the user's own.
 SECRETS: Final = ("vmPUZE6mv9SD5VNHk4HlWFsOr6aK" * 3, "NhqPtmdSJYdKjVHjA7PZj4Mge3R5" * 3, "my-phrase-no-1")
@@ -37,20 +38,20 @@ def block(info: Callable[..., None], ids: Sequence[str]) -> float:
 
 def without_masking() -> tuple[Any, bytes]:
     """Return a context in which Python looks for no secret, and a guard by which the compiled call looks for none."""
-    guard = bytes(flag & 1 for flag in fused.guard[:256]) + bytes([255]) + bytes(len(fused.guard) - 257)
-    return patch.multiple(fused, is_clear=lambda *_, **__: True), guard
+    guard = bytes(flag & 1 for flag in fast.guard[:256]) + bytes([255]) + bytes(len(fast.guard) - 257)
+    return patch.multiple(fast, is_clear=lambda *_, **__: True), guard
 
 
 def measure(ids: Sequence[str], logger: Any) -> tuple[float, float, float]:
     """Return nanoseconds per call without and with masking, and the median difference."""
-    masked = bytes(fused.guard)
+    masked = bytes(fast.guard)
     open_calls, open_guard = without_masking()
     pairs = []
     for _ in range(BLOCKS):
-        fused.guard[:] = open_guard
+        fast.guard[:] = open_guard
         with open_calls:
             plain = block(logger.info, ids)
-        fused.guard[:] = masked
+        fast.guard[:] = masked
         pairs.append((plain, block(logger.info, ids)))
         logger.flush()
     pairs = pairs[_WARM_UP:]
@@ -65,7 +66,7 @@ def main() -> int:
         "no text as long as the shortest secret": [f"ord-{number}" for number in range(CALLS)],
         "order ids of 36 characters": [str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))) for number in range(CALLS)],
     }
-    sys.stdout.write("compiled\n" if fused.compiled is not None else "pure Python\n")
+    sys.stdout.write("compiled\n" if fast.compiled is not None else "pure Python\n")
     with tempfile.TemporaryDirectory() as directory:
         options: dict[str, Any] = {"log_dir": directory, "log_to_console": False, "journal_size": "64MB"}
         with MetaLogger(**options, symbol="BTCUSDT", strategy_id=7) as logger:

@@ -14,8 +14,8 @@ import jsonschema
 import pytest
 
 from metaexpert.logger import schema
-from metaexpert.logger.handlers.spool import Spool
-from metaexpert.logger.secret_values import registered
+from metaexpert.logger.masking.registered import registered
+from metaexpert.logger.remote.spool import Spool
 from metaexpert.logger.testing import reset
 
 # What a terminal or a user's shell may have set.

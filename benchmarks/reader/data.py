@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.handlers.archive import Archivist
-from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.files._archive import Archivist
 from metaexpert.logger.schema import PRIVATE_DIRECTORY, SEVERITIES
+from metaexpert.logger.system.locks import DirectoryLock
 
 #: Bytes of one file of the chain.
 FILE_SIZE: Final = 96 * 1000 * 1000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 from pydantic import SecretStr
 
 from metaexpert.logger import LoggerConfig, MetaLogger
-from metaexpert.logger.secret_values import add_secret
+from metaexpert.logger.masking.registered import add_secret
 from metaexpert.trading import entries
 from metaexpert.trading.bars import PathLike, check_bars, read_bars
 from metaexpert.trading.events import Events

@@ -10,7 +10,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.settings import settings, unwritable
-from metaexpert.logger.masking import mask_text
+from metaexpert.logger.masking.rules import mask_text
 
 app = typer.Typer(add_completion=False)
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -15,7 +15,7 @@ import typer
 import metaexpert
 from metaexpert.cli import output
 from metaexpert.expert import MetaExpert
-from metaexpert.logger.masking import mask_text
+from metaexpert.logger.masking.rules import mask_text
 from metaexpert.trading.bars import BarError
 
 

@@ -62,7 +62,7 @@ def wants_color() -> bool:
         return False
     wanted = bool(os.environ.get("FORCE_COLOR")) or (to_terminal() and os.environ.get("TERM") != "dumb")
     if wanted and sys.platform == "win32":
-        from metaexpert.logger.handlers.console import STANDARD_OUTPUT, enable_colors  # noqa: PLC0415
+        from metaexpert.logger.console.console import STANDARD_OUTPUT, enable_colors  # noqa: PLC0415
 
         enable_colors(STANDARD_OUTPUT)
     return wanted
@@ -205,7 +205,7 @@ def complain(kind: str, lines: Iterable[str]) -> None:
     lines = list(lines)
     if not lines:
         return
-    from metaexpert.logger.masking import mask_text  # noqa: PLC0415 - slow to import, and mostly all is well
+    from metaexpert.logger.masking.rules import mask_text  # noqa: PLC0415 - slow to import, and mostly all is well
 
     write_error("".join(f"{kind}: {mask_text(' '.join(line.split()))}\n" for line in lines))
 

@@ -13,7 +13,7 @@ from metaexpert.cli.options import given, with_logger_options
 from metaexpert.cli.settings import input_errors, settings, unwritable
 from metaexpert.expert import MetaExpert
 from metaexpert.logger import LoggerConfig
-from metaexpert.logger.config import command_line
+from metaexpert.logger.config.settings import command_line
 from metaexpert.trading.bars import BarError, check_bars
 from metaexpert.trading.session import RunResult
 

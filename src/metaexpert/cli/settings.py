@@ -13,7 +13,7 @@ from pathlib import Path
 
 from metaexpert.cli import output
 from metaexpert.logger import ConfigurationError, LoggerConfig, schema
-from metaexpert.logger.config import ConfigurationWarning
+from metaexpert.logger.config.settings import ConfigurationWarning
 
 
 def settings() -> LoggerConfig:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from metaexpert.logger.bound import BoundLogger
-    from metaexpert.logger.config import ConfigurationError, ConfigurationWarning, LoggerConfig
+    from metaexpert.logger.config.settings import ConfigurationError, ConfigurationWarning, LoggerConfig
     from metaexpert.logger.context import log_context, trade_context
     from metaexpert.logger.factory import MetaLogger, get_logger
-    from metaexpert.logger.secret_values import register_secret
+    from metaexpert.logger.masking.registered import register_secret
 
 __all__ = [
     "BoundLogger",
@@ -37,13 +37,13 @@ __all__ = [
 #: neither waits for the writer's libraries nor breaks with them.
 _HOMES: Final = {
     "BoundLogger": "bound",
-    "ConfigurationError": "config",
-    "ConfigurationWarning": "config",
-    "LoggerConfig": "config",
+    "ConfigurationError": "config.settings",
+    "ConfigurationWarning": "config.settings",
+    "LoggerConfig": "config.settings",
     "MetaLogger": "factory",
     "get_logger": "factory",
     "log_context": "context",
-    "register_secret": "secret_values",
+    "register_secret": "masking.registered",
     "trade_context": "context",
 }
 _PUBLIC_MODULES: Final = ("schema", "testing")

@@ -22,13 +22,13 @@ from structlog import BoundLoggerBase
 from structlog.exceptions import DropEvent
 
 from metaexpert.logger import schema
-from metaexpert.logger.config import LoggerConfig
-from metaexpert.logger.context import lifts_gate
-from metaexpert.logger.fused import Form, Way, deliver
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.encoding.context_frames import lifts_gate
+from metaexpert.logger.encoding.fast import Form, Way, deliver
+from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
+from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
-from metaexpert.logger.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.values import Cleaner, safe_str
 
 #: Method names by the level word under which their entries are written.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {

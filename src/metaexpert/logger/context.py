@@ -10,46 +10,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextvars import ContextVar
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Self, cast
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import TracebackType
+from typing import Any, Self, cast
 
-from structlog.contextvars import get_contextvars
-
+from metaexpert.logger.encoding.context_frames import Frame, current_frame
 from metaexpert.logger.schema import CATEGORY, TRADE
-
-
-class Frame:
-    """One entered block: its own fields over its parent's."""
-
-    __slots__ = ("encoded", "fields", "lifts", "parent")
-
-    def __init__(self, parent: Frame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
-        self.parent = parent
-        self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
-        #: Whether entries of every level are accepted (inside a trade context).
-        self.lifts: bool = lifts or (parent is not None and parent.lifts)
-        #: What `metaexpert.logger.fused` made of the fields, by the form that they are laid under.
-        self.encoded: dict[Any, Any] = {}
-
-
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-current_frame: Final[ContextVar[Frame | None]] = ContextVar("metaexpert_context", default=None)
-
-
-def current_fields() -> Mapping[str, Any]:
-    """Return the context fields of this moment: structlog's own contextvars, and over them `log_context`'s."""
-    frame = current_frame.get()
-    ours = frame.fields if frame is not None else _NOTHING
-    theirs = get_contextvars()
-    return {**theirs, **ours} if theirs else ours
-
-
-def lifts_gate() -> bool:
-    """Return whether a trade context is active here, in which no level is filtered."""
-    frame = current_frame.get()
-    return frame is not None and frame.lifts
 
 
 class log_context:  # noqa: N801 - used like a function: `with log_context(symbol="BTCUSDT"):`

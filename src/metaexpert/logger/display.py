@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.config import LoggerConfig
-from metaexpert.logger.files import Files
-from metaexpert.logger.handlers import stderr
-from metaexpert.logger.handlers.console import ConsoleHandler, Printer
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.console import stderr
+from metaexpert.logger.console.console import ConsoleHandler, Printer
+from metaexpert.logger.logger_files import Files
 from metaexpert.logger.routing import CONSOLE, Routing
 from metaexpert.logger.schema import LEVEL_NUMBERS
 from metaexpert.logger.stamping import Stamper

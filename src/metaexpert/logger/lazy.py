@@ -15,12 +15,12 @@ import structlog
 
 from metaexpert.logger import schema
 from metaexpert.logger.bound import METHODS, BoundLogger, Output, interpolated, level_number, named
-from metaexpert.logger.formatters import Clock
-from metaexpert.logger.handlers import stderr
-from metaexpert.logger.masking import Guard, mask_text
-from metaexpert.logger.processors import EXC_INFO, aside
+from metaexpert.logger.console import stderr
+from metaexpert.logger.encoding.line import Clock
+from metaexpert.logger.encoding.processors import EXC_INFO, aside
+from metaexpert.logger.entry.values import Cleaner
+from metaexpert.logger.masking.rules import Guard, mask_text
 from metaexpert.logger.schema import CATEGORY, TRADE
-from metaexpert.logger.values import Cleaner
 
 #: The log methods, apart from ``log``, and the word of the level at which each one prints.
 _WORDS: Final = {name: word for word, names in METHODS.items() for name in names}

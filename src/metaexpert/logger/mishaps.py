@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 
-from metaexpert.logger.accounts import Accounts
-from metaexpert.logger.diagnostics import Diagnostics
+from metaexpert.logger.counts import Accounts
+from metaexpert.logger.files.diagnostics import Diagnostics
 
 
 class Mishaps:

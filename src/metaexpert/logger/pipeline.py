@@ -1,11 +1,11 @@
 """What one `MetaLogger` stands on: gates, the way of an entry into its files and to the console, flush and close.
 
-Bound and overflow: at most `journal_size` bytes of a directory wait to be written (see `metaexpert.logger.accounts`).
+Bound and overflow: at most `journal_size` bytes of a directory wait to be written (see `metaexpert.logger.counts`).
 With ``drop_low`` a call never waits. With ``block`` a call first waits up to `overflow_timeout`. What was dropped is
 counted by level and announced in the log by ``log.dropped``; trades and errors go to standard error.
 
 Threads: every method may be called by any thread. The writing thread does the writing (see
-`metaexpert.logger.drainer`); who must not go on before it is done waits for a turn of that thread, holding no lock.
+`files.writing_thread`); who must not go on before it is done waits for a turn of that thread, holding no lock.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from structlog.exceptions import DropEvent
 from structlog.typing import EventDict
 
 from metaexpert.logger import schema
-from metaexpert.logger.accounts import ALL_SHARES, CLOSED, Accounts, share_of
-from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.counts import ALL_SHARES, CLOSED, Accounts, share_of
 from metaexpert.logger.display import Display
-from metaexpert.logger.drainer import drainer
-from metaexpert.logger.files import Files
-from metaexpert.logger.formatters import Header
-from metaexpert.logger.fused import Recipe, Way, never
-from metaexpert.logger.masking import Rules, mask_text
+from metaexpert.logger.encoding.fast import Recipe, Way, never
+from metaexpert.logger.encoding.line import Header
+from metaexpert.logger.encoding.processors import CleanValues, chain
+from metaexpert.logger.encoding.trace_ids import Tracing
+from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.health import News
+from metaexpert.logger.logger_files import Files
+from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.mishaps import Mishaps
-from metaexpert.logger.news import News
-from metaexpert.logger.outlets import Outlets
-from metaexpert.logger.processors import CleanValues, chain
+from metaexpert.logger.outputs import Outlets
 from metaexpert.logger.routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, REMOTE, ROUTE_NAMES, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.stamping import Stamper
-from metaexpert.logger.traces import Tracing
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -128,7 +128,7 @@ class Pipeline:
             self.capture.set_level(level)
         self.refresh()
 
-    # -- the fast way (see `metaexpert.logger.fused`) -----------------------------------------------------------
+    # -- the fast way (see `metaexpert.logger.encoding.fast`) ----------------------------------------------------
 
     def refresh(self) -> None:
         """Have the fused calls find everything as it is now: levels, room, thread, process, processors."""
@@ -160,7 +160,7 @@ class Pipeline:
         return must_wait or self._broken or not drainer.running or bool(routes & (ERRORS | REMOTE))
 
     def grown(self) -> None:
-        """Look how much waits, and whether the files take it (see `metaexpert.logger.directory.Watcher`)."""
+        """Look how much waits, and whether the files take it (see `directory.Watcher`)."""
         calm, broken = self._accounts.calm(self.files.room()), self.files.error is not None
         if (calm, broken) != (self._calm, self._broken):
             self._calm, self._broken = calm, broken
@@ -286,7 +286,7 @@ class Pipeline:
     # -- the way out ------------------------------------------------------------------------------------------
 
     def stranded(self, lines: Iterable[bytes]) -> None:
-        """Show what of *lines*, which no file takes, must not go unseen (see `metaexpert.logger.directory.Watcher`)."""
+        """Show what of *lines*, which no file takes, must not go unseen (see `directory.Watcher`)."""
         self._display.stranded(lines)
 
     def tick(self) -> bool:

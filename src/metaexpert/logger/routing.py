@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.config import LoggerConfig
+from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.schema import LEVEL_NUMBERS
 
 EXPERT, TRADES, ERRORS, CONSOLE, ALERTS, EXPORT = 1, 2, 4, 8, 16, 32

@@ -12,12 +12,12 @@ from typing import Any, Final
 from structlog.typing import EventDict
 
 from metaexpert.logger import schema
-from metaexpert.logger.config import LoggerConfig
-from metaexpert.logger.files import Files
-from metaexpert.logger.formatters import Clock, Entry, Header, encoder
-from metaexpert.logger.masking import Guard, Rules, mask_text
-from metaexpert.logger.processors import CALLER_EVENT, EVENT
-from metaexpert.logger.values import Cleaner, dumps
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
+from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
+from metaexpert.logger.entry.values import Cleaner, dumps
+from metaexpert.logger.logger_files import Files
+from metaexpert.logger.masking.rules import Guard, Rules, mask_text
 
 #: The name under which the logger logs what it has to say itself.
 _OWN_NAME: Final = "metaexpert.logger"

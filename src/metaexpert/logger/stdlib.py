@@ -13,8 +13,8 @@ from typing import Any, Final, TextIO
 
 from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, named
-from metaexpert.logger.config import LoggerConfig
-from metaexpert.logger.values import safe_str
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.entry.values import safe_str
 
 #: Their DEBUG and INFO lines hold URLs with tokens, headers and signed bodies.
 TALKATIVE: Final = ("httpx", "httpcore", "urllib3", "websockets", "aiohttp", "ccxt")

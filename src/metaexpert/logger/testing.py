@@ -17,8 +17,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from metaexpert.logger import lazy
-from metaexpert.logger.drainer import drainer
-from metaexpert.logger.handlers.base import Note, ignore
+from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.journal.sink import Note, ignore
 
 __all__ = ["BlockedSink", "FailingSink", "FakeClock", "MemorySink", "capture_logs", "reset"]
 

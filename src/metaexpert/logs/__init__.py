@@ -10,9 +10,9 @@ one left.
 """
 
 from metaexpert.logs.entry import Entry, Record, Unparsed
-from metaexpert.logs.files import Counts
-from metaexpert.logs.filters import Criteria, level_number
 from metaexpert.logs.library import Logs, open_logs
-from metaexpert.logs.times import parse_time
+from metaexpert.logs.reading.files import Counts
+from metaexpert.logs.reading.filters import Criteria, level_number
+from metaexpert.logs.reading.times import parse_time
 
 __all__ = ["Counts", "Criteria", "Entry", "Logs", "Record", "Unparsed", "level_number", "open_logs", "parse_time"]

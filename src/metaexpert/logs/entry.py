@@ -107,7 +107,7 @@ class Entry:
         data = self.data
         if schema.STRUCTURED_DATA_KEY not in data:
             return dict(data)
-        from metaexpert.logger.rfc5424 import from_layout  # noqa: PLC0415 - for one layout, and slow to import
+        from metaexpert.logger.entry.rfc5424 import from_layout  # noqa: PLC0415 - for one layout, and slow to import
 
         return from_layout(data)
 

@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logs import search
 from metaexpert.logs.entry import Entry, Record, Unparsed, checked
-from metaexpert.logs.files import Counts, Snapshot
-from metaexpert.logs.filters import Criteria, Wanted
-from metaexpert.logs.merge import Once, merged
-from metaexpert.logs.search import Log, Progress
+from metaexpert.logs.reading import search
+from metaexpert.logs.reading.files import Counts, Snapshot
+from metaexpert.logs.reading.filters import Criteria, Wanted
+from metaexpert.logs.reading.merge import Once, merged
+from metaexpert.logs.reading.search import Log, Progress
 
 #: Seconds between two looks at the files while following.
 POLL_INTERVAL: Final = 0.025
@@ -130,7 +130,7 @@ class Logs:
             symbol: See *expert*.
             order: See *expert*.
             trade_id: See *expert*.
-            since: Earliest time, itself included: a datetime, or what `metaexpert.logs.times.parse_time` reads, such
+            since: Earliest time, itself included: a datetime, or what `metaexpert.logs.parse_time` reads, such
                 as ``15m`` (ago) or ``yesterday 14:00``.
             until: Latest time, itself included.
             grep: Text, or a compiled expression, to be found in the line or in one of its texts.
@@ -199,7 +199,7 @@ class Logs:
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[list[Record]]:
         """Yield what `follow` yields, all that was there at one look as one list (for output in one write)."""
-        from metaexpert.logs.follow import Follower  # noqa: PLC0415 - for this only
+        from metaexpert.logs.reading.follow import Follower  # noqa: PLC0415 - for this only
 
         self.counts.reset()
         once = Once(everything=True)

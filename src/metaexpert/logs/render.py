@@ -13,7 +13,7 @@ from datetime import UTC, tzinfo
 from typing import Any, Final, Literal, Protocol
 
 from metaexpert.logger import schema
-from metaexpert.logger.text import RENDERER_KEYS, below, escape, fields_of, time_text, value_text
+from metaexpert.logger.entry.console_text import RENDERER_KEYS, below, escape, fields_of, time_text, value_text
 from metaexpert.logs.entry import Entry, Record
 
 FormatName = Literal["text", "json", "csv"]

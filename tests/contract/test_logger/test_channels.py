@@ -1,4 +1,4 @@
-"""What every channel of alerts promises (see `metaexpert.logger.handlers.channel`), held against each of them."""
+"""What every channel of alerts promises (see `metaexpert.logger.remote.alerts._channel`), held against each of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from scripted_server import TOKEN, Answer, ScriptedServer, discord, telegram, webhook
 
-from metaexpert.logger.handlers.alert import Alert
-from metaexpert.logger.handlers.alert_text import REPEAT_MARK, units
-from metaexpert.logger.handlers.channel import Channel
-from metaexpert.logger.handlers.discord import Discord
-from metaexpert.logger.handlers.http import Poster
-from metaexpert.logger.handlers.telegram import Telegram
-from metaexpert.logger.handlers.webhook import Webhook
+from metaexpert.logger.remote.alerts._alert import Alert
+from metaexpert.logger.remote.alerts._channel import Channel
+from metaexpert.logger.remote.alerts._discord import Discord
+from metaexpert.logger.remote.alerts._telegram import Telegram
+from metaexpert.logger.remote.alerts._text import REPEAT_MARK, units
+from metaexpert.logger.remote.alerts._webhook import Webhook
+from metaexpert.logger.remote.http import Poster
 
 SECRET = "aVeryPrivatePartOfAnAddress"
 

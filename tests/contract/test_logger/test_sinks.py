@@ -1,4 +1,4 @@
-"""What every sink promises (see `metaexpert.logger.handlers.base`), held against each of them."""
+"""What every sink promises (see `metaexpert.logger.journal.sink`), held against each of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.handlers.base import Sink
-from metaexpert.logger.handlers.console import ConsoleHandler
-from metaexpert.logger.handlers.file import RotatingFile
-from metaexpert.logger.handlers.locking import DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy, backup_number
+from metaexpert.logger.console.console import ConsoleHandler
+from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files.rotation import RotationPolicy, backup_number
+from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.system.locks import DirectoryLock
 
 
 class Subject:

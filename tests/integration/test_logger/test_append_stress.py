@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.journal import Journal, JournalLane
-from metaexpert.logger.lanes import Lane
-from metaexpert.logger.segment import Segment
+from metaexpert.logger.files._log_file import Lane
+from metaexpert.logger.journal.journal import Journal, JournalLane
+from metaexpert.logger.journal.segment import Segment
 from metaexpert.logger.testing import MemorySink
 
 THREADS = 8

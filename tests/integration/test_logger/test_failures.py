@@ -505,7 +505,7 @@ def test_two_processes_of_which_one_is_stopped(make: Make, run: Run, python: str
         pytest.skip("needs SIGSTOP")
     holder = tmp_path / "holder.py"
     holder.write_text(
-        "import sys\nfrom pathlib import Path\nfrom metaexpert.logger.handlers.locking import DirectoryLock\n"
+        "import sys\nfrom pathlib import Path\nfrom metaexpert.logger.system.locks import DirectoryLock\n"
         "with DirectoryLock(Path('logs/.metaexpert/lock')):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     logger = make()

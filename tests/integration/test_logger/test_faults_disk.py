@@ -560,7 +560,7 @@ def test_a_write_that_never_returns(program: Any) -> None:
         import time
         import metaexpert.logger.drainer
         import metaexpert.logger.pipeline
-        metaexpert.logger.drainer.LONGEST_HANG = 0.5
+        metaexpert.logger.files.writing_thread.LONGEST_HANG = 0.5
         metaexpert.logger.pipeline._END_PATIENCE = 0.5
         from metaexpert.logger import MetaLogger
         logger = MetaLogger(log_to_console=False)

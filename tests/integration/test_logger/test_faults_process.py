@@ -493,7 +493,7 @@ class TestStack:
         program(
             f"""
             from metaexpert.logger import MetaLogger
-            from metaexpert.logger.fused import compiled
+            from metaexpert.logger.encoding.fast import compiled
             logger = MetaLogger(log_to_console=False)
             raised, calls = [], [0]
             def deeper(n):

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger import BoundLogger, MetaLogger, directory
-from metaexpert.logger.handlers.file import RotatingFile
+from metaexpert.logger import BoundLogger, MetaLogger
+from metaexpert.logger.files import directory
+from metaexpert.logger.files.rotating_file import RotatingFile
 
 ReadLog = Callable[..., list[dict[str, Any]]]
 Make = Callable[..., BoundLogger]

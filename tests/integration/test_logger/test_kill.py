@@ -76,22 +76,22 @@ def dying(*args, **options):
 setattr(owner, attribute, dying)
 """
 STEPS = [
-    "metaexpert.logger.segment:Segment.intend",
-    "metaexpert.logger.segment:Segment.commit",
-    "metaexpert.logger.segment:Segment.open",
-    "metaexpert.logger.segment:Segment.seal",
-    "metaexpert.logger.segment:Segment.clear",
-    "metaexpert.logger.journal:JournalLane.recycle",
-    "metaexpert.logger.handlers.file:RotatingFile._append",
-    "metaexpert.logger.handlers.file:RotatingFile._rotate",
-    "metaexpert.logger.handlers.file:_do",
+    "metaexpert.logger.journal.segment:Segment.intend",
+    "metaexpert.logger.journal.segment:Segment.commit",
+    "metaexpert.logger.journal.segment:Segment.open",
+    "metaexpert.logger.journal.segment:Segment.seal",
+    "metaexpert.logger.journal.segment:Segment.clear",
+    "metaexpert.logger.journal.journal:JournalLane.recycle",
+    "metaexpert.logger.files.rotating_file:RotatingFile._append",
+    "metaexpert.logger.files.rotating_file:RotatingFile._rotate",
+    "metaexpert.logger.files.rotating_file:_do",
 ]
 RECOVERY_STEPS = [
-    "metaexpert.logger.segment:Segment.attach",
-    "metaexpert.logger.segment:Segment.intend",
-    "metaexpert.logger.handlers.file:RotatingFile._append",
-    "metaexpert.logger.segment:Segment.commit",
-    "metaexpert.logger.segment:Segment.release",
+    "metaexpert.logger.journal.segment:Segment.attach",
+    "metaexpert.logger.journal.segment:Segment.intend",
+    "metaexpert.logger.files.rotating_file:RotatingFile._append",
+    "metaexpert.logger.journal.segment:Segment.commit",
+    "metaexpert.logger.journal.segment:Segment.release",
     "pathlib:Path.unlink",
 ]
 

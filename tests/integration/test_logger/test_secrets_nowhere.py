@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from metaexpert import MetaExpert
 from metaexpert.logger import LoggerConfig, MetaLogger, get_logger, log_context, register_secret, trade_context
-from metaexpert.logger.secret_values import registered
+from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.testing import reset
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from metaexpert.logger import schema as log_schema
 from metaexpert.logs import Logs, Record
-from metaexpert.logs.times import EXPECTED
+from metaexpert.logs.reading.times import EXPECTED
 
 Cli = Callable[..., Any]
 
@@ -67,7 +67,7 @@ def test_a_look_into_the_logs_does_not_wait_for_imports(logs: Path) -> None:
     code = "import sys; from metaexpert.__main__ import main; main(['logs']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert levels(done.stdout) == ALL
-    assert {"pydantic", "structlog", "metaexpert.logger.masking"}.isdisjoint(done.stderr.split())
+    assert {"pydantic", "structlog", "metaexpert.logger.masking.rules"}.isdisjoint(done.stderr.split())
 
 
 def test_a_directory_can_be_named(cli: Cli, logs: Path, tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaexpert.logger import BoundLogger, MetaLogger, fused, log_context
-from metaexpert.logger.fused import Recipe, Way
+from metaexpert.logger import BoundLogger, MetaLogger, log_context
+from metaexpert.logger.encoding import fast
+from metaexpert.logger.encoding.fast import Recipe, Way
 from metaexpert.logger.testing import FakeClock
 
-pytestmark = pytest.mark.skipif(fused.compiled is None, reason="the log call was not compiled on this machine")
+pytestmark = pytest.mark.skipif(fast.compiled is None, reason="the log call was not compiled on this machine")
 
 prices = st.builds(lambda number, places: number / 10**places, st.integers(-(10**16), 10**16), st.integers(0, 13))
 texts = st.text(st.characters(max_codepoint=0x2100), max_size=12)
@@ -250,7 +251,7 @@ def test_it_looks_like_a_method() -> None:
     """Name, signature and documentation are those of the method that it stands for."""
     with MetaLogger(log_to_console=False, install=False) as logger:
         method = type(logger).info
-        assert isinstance(method, fused.compiled.Method)
+        assert isinstance(method, fast.compiled.Method)
         assert (method.__name__, method.__qualname__) == ("info", "BoundLogger.info")
         assert method.__doc__ == BoundLogger.info.__doc__
         assert str(inspect.signature(logger.info)).startswith("(event")

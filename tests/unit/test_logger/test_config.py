@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metaexpert.logger import ConfigurationError, ConfigurationWarning, LoggerConfig
-from metaexpert.logger.config import command_line
+from metaexpert.logger.config.settings import command_line
 
 PYPROJECT = "[tool.metaexpert.logger]\n"
 ANYTHING = st.one_of(

@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger, register_secret
-from metaexpert.logger.config import command_line
-from metaexpert.logger.masking import mask_text
-from metaexpert.logger.secret_values import registered
+from metaexpert.logger.config.settings import command_line
+from metaexpert.logger.masking.registered import registered
+from metaexpert.logger.masking.rules import mask_text
 
 VALUE = "s3cr3t-from-somewhere"
 

@@ -19,9 +19,9 @@ from typing import Any, TextIO
 
 import pytest
 
-from metaexpert.logger.handlers import console, stderr
-from metaexpert.logger.handlers.console import STANDARD_OUTPUT, ConsoleHandler, Printer, enable_colors, wants_color
-from metaexpert.logger.handlers.stderr import MOST_WAITING, Outlet
+from metaexpert.logger.console import console, stderr
+from metaexpert.logger.console.console import STANDARD_OUTPUT, ConsoleHandler, Printer, enable_colors, wants_color
+from metaexpert.logger.console.stderr import MOST_WAITING, Outlet
 
 LINE: dict[str, Any] = {
     "timestamp": "2026-11-22T10:31:00.123456Z",

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from metaexpert.logger.context import current_fields, lifts_gate, log_context, trade_context
+from metaexpert.logger.context import log_context, trade_context
+from metaexpert.logger.encoding.context_frames import current_fields, lifts_gate
 
 
 def fields() -> dict[str, Any]:

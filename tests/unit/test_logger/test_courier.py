@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.handlers import delivery, outbox, repeats
-from metaexpert.logger.handlers.alert import Alert, decoded, fingerprint
-from metaexpert.logger.handlers.alert_text import summary
-from metaexpert.logger.handlers.budget import Budget, Limit
-from metaexpert.logger.handlers.channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
-from metaexpert.logger.handlers.dead_letters import DeadLetters
-from metaexpert.logger.handlers.delivery import Courier
-from metaexpert.logger.handlers.outbox import Outbox
-from metaexpert.logger.handlers.repeats import Windows
-from metaexpert.logger.handlers.sender import Backoff
+from metaexpert.logger.remote.alerts import _dedup, _delivery, _outbox
+from metaexpert.logger.remote.alerts._alert import Alert, decoded, fingerprint
+from metaexpert.logger.remote.alerts._channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
+from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
+from metaexpert.logger.remote.alerts._dedup import Windows
+from metaexpert.logger.remote.alerts._delivery import Courier
+from metaexpert.logger.remote.alerts._outbox import Outbox
+from metaexpert.logger.remote.alerts._text import summary
+from metaexpert.logger.remote.rate_limit import Budget, Limit
+from metaexpert.logger.remote.sender import Backoff
 from metaexpert.logger.testing import FakeClock
 
 START = 1_800_000_000.0
@@ -210,7 +210,7 @@ def test_an_alert_that_nobody_takes_for_a_day_is_given_up(bench: Callable[..., B
     """After a day of failures an alert is reported undelivered, with the last reason."""
     it = bench(*[unsent("connection refused")] * 2000)
     it.log()
-    it.run(delivery.LONGEST_LIFE + 2 * delivery.LONGEST_BACKOFF)
+    it.run(_delivery.LONGEST_LIFE + 2 * _delivery.LONGEST_BACKOFF)
     assert it.channel.arrived == []
     letter = json.loads((tmp_path / "undelivered.jsonl").read_text("utf-8"))
     assert "connection refused" in letter["reason"]
@@ -304,7 +304,7 @@ def test_alerts_of_another_chat_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_full_outbox_counts_what_it_drops(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its bound the outbox refuses new troubles, counted and reported; known ones are still collapsed."""
-    monkeypatch.setattr(outbox, "MOST_ROWS", 3)
+    monkeypatch.setattr(_outbox, "MOST_ROWS", 3)
     it = bench(*[unsent("down")] * 50)
     for name in "abcde":
         it.log(f"trouble {name}")
@@ -336,7 +336,7 @@ def test_signs_of_life_are_never_collapsed(bench: Callable[..., Bench]) -> None:
 
 def test_an_unreadable_outbox_is_set_aside(tmp_path: Path) -> None:
     """A damaged file does not stop the alerts: it is kept under another name, and told."""
-    (tmp_path / outbox.FILE_NAME).write_bytes(b"no database" * 1000)
+    (tmp_path / _outbox.FILE_NAME).write_bytes(b"no database" * 1000)
     it = Bench(Scripted(), tmp_path)
     it.log()
     it.run(5)
@@ -412,8 +412,8 @@ def test_pauses_double_with_jitter_up_to_a_limit() -> None:
 
 def test_windows_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of fingerprints is bounded."""
-    monkeypatch.setattr(repeats, "_MOST_WINDOWS", 2)
+    monkeypatch.setattr(_dedup, "_MOST_WINDOWS", 2)
     windows = Windows()
     for mark in "abc":
         windows.sent(mark, 0.0)
-    assert (windows.due("a", 1.0), windows.due("c", 1.0)) == (1.0, repeats.FIRST_WINDOW)
+    assert (windows.due("a", 1.0), windows.due("c", 1.0)) == (1.0, _dedup.FIRST_WINDOW)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger import diagnostics as module
 from metaexpert.logger import schema
-from metaexpert.logger.diagnostics import MAX_SIZE, SUMMARY_INTERVAL, Diagnostics
-from metaexpert.logger.formatters import Header
+from metaexpert.logger.encoding.line import Header
+from metaexpert.logger.files import diagnostics as module
+from metaexpert.logger.files.diagnostics import MAX_SIZE, SUMMARY_INTERVAL, Diagnostics
 from metaexpert.logger.testing import FakeClock
 
 ReadLog = Callable[..., list[dict[str, Any]]]
@@ -93,7 +93,7 @@ def test_a_trouble_while_telling_a_trouble_is_counted_only(
     diagnostics: Diagnostics, told: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It never recurses."""
-    monkeypatch.setattr("metaexpert.logger.handlers.stderr.print_entry", lambda entry: diagnostics.report("inner", "i"))
+    monkeypatch.setattr("metaexpert.logger.console.stderr.print_entry", lambda entry: diagnostics.report("inner", "i"))
     diagnostics.report("outer", "o")
     assert [entry["message"] for entry in told()] == ["o"]
     assert diagnostics.count == 2

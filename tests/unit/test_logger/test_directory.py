@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from metaexpert.logger import schema
-from metaexpert.logger.directory import LogDirectory, leave_directory, open_directory
-from metaexpert.logger.formatters import Header
-from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.locking import DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy
-from metaexpert.logger.journal import Journal
-from metaexpert.logger.lanes import Lane
+from metaexpert.logger.encoding.line import Header
+from metaexpert.logger.files._log_file import Lane
+from metaexpert.logger.files.directory import LogDirectory, leave_directory, open_directory
+from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.journal.journal import Journal
+from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import FailingSink, FakeClock, MemorySink
 
 POLICY = RotationPolicy(2**20, 5)
@@ -235,7 +235,7 @@ class TestDirectory:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("metaexpert.logger.directory.recover", fails)
+            patch.setattr("metaexpert.logger.files.directory.recover", fails)
             directory.drain()
             directory.drain()
         assert directory.diagnostics.count == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from metaexpert.logger.drainer import Drainer
+from metaexpert.logger.files.writing_thread import Drainer
 
 
 class Client:
@@ -152,7 +152,7 @@ def test_a_turn_gives_up_after_its_time(drainer: Drainer) -> None:
 
 def test_a_turn_without_a_time_waits_as_long_as_it_gets_on(drainer: Drainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that does not return is waited for once; slow ones that do are waited for to the end."""
-    monkeypatch.setattr("metaexpert.logger.drainer.LONGEST_HANG", 0.3)
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread.LONGEST_HANG", 0.3)
     client = Hanging()
     drainer.add(client)
     drainer.wake()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaexpert.logger import MetaLogger, log_context, schema
-from metaexpert.logger.formatters import Clock, Header, encoder
+from metaexpert.logger.encoding.line import Clock, Header, encoder
 from metaexpert.logger.testing import FakeClock
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -230,7 +230,7 @@ json_values = st.recursive(
 )
 def test_every_line_validates(message: str, fields: dict[str, Any], layout: Any, limit: int) -> None:
     """SC-008: whatever is logged, in either layout, the line validates, and is one line."""
-    from metaexpert.logger.processors import EVENT, aside, chain
+    from metaexpert.logger.encoding.processors import EVENT, aside, chain
 
     lines: list[bytes] = []
     encode = encoder(layout, 32473, limit)

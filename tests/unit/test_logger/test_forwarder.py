@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.handlers import forward
-from metaexpert.logger.handlers.backlog import Backlog
-from metaexpert.logger.handlers.forward import Forwarder, TransportError
+from metaexpert.logger.remote.exports import _forwarder
+from metaexpert.logger.remote.exports._backlog import Backlog
+from metaexpert.logger.remote.exports._forwarder import Forwarder, TransportError
 from metaexpert.logger.testing import FakeClock
 
 
@@ -123,13 +123,13 @@ def test_the_window_is_bounded_in_time_and_size(tmp_path: Path, monkeypatch: pyt
     it = Bench(Pipe(), tmp_path)
     it.forwarder.take(lines(0, 100))
     it.run(1)
-    it.run(forward.WINDOW_SECONDS)
+    it.run(_forwarder.WINDOW_SECONDS)
     it.forwarder.take(lines(100, 110))
     it.run(1)
     it.pipe.connected = False
     it.run(2)
     assert it.forwarder.counts.resent == 10
-    monkeypatch.setattr(forward, "WINDOW_BYTES", 1000)
+    monkeypatch.setattr(_forwarder, "WINDOW_BYTES", 1000)
     it.forwarder.take(lines(110, 310, size=100))
     it.run(1)
     it.pipe.connected = False
@@ -139,7 +139,7 @@ def test_the_window_is_bounded_in_time_and_size(tmp_path: Path, monkeypatch: pyt
 
 def test_what_does_not_fit_memory_waits_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the collector takes nothing entries go to disk, and follow in order."""
-    monkeypatch.setattr(forward, "SPILL", 500)
+    monkeypatch.setattr(_forwarder, "SPILL", 500)
     it = Bench(Pipe(acknowledged=True), tmp_path)
     it.pipe.up = False
     for n in range(0, 1000, 50):
@@ -155,7 +155,7 @@ def test_what_does_not_fit_memory_waits_on_disk(tmp_path: Path, monkeypatch: pyt
 
 def test_a_full_spool_counts_what_it_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound of the spool entries are dropped, counted and told; those before arrive."""
-    monkeypatch.setattr(forward, "SPILL", 0)
+    monkeypatch.setattr(_forwarder, "SPILL", 0)
     it = Bench(Pipe(acknowledged=True), tmp_path, most=1000)
     it.pipe.up = False
     it.forwarder.take(lines(0, 1))
@@ -210,13 +210,13 @@ def test_pauses_grow_while_the_collector_is_down(tmp_path: Path) -> None:
         waits.append(it.forwarder.step())
         it.clock.advance(waits[-1])
     assert waits[:5] == [1, 2, 4, 8, 16]
-    assert waits[-1] == forward.LONGEST_BACKOFF
+    assert waits[-1] == _forwarder.LONGEST_BACKOFF
     assert any("connection refused" in text for text in it.reports)
 
 
 def test_without_a_disk_entries_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the spool cannot be made entries are kept in memory, and that is told."""
-    monkeypatch.setattr(forward, "SPILL", 0)
+    monkeypatch.setattr(_forwarder, "SPILL", 0)
     (tmp_path / "taken").write_text("a file")
     it = Bench(Pipe(acknowledged=True), tmp_path / "taken")
     it.forwarder.take(lines(0, 1))

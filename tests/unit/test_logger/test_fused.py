@@ -23,11 +23,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, fused, log_context, register_secret, trade_context
+from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, log_context, register_secret, trade_context
 from metaexpert.logger.bound import bound_logger
-from metaexpert.logger.context import current_frame
+from metaexpert.logger.encoding import fast
+from metaexpert.logger.encoding.context_frames import current_frame
+from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.pipeline import Pipeline
-from metaexpert.logger.secret_values import registered
 from metaexpert.logger.testing import FakeClock, reset
 
 FILES = ("expert.log", "trades.log", "errors.log")
@@ -203,7 +204,7 @@ class Player:
 
 
 def lines_of(
-    played: list[Any], directory: Path, *, plain: bool = False, compiled: Any = fused.compiled, **options: Any
+    played: list[Any], directory: Path, *, plain: bool = False, compiled: Any = fast.compiled, **options: Any
 ) -> dict[str, bytes]:
     """Return the files that *played* makes, by the fused call (*compiled* or not) or by the plain chain alone."""
     clock = FakeClock(NOON)
@@ -213,7 +214,10 @@ def lines_of(
     config = LoggerConfig(
         **{"log_dir": directory, "log_to_console": False, "expert_name": "Bot", "fsync": "never", **options}
     )
-    with patch("metaexpert.logger.directory._sequences", {}), patch("metaexpert.logger.fused.compiled", compiled):
+    with (
+        patch("metaexpert.logger.files.directory._sequences", {}),
+        patch("metaexpert.logger.encoding.fast.compiled", compiled),
+    ):
         pipeline = Pipeline(config, clock.ns)
         logger = bound_logger(pipeline, {"symbol": "BTCUSDT"})
         if plain:
@@ -222,7 +226,7 @@ def lines_of(
             def refresh() -> None:
                 really()
                 for way in pipeline.ways.values():
-                    way.check = fused.never
+                    way.check = fast.never
 
             refresh()
             pipeline.refresh = pipeline.processors.on_change = refresh  # type: ignore[method-assign]
@@ -450,33 +454,33 @@ class TestBounds:
     def test_messages(self, logger: BoundLogger) -> None:
         """A message with a number in it, ten thousand times; long ones are not kept at all."""
         recipe = logger._logger.pipeline.recipe
-        for number in range(3 * fused._MOST_MESSAGES):
+        for number in range(3 * fast._MOST_MESSAGES):
             logger.debug(f"message {number}")
-            assert len(recipe._messages) <= fused._MOST_MESSAGES
+            assert len(recipe._messages) <= fast._MOST_MESSAGES
         kept = len(recipe._messages)
         logger.info("x" * 1000)
         assert len(recipe._messages) == kept
 
     def test_names(self, logger: BoundLogger) -> None:
         """Fields with a name of their own each."""
-        for number in range(3 * fused._MOST_NAMES):
+        for number in range(3 * fast._MOST_NAMES):
             logger.debug("m", **{f"name{number}": 1})
-        assert len(logger._form.known) <= fused._MOST_NAMES + 1
+        assert len(logger._form.known) <= fast._MOST_NAMES + 1
 
     def test_loggers_in_a_context(self, logger: BoundLogger) -> None:
         """A logger bound anew for each call inside one long block."""
         with log_context(a=1) as context:
-            for number in range(3 * fused._MOST_FORMS):
+            for number in range(3 * fast._MOST_FORMS):
                 logger.bind(number=number).info("m")
             frame = current_frame.get()
             assert frame is not None
-            assert len(frame.encoded) <= fused._MOST_FORMS
+            assert len(frame.encoded) <= fast._MOST_FORMS
         assert context is not None
 
 
 def test_no_room_at_all_is_told(logger: BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither disk nor memory for a segment: the entry is counted and, if it is grave, shown; the call returns."""
-    with patch("metaexpert.logger.journal.Journal.new_segment", return_value=None):
+    with patch("metaexpert.logger.journal.journal.Journal.new_segment", return_value=None):
         logger.info("lost")
         logger.error("lost error")
     assert "lost error" in capsys.readouterr().err

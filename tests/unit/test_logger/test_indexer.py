@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger import MetaLogger, schema, time_index
-from metaexpert.logger.handlers import archive, indexer
-from metaexpert.logger.handlers.archive import Archivist
-from metaexpert.logger.handlers.file import RotatingFile
-from metaexpert.logger.handlers.indexer import Indexer, key_of, spans_of
-from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy
-from metaexpert.logger.time_index import Span
+from metaexpert.logger import MetaLogger, schema
+from metaexpert.logger.entry import time_index
+from metaexpert.logger.entry.time_index import Span
+from metaexpert.logger.files import _archive, _indexer
+from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files._indexer import Indexer, key_of, spans_of
+from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.locks import DirectoryLock
 
 
 def line(second: int, level: str = "info", rest: str = "") -> bytes:
@@ -87,7 +89,7 @@ class TestStretches:
     @pytest.mark.parametrize("size", [1, 7, 300, 100_000])
     def test_stretches_tell_place_times_and_level(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """Together they are the whole file, in whatever pieces it comes; times need not be in order."""
-        monkeypatch.setattr(indexer, "STRETCH", 2 * len(line(5)))
+        monkeypatch.setattr(_indexer, "STRETCH", 2 * len(line(5)))
         data = line(5) + line(3, "warning") + line(9, "error")
         found = indexed(*(data[at : at + size] for at in range(0, len(data), size)))
         assert sum(span.length for span in found) == len(data)
@@ -154,9 +156,9 @@ class TestStretches:
         best = []
         for _ in range(3):  # the machine may be shared
             made, took = Indexer(), []
-            for at in range(0, len(data), indexer.PIECE):
+            for at in range(0, len(data), _indexer.PIECE):
                 begun = time.thread_time()
-                made.add(data[at : at + indexer.PIECE])
+                made.add(data[at : at + _indexer.PIECE])
                 took.append(time.thread_time() - begun)
             best.append(sorted(took)[len(took) * 99 // 100])
         assert min(best) < 0.0005
@@ -255,9 +257,9 @@ class TestArchivist:
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: bool
     ) -> None:
         """After a rotation the index tells of each backup, compressed or not, what its lines hold."""
-        monkeypatch.setattr(indexer, "STRETCH", 3 * len(line(10)))
-        monkeypatch.setattr(archive, "_PIECE", 100)
-        monkeypatch.setattr(indexer, "PIECE", 100)
+        monkeypatch.setattr(_indexer, "STRETCH", 3 * len(line(10)))
+        monkeypatch.setattr(_archive, "_PIECE", 100)
+        monkeypatch.setattr(_indexer, "PIECE", 100)
         archivist.compressed |= {"expert.log"} if compress else set()
         sink = RotatingFile(
             tmp_path / "expert.log",
@@ -300,7 +302,7 @@ class TestArchivist:
         backup(tmp_path, 2, b"text\n")
         archivist.work()
         before = (tmp_path / schema.PRIVATE_DIRECTORY / "index").stat()
-        monkeypatch.setattr(archive, "spans_of", None)
+        monkeypatch.setattr(_archive, "spans_of", None)
         (tmp_path / "expert.log.2").rename(tmp_path / "expert.log.3")
         archivist.work()
         assert os.path.samestat(before, (tmp_path / schema.PRIVATE_DIRECTORY / "index").stat())
@@ -313,7 +315,7 @@ class TestArchivist:
         pauses: list[float] = []
         monkeypatch.setattr(time, "sleep", pauses.append)
         archivist.work()
-        assert len(pauses) >= (tmp_path / "expert.log.1").stat().st_size // indexer.PIECE > 9
+        assert len(pauses) >= (tmp_path / "expert.log.1").stat().st_size // _indexer.PIECE > 9
         pauses.clear()
         (tmp_path / schema.PRIVATE_DIRECTORY / "index").unlink()
         archivist._again = True
@@ -365,7 +367,7 @@ class TestArchivist:
             return spans
 
         with monkeypatch.context() as patch:
-            patch.setattr(archive, "spans_of", and_append)
+            patch.setattr(_archive, "spans_of", and_append)
             archivist.work()
         assert not (tmp_path / schema.PRIVATE_DIRECTORY / "index").exists()
         archivist.work()
@@ -454,8 +456,8 @@ class TestArchivist:
             return spans_of(file, *args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(archive, "spans_of", gated)
-            patch.setattr(archive, "_INDEX_PATIENCE", -1.0)
+            patch.setattr(_archive, "spans_of", gated)
+            patch.setattr(_archive, "_INDEX_PATIENCE", -1.0)
             archivist.poke()
             assert reached.wait(10)
             threading.Timer(0.05, go.set).start()
@@ -485,7 +487,7 @@ class TestArchivist:
             done.append("budget")
             meet(self)
 
-        monkeypatch.setattr(archive, "spans_of", gated)
+        monkeypatch.setattr(_archive, "spans_of", gated)
         monkeypatch.setattr(Archivist, "_meet_budget", met)
         backup(tmp_path, 1, line(1))
         archivist.poke()
@@ -531,7 +533,7 @@ class TestArchivist:
             return spans_of(*args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(archive, "spans_of", gated)
+            patch.setattr(_archive, "spans_of", gated)
             archivist.poke()
             assert reached.wait(10)
             threading.Timer(0.05, go.set).start()

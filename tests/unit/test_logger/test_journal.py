@@ -18,14 +18,15 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger import journal as journal_module
-from metaexpert.logger import segment as segment_module
-from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.locking import Descriptor, FileLock
-from metaexpert.logger.handlers.system import file_system_of
-from metaexpert.logger.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, write_out
-from metaexpert.logger.recovery import recover
-from metaexpert.logger.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
+from metaexpert.logger.files.recovery import recover
+from metaexpert.logger.journal import journal as journal_module
+from metaexpert.logger.journal import segment as segment_module
+from metaexpert.logger.journal.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, write_out
+from metaexpert.logger.journal.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
+from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.system.calls import file_system_of
+from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.locks import FileLock
 from metaexpert.logger.testing import FakeClock
 
 LIMIT = 8 * SMALLEST_SEGMENT
@@ -559,7 +560,7 @@ def test_without_disk_and_memory_the_line_is_refused(
 ) -> None:
     """When there is no memory either, `append` returns False, without asking each time; soon it asks again."""
     clock, asked = FakeClock(100), []
-    monkeypatch.setattr("metaexpert.logger.journal.time.monotonic", clock)
+    monkeypatch.setattr("metaexpert.logger.journal.journal.time.monotonic", clock)
     lane = make(None).lane("expert.log")
 
     def none(*_: Any) -> mmap.mmap:
@@ -711,7 +712,7 @@ def test_a_journal_in_memory_goes_to_disk_when_it_can(
 ) -> None:
     """The directory could not be made at the start: some seconds after it can, the next line outlives the process."""
     clock = FakeClock(100)
-    monkeypatch.setattr("metaexpert.logger.journal.time.monotonic", clock)
+    monkeypatch.setattr("metaexpert.logger.journal.journal.time.monotonic", clock)
     (tmp_path / "place").write_text("a file where the directory should be")
     journal = make(tmp_path / "place")
     lane = journal.lane("expert.log")

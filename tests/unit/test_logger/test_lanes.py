@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.journal import Journal
-from metaexpert.logger.lanes import Lane
+from metaexpert.logger.files._log_file import Lane
+from metaexpert.logger.journal.journal import Journal
+from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.testing import FailingSink, FakeClock, MemorySink
 
 SIZE = 2**20

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock, FileLock, open_file
-from metaexpert.logger.handlers.system import is_open_at
+from metaexpert.logger.system.calls import is_open_at
+from metaexpert.logger.system.descriptors import Descriptor, open_file
+from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors and modes")
 
@@ -181,7 +182,7 @@ def test_a_failed_try_leaves_no_descriptor(tmp_path: Path) -> None:
 
 def test_a_thread_waits_for_another_with_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is stuck with the lock makes the others fail, not hang."""
-    monkeypatch.setattr("metaexpert.logger.handlers.locking._THREAD_PATIENCE", 0.0)
+    monkeypatch.setattr("metaexpert.logger.system.locks._THREAD_PATIENCE", 0.0)
     lock = DirectoryLock(tmp_path / "lock", patience=0.05)
     inside, leave = threading.Event(), threading.Event()
 
@@ -332,7 +333,7 @@ def test_one_who_takes_it_again_and_again_lets_others_in(tmp_path: Path) -> None
     program = f"""
 import time
 from pathlib import Path
-from metaexpert.logger.handlers.locking import DirectoryLock
+from metaexpert.logger.system.locks import DirectoryLock
 lock = DirectoryLock(Path({str(path)!r}))
 with lock:
     print("begun", flush=True)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import SecretBytes, SecretStr
 
 from metaexpert.logger import register_secret
-from metaexpert.logger.masking import Rules, is_secret_name, mask_text, mask_tree
-from metaexpert.logger.secret_values import registered
+from metaexpert.logger.masking.registered import registered
+from metaexpert.logger.masking.rules import Rules, is_secret_name, mask_text, mask_tree
 
 SECRET = 'k9/Zp+3"q\\w=ü&'
 SECRET_NAMES = """

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import eventually
 
 from metaexpert.logger import MetaLogger
-from metaexpert.logger.handlers import metrics as module
+from metaexpert.logger.remote.exports import metrics as module
 
 
 @pytest.fixture(autouse=True)

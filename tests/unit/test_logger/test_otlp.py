@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.sdk.trace import TracerProvider
 from waiting import eventually
 
-from metaexpert.logger import ConfigurationError, MetaLogger, remote_settings
+from metaexpert.logger import ConfigurationError, MetaLogger
+from metaexpert.logger.config import _remote
 
 SEVERITIES = {5: "debug", 9: "info", 13: "warning", 17: "error", 21: "critical"}
 
@@ -196,6 +197,6 @@ def test_trace_ids_can_be_switched_off(read_log: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(("field", "value"), [("otlp_endpoint", "http://localhost:4318"), ("metrics", True)])
 def test_a_missing_extra_is_named(field: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the libraries the error says which extra to install, before anything is made."""
-    monkeypatch.setattr(remote_settings, "find_spec", lambda _: None)
+    monkeypatch.setattr(_remote, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'metaexpert\[(otel|metrics)\]'"):
         MetaLogger(**{field: value})

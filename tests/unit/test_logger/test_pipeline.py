@@ -14,10 +14,10 @@ import pytest
 from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
-from metaexpert.logger.accounts import SHARES, TRADE_SHARE
-from metaexpert.logger.drainer import drainer
-from metaexpert.logger.fused import deliver
-from metaexpert.logger.lanes import Lane
+from metaexpert.logger.counts import SHARES, TRADE_SHARE
+from metaexpert.logger.encoding.fast import deliver
+from metaexpert.logger.files._log_file import Lane
+from metaexpert.logger.files.writing_thread import drainer
 from metaexpert.logger.testing import BlockedSink, FailingSink, MemorySink
 
 Make = Callable[..., BoundLogger]

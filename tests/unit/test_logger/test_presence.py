@@ -8,7 +8,7 @@ from pathlib import Path
 from scripted_server import ScriptedServer, webhook
 
 from metaexpert.logger import MetaLogger
-from metaexpert.logger.handlers.presence import Presence, dead
+from metaexpert.logger.remote.alerts._heartbeat import Presence, dead
 
 
 def die(presence: Presence) -> None:

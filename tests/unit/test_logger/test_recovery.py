@@ -20,13 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaexpert.logger import schema
-from metaexpert.logger.handlers.base import Note, ignore
-from metaexpert.logger.handlers.file import RotatingFile
-from metaexpert.logger.handlers.locking import DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy
-from metaexpert.logger.journal import SMALLEST_SEGMENT, Journal, JournalLane, write_out
-from metaexpert.logger.recovery import Recovery, recover, recover_directory
-from metaexpert.logger.segment import HEADER_SIZE, SLOT, SLOTS, Intent, Segment, State, pack_fixed, pack_slot
+from metaexpert.logger.files.recovery import Recovery, recover, recover_directory
+from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal, JournalLane, write_out
+from metaexpert.logger.journal.segment import HEADER_SIZE, SLOT, SLOTS, Intent, Segment, State, pack_fixed, pack_slot
+from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.system.locks import DirectoryLock
 
 LIMIT = 64 * SMALLEST_SEGMENT
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from metaexpert import _version
 from metaexpert.logger import schema
-from metaexpert.logger.rfc5424 import from_layout, parse_message, render_message, structured_data, to_layout
+from metaexpert.logger.entry.rfc5424 import from_layout, parse_message, render_message, structured_data, to_layout
 
 FLAT = Draft202012Validator(schema.FLAT_SCHEMA)
 LAYOUT = Draft202012Validator(schema.RFC5424_SCHEMA)

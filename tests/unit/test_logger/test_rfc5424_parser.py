@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from metaexpert.logger import schema
-from metaexpert.logger.rfc5424 import MessageError, parse_message, render_message
+from metaexpert.logger.entry.rfc5424 import MessageError, parse_message, render_message
 
 FLAT = Draft202012Validator(schema.FLAT_SCHEMA)
 BOM = "\ufeff"

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.handlers.file import ROTATION_RETRY, RotatingFile
-from metaexpert.logger.handlers.locking import Descriptor, DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy, backup_number
+from metaexpert.logger.files.rotating_file import ROTATION_RETRY, RotatingFile
+from metaexpert.logger.files.rotation import RotationPolicy, backup_number
+from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import FakeClock
 
 NEVER = RotationPolicy(max_size=2**40, backups=5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.masking import mask_text
+from metaexpert.logger.masking.rules import mask_text
 
 CORPUS = Path(__file__).parent / "corpus"
 MARKED = re.compile("⟦(.*?)⟧", re.DOTALL)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from metaexpert.logger import register_secret
-from metaexpert.logger.masking import mask_text
+from metaexpert.logger.masking.rules import mask_text
 
 SIZE = 1_000_000
 #: Starts, and pieces that are repeated up to the size: what the patterns begin with, over and over.

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from metaexpert.logger import ConfigurationError, LoggerConfig
-from metaexpert.logger.handlers.addresses import Address, parse_address
-from metaexpert.logger.handlers.forward import TransportError
-from metaexpert.logger.handlers.syslog import Syslog, tls_context
-from metaexpert.logger.rfc5424 import parse_message
+from metaexpert.logger.config.syslog_address import Address, parse_address
+from metaexpert.logger.entry.rfc5424 import parse_message
+from metaexpert.logger.remote.exports._forwarder import TransportError
+from metaexpert.logger.remote.exports._syslog import Syslog, tls_context
 
 
 def entry(**fields: Any) -> dict[str, Any]:

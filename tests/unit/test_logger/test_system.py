@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger import compiled
-from metaexpert.logger.handlers import system
-from metaexpert.logger.handlers.system import PATIENT, QUICK, Calls, calls_for, zero
+from metaexpert.logger.system import calls, native
+from metaexpert.logger.system.calls import PATIENT, QUICK, Calls, calls_for, zero
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
 BOTH = pytest.mark.parametrize("calls", [PATIENT, QUICK], ids=["patient", "quick"])
@@ -87,14 +86,14 @@ def test_a_lock_excludes_others_until_it_is_given_back(calls: Calls, tmp_path: P
 def test_zeros_are_written_where_they_are_wanted(pure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nowhere else, in maps of any size."""
     if pure:
-        monkeypatch.setattr(system, "_compiled", None)
+        monkeypatch.setattr(calls, "_compiled", None)
     with mmap.mmap(-1, 200_000) as memory:
         memory[:] = b"x" * len(memory)
         zero(memory, 100, 199_000)
         assert memory[:] == b"x" * 100 + bytes(198_900) + b"x" * 1000
 
 
-@pytest.mark.skipif(system._compiled is None, reason="nothing was compiled on this machine")
+@pytest.mark.skipif(calls._compiled is None, reason="nothing was compiled on this machine")
 @pytest.mark.parametrize(("start", "end"), [(-1, 5), (5, 4), (0, 11)])
 def test_zeros_outside_a_buffer_are_refused(start: int, end: int) -> None:
     """Memory that is not the buffer's is never touched."""
@@ -105,25 +104,25 @@ def test_zeros_outside_a_buffer_are_refused(start: int, end: int) -> None:
 @pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "fuse"])
 def test_calls_that_may_take_long_let_others_go_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system over a network, or of a program, no call keeps the interpreter lock."""
-    monkeypatch.setattr(system, "file_system_of", lambda _: kind)
+    monkeypatch.setattr(calls, "file_system_of", lambda _: kind)
     assert calls_for(tmp_path) is PATIENT
-    monkeypatch.setattr(system, "file_system_of", lambda _: "ext4")
+    monkeypatch.setattr(calls, "file_system_of", lambda _: "ext4")
     assert calls_for(tmp_path) is QUICK
 
 
 def test_without_a_compiler_all_calls_are_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are Python's own."""
-    monkeypatch.setattr(system, "_compiled", None)
-    assert system._quick() is PATIENT
+    monkeypatch.setattr(calls, "_compiled", None)
+    assert calls._quick() is PATIENT
 
 
 def test_what_is_compiled_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not loaded when it is missing, when it is not wanted, or when no interpreter lock guards it."""
-    monkeypatch.delenv(compiled.PURE, raising=False)
-    assert compiled.load("metaexpert.logger.no_such_module") is None
-    assert compiled.load("json") is sys.modules["json"]
+    monkeypatch.delenv(native.PURE, raising=False)
+    assert native.load("metaexpert.logger.no_such_module") is None
+    assert native.load("json") is sys.modules["json"]
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    assert compiled.load("json") is None
+    assert native.load("json") is None
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True)
-    monkeypatch.setenv(compiled.PURE, "1")
-    assert compiled.load("json") is None
+    monkeypatch.setenv(native.PURE, "1")
+    assert native.load("json") is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaexpert.logger.text import ConsoleText, escape, value_text
+from metaexpert.logger.entry.console_text import ConsoleText, escape, value_text
 
 BASE: dict[str, Any] = {"timestamp": "2026-11-22T10:31:00.123456Z", "level": "info", "message": "Position opened"}
 

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaexpert.logger.values import MAX_DEPTH, Cleaner, cut, dumps, escape_c1, no_surrogates, safe_str
+from metaexpert.logger.entry.values import MAX_DEPTH, Cleaner, cut, dumps, escape_c1, no_surrogates, safe_str
 
 
 def clean(value: object, max_length: int = 1000, max_items: int = 1000) -> Any:

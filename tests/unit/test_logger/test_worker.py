@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from metaexpert.logger.handlers.worker import Worker
+from metaexpert.logger.remote.worker import Worker
 
 _PATIENCE = 20.0
 

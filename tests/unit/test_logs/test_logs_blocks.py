@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaexpert.logs import blocks
-from metaexpert.logs.blocks import (
+from metaexpert.logs.reading import _blocks
+from metaexpert.logs.reading._blocks import (
     Inflater,
     SeekableInflater,
     gzip_backward,
@@ -50,8 +50,8 @@ def test_long_lines_are_cut_in_both_directions(lengths: list[int], size: int, en
     lines = [bytes([97 + number % 26]) * length for number, length in enumerate(lengths)]
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "LONGEST_LINE", 20)
-        patch.setattr(blocks, "KEPT", 10)
+        patch.setattr(_blocks, "LONGEST_LINE", 20)
+        patch.setattr(_blocks, "KEPT", 10)
         forward = list(whole_forward(cut(data, size)))
         backward = list(whole_backward(reversed(cut(data, size))))
     assert sum(length for length, _ in forward) == len(data)
@@ -72,7 +72,7 @@ def test_a_line_without_end_takes_little_memory() -> None:
             (p for _, p in whole_forward(block for _ in range(100))),
             whole_backward(block for _ in range(100)),
         ):
-            assert sum(map(len, pieces)) < blocks.KEPT + 100
+            assert sum(map(len, pieces)) < _blocks.KEPT + 100
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -87,8 +87,8 @@ def test_a_line_without_end_takes_little_memory() -> None:
 def test_ranges_of_a_compressed_file(data: bytes, ranges: list[tuple[int, int]], block: int) -> None:
     """Any ranges, in any order, are those of the inflated text."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "FORWARD_BLOCK", block)
-        patch.setattr(blocks, "_MOST_POINTS", 3)
+        patch.setattr(_blocks, "FORWARD_BLOCK", block)
+        patch.setattr(_blocks, "_MOST_POINTS", 3)
         inflater = SeekableInflater(io.BytesIO(gzip.compress(data)))
         for offset, length in ranges:
             assert b"".join(inflater.read(offset, length)) == data[offset : offset + length]
@@ -99,8 +99,8 @@ def test_plain_blocks_hold_the_first_bytes(data: bytes, size: int) -> None:
     """Both directions give the first bytes of a file that grew since, each once."""
     handle = io.BytesIO(data + b"later\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "FORWARD_BLOCK", size)
-        patch.setattr(blocks, "BACKWARD_BLOCK", size)
+        patch.setattr(_blocks, "FORWARD_BLOCK", size)
+        patch.setattr(_blocks, "BACKWARD_BLOCK", size)
         assert b"".join(plain_forward(handle, len(data))) == data
         assert b"".join(list(plain_backward(handle, len(data)))[::-1]) == data
 
@@ -115,8 +115,8 @@ def test_inflating_in_both_directions(members: list[bytes], block: int, chunk: i
     """A gzip file of any number of members, padded or not, inflates to its text from either end."""
     handle = io.BytesIO(b"".join(gzip.compress(m) + b"\0" * (i % 2) for i, m in enumerate(members)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "FORWARD_BLOCK", block)
-        patch.setattr(blocks, "_COMPRESSED_BLOCK", chunk)
+        patch.setattr(_blocks, "FORWARD_BLOCK", block)
+        patch.setattr(_blocks, "_COMPRESSED_BLOCK", chunk)
         inflater = Inflater(handle)
         assert b"".join(inflater) == b"".join(members)
         assert not inflater.damage

@@ -14,15 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaexpert.logger import MetaLogger, schema
-from metaexpert.logger.handlers import archive, indexer
-from metaexpert.logger.handlers.archive import Archivist
-from metaexpert.logger.handlers.file import RotatingFile
-from metaexpert.logger.handlers.locking import DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy
-from metaexpert.logger.rfc5424 import from_layout
+from metaexpert.logger.entry.rfc5424 import from_layout
+from metaexpert.logger.files import _archive, _indexer
+from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
-from metaexpert.logs import Entry, Record, Unparsed, open_logs, search
-from metaexpert.logs.filters import Criteria, is_regular
+from metaexpert.logs import Entry, Record, Unparsed, open_logs
+from metaexpert.logs.reading import search
+from metaexpert.logs.reading.filters import Criteria, is_regular
 
 Line = Callable[..., bytes]
 
@@ -187,9 +188,9 @@ def rotate(directory: Path, *, compress: bool) -> None:
     lock = DirectoryLock(private / "lock")
     archivist = Archivist(directory, private, lock, lambda *what: troubles.append(what))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexer, "STRETCH", 900)
-        patch.setattr(indexer, "PIECE", 300)
-        patch.setattr(archive, "_PIECE", 300)
+        patch.setattr(_indexer, "STRETCH", 900)
+        patch.setattr(_indexer, "PIECE", 300)
+        patch.setattr(_archive, "_PIECE", 300)
         for path in directory.glob("*.log"):
             lines = path.read_bytes().splitlines(keepends=True)
             path.unlink()

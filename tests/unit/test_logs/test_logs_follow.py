@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from metaexpert.logs import Entry, Logs, files, open_logs
-from metaexpert.logs.files import Counts, Snapshot
-from metaexpert.logs.follow import GRACE, Follower
+from metaexpert.logs import Entry, Logs, open_logs
+from metaexpert.logs.reading import files
+from metaexpert.logs.reading.files import Counts, Snapshot
+from metaexpert.logs.reading.follow import GRACE, Follower
 
 Line = Callable[..., bytes]
 
@@ -320,7 +321,7 @@ def test_rotated_further_than_backups_reach(session: Session, line: Line) -> Non
 
 def test_large_batches_are_read_in_parts(session: Session, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """One look takes a bounded piece of a file, and an old file is finished before the new one is begun."""
-    monkeypatch.setattr("metaexpert.logs.follow._MOST", 1000)
+    monkeypatch.setattr("metaexpert.logs.reading.follow._MOST", 1000)
     session.append("expert.log", b"")
     session.start()
     session.append("expert.log", *(line(n) for n in range(1, 21)))

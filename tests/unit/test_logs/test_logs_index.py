@@ -13,17 +13,19 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from metaexpert.logger import schema, time_index
-from metaexpert.logger.handlers import archive, indexer
-from metaexpert.logger.handlers.archive import Archivist
-from metaexpert.logger.handlers.file import RotatingFile
-from metaexpert.logger.handlers.locking import DirectoryLock
-from metaexpert.logger.handlers.rotation import RotationPolicy
-from metaexpert.logs import Logs, Record, open_logs, search
-from metaexpert.logs.bundle import make_bundle
-from metaexpert.logs.files import Counts, LogFile, find_logs
-from metaexpert.logs.stats import collect_stats
-from metaexpert.logs.verify import verify
+from metaexpert.logger import schema
+from metaexpert.logger.entry import time_index
+from metaexpert.logger.files import _archive, _indexer
+from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logs import Logs, Record, open_logs
+from metaexpert.logs.questions.bundle import make_bundle
+from metaexpert.logs.questions.stats import collect_stats
+from metaexpert.logs.questions.verify import verify
+from metaexpert.logs.reading import search
+from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from tests.unit.test_logs.conftest import START, Line
 
 #: Bytes of a backup, and about those of a line.
@@ -34,9 +36,9 @@ Ask = dict[str, Any]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stretches of eight kilobytes."""
-    monkeypatch.setattr(indexer, "STRETCH", 8000)
-    monkeypatch.setattr(indexer, "PIECE", 2000)
-    monkeypatch.setattr(archive, "_PIECE", 2000)
+    monkeypatch.setattr(_indexer, "STRETCH", 8000)
+    monkeypatch.setattr(_indexer, "PIECE", 2000)
+    monkeypatch.setattr(_archive, "_PIECE", 2000)
 
 
 def index_of(directory: Path) -> Path:
@@ -452,7 +454,7 @@ def test_many_closed_files_are_asked_one_after_another(
     tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the number of files that are held open, each is opened for its turn and closed behind it."""
-    monkeypatch.setattr("metaexpert.logs.files._MOST_OPEN", 0)
+    monkeypatch.setattr("metaexpert.logs.reading.files._MOST_OPEN", 0)
     write(tmp_path, story(line), compress=True)
     for ask in QUESTIONS:
         with_index, without = both_ways(tmp_path, ask)

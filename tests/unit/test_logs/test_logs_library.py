@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaexpert.logs import Entry, Record, Unparsed, files, level_number, merge, open_logs, search
+from metaexpert.logs import Entry, Record, Unparsed, level_number, open_logs
 from metaexpert.logs.entry import parse
-from metaexpert.logs.files import Counts, LogFile, Snapshot, find_logs
+from metaexpert.logs.reading import files, merge, search
+from metaexpert.logs.reading.files import Counts, LogFile, Snapshot, find_logs
 
 Line = Callable[..., bytes]
 

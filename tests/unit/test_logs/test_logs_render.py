@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaexpert.logger import schema
-from metaexpert.logger.text import ConsoleText
+from metaexpert.logger.entry.console_text import ConsoleText
 from metaexpert.logs import Entry, Record, Unparsed
 from metaexpert.logs.entry import parse
 from metaexpert.logs.render import CSV_COLUMNS, FormatName, make_format

@@ -10,7 +10,7 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.settings import settings
-from metaexpert.logger.formatters import Clock, Header
+from metaexpert.logger.encoding.line import Clock, Header
 
 app = typer.Typer(add_completion=False)
 
@@ -34,7 +34,7 @@ def alert_test(
     Example:
       metaexpert logs alert-test
     """
-    from metaexpert.logger.alerts import Alerts, channels  # noqa: PLC0415 - httpx and SQLite: for this command only
+    from metaexpert.logger.remote.alerts.alerts import Alerts, channels  # noqa: PLC0415 - httpx and SQLite: for this command only
 
     config = settings()
     if not channels(config):

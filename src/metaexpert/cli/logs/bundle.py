@@ -11,9 +11,9 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
-from metaexpert.cli.logs.tables import counted
+from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import counted
 
 app = typer.Typer(add_completion=False)
 
@@ -44,7 +44,7 @@ def bundle(
       metaexpert logs bundle --redacted
       metaexpert logs bundle --redacted --since 1d -o report.tar.gz
     """
-    from metaexpert.logs.bundle import make_bundle  # noqa: PLC0415 - masking is slow to import
+    from metaexpert.logs.questions.bundle import make_bundle  # noqa: PLC0415 - masking is slow to import
 
     if not redacted:
         raise output.InputError("say --redacted: the archive holds the logs with their secrets masked")

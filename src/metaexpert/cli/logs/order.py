@@ -10,11 +10,11 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, selected, tell, with_filters, zone
-from metaexpert.cli.logs.tables import money, seconds, table
-from metaexpert.logger.text import escape, time_text
-from metaexpert.logs.orders import OrderLife, Step, order_life, plain
+from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import money, seconds, table
+from metaexpert.logger.entry.console_text import escape, time_text
+from metaexpert.logs.questions.orders import OrderLife, Step, order_life, plain
 
 app = typer.Typer(add_completion=False)
 

@@ -13,11 +13,11 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
-from metaexpert.cli.logs.tables import table
-from metaexpert.logs.query import Answer, QueryError
-from metaexpert.logs.query import query as run_query
+from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import table
+from metaexpert.logs.questions.query import Answer, QueryError
+from metaexpert.logs.questions.query import query as run_query
 
 app = typer.Typer(add_completion=False)
 

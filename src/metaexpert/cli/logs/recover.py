@@ -11,7 +11,7 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.select import Directories, opened
-from metaexpert.logs.recover import recover_logs
+from metaexpert.logs.questions.recover import recover_logs
 
 app = typer.Typer(add_completion=False)
 

@@ -12,7 +12,7 @@ from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 
 if TYPE_CHECKING:
-    from metaexpert.logs.scan import Finding, Report
+    from metaexpert.logs.questions.scan import Finding, Report
 
 
 app = typer.Typer(add_completion=False)
@@ -40,8 +40,8 @@ def scan(
       metaexpert logs scan /var/log/old-bot --json | jq -r .findings[].file
     """
     from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
-    from metaexpert.logger.masking import Rules  # noqa: PLC0415
-    from metaexpert.logs.scan import Report, scan  # noqa: PLC0415
+    from metaexpert.logger.masking.rules import Rules  # noqa: PLC0415
+    from metaexpert.logs.questions.scan import Report, scan  # noqa: PLC0415
 
     config = settings()  # also has its secrets registered
     place = Path(path) if path is not None else config.log_dir

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from metaexpert.cli import output
-from metaexpert.logger import places
+from metaexpert.logger.config import locations
 from metaexpert.logs import Counts, Logs, level_number, open_logs
-from metaexpert.logs.times import parse_time, parse_zone
+from metaexpert.logs.reading.times import parse_time, parse_zone
 
 _PANEL: Final = "Which entries"
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -158,8 +158,8 @@ def opened(context: typer.Context, directories: Sequence[str]) -> Logs:
 
 
 def _configured_directory() -> Path:
-    if not places.may_be_configured():
-        return Path(places.DEFAULT_DIRECTORY)
+    if not locations.may_be_configured():
+        return Path(locations.DEFAULT_DIRECTORY)
     from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
 
     return settings().log_dir

@@ -105,7 +105,7 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
 
 
 def _all(found: Logs) -> Iterator[Sequence[Record]]:
-    from metaexpert.cli.logs.progress import shown  # noqa: PLC0415 - not for the last entries
+    from metaexpert.cli.progress import shown  # noqa: PLC0415 - not for the last entries
 
     with shown(found, "searching") as logs:
         yield from batched(logs, _BATCH)

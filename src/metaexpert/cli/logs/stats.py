@@ -10,11 +10,11 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
-from metaexpert.cli.logs.tables import bar, table
-from metaexpert.logger.text import escape
-from metaexpert.logs.stats import Stats, collect_stats
+from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import bar, table
+from metaexpert.logger.entry.console_text import escape
+from metaexpert.logs.questions.stats import Stats, collect_stats
 
 #: Lines of the chart of entries over time, and its width in characters.
 _CHART_LINES: Final = 20

@@ -12,11 +12,11 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, selected, tell, with_filters, zone
-from metaexpert.cli.logs.tables import money, table
-from metaexpert.logger.text import time_text
-from metaexpert.logs.trades import Execution, Ledger
+from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import money, table
+from metaexpert.logger.entry.console_text import time_text
+from metaexpert.logs.questions.trades import Execution, Ledger
 
 app = typer.Typer(add_completion=False)
 

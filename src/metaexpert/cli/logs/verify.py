@@ -9,13 +9,13 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.progress import shown
 from metaexpert.cli.logs.select import Directories, opened
-from metaexpert.cli.logs.tables import counted
-from metaexpert.logger.text import escape
-from metaexpert.logs.recover import waiting_journals
-from metaexpert.logs.verify import Report
-from metaexpert.logs.verify import verify as run_verify
+from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import counted
+from metaexpert.logger.entry.console_text import escape
+from metaexpert.logs.questions.recover import waiting_journals
+from metaexpert.logs.questions.verify import Report
+from metaexpert.logs.questions.verify import verify as run_verify
 
 app = typer.Typer(add_completion=False)
 

@@ -1,0 +1,55 @@
+"""Plain tables and small charts for the terminal and for pipes: no wrapping, no frames, nothing that acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final
+
+from metaexpert.logger.entry.console_text import escape
+from metaexpert.logs.questions.orders import plain
+
+_BLOCKS: Final = " ▏▎▍▌▋▊▉█"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
+    """Return rows under their headers, each column as wide as its widest cell; columns in *right* to the right."""
+    cells = [[escape("" if cell is None else str(cell)) for cell in row] for row in rows]
+    widths = [max(len(line[n]) for line in [list(headers), *cells]) for n in range(len(headers))]
+    aligned = [str.rjust if header in set(right) else str.ljust for header in headers]
+    lines = (
+        "  ".join(align(cell, width) for align, cell, width in zip(aligned, line, widths, strict=True)).rstrip()
+        for line in [headers, *cells]
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def bar(value: float, most: float, width: int) -> str:
+    """Return a bar of *value* where *most* fills *width* characters, in eighths of a character."""
+    eighths = round(value / most * width * 8) if most else 0
+    return "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
+
+
+def money(number: Decimal | None, *, sign: bool = False) -> str:
+    """Return an amount as people read it; empty when there is none."""
+    if number is None:
+        return ""
+    text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
+    return f"+{text}" if sign and number > 0 else text
+
+
+def seconds(span: float | None) -> str:
+    """Return a span of time as people read it, with a sign."""
+    if span is None:
+        return ""
+    size = abs(span)
+    text = f"{size * 1000:.1f} ms" if size < 1 else f"{size:.3f} s" if size < 120 else f"{size / 60:.1f} min"
+    if size >= 7200:
+        text = f"{size / 3600:.1f} h"
+    return ("-" if span < 0 else "+") + text
+
+
+def counted(count: int, noun: str) -> str:
+    """Return *count* with its *noun*, in the plural where it must be."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"

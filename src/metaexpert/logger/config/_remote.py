@@ -1,0 +1,94 @@
+"""Types and rules of the settings of what leaves the machine: tokens, addresses, chats. Opens nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+from metaexpert.logger.config.syslog_address import parse_address
+from metaexpert.logger.masking.registered import MIN_LENGTH
+
+#: Fields that need libraries which not everybody installs: a package, and the extra that brings it.
+_EXTRAS: Final = (
+    ("otlp_endpoint", "opentelemetry", "otel"),
+    ("trace_ids", "opentelemetry", "otel"),
+    ("metrics", "prometheus_client", "metrics"),
+)
+#: Fields that are of use only when another one is set.
+_NEEDED: Final = (
+    ("telegram_token", "telegram_chat_id"),
+    ("telegram_chat_id", "telegram_token"),
+    ("webhook_token", "webhook_url"),
+    ("syslog_key_file", "syslog_cert_file"),
+)
+
+
+def _chat_id(value: object) -> object:
+    """Read a chat's number, as a number or a text, or a channel's name with its @."""
+    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"-?\d+|@\w+", text):
+        raise PydanticCustomError("chat_id", 'should be a number such as 123456789 or -1001234567890, or "@channel"')
+    return text
+
+
+def _web_address(value: object) -> object:
+    """Accept an address over TLS; a plain one only inside the own network, since addresses hold tokens."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    parts = urlsplit(text) if isinstance(text, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise PydanticCustomError("address", "should be an address that begins with https://")
+    if parts.scheme == "http" and not _is_near(parts.hostname):
+        raise PydanticCustomError("address", "should begin with https://; http:// is for hosts of the own network")
+    return value
+
+
+def _is_near(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+    return address.is_private or address.is_loopback
+
+
+def _syslog_address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parse_address(value)
+    except ValueError as error:
+        raise PydanticCustomError("syslog_address", "{text}", {"text": str(error)}) from None
+    return value
+
+
+def _token(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text) or len(text) < MIN_LENGTH:
+        raise PydanticCustomError("secret", f"should be {MIN_LENGTH} or more characters of printable ASCII, no spaces")
+    return value
+
+
+def remote_conflicts(config: Any) -> Iterator[tuple[str, str]]:
+    """Yield what does not go together: a field, and what is wrong with it."""
+    for one, module, extra in _EXTRAS:
+        if getattr(config, one) and find_spec(module) is None:
+            yield one, f"it needs the extra {extra}: pip install 'metaexpert[{extra}]'"
+    for one, other in _NEEDED:
+        if getattr(config, one) is not None and getattr(config, other) is None:
+            yield other, f"{one} is set, and needs {other} too"
+    for one in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
+        if getattr(config, one) is not None and not (config.syslog_address or "").startswith("tls://"):
+            yield one, "it is for a syslog_address that begins with tls://"
+
+
+Token = Annotated[SecretStr, BeforeValidator(_token)]
+SecretAddress = Annotated[SecretStr, BeforeValidator(_web_address)]
+WebAddress = Annotated[str, BeforeValidator(_web_address)]
+SyslogAddress = Annotated[str, BeforeValidator(_syslog_address)]
+ChatId = Annotated[str, BeforeValidator(_chat_id)]

@@ -1,0 +1,224 @@
+"""Where a configuration comes from: five layers, read but not judged.
+
+Highest first: command line, arguments in code, environment, ``.env``, ``[tool.metaexpert.logger]`` in
+``pyproject.toml``. Each layer is a pydantic-settings source that also remembers, for every field, a label that
+a person can act on ("environment METAEXPERT_LOG_LEVEL"). Reading creates nothing; a layer that cannot be read
+becomes a `Problem`, never an exception half-way.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from dotenv import dotenv_values
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from metaexpert.logger.config.locations import DOTENV_FILE, ENV_PREFIX, PYPROJECT_TABLE, SHORT_PREFIX, nearest_pyproject
+
+DEFAULT_LABEL: Final = "default"
+CODE_LABEL: Final = "argument in code"
+
+#: Other names under which a field may be given, and the field that they mean.
+ALIASES: Final[Mapping[str, str]] = {
+    "structured_logging": "json_logging",
+    "trade_log_file": "log_trade_file",
+    "error_log_file": "log_error_file",
+}
+
+_command_line: ContextVar[Mapping[str, Any]] = ContextVar("metaexpert_command_line", default=MappingProxyType({}))
+
+
+class ConfigurationWarning(UserWarning):
+    """A setting that has no effect, most likely a misspelt name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration.
+
+    Attributes:
+        field: Name of the field, as it was given.
+        source: Where it was given.
+        message: One line that names the field, the value (unless it may be secret), the source and the mend.
+    """
+
+    field: str
+    source: str
+    message: str
+
+
+class Layer(PydanticBaseSettingsSource):
+    """The values of one source, each with a label that says where it stands."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self.values: dict[str, Any] = {}
+        self.labels: dict[str, str] = {}
+        self.problems: list[Problem] = []
+        self._names: dict[str, str] = {}
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values of this layer by field name (pydantic-settings protocol)."""
+        return self.values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return value, key and "is it JSON text" of one field (pydantic-settings protocol)."""
+        return self.values.get(field_name), field_name, False
+
+    def take(self, name: str, value: Any, label: str) -> None:
+        """Accept *value* for the field that *name* means, or note why it cannot be."""
+        field = ALIASES.get(name, name)
+        if field not in self.settings_cls.model_fields:
+            self.problems.append(_unknown(name, label, self.settings_cls))
+        elif field in self.values:
+            other = self._names[field] + ("" if self.labels[field] == label else f" ({self.labels[field]})")
+            text = f"{name}: means the same as {other}, which is given too; keep one ({label})"
+            self.problems.append(Problem(name, label, text))
+        else:
+            self.values[field], self.labels[field], self._names[field] = value, label, name
+
+
+def _unknown(name: str, label: str, settings_cls: type[BaseSettings]) -> Problem:
+    # The value is left out on purpose: under an unknown name it may be a secret.
+    guess = likely_name(name, [*settings_cls.model_fields, *ALIASES])
+    hint = f"did you mean {guess!r}?" if guess else "see `metaexpert config show` for the names that exist"
+    return Problem(name, label, f"{name}: no such option ({label}); {hint}")
+
+
+def likely_name(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that *name* is most likely a misspelling of, or None."""
+    return next(iter(difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.7)), None)
+
+
+@contextmanager
+def command_line(options: Mapping[str, Any]) -> Iterator[None]:
+    """Put *options* above every other source, for configurations built inside the block.
+
+    The command line uses this around loading an expert, so that ``--log-level`` beats what the expert's
+    code says. Follows tasks like any context variable; threads started inside do not inherit it.
+    """
+    token = _command_line.set(dict(options))
+    try:
+        yield
+    finally:
+        _command_line.reset(token)
+
+
+def read_layers(
+    settings_cls: type[BaseSettings],
+    arguments: Mapping[str, Any],
+    *,
+    preset: Mapping[str, Any],
+    preset_name: str,
+) -> list[Layer]:
+    """Read all layers for *settings_cls*, highest first.
+
+    Args:
+        settings_cls: The settings model whose fields are wanted.
+        arguments: Arguments given in code.
+        preset: Values that stand in for the defaults; any other source beats them.
+        preset_name: Name of the preset, for the label.
+
+    Returns:
+        One layer per source, with unknown names already noted as problems. Nothing is validated yet.
+    """
+    overrides = _command_line.get()
+    command = _named(settings_cls, overrides, {k: f"command line --{k.replace('_', '-')}" for k in overrides})
+    code = _named(settings_cls, arguments, dict.fromkeys(arguments, CODE_LABEL))
+    presets = _named(settings_cls, preset, dict.fromkeys(preset, f"preset {preset_name}"))
+    environment = _environment(settings_cls, os.environ, "environment")
+    return [command, code, environment, _dotenv(settings_cls), _pyproject(settings_cls), presets]
+
+
+def _named(settings_cls: type[BaseSettings], values: Mapping[str, Any], labels: Mapping[str, str]) -> Layer:
+    layer = Layer(settings_cls)
+    for name, value in values.items():
+        layer.take(name, value, labels[name])
+    return layer
+
+
+def _environment(settings_cls: type[BaseSettings], variables: Mapping[str, str | None], where: str) -> Layer:
+    """Read the variables that are ours: the long names, then the short ones of the ``log_`` fields."""
+    layer = Layer(settings_cls)
+    found = {name.upper(): (name, value) for name, value in variables.items() if value}
+    fields = settings_cls.model_fields
+    for field in (*fields, *ALIASES):
+        upper = field.upper()
+        names = (ENV_PREFIX + upper, upper) if upper.startswith(SHORT_PREFIX) else (ENV_PREFIX + upper,)
+        name, value = next((found[n] for n in names if n in found), ("", None))
+        if value is not None:
+            layer.take(field, _decoded(fields[ALIASES.get(field, field)], value), f"{where} {name}")
+    _warn_misspelt(found, fields, where)
+    return layer
+
+
+def _decoded(field: FieldInfo, text: str) -> Any:
+    """Turn the text of a variable into a list for list fields: JSON, or words between commas."""
+    if "list" not in str(field.annotation):
+        return text
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _warn_misspelt(found: Mapping[str, tuple[str, str | None]], fields: Iterable[str], where: str) -> None:
+    known = [field.upper() for field in (*fields, *ALIASES)]
+    for upper, (name, _) in found.items():
+        # Compared without the prefix, which all have in common: it would make any two names look alike.
+        rest = upper.removeprefix(ENV_PREFIX)
+        if upper != rest and rest not in known and (guess := likely_name(rest, known)):
+            text = f"{name} ({where}) is not a setting and is ignored; did you mean {ENV_PREFIX}{guess}?"
+            warnings.warn(text, ConfigurationWarning, stacklevel=2)
+
+
+def _dotenv(settings_cls: type[BaseSettings]) -> Layer:
+    path = Path(DOTENV_FILE)
+    try:
+        variables = dotenv_values(path) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        return _unreadable(settings_cls, DOTENV_FILE, error)
+    return _environment(settings_cls, variables, DOTENV_FILE)
+
+
+def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
+    """Read our table from the nearest ``pyproject.toml``, from the working directory upwards."""
+    path = nearest_pyproject()
+    if path is None:
+        return Layer(settings_cls)
+    shown = os.path.relpath(path)
+    try:
+        table: Any = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        return _unreadable(settings_cls, shown, error)
+    for key in PYPROJECT_TABLE:
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        return _unreadable(settings_cls, shown, TypeError("[tool.metaexpert.logger] is not a table"))
+    return _named(settings_cls, table, dict.fromkeys(table, shown))
+
+
+def _unreadable(settings_cls: type[BaseSettings], name: str, error: Exception) -> Layer:
+    layer = Layer(settings_cls)
+    # Only the kind of a decoding error is told: its text may quote what stands in the file.
+    what = f": {error.strerror}" if isinstance(error, OSError) else f": {type(error).__name__}"
+    if isinstance(error, UnicodeDecodeError):
+        what = ": it is not UTF-8 text"
+    elif isinstance(error, tomllib.TOMLDecodeError | TypeError):
+        what = f": {error}"
+    layer.problems.append(Problem(name, name, f"{name}: cannot be read{what}"))
+    return layer

@@ -1,0 +1,1 @@
+"""The console, and standard error as the last resort."""

@@ -1,0 +1,152 @@
+"""An entry as bytes: the header, the JSON line in either layout, and the cut that keeps a line bounded.
+
+Pure functions, apart from a one-second cache of a timestamp's text. The RFC 5424 message itself is the matter of
+`metaexpert.logger.entry.rfc5424`, the console's text that of `metaexpert.logger.entry.console_text`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logger.entry.values import Cleaner, dumps
+from metaexpert.logger.schema import Layout
+
+Entry = dict[str, Any]
+Encoder = Callable[[Entry], bytes]
+
+_SECOND: Final = 1_000_000_000
+#: Room for the braces, quotes and marks that a cut adds.
+_SMALLEST_VALUE: Final = 16
+
+
+class Clock:
+    """Wall-clock time as RFC 3339 UTC text with six digits.
+
+    Args:
+        now: Returns nanoseconds since the epoch; a test passes a clock of its own.
+
+    Safe to call from any thread: the cache is one tuple, replaced at once.
+    """
+
+    __slots__ = ("_cached", "_now")
+
+    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+        self._now = now
+        self._cached = (-1, "")
+
+    def __call__(self) -> str:
+        """Return the time of this moment, for example ``2026-11-22T10:31:00.123456Z``."""
+        second, rest = divmod(self._now(), _SECOND)
+        cached, text = self._cached
+        if cached != second:
+            # A clock outside the years that strftime knows is pinned to the epoch rather than refused.
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second if 0 <= second < 253_402_300_800 else 0))
+            self._cached = (second, text)
+        return f"{text}.{rest // 1000:06d}Z"
+
+
+class Header:
+    """The header fields that stay the same over the calls of one process.
+
+    Args:
+        appname: Name of the expert; cut and cleaned as RFC 5424 wants it.
+        facility: RFC 5424 facility number.
+    """
+
+    __slots__ = ("_fixed", "appname", "facility")
+
+    def __init__(self, appname: str, facility: int) -> None:
+        self.appname = schema.printable_ascii(appname, schema.MAX_APPNAME)
+        self.facility = facility
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read host name and process id again: a forked child has an id of its own."""
+        self._fixed: Entry = {
+            "facility": self.facility,
+            "version": schema.RFC5424_VERSION,
+            "hostname": schema.printable_ascii(_hostname(), schema.MAX_HOSTNAME),
+            "appname": self.appname,
+            "procid": str(os.getpid()),
+        }
+
+    def stamp(self, timestamp: str, level: str, msgid: str, sequence_id: int, message: str) -> Entry:
+        """Return a new entry with all header keys in their order."""
+        return {
+            "timestamp": timestamp,
+            "level": level,
+            "severity": schema.SEVERITIES[level],
+            **self._fixed,
+            "msgid": msgid,
+            "sequence_id": sequence_id,
+            "message": message,
+        }
+
+
+def _hostname() -> str:
+    try:
+        return socket.gethostname()
+    except OSError:
+        return schema.NILVALUE
+
+
+def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encoder:
+    """Return the function that turns a clean entry into one line with its newline, in the wanted layout.
+
+    An entry whose line would be longer than *max_entry_size* bytes has its longest values cut and marked, down
+    to the header if need be; the line is always valid JSON.
+    """
+    encode: Encoder = dumps
+    if layout == "rfc5424":
+        from metaexpert.logger.entry.rfc5424 import to_layout  # noqa: PLC0415 - its codec is not needed to start otherwise
+
+        def encode(entry: Entry) -> bytes:
+            return dumps(to_layout(entry, enterprise_id=enterprise_id))
+
+    def line(entry: Entry) -> bytes:
+        encoded = encode(entry)
+        if len(encoded) >= max_entry_size:
+            encoded = fitted(entry, encode, max_entry_size)
+        return encoded + b"\n"
+
+    return line
+
+
+def fitted(entry: Entry, encode: Encoder, limit: int) -> bytes:
+    """Cut *entry* step by step, longest values first, until what *encode* makes of it is shorter than *limit* bytes."""
+    length, items = limit // 2, limit // 4
+    while length >= _SMALLEST_VALUE:
+        encoded = encode(_shortened(entry, length, items))
+        if len(encoded) < limit:
+            return encoded
+        length, items = length // 2, items // 2
+    bare = {key: entry[key] for key in schema.HEADER_KEYS}
+    dropped = len(entry) - len(bare)
+    return encode({**bare, "message": Cleaner(limit // 16, 1).key(entry["message"]), "…": f"…[cut {dropped}]"})
+
+
+def _shortened(entry: Mapping[str, Any], length: int, items: int) -> Entry:
+    fixed = {key: entry[key] for key in schema.HEADER_KEYS if key in entry}
+    loose = {key: value for key, value in entry.items() if key not in fixed}
+    cleaner = Cleaner(length, items)
+    fixed["message"] = cleaner.key(entry["message"])
+    ours = {key: loose.pop(key) for key in (schema.LOGGER_KEY, schema.EXCEPTION_KEY, schema.STACK_KEY) if key in loose}
+    rest = cleaner.clean(loose)
+    logger = {schema.LOGGER_KEY: cleaner.clean(ours[schema.LOGGER_KEY])} if schema.LOGGER_KEY in ours else {}
+    last = {key: _shortened_own(ours[key], length) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in ours}
+    return {**fixed, **logger, **rest, **last}
+
+
+def _shortened_own(value: Any, length: int) -> Any:
+    """Cut a stack's or exception's texts; lists of frames go first, since the text tells them again."""
+    if isinstance(value, dict):
+        dropped = {"frames", "causes", "groups"} if length < 4 * 1024 else set()
+        return {k: _shortened_own(v, length) for k, v in value.items() if k not in dropped}
+    if isinstance(value, list):
+        return [_shortened_own(item, length) for item in value]
+    return Cleaner(length, 1).clean(value)

@@ -1,0 +1,377 @@
+"""Any Python value as JSON can hold it: total, bounded, and never an exception.
+
+`Cleaner` is the complete and slow way, and the reference for any faster one. Pure: it opens nothing, keeps no
+state between calls, and may be used from any thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import os
+import re
+import uuid
+from collections import deque
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final, Protocol
+
+import orjson
+
+#: Containers inside containers; orjson itself stops at 254.
+MAX_DEPTH: Final = 64
+#: CPython refuses to print, and `json.loads` to read, an integer of more decimal digits by default.
+MAX_INT_BITS: Final = 14_000
+_MIN_I64: Final = -(2**63)
+_MAX_U64: Final = 2**64 - 1
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+#: C1 controls (a terminal may obey U+009B like ESC [) and the line separators that JSON leaves as they are.
+_C1_OR_SEPARATOR: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+
+def cut(text: str, limit: int) -> str:
+    """Return *text*, or its first *limit* characters and ``…[cut N]`` when it is longer (N characters)."""
+    return text if len(text) <= limit else marked(text[:limit], len(text) - limit)
+
+
+def marked(text: str, left_out: int) -> str:
+    """Return *text* with a mark at its end that says how many characters were left out, if any."""
+    return f"{text}…[cut {left_out}]" if left_out else text
+
+
+def no_surrogates(text: str) -> str:
+    """Return *text* with each lone surrogate as U+FFFD, since UTF-8 cannot hold one."""
+    if text.isascii() or not _LONE_SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class BigInteger:
+    """An integer beyond 64 bits, which orjson refuses, as the digits that go into the line."""
+
+    __slots__ = ("digits",)
+
+    def __init__(self, digits: str) -> None:
+        self.digits = digits
+
+
+def dumps(cleaned: Any) -> bytes:
+    """Return what `Cleaner` made as JSON text, without a newline and without a character that a terminal obeys."""
+    return escape_c1(orjson.dumps(cleaned, default=_digits))
+
+
+def escape_c1(line: bytes) -> bytes:
+    r"""Return the JSON text *line* with C1 controls and U+2028/2029 as ``\uXXXX``; most lines are untouched."""
+    if line.isascii():
+        return line
+    return _C1_OR_SEPARATOR.sub(lambda m: b"\\u%04x" % ord(m[0].decode()), line)
+
+
+def failed(value: object, error: BaseException) -> str:
+    """Return the text that stands in for a *value* that cannot be written, naming its type and the error's."""
+    return f"<unserialisable {type(value).__name__}: {type(error).__name__}>"
+
+
+def safe_str(value: object) -> str:
+    """Return ``str(value)``, or a text that names the failure when that raises."""
+    try:
+        return str.__str__(value) if isinstance(value, str) else str(value)
+    except Exception as error:  # a hostile __str__ may raise anything
+        return failed(value, error)
+
+
+class Guard(Protocol):
+    """What masks the secrets of an entry while it is cleaned (see `metaexpert.logger.masking.rules.Guard`)."""
+
+    def text(self, text: str, limit: int) -> tuple[str, int]:
+        """Return *text* masked and within *limit*, and how many characters were left out."""
+        ...
+
+    def kind(self, parent: str, name: str) -> int:
+        """Return 0, or what the name of a field in the object under *parent* means."""
+        ...
+
+    def named(self, kind: int, value: Any) -> Any:
+        """Return what to write of a clean *value* under a name of that kind."""
+        ...
+
+    def option(self, word: Any) -> int:
+        """Return 0, or what an option of a command line means, whose value comes next."""
+        ...
+
+    def pair(self, first: Any, second: Any) -> int:
+        """Return 0, or what the first of two in a tuple means as the name of the second."""
+        ...
+
+    def number(self, number: int) -> bool:
+        """Return whether an integer is a secret."""
+        ...
+
+    def secret(self) -> str:
+        """Return what to write of a value that is secret by its type."""
+        ...
+
+
+class Cleaner:
+    """Turns values into JSON types (str, int, float, bool, None, list, dict with str keys).
+
+    Args:
+        max_length: Longest text, in characters; longer is cut and marked.
+        max_items: Most values in one entry over all levels; what follows is cut and marked.
+        guard: Masks the secrets among them, if given.
+    """
+
+    __slots__ = ("_guard", "_left", "_max_length", "_parent", "_path")
+
+    def __init__(self, max_length: int, max_items: int, guard: Guard | None = None) -> None:
+        self._max_length = max_length
+        self._left = max_items
+        self._path: set[int] = set()
+        self._guard = guard
+        #: Name of the field that is being cleaned.
+        self._parent = ""
+
+    def clean(self, value: object) -> Any:
+        """Return *value* as JSON types. Never raises an `Exception`."""
+        self._left -= 1
+        kind = type(value)
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type]
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return self._integer(value)  # type: ignore[arg-type]
+        if kind is float:
+            return _number(value)  # type: ignore[arg-type]
+        try:
+            return self._other(value)
+        except Exception:  # hostile properties and iterators may raise anything
+            return self._last_resort(value)
+
+    def _last_resort(self, value: object) -> str:
+        try:
+            return self._text(repr(value))
+        except Exception as error:  # and so may a hostile __repr__
+            return self._text(failed(value, error))
+
+    def key(self, key: object) -> str:
+        """Return *key* as text: JSON's words for booleans and None, otherwise as the value would be written."""
+        if type(key) is str:
+            return self._text(key)
+        if key is None or isinstance(key, bool):
+            return {True: "true", False: "false", None: "null"}[key]
+        cleaned = self.clean(key)
+        return cleaned if isinstance(cleaned, str) else self._text(safe_str(key))
+
+    def _text(self, text: str) -> str:
+        if self._guard is None:
+            return no_surrogates(cut(text, self._max_length))
+        # Surrogates first: two halves that become one character may be part of a secret.
+        return marked(*self._guard.text(no_surrogates(text), self._max_length))
+
+    def _integer(self, value: int) -> Any:
+        if self._guard is not None and self._guard.number(value):
+            return self._guard.secret()
+        return _integer(value)
+
+    def _other(self, value: Any) -> Any:
+        for kinds, convert in _SCALARS:
+            if isinstance(value, kinds):
+                if kinds is _Secret and self._guard is not None:
+                    return self._guard.secret()
+                result = convert(value)
+                return self._text(result) if isinstance(result, str) else result
+        if isinstance(value, enum.Enum):
+            return self.clean(value.value)
+        if isinstance(value, str):
+            return self._text(str.__str__(value))
+        if isinstance(value, int):
+            return self._integer(int.__int__(value))
+        if isinstance(value, float):
+            return _number(float.__float__(value))
+        return self._container(value)
+
+    def _container(self, value: Any) -> Any:
+        if isinstance(value, BigInteger):  # cleaned before
+            return value if len(value.digits) <= self._max_length else self._text(value.digits)
+        if id(value) in self._path:
+            return f"<circular reference: {type(value).__name__}>"
+        if len(self._path) >= MAX_DEPTH:
+            return f"<nested too deep: {type(value).__name__}>"
+        self._path.add(id(value))
+        try:
+            return self._inside(value)
+        finally:
+            self._path.discard(id(value))
+
+    def _inside(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return self._pairs(value.items(), len(value))
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):
+            return self._pairs(zip(getattr(value, "_fields", ()), value, strict=False), len(value))
+        if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
+            return self._items(_ordered(value), len(value))
+        if isinstance(value, tuple) and len(value) == 2 and self._guard is not None:
+            return self._pair(value, self._guard)
+        if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
+            return self._items(value, len(value))
+        if (names := _field_names(value)) is not None:
+            return self._pairs(((n, getattr(value, n)) for n in names if hasattr(value, n)), len(names))
+        if any(base.__module__ == "numpy" for base in type(value).__mro__):
+            return self._array(value)
+        return self._text(repr(value))
+
+    def _pairs(self, pairs: Iterable[tuple[Any, Any]], count: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for done, (raw, value) in enumerate(pairs):
+            if self._left <= 0:
+                result["…"] = f"…[cut {count - done}]"
+                break
+            key = self.key(raw)
+            while key in result:  # 1 and "1" are two keys; neither may be lost
+                key += "_"
+            result[key] = self.clean(value) if self._guard is None else self._guarded(raw, key, value, self._guard)
+        return result
+
+    def _guarded(self, raw: object, key: str, value: object, guard: Guard) -> Any:
+        """Return the clean *value* of a field, masked when its name is secret."""
+        name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
+        if kind := guard.kind(self._parent, name):
+            return self._named(kind, value, guard)
+        before, self._parent = self._parent, name
+        try:
+            return self.clean(value)
+        finally:
+            self._parent = before
+
+    def _named(self, kind: int, value: object, guard: Guard) -> Any:
+        """Return what to write of a *value* whose name means *kind*."""
+        before, self._guard = self._guard, None  # what is masked as a whole is not counted in parts
+        try:
+            cleaned = self.clean(value)
+        finally:
+            self._guard = before
+        return guard.named(kind, cleaned)
+
+    def _items(self, values: Iterable[Any], count: int) -> list[Any]:
+        result: list[Any] = []
+        option = 0
+        for value in values:
+            if self._left <= 0:
+                result.append(f"…[cut {count - len(result)}]")
+                break
+            result.append(self._named(option, value, self._guard) if option and self._guard else self.clean(value))
+            option = self._guard.option(value) if self._guard else 0
+        return result
+
+    def _pair(self, pair: tuple[Any, Any], guard: Guard) -> list[Any]:
+        kind = guard.pair(*pair)
+        if not kind:
+            return self._items(pair, 2)
+        return [self.clean(pair[0]), self._named(kind, pair[1], guard)]
+
+    def _array(self, value: Any) -> Any:
+        """NumPy scalars and arrays, by their interface: NumPy itself is never imported."""
+        if value.dtype.kind in "mM":
+            if not getattr(value, "ndim", 0) and value != value:  # noqa: PLR0124 - NaT is not equal to itself
+                return "NaT"
+            # Finer units than microseconds come back from NumPy as bare integers.
+            value = value.astype(f"{'datetime64' if value.dtype.kind == 'M' else 'timedelta64'}[us]")
+        if getattr(value, "ndim", 0):
+            # A part first: a million numbers must not become a million objects to be cut afterwards.
+            room = max(self._left, 0)
+            return self._items((value if value.size <= room else value.ravel()[: room + 1]).tolist(), value.size)
+        item = value.item()
+        return self._text(repr(value)) if type(item) is type(value) else self.clean(item)
+
+
+def _integer(value: int) -> Any:
+    if _MIN_I64 <= value <= _MAX_U64:
+        return value
+    return BigInteger(str(value)) if value.bit_length() <= MAX_INT_BITS else hex(value)
+
+
+def _digits(value: object) -> orjson.Fragment:
+    if isinstance(value, BigInteger):
+        return orjson.Fragment(value.digits)
+    raise TypeError(type(value).__name__)
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")  # noqa: PLR0124
+
+
+def _datetime(value: datetime) -> str:
+    if value != value:  # noqa: PLR0124 - pandas.NaT is a datetime that is not equal to itself
+        return "NaT"
+    try:
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:  # year 1 or 9999 with an offset that leaves the calendar
+        return value.isoformat()
+    return moment.isoformat().removesuffix("+00:00") + "Z"
+
+
+def _bytes(value: bytes | bytearray | memoryview) -> str:
+    return bytes(value).decode("utf-8", "backslashreplace")
+
+
+def _ordered(values: Set[Any]) -> Iterable[Any]:
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=repr)
+
+
+def _field_names(value: Any) -> list[str] | None:
+    """Names of the fields of a dataclass, Pydantic, attrs or msgspec object that its author lets `repr` show."""
+    kind = type(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [field.name for field in dataclasses.fields(value) if field.repr]
+    if isinstance(fields := getattr(kind, "__pydantic_fields__", None), dict):
+        return [name for name, field in fields.items() if field.repr] + list(getattr(value, "model_extra", None) or ())
+    if isinstance(attributes := getattr(kind, "__attrs_attrs__", None), tuple):
+        return [attribute.name for attribute in attributes if attribute.repr]
+    if isinstance(names := getattr(kind, "__struct_fields__", None), tuple):
+        return list(names)
+    return None
+
+
+class _SecretLike(type):
+    """Tells pydantic's SecretStr and SecretBytes by their interface, so that pydantic need not be imported."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return hasattr(type(instance), "get_secret_value")
+
+
+class _Secret(metaclass=_SecretLike):
+    pass
+
+
+#: Kinds whose one form is a short ASCII text, by their exact type, so that a log call can write them without a look at
+#: all the others.
+TEXTS: Final[dict[type, Callable[[Any], str]]] = {
+    Decimal: str,
+    datetime: _datetime,
+    date: date.isoformat,
+    time: time.isoformat,
+    uuid.UUID: str,
+}
+
+#: Kinds that have one plain form, most frequent in a trading log first.
+_SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+    (Decimal, str),
+    (datetime, _datetime),
+    (date, date.isoformat),
+    (time, time.isoformat),
+    (timedelta, lambda v: _number(v.total_seconds())),
+    (uuid.UUID, str),
+    (os.PathLike, lambda v: _bytes(p) if isinstance(p := os.fspath(v), bytes) else p),
+    ((bytes, bytearray, memoryview), _bytes),
+    (Fraction, str),
+    (_Secret, lambda _: "***"),
+)

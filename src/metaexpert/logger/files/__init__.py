@@ -1,0 +1,1 @@
+"""From the journal into the files: the writing thread, rotation, compression, recovery."""

@@ -1,0 +1,322 @@
+"""What happens to backups afterwards: gzip, the directory's budget, and the time index that spares readers most bytes.
+
+On a thread that lives only while there is work.
+
+Never on the calling and never on the writing path. Of the processes that share a directory one at a time does this
+work, under a lock of its own; the lock that writers need is held for renames and deletions only. A backup is found
+again by its inode, because it may have moved up while it was compressed. A copy lies in the private directory until
+it is complete; what an interrupted process left there, or left twice, is removed by the next work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger.entry.time_index import stamp_of
+from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
+from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
+from metaexpert.logger.system.calls import try_lock
+from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.locks import DirectoryLock
+
+_SUFFIX: Final = ".gz"
+_UNFINISHED: Final = ".compressing"
+_LEVEL: Final = 6
+#: Bytes compressed, and indexed, between two looks at whether to stop: half a millisecond.
+_PIECE: Final = PIECE
+#: Longest wait for that look, in seconds; a device that hangs must not hold up a fork for ever.
+_LONGEST_PIECE: Final = 5.0
+#: Longest wait for another process that does the same work, and the pause between two tries, in seconds.
+_PATIENCE: Final = 600.0
+_PAUSE: Final = 0.02
+#: Seconds between two pieces that are only indexed. Reading releases the interpreter for some microseconds, too few
+#: for a thread that waits for it to wake up: it was kept out for as long as a whole backup took.
+_COURTESY: Final = 0.0002
+#: How long the end of a program waits for the index of its backups; the next start goes on with it.
+_INDEX_PATIENCE: Final = 2.0
+
+
+class _Stopped(Exception):  # noqa: N818 - a signal, not an error
+    """The work is to end now; it will be begun anew."""
+
+
+class _Hurried(Exception):  # noqa: N818 - likewise
+    """There is something better to do than what is only a convenience: a rotation came, or the program ends."""
+
+
+class Archivist:
+    """Compresses, deletes and indexes backups of one directory.
+
+    Args:
+        directory: The log directory.
+        private: Where unfinished copies lie.
+        lock: The lock of the directory, held for renames and deletions only.
+        on_trouble: Called with what could not be done and why.
+    """
+
+    def __init__(
+        self, directory: Path, private: Path, lock: DirectoryLock, on_trouble: Callable[[str, OSError], None]
+    ) -> None:
+        self._directory = directory
+        self._private = private
+        self._lock = lock
+        self._on_trouble = on_trouble
+        self._turn = DirectoryLock(private / "archive", _PATIENCE, _PAUSE, try_lock=self._try_turn)
+        self._turn.close()  # opened for each work and closed behind it
+        self._guard = threading.RLock()
+        self._thread: threading.Thread | None = None
+        #: The latest thread, which may not be quite over though it has no more work.
+        self._latest: threading.Thread | None = None
+        self._again = False
+        self._stop = False
+        self._index_until = math.inf
+        #: Base names whose backups are compressed; names of all current files; bytes for all of them.
+        self.compressed: set[str] = set()
+        self.bases: set[str] = set()
+        self.budget: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread is not None
+
+    def poke(self, *, always: bool = False) -> None:
+        """Start the work if there may be some, or *always*. Returns at once."""
+        if not (always or self.compressed or self.budget is not None or self._has_backups()):
+            return
+        with self._guard:
+            self._again = True
+            if self._thread is None and not self._stop:
+                self._latest = self._thread = threading.Thread(target=self._run, name="metaexpert-archive", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no more threads, or the interpreter is ending: `wait` does the work
+                    self._latest = self._thread = None
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
+
+        Work that found no thread is done here, now. Backups that are in no index after some seconds stay without.
+        """
+        self._index_until = time.monotonic() + _INDEX_PATIENCE
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        if self._again and self._thread is None and not self._stop:
+            self._again = False
+            self.work()
+        self._index_until = math.inf
+        return self._thread is None
+
+    def pause(self) -> threading.Thread | None:
+        """Have the thread end soon, and start no other until `resume`. Returns the one that was ended, if any."""
+        self._stop = True
+        thread = self._latest
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LONGEST_PIECE)
+        return thread
+
+    def resume(self) -> None:
+        """Allow what `pause` interrupted; the next `poke` begins it anew."""
+        self._stop = False
+
+    def after_fork(self) -> None:
+        """Forget, in the child, the parent's thread; what it was doing is the parent's."""
+        self._guard = threading.RLock()
+        self._turn.after_fork()
+        self._latest = self._thread = None
+        self._again = self._stop = False
+
+    def has_leftovers(self) -> bool:
+        """Return whether an earlier process left copies half done."""
+        return any(True for _ in self._private.glob(f"*{_UNFINISHED}"))
+
+    def work(self) -> None:
+        """Compress what should be, meet the budget, then see to the index. Errors are told, never raised."""
+        index = Index(self._private)
+        try:
+            with self._turn:
+                self._tidy()
+                self._try("the time index could not be read", index.load)
+                for name in self._backups():
+                    if not name.endswith(_SUFFIX) and any(backup_number(name, base) for base in self.compressed):
+                        self._try("backups could not be compressed", partial(self._compress, name, index))
+                if self.budget is not None:
+                    self._try("old backups could not be deleted", self._meet_budget)
+                self._index(index)
+        except _Stopped:
+            self._again = True
+        except OSError as error:
+            self._on_trouble("backups could not be compressed or deleted", error)
+
+    def _try(self, what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except FileNotFoundError:
+            pass  # moved or deleted meanwhile; a moved one is found under its new name by the next work
+        except OSError as error:
+            self._on_trouble(what, error)
+
+    def _run(self) -> None:
+        while True:
+            with self._guard:
+                if self._stop or not self._again:
+                    self._thread = None
+                    return
+                self._again = False
+            self.work()
+
+    def _try_turn(self, fd: int) -> None:
+        if self._stop:
+            raise _Stopped
+        try_lock(fd)
+
+    def _compress(self, name: str, index: Index) -> None:
+        copy = self._private / f"{name}-{os.getpid()}{_SUFFIX}{_UNFINISHED}"
+        indexer = Indexer()
+        try:
+            status = self._copy(self._directory / name, copy, indexer)
+            with Descriptor.at(copy, os.O_RDONLY) as packed:
+                index.note(key_of(packed), indexer.spans())
+            with self._lock:
+                self._replace(copy, name, status)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _copy(self, source: Path, copy: Path, indexer: Indexer) -> os.stat_result:
+        """Compress *source* into *copy*, with its time, and index it. Returns the status of what was compressed."""
+        with (
+            self._opened(source) as plain,
+            Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as target,
+        ):
+            status = os.fstat(plain.fd)
+            with (
+                io.BufferedWriter(_Raw(target)) as raw,
+                gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed,
+            ):
+                while piece := os.read(plain.fd, _PIECE):
+                    if self._stop:
+                        raise _Stopped
+                    plain.check()  # else it was read from somebody else's
+                    packed.write(piece)
+                    indexer.add(piece)
+        os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        return status
+
+    def _opened(self, path: Path) -> Descriptor:
+        with self._lock:  # else a rotation may move it while it is opened, which looks as if it were taken from us
+            return Descriptor.at(path, os.O_RDONLY)
+
+    def _replace(self, copy: Path, name: str, status: os.stat_result) -> None:
+        base = next(base for base in self.compressed if backup_number(name, base))
+        for path in self._directory.iterdir():
+            if backup_number(path.name, base) and _same(path.stat(), status):
+                packed = copy.replace(path.with_name(path.name + _SUFFIX))
+                try:
+                    path.unlink()
+                except OSError:  # Windows, while somebody reads it: better none compressed than both there
+                    packed.unlink()
+                    raise
+                return
+
+    def _meet_budget(self) -> None:
+        with self._lock:
+            found = [entry for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
+            facts = [FileFact(entry.name, entry.stat().st_size, entry.stat().st_mtime) for entry in found]
+            for name in over_budget(facts, self.bases, self.budget or 0):
+                (self._directory / name).unlink(missing_ok=True)
+
+    def _has_backups(self) -> bool:
+        try:
+            with os.scandir(self._directory) as found:
+                return any(map(self._is_backup, found))
+        except OSError:  # the work meets it again, and tells it
+            return True
+
+    def _backups(self) -> list[str]:
+        with os.scandir(self._directory) as found:
+            return sorted(entry.name for entry in found if self._is_backup(entry))
+
+    def _is_backup(self, entry: os.DirEntry[str]) -> bool:
+        # A pipe of that name would hold up whoever opens it, and all writers with him.
+        return any(backup_number(entry.name, base) for base in self.bases) and entry.is_file()
+
+    def _index(self, index: Index) -> None:
+        """Take in backups that are not there, drop those that are gone."""
+        stamps: dict[str, bytes] = {}
+        with self._lock:  # so that none moves from a name not yet looked at to one that was
+            for name in self._backups():
+                with contextlib.suppress(FileNotFoundError):
+                    stamps[name] = stamp_of((self._directory / name).stat())
+        index.keep(stamps.values())
+        known = index.stamps
+        try:
+            for name, stamp in stamps.items():
+                if stamp not in known:  # to open hundreds of them after each rotation would take too long
+                    self._try("a backup could not be indexed", partial(self._index_backup, name, index))
+        except _Hurried:
+            pass
+        finally:
+            self._try("the time index could not be written", index.save)
+
+    def _index_backup(self, name: str, index: Index) -> None:
+        with self._opened(self._directory / name) as file:
+            key = key_of(file)
+            if key in index:  # by its former name
+                return
+            spans = spans_of(file, self._look, compressed=name.endswith(_SUFFIX))
+            if key_of(file) == key:  # else somebody writes to it: the next work looks again
+                index.note(key, spans)
+
+    def _look(self) -> None:
+        if self._stop:
+            raise _Stopped
+        more = self._again and (self.compressed or self.budget is not None)
+        if more or time.monotonic() > self._index_until:
+            raise _Hurried
+        if self._index_until == math.inf:
+            time.sleep(_COURTESY)
+
+    def _tidy(self) -> None:
+        """Delete what an earlier process left half done: copies, and backups that are there in both forms."""
+        for path in self._private.glob(f"*{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
+        with self._lock:
+            for path in self._directory.glob(f"*{_SUFFIX}"):
+                plain = path.with_suffix("")
+                if any(backup_number(path.name, base) for base in self.bases) and _same_time(plain, path):
+                    plain.unlink()
+
+
+class _Raw(io.RawIOBase):
+    """What writes into a descriptor for as long as it is ours; it does not close it."""
+
+    def __init__(self, file: Descriptor) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._file.check()
+        return os.write(self._file.fd, data)
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether it is still the file that was compressed, with nothing added since."""
+    return os.path.samestat(one, other) and one.st_size == other.st_size
+
+
+def _same_time(one: Path, other: Path) -> bool:
+    """Whether both exist and were last written at the same moment, as a compressed file and its source are."""
+    return one.exists() and other.exists() and one.stat().st_mtime_ns == other.stat().st_mtime_ns

@@ -1,0 +1,118 @@
+"""The way of lines into one file: a line waits in the journal until the file has it.
+
+A batch that the file does not take stays in the journal and is offered again, after a growing pause.
+
+Threads: any thread may `put`; the writing thread drains, and any other only when there is none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.journal.journal import JournalLane
+from metaexpert.logger.journal.segment import write_out
+from metaexpert.logger.journal.sink import Sink
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Lane:
+    """The way of lines into one file. `put` may be called by any thread, `drain` by one at a time.
+
+    Args:
+        sink: Where the lines go.
+        journal: Where they wait.
+        on_stranded: Called with the lines that wait when the file begins to take nothing.
+        monotonic: Seconds; a test passes a clock of its own.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        journal: JournalLane,
+        on_stranded: Callable[[list[bytes]], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sink = sink
+        self.journal = journal
+        self._on_stranded = on_stranded
+        self._monotonic = monotonic
+        self._pause = 0.0
+        self._next_try = 0.0
+        #: The error of the last try, while the file takes nothing.
+        self.error: OSError | None = None
+        #: How many tries have failed.
+        self.failures = 0
+        self.needs_sync = False
+
+    def put(self, line: bytes) -> bool:
+        """Append *line* to the journal. Returns whether it took it."""
+        return self.journal.append(line, reserve=True)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return self.journal.empty
+
+    def lines(self, *, durable: bool = False) -> list[bytes]:
+        """Return the lines that wait, without their newlines; only those on disk if *durable*."""
+        waits = [(pending, pending.segment) for pending in self.journal.pending()]
+        found = [
+            pending for pending, segment in waits if not durable or (segment.path is not None and not segment.lost)
+        ]
+        return [line for pending in found for line in pending.lines()]
+
+    def drain(self, *, insist: bool = False) -> bool:
+        """Write all that waits now; if nothing does, look. Returns whether the file took it.
+
+        What comes meanwhile is left to the next call: a storm of entries must not keep the other files waiting.
+
+        Args:
+            insist: Try also while the pause after an error lasts.
+        """
+        if self.error is not None and not insist and self._monotonic() < self._next_try:
+            return False
+        if self.empty:
+            self.look()
+            return self.error is None
+        try:
+            for segment, start, end, sealed in self.journal.pending():
+                if end > start:
+                    write_out(segment, start, end, self.sink)
+                    drainer.beats += 1
+                    self.error, self._pause, self.needs_sync = None, 0.0, True
+                if sealed:
+                    self.journal.recycle(segment)
+        except OSError as error:
+            self.fail(error)
+            return False
+        self.journal.prepare()
+        return True
+
+    def look(self) -> None:
+        """Make sure that the file is there, although nothing is to be written."""
+        try:
+            self.sink.write(memoryview(b""))
+        except OSError as error:
+            self.fail(error)
+        else:
+            self.error, self._pause = None, 0.0
+
+    def fail(self, error: OSError) -> None:
+        """Note that the file takes nothing: try again after a pause, and show what must not go unseen meanwhile."""
+        first, self.error = self.error is None, error
+        self.failures += 1
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._next_try = self._monotonic() + self._pause
+        if first:  # entries that come from now on see the error, and are shown by their logger
+            self._on_stranded(self.lines())
+
+    def sync(self) -> None:
+        """Force what was written to the device. Raises OSError."""
+        if self.needs_sync:
+            self.sink.flush()
+            self.needs_sync = False

@@ -1,0 +1,241 @@
+"""A rotating file: whole lines, appended under the directory's lock, wherever the file has gone meanwhile.
+
+Bound: it holds nothing back; each `write` ends in the file or raises. A part of a batch that could be written
+before an error is taken back, so that the batch may be offered again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from metaexpert.logger.files.rotation import Move, RotationPolicy, shift
+from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.system.calls import PATIENT, Calls, Status
+from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.locks import DirectoryLock
+
+#: Windows cannot rename a file that somebody holds open the ordinary way, so it is held for one batch only.
+HOLD_OPEN: Final = os.name != "nt"
+#: What an entry of ours begins with.
+LINE_START: Final = b'{"timestamp":"'
+#: Half a line may be a whole batch's longest line.
+_LONGEST_FRAGMENT: Final = 1024 * 1024
+#: Seconds until a rotation that failed (a locked backup on Windows) is tried again.
+ROTATION_RETRY: Final = 5.0
+
+
+class RotatingFile:
+    """The sink of one log file.
+
+    Args:
+        path: The file. Its directory is made when missing.
+        policy: When to rotate.
+        lock: The lock of the directory, shared with its other files.
+        now: Seconds since the epoch; a test passes a clock of its own.
+        hold_open: Whether the file stays open between batches.
+        calls: The system's calls, as they suit the file system.
+        on_rotated: Called with the file's path after each rotation, under the lock.
+        on_trouble: Called with the error of each rotation that fails; writing goes on in the current file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        policy: RotationPolicy,
+        lock: DirectoryLock,
+        *,
+        now: Callable[[], float] = time.time,
+        hold_open: bool = HOLD_OPEN,
+        calls: Calls = PATIENT,
+        on_rotated: Callable[[Path], None] = lambda _: None,
+        on_trouble: Callable[[OSError], None] = lambda _: None,
+    ) -> None:
+        self.path = path
+        self.policy = policy
+        #: Whether what was written is forced to the device before the file is rotated.
+        self.durable = False
+        self._lock = lock
+        self._now = now
+        self._hold_open = hold_open
+        self._calls = calls
+        self._on_rotated = on_rotated
+        self._on_trouble = on_trouble
+        self._fd = -1
+        self._file: Descriptor | None = None
+        self._end = -1
+        self._unsynced = False
+        self._retry_rotation_at = 0.0
+
+    def write(self, batch: memoryview, note: Note = ignore) -> int:
+        """Append as many whole lines of *batch* as the file takes before its next rotation (see `Sink`)."""
+        with self._lock:
+            try:
+                self._open()
+                return self._write(batch, note) if len(batch) else 0
+            finally:
+                if not self._hold_open:
+                    self.close()
+
+    def flush(self) -> None:
+        """Force what was written to the device (fsync). Raises OSError."""
+        if not self._hold_open:
+            with self._lock:
+                self._open()
+                self._sync()
+                self.close()
+        elif self._file is not None and self._file.ours:
+            self._sync()
+
+    def close(self) -> None:
+        """Close the file; the next `write` opens it again. Idempotent."""
+        file, self._file, self._fd = self._file, None, -1
+        if file is not None:
+            file.close()
+
+    def _write(self, batch: memoryview, note: Note) -> int:
+        status = self._calls.status(self._fd)
+        size, first, now = status.size, _line_end(batch), self._now()
+        waiting = 0 < self._retry_rotation_at - now <= ROTATION_RETRY
+        if not waiting and self.policy.due(size, first, status.modified, now):
+            waiting = not self._rotate(now)
+            self._open()
+            status = self._calls.status(self._fd)
+            size = status.size
+        room = len(batch) if waiting else self.policy.room(size)
+        end = len(batch) if len(batch) <= room else max(_last_line_end(batch, room), first)
+        size = self._mend(size)
+        self._append(batch[:end], size, note, status)
+        if size == 0 and self.policy.when is not None:
+            # The kernel's clock for modification times runs some milliseconds late: without this the first lines
+            # after midnight would seem to be of the day before, and be rotated away once more.
+            with contextlib.suppress(OSError):  # then so be it: the entries are written
+                os.utime(self.path, (now, now))
+        return end
+
+    def _mend(self, size: int) -> int:
+        """See to half a line at the end: a process died, or the machine did, while it wrote. Returns the new size.
+
+        Half an entry of ours is taken away, since nobody could read it; of anything else the line is ended.
+        """
+        if size in (0, self._end) or self._read(size - 1) == b"\n":
+            return size
+        begin = max(size - _LONGEST_FRAGMENT, 0)
+        fragment = self._read(begin)
+        newline = fragment.rfind(b"\n")
+        start = fragment[newline + 1 :]
+        if (newline >= 0 or begin == 0) and start.startswith(LINE_START[: len(start)]):
+            os.ftruncate(self._fd, size - len(start))
+            return size - len(start)
+        return size + self._append(memoryview(b"\n"), size)
+
+    def _read(self, offset: int) -> bytes:
+        os.lseek(self._fd, offset, os.SEEK_SET)  # appending goes to the end regardless
+        return os.read(self._fd, _LONGEST_FRAGMENT)
+
+    def _append(self, data: memoryview, size: int, note: Note = ignore, status: Status | None = None) -> int:
+        written = 0
+        before = status or self._calls.status(self._fd)
+        note(before.device, before.inode, size, len(data))
+        try:
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+            assert self._file is not None  # noqa: S101 - for the type checker
+            status = self._file.check()
+        except BaseException:  # an interrupt too: it may come when the write is done, but not yet counted
+            self._take_back(data, size, before)
+            raise
+        self._end, self._unsynced = status.size, True
+        if status.links == 0:
+            # Deleted while we wrote: what went into it is gone for everybody, so it is written again.
+            self._open()
+            self._append(data, self._calls.status(self._fd).size, note)
+        return written
+
+    def _take_back(self, data: memoryview, size: int, before: Status) -> None:
+        """Cut off what was written of *data*, so that it may be offered again."""
+        if self._file is not None and self._file.ours:
+            if self._calls.status(self._fd).size > size:
+                os.ftruncate(self._fd, size)
+            return
+        # The descriptor was closed under our hands, and maybe the lock's too: so others may have written meanwhile.
+        with Descriptor.at(self.path, os.O_RDWR, status=self._calls.status) as file:
+            if _same(self._calls.status(file.fd), before):
+                os.lseek(file.fd, size, os.SEEK_SET)
+                added = os.read(file.fd, len(data) + 1)
+                if added and data[: len(added)] == added:
+                    os.ftruncate(file.fd, size)
+
+    def _open(self) -> None:
+        """Hold the file that bears our name now: another process may have rotated it, somebody deleted it."""
+        if self._fd >= 0 and not self._calls.is_open_at(self._fd, self.path):
+            self._settle()
+            self.close()
+        if self._fd < 0:
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+            self._file = Descriptor.at(self.path, flags, status=self._calls.status)
+            self._fd, self._end = self._file.fd, -1
+
+    def _sync(self) -> None:
+        os.fsync(self._fd)
+        self._unsynced = False
+
+    def _settle(self) -> None:
+        # A later `flush` reaches the new file only.
+        if self.durable and self._unsynced and self._file is not None and self._file.ours:
+            self._sync()
+
+    def _rotate(self, now: float) -> bool:
+        self._settle()
+        self.close()
+        try:
+            moves = shift([path.name for path in self.path.parent.iterdir()], self.path.name, self.policy.backups)
+            for move in moves:
+                _do(self.path.parent, move)
+        except OSError as error:
+            self._on_trouble(error)
+            self._retry_rotation_at = now + ROTATION_RETRY
+            return False
+        self._retry_rotation_at = 0.0
+        self._on_rotated(self.path)
+        return True
+
+
+def _same(one: Status, other: Status) -> bool:
+    """Whether both are of one file."""
+    return (one.device, one.inode) == (other.device, other.inode)
+
+
+def _do(directory: Path, move: Move) -> None:
+    source = directory / move.source
+    if move.target is None:
+        source.unlink(missing_ok=True)
+    else:
+        source.rename(directory / move.target)
+
+
+def _line_end(batch: memoryview) -> int:
+    """Return the offset just behind the first newline."""
+    step = 4096
+    for begin in range(0, len(batch), step):
+        found = bytes(batch[begin : begin + step]).find(b"\n")
+        if found >= 0:
+            return begin + found + 1
+    return len(batch)
+
+
+def _last_line_end(batch: memoryview, limit: int) -> int:
+    """Return the offset just behind the last newline before *limit*, or 0."""
+    step = 4096
+    end = max(min(limit, len(batch)), 0)
+    while end > 0:
+        begin = max(end - step, 0)
+        found = bytes(batch[begin:end]).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0

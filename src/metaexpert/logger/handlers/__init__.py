@@ -1,1 +1,0 @@
-"""Sinks: what an entry ends in. Each passes the contract of `base`."""

@@ -1,0 +1,1 @@
+"""The crash-safe buffer between a call and its files."""

@@ -1,0 +1,1 @@
+"""Which parts of an entry are secret, by registered value, by name and by shape."""

@@ -1,0 +1,229 @@
+"""Known values: what was registered as a secret, as it is and in the forms in which a log may show it.
+
+Those are: encoded for a URL, in Base64, in hexadecimal, and escaped as in JSON. The register is the process's; nothing
+is ever taken out of it.
+
+Threads: everything may be called by any thread. Readers see the register as it was or as it is, never in between.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+from urllib.parse import quote, quote_plus
+
+from metaexpert.logger.masking._pairs import Span
+from metaexpert.logger.masking.shapes import SHORTEST
+
+#: Shorter values are not registered: they would mask half of the log.
+MIN_LENGTH: Final = 4
+#: Shorter values have no hexadecimal form and no Base64 form inside that of a longer text.
+_MIN_ENCODED: Final = 8
+#: Lines of a longer secret (a key in PEM) that are registered too, since a log may show it line by line.
+_MIN_LINE: Final = 16
+#: A length that no text has.
+_NEVER: Final = 1 << 62
+#: CPython reads no longer number by default.
+_LONGEST_NUMBER: Final = 4000
+_BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
+
+
+class SecretLike(Protocol):
+    """Pydantic's SecretStr and SecretBytes, by their interface."""
+
+    def get_secret_value(self) -> Any:
+        """Return what is hidden."""
+        ...
+
+
+class Registered:
+    """The known values of this process.
+
+    Attributes:
+        era: Grows whenever a value comes in; what was made before may hold it.
+        shortest: Length of the shortest form of a value; larger than any text while there is none.
+        longest: Length of the longest one.
+        forms: The forms that are masked as they are.
+        encoded: Those inside Base64, whose neighbours go with them.
+        numbers: Those that are numbers: they might be logged as such.
+        reach: A text that is shorter, and has neither ``=`` nor ``:``, holds no secret of any kind.
+    """
+
+    __slots__ = ("_lock", "_values", "encoded", "era", "forms", "longest", "numbers", "reach", "shortest", "watchers")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.era = 0
+        self._values: set[str | bytes] = set()
+        self.forms: tuple[str, ...] = ()
+        self.encoded: tuple[str, ...] = ()
+        self.numbers: frozenset[int] = frozenset()
+        self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
+        #: Called after each change.
+        self.watchers: list[Callable[[], None]] = []
+
+    def add(self, value: str | bytes) -> bool:
+        """Register *value*. Returns False when it is too short."""
+        if len(value) < MIN_LENGTH:
+            return False
+        if value not in self._values:
+            plain, encoded = forms_of(value)
+            with self._lock:
+                self._values.add(value)
+                # By length, so that a search ends with those that are longer than the text.
+                self.forms = tuple(sorted({*self.forms, *plain}, key=len))
+                self.encoded = tuple(sorted({*self.encoded, *encoded}, key=len))
+                lengths = [len(form) for form in (*self.forms, *self.encoded)]
+                self.shortest, self.longest = min(lengths), max(lengths)
+                self.reach = min(self.shortest, SHORTEST)
+                self.numbers = frozenset(int(form) for form in self.forms if _is_number(form))
+                self._changed()
+        return True
+
+    def forget(self) -> None:
+        """Forget everything. For tests alone."""
+        with self._lock:
+            self._values.clear()
+            self.forms = self.encoded = ()
+            self.numbers = frozenset()
+            self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
+            self._changed()
+
+    def _changed(self) -> None:
+        self.era += 1
+        for watcher in self.watchers:
+            watcher()
+
+    def find(self, text: str) -> list[Span]:
+        """Return where known values stand in *text*, in no order; they may overlap."""
+        size = len(text)
+        if size < self.shortest:
+            return []
+        spans: list[Span] = []
+        for forms, look in ((self.forms, _occurrences), (self.encoded, _whole_runs)):
+            for form in forms:
+                if len(form) > size:
+                    break
+                if form in text:
+                    spans.extend(look(text, form))
+        return spans
+
+
+def _is_number(form: str) -> bool:
+    return form.isascii() and form.isdecimal() and len(form) <= _LONGEST_NUMBER
+
+
+def _occurrences(text: str, form: str) -> Iterable[Span]:
+    position = text.find(form)
+    while position >= 0:
+        yield Span(position, position + len(form), "registered value")
+        position = text.find(form, position + len(form))
+
+
+def _whole_runs(text: str, form: str) -> Iterable[Span]:
+    """Yield occurrences with the Base64 around them: its neighbours hold the ends of the secret."""
+    position, done = text.find(form), 0
+    while position >= 0:
+        start, end = position, position + len(form)
+        while start > done and text[start - 1] in _BASE64:
+            start -= 1
+        while end < len(text) and text[end] in _BASE64:
+            end += 1
+        while end < len(text) and text[end] == "=":
+            end += 1
+        yield Span(start, end, "registered value")
+        position, done = text.find(form, end), end
+
+
+registered: Final = Registered()
+
+
+def register_secret(value: str | bytes | SecretLike) -> None:
+    """Have *value* masked from now on, wherever it stands in whatever is logged in this process.
+
+    Masked are the value itself and its URL-encoded, Base64, hexadecimal and JSON-escaped forms, in messages, names,
+    values, tracebacks, and records of other libraries; also with ``mask_secrets=False``. What was logged before stays
+    as it is. White space around the value does not belong to it. It cannot be taken back.
+
+    Args:
+        value: A text, bytes, or a pydantic SecretStr or SecretBytes. One of fewer than 4 characters is not
+            registered, with a warning: it would mask half of the log.
+
+    Raises:
+        TypeError: For a value of another type; its type is named, never the value.
+    """
+    if not add_secret(value):
+        warnings.warn(
+            f"a secret of fewer than {MIN_LENGTH} characters cannot be told from other text and is not masked",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def add_secret(value: str | bytes | SecretLike) -> bool:
+    """Do what `register_secret` does, but return False for a value that is too short instead of warning."""
+    hidden: Any = value
+    if hasattr(type(value), "get_secret_value"):
+        hidden = hidden.get_secret_value()
+    if isinstance(hidden, str):
+        return registered.add(str.__str__(hidden).strip())
+    if isinstance(hidden, bytes | bytearray):
+        raw = bytes(hidden).strip()
+        try:
+            return registered.add(raw.decode())
+        except UnicodeDecodeError:
+            return registered.add(raw)
+    raise TypeError(f"a secret should be a str, bytes or SecretStr, not {type(hidden).__name__}")
+
+
+def forms_of(value: str | bytes) -> tuple[list[str], list[str]]:
+    """Return the texts by which *value* is recognised: those that are exact, and those within Base64."""
+    if isinstance(value, bytes):
+        text, raw = value.decode("utf-8", "backslashreplace"), value
+    else:
+        text, raw = value, value.encode("utf-8", "surrogatepass")
+    exact = [text, *_quoted(text), *_escaped(text), repr(raw)[2:-1]]
+    if len(raw) >= _MIN_ENCODED:
+        exact += [raw.hex(), raw.hex().upper()]
+    exact += [line for part in text.splitlines() if len(line := part.strip()) >= _MIN_LINE and line[:5] != "-----"]
+    return [form for form in dict.fromkeys(exact) if len(form) >= MIN_LENGTH], _base64_forms(raw)
+
+
+def _quoted(text: str) -> list[str]:
+    safe = no_lone(text)
+    forms = [quote(safe, safe=""), quote(safe), quote_plus(safe), quote(safe, safe="~()*!.'")]
+    return [*forms, *(_lower_percent(form) for form in forms)]
+
+
+def no_lone(text: str) -> str:
+    """Return *text* without lone surrogates, which no encoding holds."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _lower_percent(text: str) -> str:
+    first, *rest = text.split("%")
+    return "%".join([first, *(part[:2].lower() + part[2:] for part in rest)])
+
+
+def _escaped(text: str) -> list[str]:
+    inner = json.dumps(text)[1:-1]
+    forms = [inner, json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]]
+    # Once more, for JSON inside JSON; and with the slash that some encoders escape.
+    return [*forms, json.dumps(inner)[1:-1], inner.replace("/", "\\/")]
+
+
+def _base64_forms(raw: bytes) -> list[str]:
+    """Return what of the Base64 of *raw* does not depend on its neighbours, for each of the three ways it may begin."""
+    forms = []
+    for shift in range(3 if len(raw) >= _MIN_ENCODED else 1):
+        encoded = base64.b64encode(b"\0" * shift + raw).rstrip(b"=").decode()
+        first = -(-shift * 8 // 6)
+        last = (shift + len(raw)) * 8 // 6
+        core = encoded[first:last]
+        if len(core) >= MIN_LENGTH:
+            forms += [core, core.replace("+", "-").replace("/", "_")]
+    return forms

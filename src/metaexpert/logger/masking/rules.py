@@ -1,0 +1,215 @@
+"""No secret gets out: known values, secret names and shapes become ``***``.
+
+Three layers, in one go over a text (`mask_text`) or over the fields of an entry (`Guard`, used by
+`metaexpert.logger.entry.values.Cleaner`):
+
+1. *Known values*, wherever they stand (`metaexpert.logger.masking.registered`).
+2. *Names* of fields at any depth (`metaexpert.logger.masking.names`).
+3. *Shapes* inside texts (`metaexpert.logger.masking.shapes`).
+
+With `mask_secrets=False` only the first layer is left, and what is a SecretStr.
+
+Threads: everything but a `Guard` may be used by any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from metaexpert.logger.entry.values import TEXTS, Cleaner
+from metaexpert.logger.masking._pairs import ACCOUNT_RULE, ACCOUNT_SHORT, ACCOUNT_TAIL, Span
+from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, NAMES, PLAIN, SECRETS, SIGN, Names, is_secret_name
+from metaexpert.logger.masking.registered import registered
+from metaexpert.logger.masking.shapes import find_shapes
+
+__all__ = [
+    "ACCOUNT_RULE",
+    "MASK",
+    "Guard",
+    "Rules",
+    "is_secret_name",
+    "mask_text",
+    "mask_tree",
+]
+
+MASK: Final = "***"
+#: A limit that nothing reaches.
+_UNLIMITED: Final = 1 << 62
+#: How much more than its limit of a text is searched, so that a secret across the limit is seen whole.
+_MARGIN: Final = 4096
+
+
+class Rules:
+    """What is masked besides known values. Safe to share between threads.
+
+    Args:
+        shapes: Whether names and shapes are masked (`mask_secrets`).
+        extra_keys: More secret names (`extra_secret_keys`).
+    """
+
+    __slots__ = ("names", "shapes")
+
+    def __init__(self, *, shapes: bool = True, extra_keys: Iterable[str] = ()) -> None:
+        self.shapes: Final = shapes
+        extra = tuple(extra_keys)
+        self.names: Final = Names(extra) if extra else NAMES
+
+    def find(self, text: str) -> list[Span]:
+        """Return the secrets in *text*, merged and in order."""
+        spans = registered.find(text)
+        if self.shapes:
+            spans += find_shapes(text, self.names)
+        return _merged(spans) if spans else spans
+
+    def mask(self, text: str) -> tuple[str, int]:
+        """Return *text* with each secret in it as ``***``, and how many there were. Never raises an `Exception`."""
+        spans = self.find(text)
+        return (_replaced(text, spans), len(spans)) if spans else (text, 0)
+
+    def harmless(self, text: str) -> bool:
+        """Return whether nothing in *text* is a secret."""
+        return not self.find(text)
+
+    def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
+        """Return whether there is nothing to mask in *fields*, of JSON types; False when that is hard to tell."""
+        kind_below, harmless = self.names.kind_below, self.harmless
+        return all(
+            harmless(name) and not (self.shapes and kind_below(parent, name)) and self.clear_value(value, name)
+            for name, value in fields.items()
+        )
+
+    def clear_value(self, value: Any, parent: str) -> bool:
+        """Return the same for the value of the field *parent*."""
+        kind = type(value)
+        if kind is str:
+            return self.harmless(value)
+        if kind is int:
+            return value not in registered.numbers
+        if kind is dict:
+            return self.clear(value, parent)
+        if kind is list or kind is tuple:
+            return all(self.clear_value(item, parent) for item in value) and not (
+                self.shapes and self._is_paired(value)
+            )
+        # Numbers and times that are written as text have no shape, but may be known.
+        return kind not in TEXTS or not registered.find(TEXTS[kind](value))
+
+    def _is_paired(self, values: Sequence[Any]) -> bool:
+        """Return whether one of *values* may be a name or an option whose value is the next one."""
+        return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
+
+
+#: The rules where there is no configuration.
+RULES: Final = Rules()
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    spans.sort()
+    merged = [spans[0]]
+    for span in spans[1:]:
+        last = merged[-1]
+        if span.start <= last.end:
+            if span.end > last.end:
+                merged[-1] = Span(last.start, span.end, last.rule)
+        else:
+            merged.append(span)
+    return merged
+
+
+def _replaced(text: str, spans: list[Span]) -> str:
+    parts, position = [], 0
+    for span in spans:
+        parts += [text[position : span.start], MASK]
+        position = span.end
+    return "".join([*parts, text[position:]])
+
+
+def mask_text(text: str) -> str:
+    """Return *text* with every secret in it as ``***``: known values, and shapes.
+
+    Total and linear in the length of the text; never raises an `Exception`. Safe to call from any thread.
+
+    Args:
+        text: Any text: a message, a traceback, a line of a file.
+    """
+    return RULES.mask(text)[0]
+
+
+def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
+    """Return a decoded JSON *value* with the secrets in it masked, and how many there were.
+
+    Args:
+        value: str, int, float, bool, None, and lists and dicts of them.
+        rules: What is masked.
+    """
+    guard = Guard(rules)
+    return Cleaner(_UNLIMITED, _UNLIMITED, guard).clean(value), guard.count
+
+
+class Guard:
+    """Masks what belongs to one entry, and counts. Not shared between threads.
+
+    Args:
+        rules: What is masked.
+    """
+
+    __slots__ = ("count", "rules")
+
+    def __init__(self, rules: Rules = RULES) -> None:
+        self.rules: Final = rules
+        self.count = 0
+
+    def text(self, text: str, limit: int) -> tuple[str, int]:
+        """Return *text* masked, and how many of its characters are not in it since they are beyond *limit*.
+
+        It is masked first and cut afterwards: a part of a secret is one too.
+        """
+        beyond = len(text) - limit - max(_MARGIN, registered.longest)
+        if beyond > 0:
+            text = text[:-beyond]
+        text, count = self.rules.mask(text)
+        self.count += count
+        left_out = max(beyond, 0) + max(len(text) - limit, 0)
+        return (text[:limit] if left_out else text), left_out
+
+    def kind(self, parent: str, name: str) -> int:
+        """Return what a field's *name* means (see `secret_names`), in the object under *parent*."""
+        return self.rules.names.kind_below(parent, name) if self.rules.shapes else PLAIN
+
+    def option(self, word: Any) -> int:
+        """Return what the option *word* of a command line (``--api-key``) means."""
+        return self.kind("", word.lstrip("-")) if type(word) is str and word[:1] == "-" else PLAIN
+
+    def pair(self, first: Any, second: Any) -> int:
+        """Return what *first* means as the name of *second*, in a tuple of both such as a header."""
+        if not (isinstance(first, str | bytes) and isinstance(second, str | bytes)):
+            return PLAIN
+        name = first.decode("utf-8", "replace") if isinstance(first, bytes) else first
+        # ("token", "price") are two words; a header's value is more than that.
+        word = isinstance(second, str) and second.isalpha() and second.islower() and name.lower() in AMBIGUOUS
+        return PLAIN if word else self.kind("", name)
+
+    def secret(self) -> str:
+        """Count a secret, and return what stands in for it."""
+        self.count += 1
+        return MASK
+
+    def number(self, number: int) -> bool:
+        """Return whether an integer is a known value."""
+        return number in registered.numbers
+
+    def named(self, kind: int, value: Any) -> Any:
+        """Return what to write of a clean *value* under a name that means *kind*."""
+        if value is None or isinstance(value, bool) or value in ("", MASK) or value in ([], {}):
+            return value
+        if kind == ACCOUNT and not isinstance(value, list | dict):
+            text = str(value)
+            if text.startswith(MASK) and len(text) <= len(MASK) + ACCOUNT_TAIL:  # masked before
+                return value
+            if self.rules.harmless(text):
+                return MASK if len(text) <= ACCOUNT_SHORT else MASK + text[-ACCOUNT_TAIL:]
+        counts = kind == SECRETS or (kind == SIGN and value in (-1, 0, 1))
+        if counts and isinstance(value, int | float) and value not in registered.numbers:
+            return value
+        return self.secret()

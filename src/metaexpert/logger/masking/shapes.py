@@ -1,0 +1,257 @@
+"""Secrets in a text by their shape: tokens, signed URLs, keys in PEM, passwords in addresses, and named values.
+
+A shape is judged with what stands around it. A bare UUID, a hash or a hexadecimal id is no secret: order ids look
+like that. Every pattern is linear in the length of the text.
+
+Sources of the shapes: the Telegram Bot API ("Authorizing your bot"), Discord's and Slack's pages on webhooks and
+tokens, RFC 7519 (JWT), RFC 7468 (PEM), RFC 3986 section 3.2.1 (userinfo), RFC 7617 (Basic), and the providers' own
+announcements of their key prefixes.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from metaexpert.logger.masking._pairs import Span, find_pairs
+from metaexpert.logger.masking.names import Names
+
+#: In shorter texts without ``=`` or ``:`` there is no room for a secret that can be told by its shape.
+SHORTEST: Final = 15
+
+_Check = Callable[[re.Match[str]], bool]
+_Shape = tuple[str, re.Pattern[str], _Check | None]
+_BASE64: Final = r"[A-Za-z0-9+/]"
+#: A host that is not a price or the name of a stream: with a domain, an address, or a port.
+_HOST: Final = r"(?:[\w\-]++\.)++[A-Za-z]{2,}|(?:\d++\.){3}\d|localhost|[\w\-]++:\d"
+_UUID_OR_HEX: Final = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
+#: What stands before an address of mail rather than being a user with a password; and what may be either.
+_MAIL_LABELS: Final = frozenset(
+    ("mailto", "mail", "email", "e-mail", "from", "to", "cc", "bcc", "by", "contact", "author", "sender", "recipient")
+)
+_LABELS: Final = frozenset(
+    ("user", "username", "admin", "owner", "account", "login", "name", "notify", "alert", "alerts", "address", "id")
+)
+
+
+def _shape(rule: str, pattern: str, check: _Check | None = None) -> _Shape:
+    """Return a shape. The secret is the last group of *pattern*; what stands before it is only looked at."""
+    return rule, re.compile(pattern), check
+
+
+def _has_digit(match: re.Match[str]) -> bool:
+    return any(c.isdigit() for c in match[1])
+
+
+def _is_random(match: re.Match[str]) -> bool:
+    return _has_digit(match) and any(c.isalpha() for c in match[1])
+
+
+def _is_basic(match: re.Match[str]) -> bool:
+    """Return whether a word behind ``Basic`` is user and password in Base64 rather than a word."""
+    try:
+        decoded = base64.b64decode(match[1].rstrip("=") + "=" * (-len(match[1].rstrip("=")) % 4), validate=True)
+    except ValueError:
+        return False
+    return b":" in decoded or match[1].endswith("=") or (len(match[1]) >= 16 and _is_random(match))
+
+
+def _is_bearer(match: re.Match[str]) -> bool:
+    """Return whether a word behind ``Bearer`` is a token rather than a word."""
+    token = match[1].rstrip(".")
+    return len(token) >= 24 or any(c.isdigit() for c in token) or not (token.islower() or token.istitle())
+
+
+def _is_mixed(match: re.Match[str]) -> bool:
+    """Return whether a word holds letters and digits, as no word of a sentence does."""
+    return _is_random(match) and "=" not in match[1].rstrip("=") and ":" not in match[1]
+
+
+def _is_not_an_id(match: re.Match[str]) -> bool:
+    return _UUID_OR_HEX.fullmatch(match[1].partition(":")[2]) is None
+
+
+def _is_password_in_url(match: re.Match[str]) -> bool:
+    return match[1] not in ("", "***")
+
+
+def _is_login(match: re.Match[str]) -> bool:
+    """Return whether these are user and password rather than a label and an address of mail."""
+    label = match[1].lower()
+    if label in _MAIL_LABELS or match[2] == "***":
+        return False
+    return label not in _LABELS or any(not c.isalpha() for c in match[2])
+
+
+def _is_user_option(match: re.Match[str]) -> bool:
+    """Return whether these are user and password rather than two numeric ids."""
+    return not (match[1].isdigit() and match[2].isdigit()) and match[2] != "***"
+
+
+_OPEN_NAMES: Final = (
+    r"(?:api|secret|access|private|listen|signing)[ _\-]?key|(?:api|client)[ _\-]?secret|password|passphrase"
+)
+#: "Using API key AKx9…": a value that is no word, behind a name that means nothing else.
+_SENTENCE: Final = _shape(
+    "named in a sentence",
+    rf"""(?<![A-Za-z])(?i:{_OPEN_NAMES})(?: is| was)?[ ]["']?([^\s"'`,;<>]{{6,}}+)""",
+    _is_mixed,
+)
+#: Shapes by a text without which there is none of them, and these by a character that they all need.
+_BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
+    "": {
+        "earer": [
+            _shape("bearer token", r"(?<![A-Za-z])[Bb]earer(?:[ \t]++|%20|\+|:[ ]?)([\w.~+/=\-]{8,}+)", _is_bearer)
+        ],
+        "EARER": [_shape("bearer token", r"(?<![A-Za-z])BEARER(?:[ \t]++|%20|\+|:[ ]?)([\w.~+/=\-]{8,}+)", _is_bearer)],
+        "asic": [
+            _shape(
+                "basic credentials", rf"(?<![A-Za-z])[Bb]asic(?:[ \t]++|%20|\+)({_BASE64}{{6,}}+={{0,2}})", _is_basic
+            )
+        ],
+        "AKIA": [_shape("aws key", r"(?<![A-Za-z0-9])(AKIA[A-Z0-9]{16})(?![A-Za-z0-9])")],
+        "ASIA": [_shape("aws key", r"(?<![A-Za-z0-9])(ASIA[A-Z0-9]{16})(?![A-Za-z0-9])", _has_digit)],
+        "AIza": [_shape("google key", r"(?<![A-Za-z0-9])(AIza[\w\-]{35})(?![\w\-])")],
+        "prv": [_shape("extended private key", r"(?<![A-Za-z0-9])([xyzt]prv[1-9A-HJ-NP-Za-km-z]{100,}+)")],
+        "bot": [_shape("telegram token", r"(?<![A-Za-z])bot(\d{6,12}(?::|%3[Aa])[\w\-]{20,}+)")],
+    },
+    ":": {
+        "": [_shape("telegram token", r"(?<!\d)(\d{6,12}:[\w\-]{33,37}+)", _is_not_an_id)],
+        "://": [
+            _shape("password in a url", r"""://[^\s/?\#:"'<>\\]*+:([^\s/?"'<>\\]*)@""", _is_password_in_url),
+            _shape("token in a url", r"""://([A-Za-z0-9_\-]{16,}+)(?::[^\s/?\#:@"'<>]*+)?@""", _is_random),
+        ],
+        "@": [
+            _shape(
+                "user and password",
+                rf"""(?<![\w.\-+%/:])([A-Za-z][\w.\-+]{{0,63}}+):([^\s:@/"'<>]{{2,}}+)@(?={_HOST})""",
+                _is_login,
+            )
+        ],
+        "-u": [
+            _shape(
+                "user and password",
+                r"""(?<!\S)(?:-u|--(?:proxy-)?user)[= ]["']?([^\s:"']++):([^\s"']++)""",
+                _is_user_option,
+            )
+        ],
+    },
+    "/": {
+        "webhook": [
+            _shape("discord webhook", r"discord(?:app)?\.com/api/(?:v\d++/)?webhooks/\d++/([\w\-]++)"),
+            _shape("teams webhook", r"webhook\.office\.com/webhookb2/([\w\-@/]++)"),
+        ],
+        "hooks.": [
+            _shape("slack webhook", r"hooks\.slack\.com/(?:services|workflows|triggers)/([\w\-/]++)"),
+            _shape("zapier webhook", r"hooks\.zapier\.com/hooks/catch/([\w\-/]++)"),
+        ],
+        "/with/key/": [_shape("ifttt key", r"/with/key/([\w\-]++)")],
+        "/ws/": [_shape("listen key", r"/ws/([A-Za-z0-9]{56,72}+)(?![A-Za-z0-9])")],
+        "infura.io/": [_shape("rpc key", r"infura\.io/(?:ws/)?v3/([\w\-]{16,}+)")],
+        "alchemy.com/": [_shape("rpc key", r"alchemy\.com/(?:nft/)?v[23]/([\w\-]{16,}+)")],
+        "quiknode.pro/": [_shape("rpc key", r"quiknode\.pro/([\w\-]{16,}+)")],
+    },
+    " ": {hint: [_SENTENCE] for hint in ("ey ", "EY ", "ord ", "ORD ", "ase ", "ASE ", "cret ", "CRET ")},
+    "=": {
+        "streams=": [_shape("listen key", r"streams=(?:[\w@/]++/)?([A-Za-z0-9]{56,72}+)(?![A-Za-z0-9])")],
+        "sig=": [_shape("signature", r"[?&]sig=([A-Za-z0-9%+/=_\-]{16,}+)")],
+    },
+    "-": {
+        "GOCSPX-": [_shape("google secret", r"(GOCSPX-[\w\-]{20,}+)")],
+        "glpat-": [_shape("gitlab token", r"(glpat-[\w\-]{18,}+)")],
+        "xox": [_shape("slack token", r"(?<![A-Za-z0-9])(xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9\-]{10,}+)")],
+        "xapp-": [_shape("slack token", r"(?<![A-Za-z0-9])(xapp-\d-[A-Za-z0-9\-]{10,}+)")],
+        "sk-": [
+            _shape("ai key", r"(?<![A-Za-z0-9\-])(sk-(?:proj|ant|or|svcacct|admin|live)-[\w\-]{20,}+)", _has_digit),
+            _shape("ai key", r"(?<![A-Za-z0-9\-])(sk-[A-Za-z0-9]{32,}+)", _has_digit),
+        ],
+        "pypi-": [_shape("pypi token", r"(?<![A-Za-z0-9])(pypi-AgEIcHlwaS5vcmc[\w\-]{40,}+)")],
+    },
+    "_": {
+        "gh": [_shape("github token", r"(?<![A-Za-z0-9])(gh[pousr]_[A-Za-z0-9]{30,}+)")],
+        "github_pat_": [_shape("github token", r"(github_pat_\w{30,}+)")],
+        "k_": [_shape("stripe key", r"(?<![A-Za-z0-9])((?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}+)")],
+        "whsec_": [_shape("webhook secret", r"(whsec_[A-Za-z0-9+/=]{20,}+)")],
+        "hf_": [_shape("hugging face token", r"(?<![A-Za-z0-9])(hf_[A-Za-z0-9]{30,}+)")],
+        "npm_": [_shape("npm token", r"(?<![A-Za-z0-9])(npm_[A-Za-z0-9]{36})")],
+        "dop_v1_": [_shape("digitalocean token", r"(dop_v1_[a-f0-9]{60,}+)")],
+    },
+    ".": {
+        "eyJ": [_shape("jwt", r"(?<![\w\-])(eyJ[\w\-]{5,}+\.(?:eyJ[\w\-]*+|[\w\-]*+\.[\w\-]++)(?:\.[\w\-]*+){0,3}+)")],
+        "ya29.": [_shape("google token", r"(?<![A-Za-z0-9])(ya29\.[\w\-.]{20,}+)")],
+        "SG.": [_shape("sendgrid key", r"(?<![A-Za-z0-9])(SG\.[\w\-]{16,32}\.[\w\-]{32,}+)")],
+        "": [
+            _shape(
+                "discord token",
+                r"(?<![\w\-.])([MNO][DTjz][AEIMQUYcgk][w-z0-5][\w\-]{18,24}\.[\w\-]{6}\.[\w\-]{27,}+)(?![\w\-.])",
+            )
+        ],
+    },
+}
+_GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
+#: Identifiers that hold no shape: hexadecimal digits, UUIDs, numbers, times of day excluded.
+_IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
+#: Of a text with none of these in it, and none of ``= : < % ' " --``, no shape is found. Three characters each.
+HINTS: Final = (
+    *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
+    *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
+    *(
+        "hf_",
+        "npm",
+        "dop",
+        "eyJ",
+        "a29",
+        "SG.",
+    ),
+    *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
+    *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
+)
+_PEM_BEGIN: Final = "-----BEGIN "
+_PEM_END: Final = "-----END "
+
+
+def find_shapes(text: str, names: Names) -> list[Span]:
+    """Return the secrets in *text*, in no order; they may overlap.
+
+    Args:
+        text: Any text.
+        names: What is secret behind which name.
+    """
+    paired = "=" in text or ":" in text
+    if not paired and (len(text) < SHORTEST or _IDENTIFIER.fullmatch(text) is not None):
+        return []
+    spans: list[Span] = []
+    for char, hints in _GROUPS:
+        if char in text:
+            for hint, shapes in hints:
+                if hint in text:
+                    spans.extend(_matches(text, shapes))
+    if _PEM_BEGIN in text:
+        spans.extend(_pem_blocks(text))
+    if paired or "--" in text or "</" in text or "%3" in text or "'," in text or '",' in text:
+        spans.extend(find_pairs(text, names))
+    return spans
+
+
+def _matches(text: str, shapes: list[_Shape]) -> Iterator[Span]:
+    for rule, pattern, check in shapes:
+        for match in pattern.finditer(text):
+            if check is None or check(match):
+                yield Span(*match.span(pattern.groups), rule)
+
+
+def _pem_blocks(text: str) -> Iterator[Span]:
+    """Yield the private keys in *text*, header and all; one without an end reaches as far as the text."""
+    position = 0
+    while (start := text.find(_PEM_BEGIN, position)) >= 0:
+        position = start + len(_PEM_BEGIN)
+        if "PRIVATE KEY" not in text[position : position + 40]:
+            continue
+        end = text.find(_PEM_END, position)
+        if end >= 0:
+            close = text.find("-----", end + len(_PEM_END), end + 60)
+            end = close + 5 if close >= 0 else end
+        position = end if end >= 0 else len(text)
+        yield Span(start, position, "private key")

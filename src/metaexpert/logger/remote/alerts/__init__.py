@@ -1,0 +1,1 @@
+"""Alerts to Telegram, Discord and webhooks, each delivered at least once."""

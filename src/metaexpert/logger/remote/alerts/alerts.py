@@ -1,0 +1,146 @@
+"""The alerts of one logger: which channels it has, and what they are told of its start and end.
+
+Loggers of one process that log into the same directory and alert to the same place share one courier and its thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.remote.alerts import _heartbeat
+from metaexpert.logger.remote.alerts._alert import Kind
+from metaexpert.logger.remote.alerts._channel import Channel
+from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
+from metaexpert.logger.remote.alerts._delivery import Courier
+from metaexpert.logger.remote.alerts._discord import Discord
+from metaexpert.logger.remote.alerts._heartbeat import Presence
+from metaexpert.logger.remote.alerts._outbox import Outbox
+from metaexpert.logger.remote.alerts._telegram import Telegram
+from metaexpert.logger.remote.alerts._webhook import Webhook
+from metaexpert.logger.remote.endpoints import Desk, Desks, OpenDesks
+from metaexpert.logger.remote.rate_limit import Budget
+from metaexpert.logger.remote.sender import Report
+from metaexpert.logger.system.descriptors import make_directory
+
+#: Bytes of entries that may wait for one channel's thread.
+MOST_WAITING: Final = 16 * 1024 * 1024
+DIRECTORY: Final = "alerts"
+
+Stamp = Callable[[str, str], dict[str, Any]]
+
+
+def channels(config: LoggerConfig) -> list[Channel]:
+    """Return the channels that *config* names."""
+    found: list[Channel] = []
+    if config.telegram_token is not None and config.telegram_chat_id is not None:
+        token = config.telegram_token.get_secret_value()
+        found.append(Telegram(token, config.telegram_chat_id, config.telegram_api_url))
+    if config.discord_webhook_url is not None:
+        found.append(Discord(config.discord_webhook_url.get_secret_value()))
+    if config.webhook_url is not None:
+        headers = {}
+        if config.webhook_token is not None:
+            headers = {"Authorization": f"Bearer {config.webhook_token.get_secret_value()}"}
+        found.append(Webhook(config.webhook_url.get_secret_value(), headers))
+    return found
+
+
+_open_desks: Final = OpenDesks[Courier](MOST_WAITING)
+
+
+class Alerts(Desks[Courier]):
+    """The alerts of one logger.
+
+    Args:
+        config: Its configuration.
+        directory: Its log directory; None for none, and then nothing is kept over a restart.
+        report: Told of troubles: a kind, and a sentence.
+        stamp: Makes an entry of a level and a message, for what is no log entry.
+    """
+
+    def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
+        super().__init__(_open_desks)
+        self._expert = config.expert_name
+        self._stamp = stamp
+        self._report = report
+        self._place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
+        for channel in channels(config):
+            self.open(self._place, channel, partial(_courier, channel, self._place, report))
+        self._presence: Presence | None = None
+        self._beats = config.alert_heartbeat and bool(self._desks)
+
+    def start(self) -> None:
+        """Send what an earlier process left; say, with heartbeats, that the expert starts and which ones died."""
+        if self._beats:
+            self._begin_heartbeat()
+            self._notify("heartbeat", self._stamp("info", f"{self._expert} started"))
+        super().start()
+
+    def _begin_heartbeat(self) -> None:
+        if self._place is None:
+            return
+        try:
+            make_directory(self._place)
+            for content in _heartbeat.dead(self._place):
+                self._tell_death(content)
+            entry = self._stamp("info", "")
+            kept = ("timestamp", "hostname", "procid")
+            self._presence = Presence(self._place, {"expert": self._expert, **{key: entry[key] for key in kept}})
+            self._presence.begin()
+        except OSError as error:
+            self._report("alerts heartbeat", f"the end of this process may go unnoticed: {error.strerror}")
+
+    def _tell_death(self, content: Mapping[str, Any]) -> None:
+        expert, process, since = content.get("expert"), content.get("procid"), content.get("timestamp")
+        text = f"{expert} died without stopping (process {process}, started {since})"
+        self._notify("heartbeat", self._stamp("critical", text))
+
+    def _notify(self, kind: Kind, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry).encode()
+        for desk in self._desks:
+            desk.sender.notify(kind, line)
+            desk.worker.ensure()
+            desk.worker.wake()
+
+    def test(self, patience: float) -> dict[str, str]:
+        """Send a test to every channel. Returns, by channel, what went wrong; empty for what arrived."""
+        text = f"Test of the alerts of {self._expert}: this is what one looks like"
+        self._notify("test", self._stamp("info", text))
+        for desk in self._desks:
+            desk.worker.flush(patience)
+        return {desk.name: _verdict(desk) for desk in self._desks}
+
+    def close(self, timeout: float | None) -> None:
+        """Say that the expert stops, send what can be sent in time, keep the rest for the next process."""
+        if self._beats:
+            self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
+        super().close(timeout)
+        if self._presence is not None:
+            self._presence.end()
+            self._presence = None
+
+    def after_fork(self) -> None:
+        """Start anew in a child, which is not the expert that began."""
+        if self._presence is not None:
+            self._presence.after_fork()
+            self._presence = None
+        self._beats = False
+
+
+def _verdict(desk: Desk[Courier]) -> str:
+    if desk.sender.trouble:
+        return desk.sender.trouble
+    if desk.sender.counts.undelivered:
+        return desk.sender.last_refusal
+    return "" if desk.sender.idle else "no answer in time"
+
+
+def _courier(channel: Channel, place: Path | None, report: Report) -> Courier:
+    budget = Budget(channel.token, channel.limits)
+    return Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report)

@@ -1,0 +1,154 @@
+"""Desks: a sender with its thread for each remote place, shared by the loggers of a process that log to one directory.
+
+Threads: any thread may open and leave desks. A forked child begins with a lock of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger.remote.sender import Remote, Sender
+from metaexpert.logger.remote.worker import Worker
+
+#: Longest that the end of a logger waits for what it has to send when no timeout is given, in seconds.
+LAST_PATIENCE: Final = 5.0
+#: And the least for each remote place.
+_LEAST_PATIENCE: Final = 0.2
+
+#: The directory that a desk keeps its things in, and the endpoint that it speaks to.
+Key = tuple[str, str]
+
+
+def last_patience(timeout: float | None) -> float:
+    """Return how long the end of a logger waits, in seconds, when it is given *timeout*."""
+    return LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
+
+
+class Desk[S: Sender]:
+    """What speaks to one remote place.
+
+    Args:
+        key: By which loggers find it.
+        sender: What it sends with.
+        most: Bytes of entries that may wait for its thread.
+    """
+
+    def __init__(self, key: Key, sender: S, most: int) -> None:
+        self.key = key
+        self.name = sender.name
+        self.sender = sender
+        self.worker = Worker(f"metaexpert-{sender.name}", sender, most)
+        self.users = 0
+        self.told = 0
+
+    @property
+    def dropped(self) -> int:
+        """Entries that never came to the place, for want of room."""
+        return self.worker.dropped.value + self.sender.counts.dropped
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was done, and what waits."""
+        return {**self.sender.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
+
+
+class OpenDesks[S: Sender]:
+    """The desks of one kind that are open in this process.
+
+    Args:
+        most: Bytes of entries that may wait for each.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: dict[Key, Desk[S]] = {}
+        self._guard = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def open(self, key: Key, make: Callable[[], S]) -> Desk[S]:
+        """Return the desk of *key*, with a sender that is made when there is none; count one more user."""
+        with self._guard:
+            desk = self._open.get(key)
+            if desk is None:
+                desk = self._open[key] = Desk(key, make(), self._most)
+            desk.users += 1
+            return desk
+
+    def leave(self, desk: Desk[S], patience: float) -> None:
+        """Count one user less; wait for what it has to send, and for its end when that was the last one."""
+        with self._guard:
+            desk.users -= 1
+            last = desk.users == 0
+            if last and self._open.get(desk.key) is desk:
+                del self._open[desk.key]
+        if last:
+            desk.worker.finish(patience)
+        else:
+            desk.worker.flush(patience)
+
+    def _after_fork(self) -> None:
+        self._guard = threading.RLock()
+
+
+class Desks[S: Sender]:
+    """The desks of one kind that one logger hands its entries to."""
+
+    def __init__(self, shared: OpenDesks[S]) -> None:
+        self._shared = shared
+        self._desks: list[Desk[S]] = []
+
+    def open(self, place: Path | None, remote: Remote, make: Callable[[], S]) -> None:
+        """Hand entries to *remote* too.
+
+        Args:
+            place: Directory of what is kept until it is sent; None for nothing over a restart.
+            remote: The remote place.
+            make: Makes its sender, unless another logger has one.
+        """
+        self._desks.append(self._shared.open((str(place), remote.endpoint), make))
+
+    def start(self) -> None:
+        """Send what an earlier process left."""
+        for desk in self._desks:
+            desk.worker.ensure()
+
+    def put(self, line: bytes) -> None:
+        """Send the entry *line* everywhere. Never waits; may be called by any thread and signal handler."""
+        for desk in self._desks:
+            desk.worker.put(line)
+
+    def ensure(self) -> None:
+        """Have the threads run again after a fork."""
+        for desk in self._desks:
+            if desk.worker.asleep:
+                desk.worker.ensure()
+
+    def dropped(self) -> dict[str, int]:
+        """Return, by name, how many entries were dropped since this was last asked."""
+        news = {}
+        for desk in self._desks:
+            count, desk.told = desk.dropped - desk.told, desk.dropped
+            if count:
+                news[desk.name] = count
+        return news
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts by name."""
+        return {desk.name: desk.stats() for desk in self._desks}
+
+    def close(self, timeout: float | None) -> None:
+        """Send what can be sent in time, keep the rest for the next process. Idempotent."""
+        left, self._desks = self._desks, []
+        deadline = time.monotonic() + last_patience(timeout)
+        for desk in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
+            desk.worker.wake()
+        for desk in left:
+            self._shared.leave(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+
+    def after_fork(self) -> None:
+        """Start anew in a child."""

@@ -1,0 +1,1 @@
+"""Exports of every entry: syslog, OpenTelemetry, and the metrics for Prometheus."""

@@ -1,0 +1,199 @@
+"""OpenTelemetry: entries as log records, sent by the official SDK's exporter over HTTP.
+
+Sources: OpenTelemetry's logs data model (severity numbers: appendix B, example mappings), its semantic conventions
+(``service.name``, ``host.name``, ``process.pid``, ``exception.type``, ``exception.message``, ``exception.stacktrace``).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from metaexpert import _version
+from metaexpert.logger import schema
+from metaexpert.logger.remote.alerts._alert import decoded
+from metaexpert.logger.remote.exports._forwarder import TransportError
+from metaexpert.logger.remote.http import silenced
+from metaexpert.logger.remote.rate_limit import digest
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from requests import Response
+
+#: Our levels as severity numbers of the data model: DEBUG, INFO, WARN, ERROR, FATAL.
+SEVERITY_NUMBERS: Final = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
+#: Longest time for one batch, in seconds, with the exporter's own retries.
+TIMEOUT: Final = 10.0
+_PATH: Final = "/v1/logs"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
+_INT64: Final = range(-(2**63), 2**63)
+#: What has a place of its own in a record, or in its resource.
+_PLACED: Final = frozenset({"timestamp", "level", "severity", "message", "hostname", "procid", schema.LOGGER_KEY})
+_ERROR_NAMES: Final = {"type": "exception.type", "value": "exception.message", "text": "exception.stacktrace"}
+#: Answers after which the specification of OTLP wants a batch to be sent again.
+_RETRYABLE: Final = frozenset({429, 502, 503, 504})
+#: Entries encoded between two moments in which other threads get the interpreter at once.
+_POLITE: Final = 8
+
+
+class Otlp:
+    """A way to a collector that speaks OTLP over HTTP.
+
+    Headers and the like are taken from the standard variables (``OTEL_EXPORTER_OTLP_HEADERS`` …) by the exporter.
+
+    Args:
+        endpoint: Address of the collector; ``/v1/logs`` is added when it has no path.
+    """
+
+    name = "otlp"
+    acknowledged = True
+
+    def __init__(self, endpoint: str) -> None:
+        # On the caller's thread while a logger is made: an import later would hold the interpreter while it trades.
+        from opentelemetry.exporter.otlp.proto.http import _log_exporter  # noqa: F401, PLC0415 - an extra
+        from opentelemetry.sdk import _logs  # noqa: F401, PLC0415
+
+        bare = endpoint.rstrip("/")
+        self._address = bare if re.search(r"://[^/]+/", bare) else bare + _PATH
+        self._exporter: Any = None
+        self._status: int | None = None
+        self.endpoint = digest("otlp", self._address)
+        #: How many entries the collector has refused for good.
+        self.refused = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an exporter; it connects by itself."""
+        return self._exporter is not None
+
+    def connect(self) -> None:
+        """Make the exporter."""
+        import requests  # noqa: PLC0415 - comes with the exporter
+        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter  # noqa: PLC0415
+
+        session = requests.Session()
+        session.hooks["response"].append(self._note)
+        self._exporter = OTLPLogExporter(endpoint=self._address, timeout=TIMEOUT, session=session)
+
+    def _note(self, response: Response, *_: Any, **__: Any) -> None:
+        self._status = response.status_code
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """Send entries; the collector has confirmed them. Raises TransportError."""
+        records = []
+        for number, line in enumerate(lines):
+            if number % _POLITE == 0:
+                time.sleep(0)
+            records.append(record(decoded(line)))
+        self._status = None
+        with silenced(_talkative()):
+            result = self._exporter.export(records)
+        if result.name == "SUCCESS":
+            return
+        status = self._status
+        if status is not None and 400 <= status < 500 and status not in _RETRYABLE:
+            # It will never take them: to offer them again would hold up everything behind.
+            self.refused += len(lines)
+            return
+        raise TransportError("no answer" if status is None else f"status {status}")
+
+    def finish(self) -> bool:
+        """Close. Everything that was sent is confirmed."""
+        self.abort()
+        return True
+
+    def abort(self) -> None:
+        """Close. Idempotent."""
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None:
+            with silenced(_talkative()):
+                exporter.shutdown()
+
+    def after_fork(self) -> None:
+        """Start anew in a child."""
+        self._exporter = None
+
+
+def _talkative() -> list[str]:
+    names = list(logging.Logger.manager.loggerDict)
+    return [name for name in names if name.startswith(("opentelemetry.", "urllib3", "requests"))]
+
+
+def record(entry: Mapping[str, Any]) -> ReadableLogRecord:
+    """Return the log record of a flat *entry*. Nothing of it is left out."""
+    from opentelemetry._logs import LogRecord, SeverityNumber  # noqa: PLC0415
+    from opentelemetry.sdk._logs import ReadableLogRecord  # noqa: PLC0415
+    from opentelemetry.trace import TraceFlags  # noqa: PLC0415
+
+    level = str(entry.get("level", "info"))
+    trace, span = str(entry.get("trace_id", "")), str(entry.get("span_id", ""))
+    traced = bool(_TRACE_ID.fullmatch(trace) and _SPAN_ID.fullmatch(span))
+    made = LogRecord(
+        timestamp=_nanoseconds(str(entry.get("timestamp", ""))),
+        observed_timestamp=time.time_ns(),
+        trace_id=int(trace, 16) if traced else 0,
+        span_id=int(span, 16) if traced else 0,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED if traced else TraceFlags.DEFAULT),
+        severity_text=level,
+        severity_number=SeverityNumber(SEVERITY_NUMBERS.get(level, SEVERITY_NUMBERS["info"])),
+        body=str(entry.get("message", "")),
+        attributes=_attributes(entry, traced),
+    )
+    service = str(entry.get("expert_name") or entry.get("appname") or "metaexpert")
+    resource = _resource(service, str(entry.get("hostname", "")), str(entry.get("procid", "")))
+    return ReadableLogRecord(made, resource, _scope(str(entry.get(schema.LOGGER_KEY, "metaexpert.logger"))))
+
+
+def _attributes(entry: Mapping[str, Any], traced: bool) -> dict[str, Any]:
+    left_out = _PLACED | ({"trace_id", "span_id"} if traced else set()) | {schema.EXCEPTION_KEY}
+    attributes = {name: _attribute(value) for name, value in entry.items() if name not in left_out}
+    error = entry.get(schema.EXCEPTION_KEY)
+    if isinstance(error, Mapping):
+        rest = {name: value for name, value in error.items() if name not in _ERROR_NAMES}
+        attributes |= {_ERROR_NAMES[name]: str(value) for name, value in error.items() if name in _ERROR_NAMES}
+        if rest:
+            attributes[schema.EXCEPTION_KEY] = _attribute(rest)
+    elif error is not None:
+        attributes[schema.EXCEPTION_KEY] = _attribute(error)
+    return attributes
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _attribute(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_attribute(item) for item in value]
+    if type(value) is int and value not in _INT64:
+        return str(value)  # OTLP has no larger ones
+    return value
+
+
+def _nanoseconds(timestamp: str) -> int:
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return 0
+    # Divided as integers: a float has no place for microseconds.
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+@functools.lru_cache(64)
+def _resource(service: str, host: str, process: str) -> Any:
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+
+    pid: dict[str, Any] = {"process.pid": int(process)} if process.isdigit() else {}
+    return Resource({"service.name": service, "host.name": host, **pid})
+
+
+@functools.lru_cache(256)
+def _scope(name: str) -> Any:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+
+    return InstrumentationScope(name, _version.__version__)

@@ -1,0 +1,88 @@
+"""The exports of one logger: every entry that the files get, to a syslog server or an OpenTelemetry collector.
+
+Loggers of one process that log into the same directory and export to the same place share one connection.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from metaexpert.logger import schema
+from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.config.syslog_address import parse_address
+from metaexpert.logger.remote.endpoints import Desks, OpenDesks, last_patience
+from metaexpert.logger.remote.exports._backlog import Backlog
+from metaexpert.logger.remote.exports._forwarder import Forwarder, Transport
+from metaexpert.logger.remote.sender import Report
+from metaexpert.logger.remote.worker import Worker
+
+if TYPE_CHECKING:
+    import ssl
+
+    from metaexpert.logger.remote.exports.metrics import Metrics
+
+#: Bytes of entries that may wait for one collector's thread.
+MOST_WAITING: Final = 64 * 1024 * 1024
+DIRECTORY: Final = "exports"
+_TRADE: Final = b'"msgid":"trade"'
+
+
+def transports(config: LoggerConfig) -> list[Transport]:
+    """Return the ways to the collectors that *config* names."""
+    found: list[Transport] = []
+    if config.syslog_address is not None:
+        from metaexpert.logger.remote.exports._syslog import Syslog, tls_context  # noqa: PLC0415 - for those who use it
+
+        def tls() -> ssl.SSLContext:
+            return tls_context(config.syslog_ca_file, config.syslog_cert_file, config.syslog_key_file)
+
+        found.append(Syslog(parse_address(config.syslog_address), config.enterprise_id, tls))
+    if config.otlp_endpoint is not None:
+        from metaexpert.logger.remote.exports._otlp import Otlp  # noqa: PLC0415 - an extra
+
+        found.append(Otlp(config.otlp_endpoint))
+    return found
+
+
+_open_desks: Final = OpenDesks[Forwarder](MOST_WAITING)
+
+
+class Exports(Desks[Forwarder]):
+    """The exports of one logger.
+
+    Args:
+        config: Its configuration.
+        directory: Its log directory; None for none, and then nothing is kept over a restart.
+        report: Told of troubles: a kind, and a sentence.
+    """
+
+    def __init__(self, config: LoggerConfig, directory: Path | None, report: Report) -> None:
+        place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
+        super().__init__(_open_desks)
+        for transport in transports(config):
+            self.open(place, transport, partial(_forwarder, transport, place, report))
+        self.metrics: Metrics | None = None
+        if config.metrics:
+            from metaexpert.logger.remote.exports.metrics import metrics  # noqa: PLC0415 - an extra
+
+            self.metrics = metrics
+            self._counter = Worker("metaexpert-metrics", metrics, MOST_WAITING)
+
+    def put(self, line: bytes) -> None:
+        """Send the entry *line* to all collectors. Never waits; by any thread and signal handler."""
+        for desk in self._desks:  # not by super(), which costs a log call a tenth more
+            desk.worker.put(line)
+        if self.metrics is not None and _TRADE in line:
+            self._counter.put(line)
+
+    def close(self, timeout: float | None) -> None:
+        """Send what can be sent in time, keep the rest for the next process. Idempotent."""
+        super().close(timeout)
+        if self.metrics is not None:
+            self._counter.finish(last_patience(timeout))
+
+
+def _forwarder(transport: Transport, place: Path | None, report: Report) -> Forwarder:
+    return Forwarder(transport, Backlog(place, transport.endpoint), report)

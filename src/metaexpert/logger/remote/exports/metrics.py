@@ -1,0 +1,202 @@
+"""Prometheus metrics of the loggers of this process and of their trades, as a registry that the program serves.
+
+Counted are, by expert: entries written, dropped and failed (read from the logger when somebody scrapes, so that they
+cost a call nothing); the time of log calls, of which one in `SAMPLE` is measured; and of trades, as they are logged:
+their number, volume (size x price, in the quote currency) and fees, by symbol and side.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from metaexpert.logger.remote.alerts._alert import decoded
+
+#: One log call in so many is timed.
+SAMPLE: Final = 64
+_BUCKETS: Final = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2, 1e-1)
+#: Names under which strategies log what was traded.
+_SIZES: Final = ("size", "quantity", "qty", "amount", "volume")
+_PRICES: Final = ("price", "fill_price", "avg_price")
+_FEES: Final = ("fee", "fees", "commission")
+#: A label of more values than this would fill the memory of whoever collects: the rest is counted as one.
+_MOST_LABELS: Final = 500
+_OTHER: Final = "other"
+
+
+class Source(Protocol):
+    """What tells counts: a pipeline."""
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts."""
+        ...
+
+
+class Metrics:
+    """The metrics of all loggers of a process that want some."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._sources: weakref.WeakKeyDictionary[Source, str] = weakref.WeakKeyDictionary()
+        self._final: list[tuple[str, dict[str, Any]]] = []
+        self._lock = threading.Lock()
+        self._symbols: set[str] = set()
+        #: Batches of trades that could not be counted.
+        self.uncounted = 0
+        labels = ("expert", "symbol", "side")
+        registry = self.registry
+        self._trades = Counter("metaexpert_trades", "Trade entries logged.", labels, registry=registry)
+        self._volume = Counter("metaexpert_trade_volume", "Size times price of fills.", labels, registry=registry)
+        self._fees = Counter("metaexpert_trade_fees", "Fees of trades.", labels, registry=registry)
+        self._calls = Histogram(
+            "metaexpert_log_call_seconds",
+            f"Time of one log call in {SAMPLE}.",
+            ("expert",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        registry.register(self)
+
+    def add(self, source: Source, expert: str) -> None:
+        """Tell the counts of *source*, as those of *expert*, from now on."""
+        with self._lock:
+            self._sources[source] = expert
+
+    def retire(self, source: Source) -> None:
+        """Keep the counts of *source*, which closes: a counter never goes back."""
+        counts = source.stats()
+        with self._lock:
+            expert = self._sources.pop(source, None)
+            if expert is not None:
+                self._final = list(_added([*self._final, (expert, counts)]).items())
+
+    def timed[**P](self, method: Callable[P, None], expert: str) -> Callable[P, None]:
+        """Return *method* with one call in `SAMPLE` timed."""
+        observe, tick, clock = self._calls.labels(expert).observe, itertools.count(1).__next__, time.perf_counter
+
+        def sampled(*args: P.args, **fields: P.kwargs) -> None:
+            if tick() % SAMPLE:
+                method(*args, **fields)
+                return
+            began = clock()
+            method(*args, **fields)
+            observe(clock() - began)
+
+        return sampled
+
+    # -- trades: a job of `metaexpert.logger.remote.worker` -------------------------------------------------------
+
+    def take(self, lines: list[bytes]) -> None:
+        """Count trades."""
+        for line in lines:
+            self._count(decoded(line))
+
+    def step(self) -> float:
+        """Do nothing: `take` has done it."""
+        return 30.0
+
+    def hurry(self) -> None:
+        """Nothing is put off."""
+
+    def failed(self, error: Exception) -> None:
+        """Leave out what could not be counted: an entry of a shape that nobody expected."""
+        self.uncounted += 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be counted."""
+        return True
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing can be."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def before_fork(self) -> None:
+        """Nothing is open."""
+
+    def after_fork(self) -> None:
+        """Go on in a child: its counts go on from the parent's, as those of prometheus_client do."""
+        self._lock = threading.Lock()
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        if entry.get("msgid") != "trade":
+            return
+        labels = (str(entry.get("expert_name", "")), self._symbol(entry), str(entry.get("side", "")).lower()[:16])
+        self._trades.labels(*labels).inc()
+        size, price = _number(entry, _SIZES), _number(entry, _PRICES)
+        if size and price:
+            self._volume.labels(*labels).inc(abs(size * price))
+        if fee := _number(entry, _FEES):
+            self._fees.labels(*labels).inc(max(fee, 0.0))
+
+    def _symbol(self, entry: dict[str, Any]) -> str:
+        symbol = str(entry.get("symbol", ""))[:64]
+        if symbol not in self._symbols:
+            if len(self._symbols) >= _MOST_LABELS:
+                return _OTHER
+            self._symbols.add(symbol)
+        return symbol
+
+    # -- the logger: read when somebody collects ------------------------------------------------------------------
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counts of all loggers (protocol of prometheus_client)."""
+        with self._lock:
+            sources, final = list(self._sources.items()), self._final
+        labels = ["expert", "level"]
+        written = CounterMetricFamily("metaexpert_log_entries", "Entries written to their files.", labels=labels)
+        dropped = CounterMetricFamily("metaexpert_log_dropped", "Entries dropped.", labels=labels)
+        failed = CounterMetricFamily("metaexpert_log_failed", "Entries that failed.", labels=["expert"])
+        queue = GaugeMetricFamily("metaexpert_log_queue_bytes", "Bytes that wait to be written.", labels=["expert"])
+        for expert, stats in _added([*final, *((name, source.stats()) for source, name in sources)]).items():
+            for level, count in stats["written_by_level"].items():
+                written.add_metric([expert, level], count)
+            for level, count in stats["dropped_by_level"].items():
+                dropped.add_metric([expert, level], count)
+            failed.add_metric([expert], stats["failed"])
+            queue.add_metric([expert], stats["queue_bytes"])
+        yield from (written, dropped, failed, queue)
+
+
+def _added(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return counts by expert: several loggers may have one name."""
+    sums: dict[str, dict[str, Any]] = {}
+    for expert, stats in found:
+        total = sums.setdefault(expert, {"written_by_level": {}, "dropped_by_level": {}, "failed": 0, "queue_bytes": 0})
+        for kind in ("written_by_level", "dropped_by_level"):
+            for level, count in stats[kind].items():
+                total[kind][level] = total[kind].get(level, 0) + count
+        total["failed"] += stats["failed"]
+        total["queue_bytes"] = max(total["queue_bytes"], stats["queue_bytes"])
+    return sums
+
+
+def _number(entry: dict[str, Any], names: tuple[str, ...]) -> float | None:
+    for name in names:
+        value = entry.get(name)
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            try:
+                number = float(value)  # a Decimal is logged as text
+            except (ValueError, OverflowError):
+                continue
+            if math.isfinite(number):
+                return number
+    return None
+
+
+#: The metrics of this process.
+metrics: Final = Metrics()

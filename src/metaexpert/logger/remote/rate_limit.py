@@ -1,0 +1,167 @@
+"""How many messages a token may send: a promise kept by all processes of the machine together.
+
+The moments of the last messages lie in a small file per token, named by a hash of it, under a lock. Where that file
+cannot be kept (no home, a full disk), the process counts by itself.
+
+Sources of the numbers: Telegram, "My bot is hitting limits" in core.telegram.org/bots/faq; Discord, Rate Limits in
+the developer documentation, and the 30 messages a minute that a webhook may post to a channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from metaexpert.logger.system.descriptors import Descriptor, make_directory
+from metaexpert.logger.system.locks import DirectoryLock
+
+#: The longest that one answer may silence a token, in seconds.
+LONGEST_BLOCK: Final = 3600.0
+_PATIENCE: Final = 1.0
+
+
+class Limit(NamedTuple):
+    """At most *most* messages to *scope* in *seconds*."""
+
+    scope: str
+    most: int
+    seconds: float
+
+
+def digest(*parts: str) -> str:
+    """Return a name for *parts* that does not tell them."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def state_directory() -> Path:
+    """Return where this user's programs keep what all of them share."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return Path(base or tempfile.gettempdir()) / "metaexpert"
+    base = os.environ.get("XDG_STATE_HOME")
+    if base:
+        return Path(base) / "metaexpert"
+    home = os.environ.get("HOME")
+    return Path(home) / ".local" / "state" / "metaexpert" if home else _temporary()
+
+
+def _temporary() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"metaexpert-{user}"
+
+
+class Budget:
+    """The budget of one token. Used by one thread at a time.
+
+    Args:
+        token: What the budget belongs to, already hashed.
+        limits: What must hold at any time.
+        clock: Seconds since the epoch, the same for all processes.
+        directory: Where the file lies; `state_directory` when left out.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        limits: Sequence[Limit],
+        clock: Callable[[], float] = time.time,
+        directory: Path | None = None,
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._path = (directory or state_directory()) / f"budget-{token}.json"
+        self._lock = DirectoryLock(self._path.with_suffix(".lock"), _PATIENCE)
+        self._own: dict[str, Any] = {}
+        #: Why the budget is not shared with other processes, if it is not.
+        self.error: OSError | None = None
+
+    def take(self) -> float:
+        """Take one message out of the budget. Returns 0.0, or how long to wait before asking again, in seconds."""
+        return self._with_state(self._taken)
+
+    def block(self, seconds: float, scope: str = "") -> None:
+        """Send nothing to *scope* (all when empty) for *seconds*, in any process: the server said so."""
+
+        def note(state: dict[str, Any]) -> float:
+            until = self._clock() + min(max(seconds, 0.0), LONGEST_BLOCK)
+            blocked = state.setdefault("blocked", {})
+            blocked[scope] = max(until, blocked.get(scope, 0.0))
+            return 0.0
+
+        self._with_state(note)
+
+    def _taken(self, state: dict[str, Any]) -> float:
+        now = self._clock()
+        sent: dict[str, list[float]] = state.setdefault("sent", {})
+        blocked: dict[str, float] = state.setdefault("blocked", {})
+        for scope, until in [*blocked.items()]:
+            if not now < until <= now + LONGEST_BLOCK:  # over, or the clock was set back
+                del blocked[scope]
+        wait = max(
+            (blocked[s] - now for s in ("", *(limit.scope for limit in self._limits)) if s in blocked), default=0
+        )
+        for limit in self._limits:
+            recent = [moment for moment in sent.get(_key(limit), []) if now - limit.seconds < moment <= now]
+            sent[_key(limit)] = recent
+            if len(recent) >= limit.most:
+                wait = max(wait, recent[-limit.most] + limit.seconds - now)
+        if wait > 0:
+            return wait
+        for limit in self._limits:
+            sent[_key(limit)].append(now)
+        return 0.0
+
+    def _with_state(self, change: Callable[[dict[str, Any]], float]) -> float:
+        try:
+            make_directory(self._path.parent)
+            with self._lock:
+                state = self._read()
+                result = change(state)
+                self._write(state)
+        except OSError as error:
+            self.error = error
+            return change(self._own)
+        self._own = state
+        self.error = None
+        return result
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self._path.read_bytes())
+            return _sound(state)
+        except (FileNotFoundError, ValueError):  # none yet, or a machine that died while writing it
+            return {}
+
+    def _write(self, state: dict[str, Any]) -> None:
+        new = self._path.with_suffix(".new")
+        with Descriptor.at(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) as file:
+            os.write(file.fd, json.dumps(state).encode())
+        new.replace(self._path)
+
+    def close(self) -> None:
+        """Close the lock file."""
+        self._lock.close()
+
+    def after_fork(self) -> None:
+        """Start anew in a child."""
+        self._lock.after_fork()
+
+
+def _key(limit: Limit) -> str:
+    return f"{limit.scope} {limit.most}/{limit.seconds:g}"
+
+
+def _sound(state: Any) -> dict[str, Any]:
+    """Return *state* if it has the shape that it should have, and nothing otherwise."""
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        sent = {str(key): [float(moment) for moment in moments] for key, moments in state["sent"].items()}
+        return {"sent": sent, "blocked": {str(key): float(until) for key, until in state["blocked"].items()}}
+    return {}

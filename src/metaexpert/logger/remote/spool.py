@@ -1,0 +1,171 @@
+"""A SQLite file per log directory in which the threads of its processes keep what is to leave the machine.
+
+Each row belongs to the owner that holds the lock of its owner file; rows of a dead owner are taken over by who sends
+to the same place. SQLite because it is in the standard library, survives a kill at any moment, and gives several
+processes transactions.
+
+Threads: used by one thread at a time. Never across a fork: `close` before; the child calls `after_fork`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from metaexpert.logger.system.descriptors import FILE_MODE, make_directory
+from metaexpert.logger.system.locks import FileLock
+
+OWNER_SUFFIX: Final = ".owner"
+_PATIENCE: Final = 5.0
+
+
+class Spool:
+    """The rows of one owner in one table.
+
+    Args:
+        directory: Where the file lies; None keeps everything in memory, and nothing over a restart.
+        endpoint: Says to whom the rows go, without telling a secret.
+    """
+
+    #: Name of the file, how it is made, and which version of it this is.
+    FILE_NAME: ClassVar[str]
+    SCHEMA: ClassVar[str]
+    TABLE: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    def __init__(self, directory: Path | None, endpoint: str) -> None:
+        self._directory = directory
+        self._endpoint = endpoint
+        self._connection: sqlite3.Connection | None = None
+        self._owner = ""
+        self._lock: FileLock | None = None
+        #: Name of the file that could not be read and was set aside, if there was one.
+        self.set_aside = ""
+
+    def open(self) -> None:
+        """Open the file, and make it when missing. An unreadable one is set aside.
+
+        Raises:
+            OSError: It cannot be made.
+            sqlite3.Error: It cannot be used.
+        """
+        if self._connection is not None:
+            return
+        if self._directory is None:
+            self._connection = self._prepared(":memory:")
+            return
+        make_directory(self._directory)
+        path = self._directory / self.FILE_NAME
+        try:
+            self._connection = self._prepared(str(path))
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # busy, full, read-only: the file itself is sound
+                raise
+            self.set_aside = f"{self.FILE_NAME}.unreadable"
+            path.replace(path.with_name(self.set_aside))
+            self._connection = self._prepared(str(path))
+        self._own(self._directory)
+
+    def forget_disk(self) -> None:
+        """Keep everything in memory from now on; what is on disk stays there for a later process."""
+        self._directory = None
+        self.close()
+        self.open()
+
+    def _own(self, directory: Path) -> None:
+        if self._lock is None:
+            self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            self._lock = FileLock(directory / f"{self._owner}{OWNER_SUFFIX}")
+            with contextlib.suppress(OSError):  # a file system without locks: nobody takes over from us, nor we
+                self._lock.acquire()
+
+    def _prepared(self, path: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
+        try:
+            _check_version(connection, self.VERSION)
+            connection.executescript(self.SCHEMA)
+            connection.execute(f"PRAGMA user_version = {self.VERSION}")
+            connection.commit()
+            if path != ":memory:":
+                Path(path).chmod(FILE_MODE)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.open()
+        assert self._connection is not None  # noqa: S101 - for the type checker
+        return self._connection
+
+    def commit(self) -> None:
+        """Keep what was changed."""
+        self._db.commit()
+
+    def adopt(self, change: str = "") -> int:
+        """Take over the rows of dead owners, with *change* (SQL) made to them. Returns how many."""
+        taken = 0
+        for owner in self._dead_owners():
+            changed = self._db.execute(
+                f"UPDATE {self.TABLE} SET owner = ?{change} WHERE endpoint = ? AND owner = ?",  # noqa: S608
+                (self._owner, self._endpoint, owner),
+            )
+            taken += changed.rowcount
+            self.commit()
+        return taken
+
+    def take_over(self) -> int:
+        """Take over the rows of dead owners. Returns how many."""
+        return self.adopt()
+
+    def _dead_owners(self) -> Iterator[str]:
+        if self._directory is None:
+            return
+        query = f"SELECT DISTINCT owner FROM {self.TABLE} WHERE endpoint = ? AND owner != ?"  # noqa: S608
+        for (owner,) in self._db.execute(query, (self._endpoint, self._owner)).fetchall():
+            lock = FileLock(self._directory / f"{owner}{OWNER_SUFFIX}")
+            with contextlib.suppress(OSError):
+                if not lock.acquire():
+                    continue
+                try:
+                    yield owner
+                finally:
+                    # The same owner may have rows for others; a file that is missing is a dead owner's too.
+                    lock.release(delete=True)
+
+    def close(self) -> None:
+        """Close the file; what is in it is for the next one who opens it. Idempotent."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def leave(self) -> None:
+        """Close the file, and let others take over what is left."""
+        self.close()
+        if self._lock is not None:
+            self._lock.release(delete=True)
+            self._lock = None
+
+    def after_fork(self) -> None:
+        """Start anew in a child: what waits is the parent's to send."""
+        # A connection that is still open is the parent's too: never close it here.
+        _inherited.append(self._connection)
+        self._connection = None
+        if self._lock is not None:
+            self._lock.abandon()
+            self._lock = None
+
+
+def _check_version(connection: sqlite3.Connection, version: int) -> None:
+    if connection.execute("PRAGMA user_version").fetchone()[0] > version:
+        raise sqlite3.DatabaseError("made by a newer version")
+
+
+_inherited: list[Any] = []

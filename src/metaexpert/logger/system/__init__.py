@@ -1,0 +1,1 @@
+"""The operating system: locks, descriptors, the calls beneath them, and the compiled part."""

@@ -1,0 +1,252 @@
+"""One lock per log directory, between threads and between processes.
+
+Appends and rotations of several processes in one directory happen one after another under it. `flock` on POSIX,
+`msvcrt.locking` on Windows; where neither works (some network file systems) threads are still kept apart and the
+trouble is told once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock, unlock
+from metaexpert.logger.system.descriptors import Descriptor
+
+_BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+_UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+#: Nobody queues for such a lock, and one who takes it again and again would keep all others out. So whoever has waited
+#: in vain touches the lock file this often, and whoever has held the lock sees that at his next turn and waits for as
+#: long as he had held it, within these limits, in seconds.
+_TOUCH: Final = 0.1
+_COURTESY: Final = (0.0005, 0.02)
+#: How much longer than for another process to wait for a thread of our own, in seconds.
+_THREAD_PATIENCE: Final = 3.0
+
+
+class _Here(threading.local):
+    held = 0
+
+
+_here: Final = _Here()
+
+
+def holds_a_lock() -> bool:
+    """Return whether this thread is within a `DirectoryLock`: it must not wait for one who may wait for that."""
+    return _here.held > 0
+
+
+class DirectoryLock:
+    """Re-entrant for the thread that holds it; a context manager.
+
+    Args:
+        path: The lock file. It and its directory are made when missing.
+        patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`).
+        pause: Seconds between two tries while another process holds it.
+        on_unsupported: Called once with the error when the file system turns out to know no locks.
+        try_lock, unlock: In place of those of *calls*; a test passes doubles.
+        calls: The system's calls, as they suit the file system.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        patience: float = 2.0,
+        pause: float = 0.0005,
+        *,
+        on_unsupported: Callable[[OSError], None] = lambda _: None,
+        try_lock: Callable[[int], None] | None = None,
+        unlock: Callable[[int], None] | None = None,
+        calls: Calls = PATIENT,
+    ) -> None:
+        self._path = path
+        self._patience = patience
+        self._pause = pause
+        self._on_unsupported = on_unsupported
+        self._try_lock = try_lock or calls.try_lock
+        self._unlock = unlock or calls.unlock
+        self._calls = calls
+        self._threads = threading.RLock()
+        self._depth = 0
+        self._file: Descriptor | None = None
+        self._held = False
+        self._touched = 0.0
+        self._since = self._length = 0.0
+        self._keep_open = True
+        #: False once the file system has turned out to know no locks.
+        self.supported = True
+
+    def __enter__(self) -> Self:
+        if not self._threads.acquire(timeout=self._patience + _THREAD_PATIENCE):
+            raise TimeoutError(errno.ETIMEDOUT, "another thread holds the lock", str(self._path))
+        try:
+            if self._depth == 0 and self.supported:
+                self._lock_file()
+            self._depth += 1
+            _here.held += 1
+        except BaseException:
+            if self._depth == 0:
+                self._close_file()  # and with it whatever lock was got
+            self._threads.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        try:
+            if self._depth == 0 and self._held:
+                self._let_go()
+        finally:
+            _here.held -= 1
+            self._threads.release()
+
+    def close(self) -> None:
+        """Close the lock file. A later use opens it for that use alone. Idempotent."""
+        with self._threads:
+            self._keep_open = False
+            if not self._depth:
+                self._close_file()
+
+    def after_fork(self) -> None:
+        """Forget, in the child, what the parent holds: a descriptor shared by both would exclude neither."""
+        self._threads = threading.RLock()
+        self._depth, self._held = 0, False
+        self._close_file()
+
+    def _lock_file(self) -> None:
+        if self._file is not None and self._file.ours:
+            self._let_others_go_first(self._file.fd)
+        now = time.monotonic()
+        deadline, touch_at = now + self._patience, now + _TOUCH
+        while True:
+            if self._file is None or not self._file.ours:
+                self._file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status)
+            fd = self._file.fd
+            try:
+                self._try_lock(fd)
+            except OSError as error:
+                if error.errno in _UNSUPPORTED:
+                    self.supported = False
+                    self._on_unsupported(error)
+                    return
+                if error.errno not in _BUSY:
+                    raise
+                if (now := time.monotonic()) >= deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock", str(self._path)) from None
+                if now >= touch_at:
+                    touch_at = now + _TOUCH
+                    self._touch(fd)
+                time.sleep(self._pause)
+                continue
+            # Somebody may have deleted the directory and another process made the lock file anew.
+            if self._calls.is_open_at(fd, self._path):
+                self._touched = self._touched or self._calls.status(fd).modified
+                self._held, self._since = True, time.monotonic()
+                return
+            self._close_file()
+
+    def _touch(self, fd: int) -> None:
+        with contextlib.suppress(OSError):  # a disk that takes nothing: then luck decides, as it would without this
+            os.utime(fd if os.utime in os.supports_fd else self._path)
+            self._touched = self._calls.status(fd).modified
+
+    def _let_others_go_first(self, fd: int) -> None:
+        touched, before = self._calls.status(fd).modified, self._touched
+        self._touched = touched
+        if touched > before:
+            time.sleep(min(max(self._length, _COURTESY[0]), _COURTESY[1]))
+
+    def _let_go(self) -> None:
+        self._held, self._length = False, time.monotonic() - self._since
+        try:
+            if self._file is not None and self._file.ours:
+                self._unlock(self._file.fd)
+        except OSError:
+            # What was done under the lock is done and must not seem to have failed; closing unlocks as well.
+            self._close_file()
+        if not self._keep_open:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # nothing was written to it; there is nothing to lose
+                file.close()
+
+
+class FileLock:
+    """Says, for as long as it is held, that something on disk belongs to a process that lives.
+
+    Not to the pid in some name: those are used again. Not re-entrant; for one thread at a time.
+
+    Args:
+        path: The lock file.
+        try_lock, unlock: The system's calls on a descriptor; a test passes doubles.
+    """
+
+    def __init__(
+        self, path: Path, try_lock: Callable[[int], None] = try_lock, unlock: Callable[[int], None] = unlock
+    ) -> None:
+        self._path = path
+        self._try_lock = try_lock
+        self._unlock = unlock
+        self._file: Descriptor | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours, and still is the file of that name."""
+        return self._file is not None and self._file.ours and is_open_at(self._file.fd, self._path)
+
+    @property
+    def effective(self) -> bool:
+        """Whether it still keeps others off, by whatever path they come to the file: it may be moved or hidden."""
+        return self._file is not None and self._file.ours and os.fstat(self._file.fd).st_nlink > 0
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody holds it; the file is made when missing. Returns whether it is ours.
+
+        Raises:
+            OSError: The file cannot be made, or the file system knows no locks.
+        """
+        file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            self._try_lock(file.fd)
+        except OSError as error:
+            file.close()
+            if error.errno in _BUSY:
+                return False
+            raise
+        if not is_open_at(file.fd, self._path):  # deleted by the one who held it before us
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self, *, delete: bool) -> None:
+        """Give the lock back; *delete* says whether what it stood for is gone. Idempotent."""
+        delete = delete and self.held  # else another's file bears the name
+        file, self._file = self._file, None
+        if file is None:
+            return
+        with contextlib.suppress(OSError):  # Windows deletes no open file; a lock file left over is harmless
+            if delete:
+                self._path.unlink()
+        file.close()
+        with contextlib.suppress(OSError):
+            if delete:
+                self._path.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Close, in a forked child, the parent's lock file without unlocking: the parent goes on holding it."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

@@ -1,0 +1,196 @@
+"""Looks for secrets in files that exist already, ours and others', and masks them for whoever passes them on.
+
+What is a secret is the matter of `logger.masking`: values that were registered, names and shapes. A JSON
+line is judged by its fields, any other line as text. A finding names file, line and rule, never the value. Nothing is
+written, and nothing is held open longer than it is read; a file that is being written may be scanned.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from metaexpert.logger.masking.rules import ACCOUNT_RULE, MASK, RULES, Guard, Rules, mask_tree
+
+__all__ = ["Finding", "Report", "mask_lines", "scan", "scan_lines"]
+
+#: A longer line is looked at in pieces of this many bytes.
+MAX_LINE: Final = 4 * 1024 * 1024
+_HEAD: Final = 8192
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_PEM_END: Final = b"-----END "
+_BEGIN: Final = b"-----BEGIN "
+_PRIVATE: Final = b"PRIVATE KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A secret in a file.
+
+    Attributes:
+        file: The file.
+        line: Number of the line, from 1.
+        rule: By which rule it was found, such as ``bearer token`` or ``name api_key``.
+    """
+
+    file: Path
+    line: int
+    rule: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What a scan saw besides its findings.
+
+    Attributes:
+        files: How many files were read.
+        lines: How many lines.
+        unreadable: Files that could not be read, or not to their end, and why.
+    """
+
+    files: int = 0
+    lines: int = 0
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def scan(path: Path, report: Report, rules: Rules = RULES) -> Iterator[Finding]:
+    """Yield the secrets in the file *path*, or in all files below the directory *path*, in the order of their names.
+
+    Files in gzip are read too; other binary files are passed over.
+
+    Args:
+        path: A file or directory.
+        report: Filled while the findings are taken.
+        rules: What is a secret.
+
+    Raises:
+        FileNotFoundError: There is no such file or directory.
+    """
+    if not path.exists():
+        raise FileNotFoundError(str(path))
+    for file in _files(path, report):
+        try:
+            with _opened(file) as stream:
+                if stream is None:
+                    continue
+                report.files += 1
+                for number, rule in scan_lines(_counted(stream, report), rules):
+                    yield Finding(file, number, rule)
+        except (OSError, EOFError, zlib.error) as error:
+            report.unreadable[file] = getattr(error, "strerror", None) or type(error).__name__
+
+
+def scan_lines(lines: Iterable[bytes], rules: Rules = RULES) -> Iterator[tuple[int, str]]:
+    """Yield number (from 1) and rule of each secret in *lines*; a rule once in a line."""
+    for number, line in enumerate(lines, 1):
+        found: list[str] = []
+        decoded = _decoded(line)
+        if decoded is None:
+            found += [span.rule for span in rules.find(line.decode("utf-8", "replace"))]
+        else:
+            _collect(decoded, "", rules, found)
+        # A name may hold a known value.
+        yield from ((number, rules.mask(rule)[0]) for rule in dict.fromkeys(found) if rule != ACCOUNT_RULE)
+
+
+def mask_lines(lines: Iterable[bytes], rules: Rules = RULES) -> Iterator[bytes]:
+    """Yield *lines* with each secret in them as ``***``.
+
+    A JSON line stays one, with the same fields; a line without a secret stays as it is, byte for byte. Of a private key
+    that stands over several lines, all are masked.
+    """
+    within = False
+    for line in lines:
+        end = line[len(line.rstrip(b"\r\n")) :]
+        if within:
+            within = _PEM_END not in line
+            yield MASK.encode() + end
+            continue
+        decoded = _decoded(line)
+        if decoded is not None:
+            masked, count = mask_tree(decoded, rules)
+            yield orjson.dumps(masked) + end if count or masked != decoded else line
+            continue
+        begin = line.rfind(_BEGIN)
+        within = begin >= 0 and _PRIVATE in line[begin:] and _PEM_END not in line[begin:]
+        text, count = rules.mask(line.decode("utf-8", "surrogateescape"))
+        yield text.rstrip("\r\n").encode("utf-8", "surrogateescape") + end if count else line
+
+
+def _decoded(line: bytes) -> Any:
+    """Return the object that *line* is in JSON, or None."""
+    if not line.startswith(b"{"):
+        return None
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return None
+
+
+def _collect(value: Any, parent: str, rules: Rules, found: list[str]) -> None:
+    if isinstance(value, str):
+        found += [span.rule for span in rules.find(value)]
+    elif isinstance(value, list):
+        for item in value:
+            _collect(item, parent, rules, found)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _collect(name, "", rules, found)
+            guard = Guard(rules)
+            if kind := guard.kind(parent, name):
+                guard.named(kind, item)
+                found += [f"name {name}"] * min(guard.count, 1)
+            else:
+                _collect(item, name, rules, found)
+
+
+def _files(path: Path, report: Report) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+
+    def note(error: OSError) -> None:
+        report.unreadable[Path(error.filename or path)] = error.strerror or type(error).__name__
+
+    for directory, below, names in os.walk(path, onerror=note):
+        below.sort()
+        for name in sorted(names):
+            file = Path(directory, name)
+            if file.is_file():  # no pipes and sockets, where reading would wait
+                yield file
+
+
+class _opened:  # noqa: N801 - used like a function
+    """Opens a file for its lines: None for one that is neither text nor gzip."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._close: list[Any] = []
+
+    def __enter__(self) -> BinaryIO | None:
+        raw = self._path.open("rb")
+        self._close.append(raw)
+        stream: BinaryIO = raw
+        if raw.peek(2)[:2] == _GZIP_MAGIC:
+            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw))
+            self._close.append(stream)
+        head = stream.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
+        return None if b"\0" in head else stream
+
+    def __exit__(self, *_: object) -> None:
+        for stream in reversed(self._close):
+            stream.close()
+
+
+def _counted(stream: BinaryIO, report: Report) -> Iterator[bytes]:
+    while line := stream.readline(MAX_LINE):
+        report.lines += 1
+        yield line

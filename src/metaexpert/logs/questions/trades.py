@@ -1,0 +1,195 @@
+"""What was traded: executions and positions, and per expert and symbol what they come to.
+
+A trade is an entry of category ``trade`` that tells of an execution (see `vocabulary`). One that was
+logged twice under one ``trade_id`` counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logs.entry import Entry
+from metaexpert.logs.library import Logs
+from metaexpert.logs.questions._vocabulary import POSITION, Facts
+from metaexpert.logs.questions.orders import plain
+from metaexpert.logs.reading.window import Window
+
+#: Entries of category trade as their header tells it; most lines of other entries are never decoded.
+_TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
+#: Trade ids remembered to know those that come twice.
+_WINDOW: Final = 100_000
+
+
+@dataclass(slots=True)
+class Execution:
+    """One execution: what was bought or sold, and the entry that tells it."""
+
+    entry: Entry
+    side: int
+    size: Decimal
+    price: Decimal
+    fee: Decimal
+    symbol: str
+    order_id: str
+    trade_id: str
+    pnl: Decimal | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types; money as exact text."""
+        return {
+            "timestamp": self.entry.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "expert": self.entry.expert,
+            "symbol": self.symbol or None,
+            "side": {1: "BUY", -1: "SELL"}.get(self.side),
+            "size": plain(self.size),
+            "price": plain(self.price),
+            "fee": plain(self.fee),
+            "pnl": None if self.pnl is None else plain(self.pnl),
+            "order_id": self.order_id or None,
+            "trade_id": self.trade_id or None,
+        }
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the trades of one expert in one symbol come to.
+
+    Attributes:
+        executions: How many.
+        bought: Size bought.
+        sold: Size sold.
+        turnover: Sum of size times price, in the quote currency.
+        fees: Sum of the fees.
+        told: What entries say was realised (``pnl``); None when none says so.
+        position: Size held at the end: what the last entry about the position says, else bought less sold.
+        entry_price: Average price of what is held, as far as known.
+    """
+
+    executions: int = 0
+    bought: Decimal = Decimal()
+    sold: Decimal = Decimal()
+    turnover: Decimal = Decimal()
+    fees: Decimal = Decimal()
+    told: Decimal | None = None
+    position: Decimal = Decimal()
+    entry_price: Decimal | None = None
+    _held: Decimal = Decimal()
+    _cost: Decimal = Decimal()
+    _computed: Decimal = Decimal()
+
+    @property
+    def pnl(self) -> Decimal:
+        """What was realised before fees: what the entries say, else computed at average cost."""
+        return self.told if self.told is not None else self._computed
+
+    @property
+    def net(self) -> Decimal:
+        """What was realised after fees."""
+        return self.pnl - self.fees
+
+    def add(self, execution: Execution) -> None:
+        """Count an execution."""
+        self.executions += 1
+        self.bought += execution.size if execution.side > 0 else 0
+        self.sold += execution.size if execution.side < 0 else 0
+        self.turnover += execution.size * execution.price
+        self.fees += execution.fee
+        self._hold(execution.size * execution.side, execution.price)
+        self.position, self.entry_price = self._held, abs(self._cost / self._held) if self._held else None
+
+    def _hold(self, change: Decimal, price: Decimal) -> None:
+        if self._held * change < 0:  # a part or all of the position is closed, maybe more than that
+            closed = min(abs(change), abs(self._held)).copy_sign(change)
+            average = self._cost / self._held
+            self._computed += (average - price) * closed
+            self._cost += average * closed
+            self._held += closed
+            change -= closed
+        self._held += change
+        self._cost += change * price
+
+    def see(self, facts: Facts) -> None:
+        """Take in what an entry says about the result and the position."""
+        pnl = facts.number("pnl")
+        if pnl is not None:
+            self.told = (self.told or Decimal()) + pnl
+        size = facts.number("position_size")
+        if size is not None:
+            self.position, self.entry_price = size, facts.number("entry_price") if size else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types; money as exact text."""
+        return {
+            "executions": self.executions,
+            "bought": plain(self.bought),
+            "sold": plain(self.sold),
+            "turnover": plain(self.turnover),
+            "fees": plain(self.fees),
+            "pnl": plain(self.pnl),
+            "pnl_from": "entries" if self.told is not None else "average cost",
+            "net": plain(self.net),
+            "position": plain(self.position),
+            "entry_price": None if self.entry_price is None else plain(self.entry_price),
+        }
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All trades.
+
+    Attributes:
+        totals: By expert and symbol, in the order of their first trade.
+        duplicates: Executions that were logged again under the same id.
+    """
+
+    totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
+    duplicates: int = 0
+    _seen: Window = field(default_factory=lambda: Window(_WINDOW))
+
+    def read(self, logs: Logs) -> Iterator[Execution]:
+        """Count the trades of *logs*, and yield each execution as it is met, in order of time."""
+        trades = logs.filter(grep=_TRADES)
+        for record in trades:
+            if isinstance(record, Entry) and record.get("msgid") == schema.MSGID_TRADE:
+                execution = self._take(Facts(record))
+                if execution is not None:
+                    yield execution
+        logs.counts.unreadable.update(trades.counts.unreadable)
+
+    def _take(self, facts: Facts) -> Execution | None:
+        executed = facts.is_execution and facts.side != 0
+        if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
+            return None
+        if self._is_told(facts):
+            self.duplicates += 1
+            return None
+        totals = self.totals.setdefault((facts.entry.expert, facts.text("symbol")), Totals())
+        execution = _execution(facts) if executed else None
+        if execution is not None:
+            totals.add(execution)
+        totals.see(facts)
+        return execution
+
+    def _is_told(self, facts: Facts) -> bool:
+        trade_id = facts.text("trade_id")
+        if not trade_id:
+            return False
+        return self._seen.met((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
+
+
+def _execution(facts: Facts) -> Execution:
+    return Execution(
+        entry=facts.entry,
+        side=facts.executed_side,
+        size=facts.executed_size,
+        price=facts.number("price") or Decimal(),
+        fee=facts.number("fee") or Decimal(),
+        symbol=facts.text("symbol"),
+        order_id=facts.text("order_id"),
+        trade_id=facts.text("trade_id"),
+        pnl=facts.number("pnl"),
+    )

@@ -1,0 +1,280 @@
+"""Whether log files are what they should be: schema, gaps, duplicates, torn lines, order.
+
+What is found stands with file and line. These are problems:
+
+* ``torn``: a line that is no JSON object, or the end of a file without a line end;
+* ``schema``: an entry that does not obey the schema of its layout;
+* ``gap``: numbers of a process that no entry of the directory bears, between others that are there. Below the oldest
+  entry that is neither a trade nor an error there are none: its file was rotated away, while those of trades and errors
+  reach further back;
+* ``duplicate``: an entry that stands twice in one log and its backups;
+* ``order``: an entry whose number is far below one that its process wrote before it in the same log (threads may swap
+  neighbours);
+* ``unreadable``: a file that cannot be read, or not to its end.
+
+A clock that stepped back is no problem of the log, and is told as a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logs.entry import Entry, checked, glance, parse
+from metaexpert.logs.library import Logs
+from metaexpert.logs.questions._runs import Runs
+from metaexpert.logs.reading.files import LogFile
+from metaexpert.logs.reading.window import Window
+
+#: Entries by which two threads, or two batches, may stand the wrong way round.
+_SWAPPED: Final = 10_000
+#: Problems of each kind that are told one by one; the rest is counted.
+MOST_TOLD: Final = 20
+_COPIES: Final = 200_000
+_TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+_GROUP: Final = re.compile(r"(context|fields)@\d+")
+_NAMES: Final = {
+    "hostname": schema.MAX_HOSTNAME,
+    "appname": schema.MAX_APPNAME,
+    "procid": schema.MAX_PROCID,
+    "msgid": schema.MAX_MSGID,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be: which kind, where (line 0: the file as a whole), and what."""
+
+    kind: str
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What `verify` found.
+
+    Attributes:
+        files: Files looked at.
+        lines: Lines in them.
+        entries: Entries, each once.
+        counts: Problems by kind.
+        problems: The first `MOST_TOLD` of each kind.
+        remarks: What is worth knowing and no problem.
+    """
+
+    files: int = 0
+    lines: int = 0
+    entries: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no problems."""
+        return not self.counts
+
+    def add(self, kind: str, file: str, line: int, text: str, count: int = 1) -> None:
+        """Take in a problem."""
+        if self.counts[kind] < MOST_TOLD:
+            self.problems.append(Problem(kind, file, line, text))
+        self.counts[kind] += count
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        problems = [{"kind": p.kind, "file": p.file, "line": p.line, "problem": p.text} for p in self.problems]
+        return {
+            "ok": self.ok,
+            "files": self.files,
+            "lines": self.lines,
+            "entries": self.entries,
+            "counts": dict(self.counts),
+            "problems": problems,
+            "remarks": self.remarks,
+        }
+
+
+def verify(logs: Logs) -> Report:
+    """Look at each line of all files of *logs*; its filters do not matter. Writes and locks nothing."""
+    report = Report()
+    for directory in logs.directories:
+        _Directory(report, logs, directory).check()
+    return report
+
+
+class _Directory:
+    """One directory: numbers go on over all its files, copies are expected between logs, not within one."""
+
+    def __init__(self, report: Report, logs: Logs, directory: Path) -> None:
+        self._report = report
+        self._logs = Logs((directory,), diagnostics=True, progress=logs.progress)
+        self._name: Callable[[LogFile], str] = (
+            (lambda file: file.label) if len(logs.directories) == 1 else (lambda file: str(file.name.path))
+        )
+        self._runs: dict[tuple[str, str], Runs] = {}
+        self._copies = Window(_COPIES)
+
+    def check(self) -> None:
+        """Look at all files."""
+        done = 0
+        with self._logs.opened() as chains:
+            for log in chains:
+                chain = _Chain(self._report)
+                for file in log.files:
+                    self._check_file(file, chain)
+                    done += file.size
+                    self._logs.progress(done)
+        for name, why in self._logs.counts.unreadable.items():
+            self._report.add("unreadable", name, 0, why)
+        self._tell_gaps()
+
+    def _check_file(self, file: LogFile, chain: _Chain) -> None:
+        report, name, number = self._report, self._name(file), 0
+        report.files += 1
+        ended = True
+        for piece in file.pieces(self._logs.counts):
+            lines = piece.data.split(b"\n")
+            ended = not lines[-1]
+            for line in lines[:-1] if ended else lines:
+                number += 1
+                entry = glance(line, name)
+                record = checked(entry) if entry is not None else None
+                if isinstance(record, Entry):
+                    self._check_entry(record, name, number, chain)
+                    chain.check(record, name, number)
+                else:
+                    report.add("torn", name, number, _what(line))
+        report.lines += number
+        if not ended:
+            report.add("torn", name, number, "the last line has no end")
+
+    def _check_entry(self, entry: Entry, name: str, number: int, chain: _Chain) -> None:
+        wrong = schema_problem(entry.data)
+        if wrong:
+            self._report.add("schema", name, number, wrong)
+        identity = entry.identity
+        ordinary = entry.data.get("msgid") != schema.MSGID_TRADE
+        ordinary = ordinary and schema.LEVEL_NUMBERS[entry.level] < schema.ERROR
+        if identity is not None and not name.startswith(schema.DIAGNOSTICS_FILE):
+            if chain.copies.met(identity):
+                self._report.add("duplicate", name, number, f"sequence_id {entry.sequence_id} stands here again")
+                return
+            if not ordinary and self._copies.met(identity):
+                return
+            key = (str(entry.data.get("hostname", "")), str(entry.data.get("procid", "")))
+            self._runs.setdefault(key, Runs()).add(entry.sequence_id, ordinary=ordinary)
+        self._report.entries += 1
+
+    def _tell_gaps(self) -> None:
+        for (host, process), runs in self._runs.items():
+            for low, high in runs.gaps():
+                count = high - low + 1
+                text = f"process {process} on {host}: sequence_id {low} to {high} is missing ({count})"
+                self._report.add("gap", str(self._logs.directories[0]), 0, text, count)
+
+
+class _Chain:
+    """A log with its backups, read in the order of writing."""
+
+    def __init__(self, report: Report) -> None:
+        self.copies = Window(_COPIES)
+        self._report = report
+        self._highest: dict[tuple[Any, Any], int] = {}
+        self._latest = b""
+
+    def check(self, entry: Entry, name: str, number: int) -> None:
+        """Compare an entry with those before it."""
+        process = (entry.data.get("hostname"), entry.data.get("procid"))
+        highest = self._highest.get(process, 0)
+        if 1 < entry.sequence_id < highest - _SWAPPED and entry.key[0] < self._latest:
+            self._report.add("order", name, number, f"sequence_id {entry.sequence_id} stands behind {highest}")
+        self._highest[process] = entry.sequence_id if entry.sequence_id == 1 else max(highest, entry.sequence_id)
+        if entry.key[0][:19] < self._latest[:19]:
+            text = f"{name}:{number}: the time goes back from {self._latest.decode()} to {entry.key[0].decode()}"
+            if len(self._report.remarks) < MOST_TOLD:
+                self._report.remarks.append(text)
+        self._latest = entry.key[0]
+
+
+def _what(line: bytes) -> str:
+    if not line:
+        return "it is empty"
+    if parse(line.replace(b"\0", b""), "") is not None:
+        return "it has NUL bytes"
+    start = line[:60].decode("utf-8", "backslashreplace")
+    return f"it is no entry: {start}{'…' if len(line) > 60 else ''}"
+
+
+def schema_problem(data: Mapping[str, Any]) -> str:
+    """Return what is wrong with a decoded entry by the schema of its layout; empty when nothing is.
+
+    The same as `metaexpert.logger.schema.json_schema` says, in plain code: a test holds both together.
+    """
+    missing = [key for key in schema.HEADER_KEYS if key not in data]
+    if missing:
+        return f"{missing[0]} is missing"
+    level = data["level"] if isinstance(data["level"], str) else ""
+    checks: tuple[tuple[str, bool], ...] = (
+        ("timestamp", isinstance(data["timestamp"], str) and _TIMESTAMP.fullmatch(data["timestamp"]) is not None),
+        ("level", level in schema.SEVERITIES),
+        ("severity", _whole(data["severity"]) and data["severity"] == schema.SEVERITIES.get(level)),
+        ("facility", _whole(data["facility"]) and 0 <= data["facility"] <= 23),
+        ("version", _whole(data["version"]) and data["version"] == schema.RFC5424_VERSION),
+        ("sequence_id", _whole(data["sequence_id"]) and data["sequence_id"] >= 1),
+        ("message", isinstance(data["message"], str)),
+        ("logger", isinstance(data.get(schema.LOGGER_KEY, ""), str)),
+        ("stack", isinstance(data.get(schema.STACK_KEY, ""), str)),
+        ("exception", _is_exception(data.get(schema.EXCEPTION_KEY, {"type": "", "value": ""}))),
+        *((name, _is_name(data[name], limit)) for name, limit in _NAMES.items()),
+    )
+    wrong = next((name for name, good in checks if not good), None)
+    if wrong is not None:
+        return f"{wrong} is {str(data.get(wrong))[:60]!r}"
+    return _structure_problem(data) if schema.STRUCTURED_DATA_KEY in data else ""
+
+
+def _structure_problem(data: Mapping[str, Any]) -> str:
+    known = {*schema.HEADER_KEYS, schema.LOGGER_KEY, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.STRUCTURED_DATA_KEY}
+    strange = sorted(set(data) - known)
+    if strange:
+        return f"{strange[0]} stands outside structured_data"
+    groups = data[schema.STRUCTURED_DATA_KEY]
+    if not isinstance(groups, dict):
+        return "structured_data is no object"
+    meta, origin = groups.get("meta"), groups.get("origin")
+    if not isinstance(meta, dict) or not _whole(meta.get("sequenceId")):
+        return "structured_data has no meta with a sequenceId"
+    if not 1 <= meta["sequenceId"] <= schema.MAX_SEQUENCE_ID or set(meta) != {"sequenceId"}:
+        return f"meta is {str(meta)[:60]!r}"
+    if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
+        return "structured_data has no origin of texts"
+    if "software" not in origin or set(origin) - {"software", "swVersion"}:
+        return f"origin is {str(origin)[:60]!r}"
+    for name, group in groups.items():
+        if name not in ("meta", "origin") and (not _GROUP.fullmatch(name) or not isinstance(group, dict)):
+            return f"structured_data has {name[:60]!r}"
+    return ""
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_name(value: Any, limit: int) -> bool:
+    return isinstance(value, str) and len(value) <= limit and _PRINTABLE.fullmatch(value) is not None
+
+
+def _is_exception(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("type", "value")):
+        return False
+    known = {"type", "value", "text", "frames", "causes", "groups", "notes", "truncated"}
+    nested = [*(value.get("causes") or []), *(value.get("groups") or [])]
+    return not set(value) - known and all(map(_is_exception, nested))

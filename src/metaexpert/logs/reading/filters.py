@@ -1,0 +1,240 @@
+"""What is wanted of the entries, and how most others are left out before they are decoded.
+
+`Criteria` judges a record exactly. `Criteria.chosen` looks at the bytes of many lines at once and returns those that
+may pass: a value that is asked for stands in its line as text, so lines without that text need no second look. Lines
+that are written in another way (an escape sequence that could stand for any character) are always looked at. A property
+test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+import orjson
+
+from metaexpert.logger import schema
+from metaexpert.logs.entry import START, TIME_BEGIN, TIME_END, Entry, Record, time_key
+from metaexpert.logs.reading.times import parse_time
+
+_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
+#: Escape sequences behind which any character may hide.
+_ESCAPES: Final = re.compile(rb"\\[u/]")
+#: More texts than these are searched for line by line.
+_MOST_NEEDLES: Final = 4
+_TIMES: Final = re.compile(rb'\n(?:\{"timestamp":"([^"\n]{26})Z")?')
+#: Fields whose value can be asked for, the rarest first: the first one given is searched for in the bytes.
+FIELDS: Final = ("order_id", "trade_id", "symbol", "expert")
+
+Wanted = str | Iterable[str] | None
+
+
+def level_number(level: str | int) -> int:
+    """Return the number of a level given by name, in any case, or by number.
+
+    Raises:
+        ValueError: When there is no such level.
+    """
+    if isinstance(level, int):
+        return level
+    word = level.strip().lower()
+    number = schema.LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
+    if number is None:
+        raise ValueError(f"{level!r} is no level; it should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What a record must be to be wanted; the default wants all.
+
+    Attributes:
+        level: Lowest level, as a number. A line that is no entry has no level and passes.
+        fields: Names and the values of which the entry must have one, as text. A line that is no entry passes when
+            it holds such a value anywhere.
+        since: Earliest time wanted, as the first part of a `Key`; empty for none.
+        until: Latest time wanted; empty for none.
+        patterns: Texts and expressions that must all be found, see `greps`.
+    """
+
+    level: int = 0
+    fields: tuple[tuple[str, frozenset[str]], ...] = ()
+    since: bytes = b""
+    until: bytes = b""
+    patterns: tuple[str | re.Pattern[str], ...] = ()
+
+    def narrowed(
+        self,
+        *,
+        level: str | int | None,
+        expert: Wanted,
+        symbol: Wanted,
+        order: Wanted,
+        trade_id: Wanted,
+        since: str | datetime | None,
+        until: str | datetime | None,
+        grep: str | re.Pattern[str] | None,
+        tz: tzinfo,
+    ) -> Criteria:
+        """Return these criteria and the given ones together; see `metaexpert.logs.Logs.filter`."""
+        given = {"order_id": order, "trade_id": trade_id, "symbol": symbol, "expert": expert}
+        fields = tuple((name, _texts(wanted)) for name, wanted in given.items() if wanted is not None)
+        earliest = time_key(parse_time(since, tz=tz)) if since is not None else b""
+        latest = time_key(parse_time(until, tz=tz)) if until is not None else b""
+        return replace(
+            self,
+            level=self.level if level is None else max(self.level, level_number(level)),
+            fields=tuple(sorted(self.fields + fields, key=lambda field: FIELDS.index(field[0]))),
+            since=max(self.since, earliest),
+            until=min(filter(None, (self.until, latest)), default=b""),
+            patterns=self.patterns + ((grep,) if grep else ()),
+        )
+
+    @property
+    def by_content(self) -> bool:
+        """Whether an entry must be decoded to be judged; otherwise its time decides."""
+        return bool(self.level > schema.DEBUG or self.fields or self.patterns)
+
+    def in_time(self, time: bytes) -> bool:
+        """Tell whether the first part of a `Key` is within the wanted time."""
+        return self.since <= time and (not self.until or time <= self.until)
+
+    @property
+    def selective(self) -> bool:
+        """Whether there may be stretches of which `may_be_in` says no."""
+        return bool(self.since or self.until or self.level > schema.INFO)
+
+    def may_be_in(self, low: bytes, high: bytes, level: int = schema.CRITICAL) -> bool:
+        """Tell whether something wanted may be between two times, where no entry is above *level*."""
+        if self.level > max(level, schema.INFO):  # lower ones are looked for among lines of any form, see `needles`
+            return False
+        return high >= self.since and (not self.until or low <= self.until)
+
+    def accept(self, record: Record) -> bool:
+        """Tell whether *record* (an entry that was `checked`, or no entry) is wanted."""
+        if not self.in_time(record.key[0]) or not all(greps(pattern, record) for pattern in self.patterns):
+            return False
+        if not isinstance(record, Entry):
+            return all(any(value in record.text for value in values) for _, values in self.fields)
+        if self.level and schema.LEVEL_NUMBERS[record.level] < self.level:
+            return False
+        return all(_has(record, name, values) for name, values in self.fields)
+
+    @property
+    def needles(self) -> tuple[bytes, ...]:
+        """Texts of which a wanted line holds one, unless it has `_ESCAPES`; none when nothing can be said."""
+        for _, values in self.fields:
+            if len(values) <= _MOST_NEEDLES and all(values):
+                return tuple(_as_json(value) for value in sorted(values))
+        for pattern in self.patterns:
+            if isinstance(pattern, str):
+                return tuple(dict.fromkeys((_as_json(pattern), pattern.encode("utf-8", "surrogatepass"))))
+        if self.level > schema.INFO:
+            words = (word for word, number in schema.LEVEL_NUMBERS.items() if number >= self.level)
+            return tuple(b'"%b"' % word.encode() for word in words)
+        return ()
+
+    @property
+    def needs_odd_lines(self) -> bool:
+        """Whether lines that are no entries may pass though they hold none of the `needles`: they have no level."""
+        return not self.fields and not any(isinstance(pattern, str) for pattern in self.patterns)
+
+    def chosen(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where each line begins that may pass, and the line, out of whole lines; in their order."""
+        needles = self.needles
+        if (self.since or self.until) and not needles and not self._may_hold(data):
+            return iter(())
+        if needles and (not self.needs_odd_lines or is_regular(data)):
+            return _hits(data, needles)
+        return _lines(data)
+
+    def _may_hold(self, data: bytes) -> bool:
+        times = line_times(data)
+        low, high = min(times, default=b""), max(times, default=b"")
+        # An empty time is that of an odd line, whose place is not known here.
+        return not low or self.may_be_in(low, high)
+
+
+def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
+    """Tell whether *pattern* is found in *record*.
+
+    A text or an expression is looked for in the line as it stands in the file, and in each text of the entry (keys,
+    messages, values, tracebacks) as it was before JSON escaped it.
+    """
+
+    def found(text: str) -> bool:
+        return pattern in text if isinstance(pattern, str) else pattern.search(text) is not None
+
+    if found(record.line.decode("utf-8", "backslashreplace")):
+        return True
+    return isinstance(record, Entry) and b"\\" in record.line and any(map(found, _strings(record.data)))
+
+
+def is_regular(data: bytes) -> bool:
+    """Tell whether each of these whole lines begins and ends as entries of our writer do."""
+    between = data.count(b"}\n" + START)
+    return data.startswith(START) and data.endswith(b"}\n") and between == data.count(b"\n") - 1
+
+
+def line_times(data: bytes) -> list[bytes]:
+    """Return the time of each of these whole lines as the first part of a `Key`; an odd line has an empty one."""
+    first = data[TIME_BEGIN:TIME_END] if data.startswith(START) and data.startswith(b'Z"', TIME_END) else b""
+    end = len(data) - 1 if data.endswith(b"\n") else len(data)
+    return [first, *_TIMES.findall(data, 0, end)]
+
+
+def _texts(wanted: Wanted) -> frozenset[str]:
+    return frozenset([wanted] if isinstance(wanted, str) else map(str, wanted or ()))
+
+
+def _has(entry: Entry, name: str, values: frozenset[str]) -> bool:
+    if name == "expert":
+        return entry.expert in values
+    value = entry.get(name)
+    return value is not None and str(value) in values
+
+
+def _as_json(text: str) -> bytes:
+    return orjson.dumps(text.encode("utf-8", "replace").decode())[1:-1]
+
+
+def _hits(data: bytes, needles: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    starts: dict[int, int] = {}
+    for needle in needles:
+        at = data.find(needle)
+        while at >= 0:
+            end = data.find(b"\n", at)
+            end = len(data) if end < 0 else end
+            starts[data.rfind(b"\n", 0, at) + 1] = end
+            at = data.find(needle, end)
+    # Searched as an expression because that looks for its first byte alone, which is rare.
+    for escape in _ESCAPES.finditer(data):
+        start = data.rfind(b"\n", 0, escape.start()) + 1
+        if start not in starts:
+            end = data.find(b"\n", escape.end())
+            starts[start] = len(data) if end < 0 else end
+    for start in sorted(starts):
+        yield start, data[start : starts[start]]
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    start = 0
+    for line in data.split(b"\n"):
+        if line:
+            yield start, line
+        start += len(line) + 1
+
+
+def _strings(value: Any) -> Iterator[str]:
+    waiting = [value]  # no recursion: a foreign line may be nested deeper than Python goes
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item

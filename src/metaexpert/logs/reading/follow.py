@@ -1,0 +1,259 @@
+"""Following a directory while it is written: what `tail -F` does, over all its files at once.
+
+One `_Chain` per ``NAME.log``. Its newest file is read as it grows. When the name leads to another file, the chain is
+walked from its newest file back to one that is known, so that files which came and went between two looks are
+found; the old file is read to its end before the new one, and is looked at for a while after, since an external
+rename leaves its writer there until the writer notices.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from metaexpert.logs.entry import Record, Unparsed, parse, time_key
+from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, find_logs, identity
+from metaexpert.logs.reading.merge import merged, placed
+
+#: Seconds for which a file that was rotated away is still looked at.
+GRACE: Final = 10.0
+#: Most bytes taken from one file at one look.
+_MOST: Final = 4 << 20
+
+
+class _Tail:
+    """One plain file, read from *offset* on as it grows.
+
+    Args:
+        file: The file.
+        offset: Where to begin.
+        hold: Keep it open. Otherwise it is opened for each look, since on Windows an open file cannot be renamed
+            and a reader would keep its writer from rotating.
+    """
+
+    def __init__(self, file: LogFile, offset: int, *, hold: bool) -> None:
+        self.identity = file.identity
+        self.name = file.name.path.name
+        self.deadline: float | None = None
+        self._file = file
+        self._offset = offset
+        self._partial = b""
+        self._held: BinaryIO | None = file.take() if hold else None
+        try:
+            self._start = _start(self._held or file.open())
+        finally:
+            file.close()
+
+    def read(self) -> tuple[list[bytes], bool]:
+        """Return the lines completed since the last look, and whether there are more to read at once."""
+        handle = self._held or self._file.open()
+        try:
+            size = os.fstat(handle.fileno()).st_size
+            if size == self._offset:
+                return [], False
+            cut = self._truncated(_start(handle), size)
+            handle.seek(self._offset)
+            block = handle.read(min(_MOST, size - self._offset))
+        finally:
+            self._file.close()
+        self._offset += len(block)
+        *complete, self._partial = (self._partial + block).split(b"\n")
+        return cut + list(filter(None, complete)), self._offset < size
+
+    def _truncated(self, start: bytes, size: int) -> list[bytes]:
+        """Go back if the file was truncated; return what was read of a line that will never be completed.
+
+        A file that still begins as it did was cut back by its writer, which could write only a part of a batch and
+        will write all of it again; one that begins otherwise was emptied and is read from its start.
+        """
+        common = min(len(start), len(self._start))
+        same = start[:common] == self._start[:common]
+        self._start = start
+        if same and size > self._offset:
+            return []
+        self._offset = size if same else 0
+        partial, self._partial = self._partial, b""
+        return [partial] if partial else []
+
+    def beginning(self) -> bytes:
+        """Return its first line, by which it is known even when it was compressed; empty when it has none."""
+        with suppress(OSError):
+            if self._held is None:
+                return self._file.beginning()
+            return _start(self._held).partition(b"\n")[0]
+        return b""
+
+    def close(self) -> list[bytes]:
+        """Release the file; return the line that was never completed, if any."""
+        if self._held is not None:
+            self._held.close()
+        self._file.close()
+        partial, self._partial = self._partial, b""
+        return [partial] if partial else []
+
+
+def _start(handle: BinaryIO) -> bytes:
+    handle.seek(0)
+    return handle.read(BEGINNING)
+
+
+class _Inflated(_Tail):
+    """A file that was made, rotated away and compressed between two looks: read once, whole."""
+
+    def __init__(self, file: LogFile, counts: Counts) -> None:
+        # First, while it is open: once closed it may not be found again, for whoever writes renames it meanwhile.
+        self._lines: list[bytes] = list(file.lines(counts))
+        super().__init__(file, 0, hold=False)
+
+    def read(self) -> tuple[list[bytes], bool]:
+        lines, self._lines = self._lines, []
+        return lines, False
+
+
+class _Chain:
+    """A log and its backups; the tails are its files that are read, the oldest first."""
+
+    def __init__(self, counts: Counts, *, hold: bool, clock: Callable[[], float]) -> None:
+        self._counts = counts
+        self._hold = hold
+        self._clock = clock
+        self._tails: list[_Tail] = []
+        self._known: set[bytes] = set()
+
+    def begin(self, files: Sequence[LogFile]) -> None:
+        """Go on after what a snapshot holds (oldest first)."""
+        for file in files:
+            with suppress(OSError):
+                self._known.add(file.beginning())
+        with suppress(OSError):  # one that cannot be opened now is tried again at each look
+            if files[-1].name.number == 0:
+                self._tails.append(_Tail(files[-1], files[-1].size, hold=self._hold))
+        self._known.discard(b"")
+
+    def advance(self, names: Sequence[LogName]) -> None:
+        """Take in the files that appeared since the last look; *names* are those of the chain, newest first."""
+        try:
+            if self._tails and identity(names[0].path) == self._tails[-1].identity:
+                return
+            for file in reversed(self._fresh(names)):
+                self._tails.append(self._tail(file))
+        except FileNotFoundError:
+            return  # renamed this moment; the next look finds it
+        except OSError as error:
+            self._counts.unreadable[names[0].path.name] = error.strerror or str(error)
+        for tail in self._tails[:-1]:
+            tail.deadline = tail.deadline or self._clock() + GRACE
+
+    def _fresh(self, names: Sequence[LogName]) -> list[LogFile]:
+        """Return the files that are newer than every known one, the newest first, each open."""
+        found: list[LogFile] = []
+        looked_at: list[LogFile] = []
+        try:
+            complete = self._walk(names, looked_at, found)
+        except OSError:
+            found.clear()
+            raise
+        finally:
+            for file in looked_at:
+                if file not in found:
+                    file.close()
+        if not complete and (self._known or self._tails) and any(file.name.number for file in found):
+            self._counts.overrun += 1
+        return found
+
+    def _walk(self, names: Sequence[LogName], looked_at: list[LogFile], found: list[LogFile]) -> bool:
+        """Fill the two lists; return whether a known file was reached."""
+        for name in names:
+            file = LogFile(name)
+            looked_at.append(file)
+            beginning = file.beginning()
+            if self._is_known(file, beginning):
+                return True
+            # Meanwhile a rotation shows a file again under its next name, and compression beside its copy.
+            if not any(o.identity == file.identity or beginning == o.beginning() != b"" for o in found):
+                found.append(file)
+        return False
+
+    def _is_known(self, file: LogFile, beginning: bytes) -> bool:
+        if any(tail.identity == file.identity for tail in self._tails):
+            return True
+        # The current file is never known by its first line: whoever copies a log over itself begins a new one.
+        known = self._known.union(tail.beginning() for tail in self._tails) - {b""}
+        return file.name.number > 0 and beginning in known
+
+    def _tail(self, file: LogFile) -> _Tail:
+        return _Inflated(file, self._counts) if file.name.compressed else _Tail(file, 0, hold=self._hold)
+
+    def read(self) -> Iterator[Record]:
+        """Yield the new records: those of an old file to its end, then those of the next."""
+        now = time_key(datetime.now(UTC))
+        for tail in list(self._tails):
+            try:
+                lines, more = tail.read()
+            except OSError as error:
+                self._counts.unreadable[tail.name] = error.strerror or str(error)
+                lines, more = [], False
+            if tail.deadline is not None and not lines and self._clock() > tail.deadline:
+                lines = self._dropped(tail)
+            for line in lines:
+                yield parse(line, tail.name) or Unparsed(line, tail.name, (now, 0, 0))
+            if more:
+                return
+
+    def _dropped(self, tail: _Tail) -> list[bytes]:
+        self._known |= {tail.beginning()} - {b""}
+        self._tails.remove(tail)
+        return tail.close()
+
+    def close(self) -> None:
+        for tail in self._tails:
+            tail.close()
+
+
+class Follower:
+    """Reads what is added to the logs of a directory from a snapshot on.
+
+    Args:
+        directory: Where the logs are.
+        chains: The files of a `Snapshot`, each up to the size from which to go on.
+        diagnostics: Whether ``logging_errors.log`` is followed too.
+        counts: Where trouble is noted.
+        hold: Keep the files open; not on Windows, see `_Tail`.
+        clock: Seconds of a clock that never steps back.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        chains: Mapping[str, Sequence[LogFile]],
+        *,
+        diagnostics: bool,
+        counts: Counts,
+        hold: bool = os.name != "nt",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._diagnostics = diagnostics
+        self._make: Callable[[], _Chain] = lambda: _Chain(counts, hold=hold, clock=clock)
+        self._chains: dict[str, _Chain] = {}
+        for base, files in chains.items():
+            self._chains[base] = self._make()
+            self._chains[base].begin(files)
+
+    def poll(self) -> Iterator[Record]:
+        """Yield the records that were added since the last call, merged by time."""
+        for base, names in find_logs(self._directory, diagnostics=self._diagnostics).items():
+            if base not in self._chains:
+                self._chains[base] = self._make()
+            self._chains[base].advance(names)
+        return merged([placed(list(chain.read())) for chain in self._chains.values()])
+
+    def close(self) -> None:
+        """Release all files."""
+        for chain in self._chains.values():
+            chain.close()
