@@ -37,21 +37,21 @@ def block(info: Callable[..., None], ids: Sequence[str]) -> float:
 
 
 def without_masking() -> tuple[Any, bytes]:
-    """Return a context in which Python looks for no secret, and a guard by which the compiled call looks for none."""
-    guard = bytes(flag & 1 for flag in fast.guard[:256]) + bytes([255]) + bytes(len(fast.guard) - 257)
-    return patch.multiple(fast, is_clear=lambda *_, **__: True), guard
+    """Return a context in which Python looks for no secret, and a screen by which the compiled call looks for none."""
+    screen = bytes(flag & 1 for flag in fast.screen[:256]) + bytes([255]) + bytes(len(fast.screen) - 257)
+    return patch.multiple(fast, is_clear=lambda *_, **__: True), screen
 
 
 def measure(ids: Sequence[str], logger: Any) -> tuple[float, float, float]:
     """Return nanoseconds per call without and with masking, and the median difference."""
-    masked = bytes(fast.guard)
+    masked = bytes(fast.screen)
     open_calls, open_guard = without_masking()
     pairs = []
     for _ in range(BLOCKS):
-        fast.guard[:] = open_guard
+        fast.screen[:] = open_guard
         with open_calls:
             plain = block(logger.info, ids)
-        fast.guard[:] = masked
+        fast.screen[:] = masked
         pairs.append((plain, block(logger.info, ids)))
         logger.flush()
     pairs = pairs[_WARM_UP:]

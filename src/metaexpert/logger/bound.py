@@ -24,7 +24,7 @@ from structlog.exceptions import DropEvent
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.context_frames import lifts_gate
-from metaexpert.logger.encoding.fast import Form, Way, deliver
+from metaexpert.logger.encoding.fast import BoundContext, Route, deliver
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
@@ -49,9 +49,9 @@ class Output:
         self.classes = classes
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
 
-    def msg(self, line: bytes, way: Way) -> None:
+    def msg(self, line: bytes, route: Route) -> None:
         """Take one encoded entry; wait until it is written if the configuration says so."""
-        deliver(way, line)
+        deliver(route, line)
 
     debug = info = warning = warn = error = err = exception = critical = fatal = log = msg
 
@@ -70,10 +70,10 @@ class LoggerClasses:
     def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
         methods = dict(self._plain)
         for word, names in METHODS.items():
-            way, other = pipeline.ways[word, trade], pipeline.ways[word, not trade]
+            route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
             for name in names:
                 if name != "exception":
-                    methods[name] = _named_like(name, pipeline.recipe.method(way, other, BoundLogger._emit))
+                    methods[name] = _named_like(name, pipeline.encoder.method(route, other, BoundLogger._emit))
         if (metrics := pipeline.outlets.metrics) is not None:
             expert = pipeline.config.expert_name
             methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
@@ -101,7 +101,7 @@ def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
             if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts, as do alerts
                 working(self, event, *args, **fields)
         except RecursionError as error:
-            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
 
     return _named_like(name, disabled)
 
@@ -157,9 +157,9 @@ class BoundLogger(BoundLoggerBase):
         return cast(Self, cls(output, self._processors, aside(context)))
 
     @functools.cached_property
-    def _form(self) -> Form:
+    def _bound_context(self) -> BoundContext:
         """What this logger adds to each entry, encoded."""
-        return self._logger.pipeline.recipe.form(self._logger.name, self._context)
+        return self._logger.pipeline.encoder.form(self._logger.name, self._context)
 
     # -- logging ------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class BoundLogger(BoundLoggerBase):
         try:
             self._emit("error", event, args, fields)
         except RecursionError as error:
-            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
 
     msg, warn, err, fatal = info, warning, error, critical
 
@@ -200,7 +200,7 @@ class BoundLogger(BoundLoggerBase):
             if self.is_enabled_for(number):
                 getattr(self, schema.level_word(number))(event, *args, **fields)
         except RecursionError as error:
-            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
@@ -257,7 +257,7 @@ class BoundLogger(BoundLoggerBase):
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
                 self._emit_plainly(method, message, fields, error)
         except Exception as error:  # no room on the stack for any of this
-            self._logger.pipeline.mishaps.stumbles.append(error.with_traceback(None))
+            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}

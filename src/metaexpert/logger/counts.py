@@ -47,7 +47,7 @@ def by_level(lines: Iterable[bytes], appname: bytes) -> Counter[str]:
     return Counter(level for _, level in {(m[3], m[1].decode()) for m in found if m is not None and m[2] == appname})
 
 
-class Tally:
+class Count:
     """A count that several threads raise without a lock: `up` is one C call."""
 
     __slots__ = ("_count", "up")
@@ -63,7 +63,7 @@ class Tally:
         return int(repr(self._count)[6:-1])  # "count(5)": the one way to read it that does not raise it
 
 
-class Accounts:
+class Counts:
     """The counts of one logger.
 
     Args:
@@ -83,7 +83,7 @@ class Accounts:
         self._pending = pending
         self.lock = threading.RLock()
         #: Entries on their way to the files, or in them, by level.
-        self.tallies = {level: Tally() for level in LEVEL_NUMBERS}
+        self.accepted_counts = {level: Count() for level in LEVEL_NUMBERS}
         self._start()
 
     def _start(self) -> None:
@@ -91,7 +91,7 @@ class Accounts:
         self._unannounced = dict.fromkeys(LEVEL_NUMBERS, 0)
         self._by_route = dict.fromkeys(ROUTES, 0)
         self.failed = self.recovered = 0
-        self._before = {level: tally.value for level, tally in self.tallies.items()}
+        self._before = {level: count.value for level, count in self.accepted_counts.items()}
 
     @property
     def waiting(self) -> int:
@@ -100,7 +100,7 @@ class Accounts:
 
     def accepted_by_level(self) -> dict[str, int]:
         """Return how many entries were accepted."""
-        return {level: tally.value - self._before[level] for level, tally in self.tallies.items()}
+        return {level: count.value - self._before[level] for level, count in self.accepted_counts.items()}
 
     def written_by_level(self) -> dict[str, int]:
         """Return how many entries are in all their files."""
@@ -159,7 +159,7 @@ class Accounts:
     def after_fork(self) -> None:
         """Start anew in a child: what came before is the parent's."""
         self.lock = threading.RLock()
-        self._start()  # the tallies stay: log calls hold them
+        self._start()  # the accepted_counts stay: log calls hold them
 
     def report(self) -> dict[str, Any]:
         """Return the counts as `BoundLogger.stats` gives them."""
@@ -186,7 +186,7 @@ class Change(NamedTuple):
 
 
 class Health:
-    """Whether a logger works, since when it does not, and what that has cost. Used under the lock of its accounts."""
+    """Whether a logger works, since when it does not, and what that has cost. Used under the lock of its counts."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
@@ -197,26 +197,26 @@ class Health:
     def __str__(self) -> str:
         return "ok" if self._reason is None else f"degraded: {self._reason} since {self._since}"
 
-    def change(self, reason: str | None, clock: Callable[[], str], accounts: Accounts) -> Change | None:
+    def change(self, reason: str | None, clock: Callable[[], str], counts: Counts) -> Change | None:
         """Note how it is now, and return what to log when it was otherwise before.
 
         Args:
             reason: Why it does not work; None when it does.
             clock: Returns the time as text.
-            accounts: The logger's counts.
+            counts: The logger's counts.
         """
         if (reason is None) == (self._reason is None):
             return None
         before, self._reason = self._reason, reason
         if reason is not None:
             self._since, self._began = clock(), time.monotonic()
-            self._written, self._dropped = accounts.written, accounts.dropped
+            self._written, self._dropped = counts.written, counts.dropped
             return Change("error", "log.degraded", {"reason": reason})
         fields = {
             "reason": before,
             "since": self._since,
             "duration": round(time.monotonic() - self._began, 3),
-            "delayed": accounts.written - self._written,
-            "dropped": accounts.dropped - self._dropped,
+            "delayed": counts.written - self._written,
+            "dropped": counts.dropped - self._dropped,
         }
         return Change("warning", "log.healed", fields)

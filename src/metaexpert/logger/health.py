@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from metaexpert.logger.counts import Accounts, Health
+from metaexpert.logger.counts import Counts, Health
 from metaexpert.logger.files.writing_thread import drainer
 from metaexpert.logger.logger_files import Files
 
@@ -21,7 +21,7 @@ class News:
     """The announcements of one logger.
 
     Args:
-        accounts: Its counts.
+        counts: Its counts.
         clock: Returns the time as text.
         files: Where it logs.
         announce: Logs an entry of the logger's own: level, message, and fields as keywords.
@@ -29,12 +29,12 @@ class News:
 
     def __init__(
         self,
-        accounts: Accounts,
+        counts: Counts,
         clock: Callable[[], str],
         files: Files,
         announce: Callable[..., None],
     ) -> None:
-        self._accounts = accounts
+        self._counts = counts
         self._clock = clock
         self._files = files
         self._announce = announce
@@ -55,13 +55,13 @@ class News:
         for name, count in unsent.items():
             self._unsent[name] += count
         # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
-        if not self._accounts.lock.acquire(blocking=False):
+        if not self._counts.lock.acquire(blocking=False):
             return False
         try:
             news = [self._tell_health(), self._tell_recovery(), self._tell_dropped(), self._tell_unsent()]
             return any(news)
         finally:
-            self._accounts.lock.release()
+            self._counts.lock.release()
 
     def _reason(self) -> str | None:
         """Return why the logger does not work as it should; None when it does."""
@@ -73,13 +73,13 @@ class News:
         return _HANGS if drainer.hangs else None
 
     def _tell_health(self) -> bool:
-        change = self._health.change(self._reason(), self._clock, self._accounts)
+        change = self._health.change(self._reason(), self._clock, self._counts)
         if change is not None:
             self._announce(change.level, change.message, **change.fields)
         return change is not None
 
     def _tell_dropped(self) -> bool:
-        dropped = self._accounts.announcement()
+        dropped = self._counts.announcement()
         if dropped:
             self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
         return bool(dropped)
@@ -99,7 +99,7 @@ class News:
             self._files.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
         if not found.entries and not found.torn:
             return False
-        self._accounts.recovered += found.entries
+        self._counts.recovered += found.entries
         torn = {"torn": found.torn} if found.torn else {}
         self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
         return True

@@ -19,7 +19,7 @@ from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Clock
 from metaexpert.logger.encoding.processors import EXC_INFO, aside
 from metaexpert.logger.entry.values import Cleaner
-from metaexpert.logger.masking.rules import Guard, mask_text
+from metaexpert.logger.masking.rules import Masker, mask_text
 from metaexpert.logger.schema import CATEGORY, TRADE
 
 #: The log methods, apart from ``log``, and the word of the level at which each one prints.
@@ -77,10 +77,10 @@ _stream = _MaskedStderr()
 
 def _mask(_: Any, __: str, event: Any) -> Any:
     """Mask fields with secret names, and containers, which another library's renderer would print as they are."""
-    guard = Guard()
+    masker = Masker()
     for name, value in event.items():
-        if (isinstance(value, Mapping | list | tuple | set) and name != "exc_info") or guard.kind("", str(name)):
-            cleaner = Cleaner(_MAX_TEXT, _MAX_TEXT, guard)
+        if (isinstance(value, Mapping | list | tuple | set) and name != "exc_info") or masker.kind("", str(name)):
+            cleaner = Cleaner(_MAX_TEXT, _MAX_TEXT, masker)
             event[name] = cleaner.clean({name: value})[str(name)]
     return event
 

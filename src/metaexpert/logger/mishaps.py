@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 
-from metaexpert.logger.counts import Accounts
+from metaexpert.logger.counts import Counts
 from metaexpert.logger.files.diagnostics import Diagnostics
 
 
@@ -16,20 +16,20 @@ class Mishaps:
     """The mishaps of one logger.
 
     Args:
-        accounts: Where they are counted.
+        counts: Where they are counted.
         diagnostics: Where they are told.
     """
 
-    def __init__(self, accounts: Accounts, diagnostics: Diagnostics) -> None:
-        self._accounts = accounts
+    def __init__(self, counts: Counts, diagnostics: Diagnostics) -> None:
+        self._counts = counts
         self._diagnostics = diagnostics
         #: Errors that log calls could do nothing with, not even count them: they had no room on the stack.
-        self.stumbles: deque[Exception] = deque()
+        self.errors: deque[Exception] = deque()
         self._untold: deque[tuple[str, BaseException]] = deque()
 
     def failed(self, message: str, error: BaseException) -> None:
         """Count and tell an entry that could not be logged as it was meant."""
-        self._accounts.failed += 1
+        self._counts.failed += 1
         self.tell(message, error)
 
     def tell(self, message: str, error: BaseException) -> None:
@@ -42,7 +42,7 @@ class Mishaps:
     def catch_up(self) -> None:
         """Count and tell what log calls could not."""
         with contextlib.suppress(IndexError):  # another thread is at it too
-            while self.stumbles:
-                self.failed("a log call met an error, and its entry may be missing", self.stumbles.popleft())
+            while self.errors:
+                self.failed("a log call met an error, and its entry may be missing", self.errors.popleft())
             while self._untold:
                 self.tell(*self._untold.popleft())

@@ -22,9 +22,9 @@ from structlog.typing import EventDict
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.counts import ALL_SHARES, CLOSED, Accounts, share_of
+from metaexpert.logger.counts import ALL_SHARES, CLOSED, Counts, share_of
 from metaexpert.logger.display import Display
-from metaexpert.logger.encoding.fast import Recipe, Way, never
+from metaexpert.logger.encoding.fast import Encoder, Route, never
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, chain
 from metaexpert.logger.encoding.trace_ids import Tracing
@@ -65,7 +65,7 @@ class Captured(Protocol):
 
 
 class Pipeline:
-    """The way of the entries of one `MetaLogger`.
+    """The route of the entries of one `MetaLogger`.
 
     Args:
         config: Valid configuration.
@@ -84,9 +84,9 @@ class Pipeline:
         header = Header(mask_text(config.expert_name), config.facility)
         self.files = Files(config, header)
         self._stamper = Stamper(config, header, self.files, self.rules, now)
-        self._accounts = Accounts(config.journal_size, self.files.used, self.files.pending)
+        self._counts = Counts(config.journal_size, self.files.used, self.files.pending)
         self._display = Display(config, self.routing, self._stamper, self.files)
-        self.mishaps = Mishaps(self._accounts, self.files.diagnostics)
+        self.mishaps = Mishaps(self._counts, self.files.diagnostics)
         self._closing = threading.RLock()
         self._complete = self._released = False
         self._calm = ALL_SHARES
@@ -95,21 +95,23 @@ class Pipeline:
         #: What was put into `logging` and `warnings` for this pipeline, if anything.
         self.capture: Captured | None = None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
-        self.recipe = Recipe(self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules)
-        self.ways = {(word, trade): self._way(word, trade=trade) for word in LEVEL_NUMBERS for trade in (False, True)}
+        self.encoder = Encoder(
+            self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules
+        )
+        self.routes = {(word, trade): self._way(word, trade=trade) for word in LEVEL_NUMBERS for trade in (False, True)}
         self._open()
         self.processors.on_change = self.refresh
 
-    def _way(self, word: str, *, trade: bool) -> Way:
-        count, stumbled = self._accounts.tallies[word].up, self.mishaps.stumbles.append
-        return Way(word, trade=trade, count=count, lost=self._lost, stumbled=stumbled)
+    def _way(self, word: str, *, trade: bool) -> Route:
+        count, failed = self._counts.accepted_counts[word].up, self.mishaps.errors.append
+        return Route(word, trade=trade, count=count, lost=self._lost, failed=failed)
 
     def _open(self) -> None:
         config = self.config
         place = None if self.files.directory is None else self.files.directory.path
         self.outlets = Outlets(config, place, self._remote_trouble, self._stamper.notice)
         self.routing.alert_level, self.routing.exports = self.outlets.alert_level, self.outlets.exports
-        self._news = News(self._accounts, self._stamper.clock, self.files, self._announce)
+        self._news = News(self._counts, self._stamper.clock, self.files, self._announce)
         self.files.watch(self)
         drainer.add(self)
         self.refresh()
@@ -132,20 +134,20 @@ class Pipeline:
 
     def refresh(self) -> None:
         """Have the fused calls find everything as it is now: levels, room, thread, process, processors."""
-        for (word, trade), way in self.ways.items():
+        for (word, trade), route in self.routes.items():
             routes = self.routing.routes(LEVEL_NUMBERS[word], trade=trade)
             if self.closed or not routes & FILES or self.config.layout != "flat" or not self.processors.untouched:
-                way.check = never
+                route.check = never
             else:
                 calm = share_of(word, trade=trade) in self._calm
-                room = None if calm else functools.partial(self._accounts.has_room, word, trade=trade)
-                way.check = self._tracing.check(room)
-            way.head = self._stamper.head(word, trade=trade)
-            way.lanes = self.files.journals(routes)
-            way.number = self.files.sequence.__next__
+                room = None if calm else functools.partial(self._counts.has_room, word, trade=trade)
+                route.check = self._tracing.check(room)
+            route.head = self._stamper.head(word, trade=trade)
+            route.lanes = self.files.journals(routes)
+            route.number = self.files.sequence.__next__
             if self.config.log_to_file:
-                way.count = self._accounts.tallies[word].up if routes & FILES else _count_nothing
-            way.after = self._after(routes)
+                route.count = self._counts.accepted_counts[word].up if routes & FILES else _count_nothing
+            route.after = self._after(routes)
 
     def _after(self, routes: int) -> Callable[[bytes], None] | None:
         if routes & (REMOTE | CONSOLE) == EXPORT and not self._is_more_to_do(routes & ~EXPORT):
@@ -161,7 +163,7 @@ class Pipeline:
 
     def grown(self) -> None:
         """Look how much waits, and whether the files take it (see `directory.Watcher`)."""
-        calm, broken = self._accounts.calm(self.files.room()), self.files.error is not None
+        calm, broken = self._counts.calm(self.files.room()), self.files.error is not None
         if (calm, broken) != (self._calm, self._broken):
             self._calm, self._broken = calm, broken
             self.refresh()
@@ -188,7 +190,7 @@ class Pipeline:
             self.outlets.put(line, ALERTS)
         if not routes:
             raise DropEvent
-        return (line, self.ways[level, trade]), {}
+        return (line, self.routes[level, trade]), {}
 
     def _settle(self, routes: int, line: bytes) -> None:
         """Do what is left to do with an entry that was taken."""
@@ -215,7 +217,7 @@ class Pipeline:
 
     def _put(self, line: bytes, level: str, routes: int) -> None:
         if self.files.put(line, routes) or not self.config.log_to_file:
-            self._accounts.tallies[level].up()
+            self._counts.accepted_counts[level].up()
         if routes & CONSOLE:
             self._display.put(line)
         self.outlets.put(line, routes)
@@ -259,14 +261,14 @@ class Pipeline:
     # -- room -------------------------------------------------------------------------------------------------
 
     def _admit(self, level: str, trade: bool) -> bool:
-        if self._accounts.has_room(level, trade=trade):
+        if self._counts.has_room(level, trade=trade):
             return True
         if self.config.overflow != "block" or drainer.within or drainer.in_our_way:
             return False
         deadline = time.monotonic() + self.config.overflow_timeout
         while (left := deadline - time.monotonic()) > 0:
             self._work(left)
-            if self._accounts.has_room(level, trade=trade):
+            if self._counts.has_room(level, trade=trade):
                 return True
             time.sleep(min(_PAUSE, left))
         return False
@@ -275,11 +277,11 @@ class Pipeline:
         """Count an entry that was refused, and show what must not go unseen."""
         number = LEVEL_NUMBERS[level]
         if self.closed:
-            self._accounts.drop(level, [CLOSED])
+            self._counts.drop(level, [CLOSED])
             if number >= schema.WARNING:
                 self._display.last_resort(line)
             return
-        self._accounts.drop(level, [name for route, name in ROUTE_NAMES if routes & route])
+        self._counts.drop(level, [name for route, name in ROUTE_NAMES if routes & route])
         self.outlets.put(line, routes)
         self._display.refused(line, routes, grave=trade or number >= schema.ERROR)
 
@@ -350,8 +352,8 @@ class Pipeline:
         self.files.close(patience, _ARCHIVE_PATIENCE if timeout is None else timeout)
 
     def _report_unwritten(self) -> None:
-        unwritten = self._accounts.settle()
-        self._accounts.failed += unwritten
+        unwritten = self._counts.settle()
+        self._counts.failed += unwritten
         kept = sum(self.files.pending(durable=True).values())
         which = "them" if kept == unwritten else f"{kept} of them"
         fate = f"; the next start brings {which} in from the journal" if kept else ""
@@ -370,7 +372,7 @@ class Pipeline:
     def stats(self) -> dict[str, Any]:
         """Return counts since the start: see `BoundLogger.stats`."""
         self.mishaps.catch_up()
-        counts = {"state": self.health, **self._accounts.report()}
+        counts = {"state": self.health, **self._counts.report()}
         if self._display.skipped:
             counts["dropped_by_route"]["console"] = self._display.skipped
         return counts | self.outlets.stats()
@@ -403,7 +405,7 @@ class Pipeline:
 
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
-        self._accounts.after_fork()
+        self._counts.after_fork()
         self._closing = threading.RLock()
         self._display.after_fork()
         self.outlets.after_fork()

@@ -17,7 +17,7 @@ from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
 from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.logger_files import Files
-from metaexpert.logger.masking.rules import Guard, Rules, mask_text
+from metaexpert.logger.masking.rules import Masker, Rules, mask_text
 
 #: The name under which the logger logs what it has to say itself.
 _OWN_NAME: Final = "metaexpert.logger"
@@ -75,7 +75,7 @@ class Stamper:
 
     def own_line(self, level: str, message: str, fields: Mapping[str, Any], *, counted: bool) -> bytes:
         """Return the line of an entry of the logger's own, such as ``log.dropped``."""
-        cleaner = Cleaner(self._longest, _MOST_OWN, Guard(self._rules))
+        cleaner = Cleaner(self._longest, _MOST_OWN, Masker(self._rules))
         event: EventDict = {EVENT: message, **cleaner.clean(fields)}
         return self.line(_OWN_NAME, level, event, trade=False, counted=counted)
 

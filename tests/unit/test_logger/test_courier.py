@@ -1,4 +1,4 @@
-"""Delivery of alerts: at least once, collapsed, within the budget; by a clock that moves when told."""
+"""Delivery of alerts: at least once, collapsed, within the rate_limit; by a clock that moves when told."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metaexpert.logger.remote.alerts._dedup import Windows
 from metaexpert.logger.remote.alerts._delivery import Courier
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._text import summary
-from metaexpert.logger.remote.rate_limit import Budget, Limit
+from metaexpert.logger.remote.rate_limit import Limit, RateLimit
 from metaexpert.logger.remote.sender import Backoff
 from metaexpert.logger.testing import FakeClock
 
@@ -69,11 +69,11 @@ class Bench:
         self.channel = channel
         self.reports: list[str] = []
         self.letters = DeadLetters(place)
-        self.budget = Budget(channel.token, channel.limits, self.clock, place)
+        self.rate_limit = RateLimit(channel.token, channel.limits, self.clock, place)
         self.courier = Courier(
             channel,
             Outbox(None if memory else place, channel.endpoint),
-            self.budget,
+            self.rate_limit,
             self.letters,
             lambda kind, text: self.reports.append(text),
             self.clock,
@@ -356,10 +356,10 @@ def test_without_a_disk_alerts_go_out_all_the_same(tmp_path: Path) -> None:
 
 
 def test_the_budget_is_shared(tmp_path: Path) -> None:
-    """Two processes with one token take from one budget; a pause that one was told holds for both."""
+    """Two processes with one token take from one rate_limit; a pause that one was told holds for both."""
     clock = FakeClock(START)
     limits = (Limit("chat", 1, 1.0), Limit("chat", 3, 60.0))
-    one, other = (Budget("t", limits, clock, tmp_path) for _ in range(2))
+    one, other = (RateLimit("t", limits, clock, tmp_path) for _ in range(2))
     assert one.take() == 0.0
     assert other.take() == pytest.approx(1.0)
     clock.advance(1)
@@ -378,29 +378,29 @@ def test_the_budget_is_shared(tmp_path: Path) -> None:
 def test_a_budget_survives_a_clock_that_steps_back(tmp_path: Path) -> None:
     """Moments in the future are no reason to wait for ever."""
     clock = FakeClock(START)
-    budget = Budget("t", (Limit("chat", 1, 60.0),), clock, tmp_path)
-    assert budget.take() == 0.0
-    budget.block(60)
+    rate_limit = RateLimit("t", (Limit("chat", 1, 60.0),), clock, tmp_path)
+    assert rate_limit.take() == 0.0
+    rate_limit.block(60)
     clock.advance(-10 * 24 * 3600)
-    assert budget.take() == 0.0
+    assert rate_limit.take() == 0.0
 
 
 def test_a_damaged_budget_file_is_begun_anew(tmp_path: Path) -> None:
     """A file that makes no sense costs nothing but its memory."""
-    budget = Budget("t", (Limit("chat", 1, 60.0),), FakeClock(START), tmp_path)
+    rate_limit = RateLimit("t", (Limit("chat", 1, 60.0),), FakeClock(START), tmp_path)
     for content in (b"", b"{", b"[1]", b'{"sent": 5, "blocked": {}}', b'{"sent": {"a": ["x"]}, "blocked": {}}'):
-        (tmp_path / "budget-t.json").write_bytes(content)
-        assert budget.take() == 0.0
+        (tmp_path / "rate_limit-t.json").write_bytes(content)
+        assert rate_limit.take() == 0.0
 
 
 def test_a_budget_that_cannot_be_kept_is_counted_in_memory(tmp_path: Path) -> None:
-    """Without a place for the file the process keeps to its budget by itself."""
+    """Without a place for the file the process keeps to its rate_limit by itself."""
     (tmp_path / "taken").write_text("a file")
     clock = FakeClock(START)
-    budget = Budget("t", (Limit("chat", 1, 1.0),), clock, tmp_path / "taken")
-    assert budget.take() == 0.0
-    assert budget.take() == pytest.approx(1.0)
-    assert isinstance(budget.error, OSError)
+    rate_limit = RateLimit("t", (Limit("chat", 1, 1.0),), clock, tmp_path / "taken")
+    assert rate_limit.take() == 0.0
+    assert rate_limit.take() == pytest.approx(1.0)
+    assert isinstance(rate_limit.error, OSError)
 
 
 def test_pauses_double_with_jitter_up_to_a_limit() -> None:

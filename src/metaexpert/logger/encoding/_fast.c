@@ -1,7 +1,7 @@
 /* The log call of fast.py, compiled: the same bytes for the entries that are logged most.
 
    A call takes its keywords as they come, without making a dict of them, encodes ASCII text, integers, decimal
-   fractions, booleans, None, and what has a short text of its own (values.py: TEXTS), and joins them to what Python code has encoded before (fast.py: Way, Form, Recipe).
+   fractions, booleans, None, and what has a short text of its own (values.py: TEXTS), and joins them to what Python code has encoded before (fast.py: Route, BoundContext, Encoder).
    Everything else (other values, characters that need a look, names and messages that come for the first time, %
    arguments, exceptions) is left to the Python function that it stands for, with the same arguments. It is optional:
    without it that function is called directly.
@@ -30,11 +30,11 @@
 #define MOST_DECIMALS 12
 
 /* Where the slots of the Python classes lie in their instances; found once. */
-static Py_ssize_t way_head, way_lanes, way_count, way_check, way_after, way_number, way_lost, way_stumbled, way_trade;
-static Py_ssize_t form_comma, form_bare, form_names, form_trade, form_era, frame_encoded;
-static PyObject *way_type, *form_type, *frame_type;
+static Py_ssize_t route_head, route_lanes, route_count, route_check, route_after, route_number, route_lost, route_failed, route_trade;
+static Py_ssize_t context_comma, context_bare, context_names, context_trade, context_generation, frame_encoded;
+static PyObject *route_type, *context_type, *frame_type;
 /* The state of the register of secrets: forms of another one are for Python to renew. */
-static PyObject *era;
+static PyObject *generation;
 static PyObject *str_form, *str_write, *str_append, *append_keywords;
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
@@ -49,11 +49,11 @@ typedef struct {
     PyObject *messages; /* dict: message -> its piece of the line */
     PyObject *frames;   /* ContextVar of log_context */
     PyObject *foreign;  /* dict of structlog's contextvars */
-    PyObject *form_in;  /* Recipe.form_in */
-    PyObject *turn;     /* Recipe.turn */
+    PyObject *form_in;  /* Encoder.form_in */
+    PyObject *turn;     /* Encoder.turn */
     PyObject *now;      /* clock; NULL for the system's */
     PyObject *texts;    /* dict: type -> function that returns the text of a value; see values.py */
-    PyObject *guard;    /* bytearray: what a text must not hold; see fast.py */
+    PyObject *screen;    /* bytearray: what a text must not hold; see fast.py */
     PyObject *text;     /* how a line of this second begins */
     int64_t start;      /* when it began, in nanoseconds */
     Py_ssize_t limit;   /* longer lines are for Python */
@@ -130,33 +130,33 @@ put_fraction(char *to, double value)
 
 /* -- secrets ------------------------------------------------------------------------------------------------------ */
 
-/* The layout of the guard (fast.py): flags for each character, 1 for what JSON escapes and 2 for what stands between a
+/* The layout of the screen (fast.py): flags for each character, 1 for what JSON escapes and 2 for what stands between a
    name and a secret; the length from which on a text is looked at as a whole; whether integers may be secrets; and a
    set of three or four characters in a row of which each text with another kind of secret holds one. The set is of
    hashes: it may send a text to Python for nothing, and never keeps one from it. */
 #define ESCAPED 1
 #define BETWEEN 2
-#define GUARD_LENGTH 256
-#define GUARD_NUMBERS 257
-#define GUARD_BITS 258
-#define GUARD_SIZE (GUARD_BITS + 16384)
+#define SCREEN_LENGTH 256
+#define SCREEN_NUMBERS 257
+#define SCREEN_BITS 258
+#define SCREEN_SIZE (SCREEN_BITS + 16384)
 
 static inline int
-is_marked(const unsigned char *guard, uint32_t packed)
+is_marked(const unsigned char *screen, uint32_t packed)
 {
     uint32_t bit = (uint32_t)(packed * UINT32_C(2654435761)) >> 15; /* Knuth's multiplicative hash */
-    return guard[GUARD_BITS + (bit >> 3)] >> (bit & 7) & 1;
+    return screen[SCREEN_BITS + (bit >> 3)] >> (bit & 7) & 1;
 }
 
 /* Returns whether three or four characters in a row are such that only Python can say whether the text holds a secret. */
 static int
-may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char *guard)
+may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char *screen)
 {
     for (Py_ssize_t i = 0; i + 2 < length; i++) {
         uint32_t three = (uint32_t)text[i] << 16 | (uint32_t)text[i + 1] << 8 | text[i + 2];
-        if (is_marked(guard, three) || (text[i] == '-' && text[i + 1] == '-'))
+        if (is_marked(screen, three) || (text[i] == '-' && text[i + 1] == '-'))
             return 1;
-        if (i + 3 < length && is_marked(guard, three << 8 | text[i + 3]))
+        if (i + 3 < length && is_marked(screen, three << 8 | text[i + 3]))
             return 1;
     }
     return 0;
@@ -165,7 +165,7 @@ may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char 
 /* -- one call's fields -------------------------------------------------------------------------------------------- */
 
 static char *
-put_text(char *to, const char *end, PyObject *value, const unsigned char *guard, unsigned char flags)
+put_text(char *to, const char *end, PyObject *value, const unsigned char *screen, unsigned char flags)
 {
     Py_ssize_t length = PyUnicode_GET_LENGTH(value);
     if (!PyUnicode_IS_COMPACT_ASCII(value) || end - to < length + 2)
@@ -174,18 +174,18 @@ put_text(char *to, const char *end, PyObject *value, const unsigned char *guard,
     unsigned char stop = 0;
     *to++ = '"';
     for (Py_ssize_t i = 0; i < length; i++) {
-        stop |= guard[from[i]];
+        stop |= screen[from[i]];
         to[i] = (char)from[i];
     }
     to[length] = '"';
-    if ((stop & flags) || (length >= guard[GUARD_LENGTH] && may_be_secret(from, length, guard)))
+    if ((stop & flags) || (length >= screen[SCREEN_LENGTH] && may_be_secret(from, length, screen)))
         return NULL;
     return to + length + 1;
 }
 
 /* The text of a Decimal, a datetime and the like. */
 static char *
-put_text_of(char *to, const char *end, PyObject *value, const unsigned char *guard, PyObject *texts)
+put_text_of(char *to, const char *end, PyObject *value, const unsigned char *screen, PyObject *texts)
 {
     PyObject *convert = PyDict_GetItemWithError(texts, (PyObject *)Py_TYPE(value));
     if (convert == NULL)
@@ -193,25 +193,25 @@ put_text_of(char *to, const char *end, PyObject *value, const unsigned char *gua
     PyObject *text = PyObject_CallOneArg(convert, value);
     if (text == NULL)
         return NULL;
-    to = PyUnicode_CheckExact(text) ? put_text(to, end, text, guard, ESCAPED) : NULL;
+    to = PyUnicode_CheckExact(text) ? put_text(to, end, text, screen, ESCAPED) : NULL;
     Py_DECREF(text);
     return to;
 }
 
 static char *
-put_value(char *to, const char *end, PyObject *value, const unsigned char *guard, PyObject *texts)
+put_value(char *to, const char *end, PyObject *value, const unsigned char *screen, PyObject *texts)
 {
     if (PyUnicode_CheckExact(value))
-        return put_text(to, end, value, guard, ESCAPED | BETWEEN);
+        return put_text(to, end, value, screen, ESCAPED | BETWEEN);
     if (end - to < LONGEST_NUMBER)
         return NULL;
     if (PyFloat_CheckExact(value))
         return put_fraction(to, PyFloat_AS_DOUBLE(value));
     if (PyLong_CheckExact(value))
-        return guard[GUARD_NUMBERS] ? NULL : put_integer(to, value);
+        return screen[SCREEN_NUMBERS] ? NULL : put_integer(to, value);
     const char *word = value == Py_True ? "true" : value == Py_False ? "false" : value == Py_None ? "null" : NULL;
     if (word == NULL)
-        return put_text_of(to, end, value, guard, texts);
+        return put_text_of(to, end, value, screen, texts);
     size_t length = strlen(word);
     memcpy(to, word, length);
     return to + length;
@@ -220,7 +220,7 @@ put_value(char *to, const char *end, PyObject *value, const unsigned char *guard
 /* Write `"name":value,…}` and a newline. Returns the end, or NULL when that is for Python. */
 static char *
 put_fields(char *to, const char *end, PyObject *names, PyObject *const *values, PyObject *kwnames,
-           const unsigned char *guard, PyObject *texts)
+           const unsigned char *screen, PyObject *texts)
 {
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -232,7 +232,7 @@ put_fields(char *to, const char *end, PyObject *names, PyObject *const *values, 
         if (end - to < length + 3)
             return NULL;
         memcpy(to, PyBytes_AS_STRING(piece), length);
-        to = put_value(to + length, end - 2, values[i], guard, texts);
+        to = put_value(to + length, end - 2, values[i], screen, texts);
         if (to == NULL)
             return NULL;
         *to++ = ',';
@@ -266,11 +266,11 @@ find_form(Method *self, PyObject *logger, PyObject **path)
         Py_SETREF(form, inner);
     }
     Py_DECREF(frame);
-    if (form == NULL || !PyObject_TypeCheck(form, (PyTypeObject *)form_type)) {
+    if (form == NULL || !PyObject_TypeCheck(form, (PyTypeObject *)context_type)) {
         Py_XDECREF(form);
         return NULL;
     }
-    if (SLOT(form, form_trade) != SLOT(self->way, way_trade))
+    if (SLOT(form, context_trade) != SLOT(self->way, route_trade))
         *path = self->other;
     return form;
 }
@@ -338,12 +338,12 @@ static PyObject *
 join(Method *self, PyObject *path, int64_t moment, PyObject *message, PyObject *fixed, const char *rest, size_t length)
 {
     char number[20];
-    PyObject *counted = PyObject_CallNoArgs(SLOT(path, way_number));
+    PyObject *counted = PyObject_CallNoArgs(SLOT(path, route_number));
     if (counted == NULL)
         return NULL;
     unsigned long long value = PyLong_AsUnsignedLongLong(counted);
     Py_DECREF(counted);
-    PyObject *head = SLOT(path, way_head);
+    PyObject *head = SLOT(path, route_head);
     if ((value == (unsigned long long)-1 && PyErr_Occurred()) || !PyBytes_CheckExact(head))
         return NULL;
     size_t digits = (size_t)(put_digits(number, value) - number);
@@ -380,11 +380,11 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
     PyObject *form = find_form(self, args[0], path);
     if (form == NULL)
         return NULL;
-    PyObject *names = SLOT(form, form_names), *head = SLOT(*path, way_head), *check = SLOT(*path, way_check);
-    PyObject *fixed = SLOT(form, kwnames != NULL && PyTuple_GET_SIZE(kwnames) ? form_comma : form_bare);
+    PyObject *names = SLOT(form, context_names), *head = SLOT(*path, route_head), *check = SLOT(*path, route_check);
+    PyObject *fixed = SLOT(form, kwnames != NULL && PyTuple_GET_SIZE(kwnames) ? context_comma : context_bare);
     PyObject *message = PyDict_GetItemWithError(self->messages, args[1]);
-    if (message == NULL || SLOT(form, form_era) != era || !names || !PyDict_CheckExact(names) || !fixed || !PyBytes_CheckExact(fixed) || !head ||
-        !PyBytes_CheckExact(head) || !check || PyByteArray_GET_SIZE(self->guard) != GUARD_SIZE) {
+    if (message == NULL || SLOT(form, context_generation) != generation || !names || !PyDict_CheckExact(names) || !fixed || !PyBytes_CheckExact(fixed) || !head ||
+        !PyBytes_CheckExact(head) || !check || PyByteArray_GET_SIZE(self->screen) != SCREEN_SIZE) {
         Py_DECREF(form);
         return NULL;
     }
@@ -393,8 +393,8 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **path)
     Py_INCREF(fixed);
     Py_INCREF(names);
     Py_INCREF(check);
-    const unsigned char *guard = (const unsigned char *)PyByteArray_AS_STRING(self->guard);
-    char *end = put_fields(rest, rest + ROOM, names, args + 2, kwnames, guard, self->texts);
+    const unsigned char *screen = (const unsigned char *)PyByteArray_AS_STRING(self->screen);
+    char *end = put_fields(rest, rest + ROOM, names, args + 2, kwnames, screen, self->texts);
     if (end == NULL || PyBytes_GET_SIZE(fixed) + PyBytes_GET_SIZE(message) + (end - rest) >= self->limit)
         goto done;
     if (check != Py_None) {
@@ -458,7 +458,7 @@ call(PyObject *function, PyObject *line)
 static int
 deliver(PyObject *path, PyObject *line)
 {
-    PyObject *lanes = Py_NewRef(SLOT(path, way_lanes));
+    PyObject *lanes = Py_NewRef(SLOT(path, route_lanes));
     Py_ssize_t count = PyTuple_CheckExact(lanes) ? PyTuple_GET_SIZE(lanes) : 0;
     Py_ssize_t taken = 0;
     int result = 0;
@@ -468,13 +468,13 @@ deliver(PyObject *path, PyObject *line)
     }
     Py_DECREF(lanes);
     if (result >= 0 && taken < count) {
-        PyObject *told = PyObject_CallFunction(SLOT(path, way_lost), "On", line, taken);
+        PyObject *told = PyObject_CallFunction(SLOT(path, route_lost), "On", line, taken);
         result = told == NULL ? -1 : 0;
         Py_XDECREF(told);
     }
     if (result >= 0 && (taken || !count))
-        result = call(SLOT(path, way_count), NULL);
-    PyObject *after = SLOT(path, way_after);
+        result = call(SLOT(path, route_count), NULL);
+    PyObject *after = SLOT(path, route_after);
     if (result >= 0 && after != Py_None)
         result = call(after, line);
     return result;
@@ -489,9 +489,9 @@ forgive(PyObject *path)
     PyObject *error = PyErr_GetRaisedException();
     if (PyException_SetTraceback(error, Py_None) < 0)
         PyErr_Clear();
-    PyObject *stumbled = Py_NewRef(SLOT(path, way_stumbled));
-    PyObject *told = PyObject_CallOneArg(stumbled, error);
-    Py_DECREF(stumbled);
+    PyObject *failed = Py_NewRef(SLOT(path, route_failed));
+    PyObject *told = PyObject_CallOneArg(failed, error);
+    Py_DECREF(failed);
     Py_DECREF(error);
     Py_XDECREF(told);
     if (told == NULL)
@@ -528,16 +528,16 @@ static PyObject *
 method_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"plain", "way", "other", "messages", "frames", "foreign", "form_in",
-                            "turn",  "now", "guard", "texts",    "limit",  NULL};
-    PyObject *plain, *way, *other, *messages, *frames, *foreign, *form_in, *turn, *now, *guard, *texts;
+                            "turn",  "now", "screen", "texts",    "limit",  NULL};
+    PyObject *plain, *way, *other, *messages, *frames, *foreign, *form_in, *turn, *now, *screen, *texts;
     Py_ssize_t limit;
-    if (way_type == NULL) {
+    if (route_type == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "learn() was not called");
         return NULL;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!O!O!O!O!OOOO!O!n", names, &plain, way_type, &way, way_type,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!O!O!O!O!OOOO!O!n", names, &plain, route_type, &way, route_type,
                                      &other, &PyDict_Type, &messages, &PyContextVar_Type, &frames, &PyDict_Type,
-                                     &foreign, &form_in, &turn, &now, &PyByteArray_Type, &guard,
+                                     &foreign, &form_in, &turn, &now, &PyByteArray_Type, &screen,
                                      &PyDict_Type, &texts, &limit))
         return NULL;
     Method *self = (Method *)type->tp_alloc(type, 0);
@@ -553,7 +553,7 @@ method_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->form_in = Py_NewRef(form_in);
     self->turn = Py_NewRef(turn);
     self->now = now == Py_None ? NULL : Py_NewRef(now);
-    self->guard = Py_NewRef(guard);
+    self->screen = Py_NewRef(screen);
     self->texts = Py_NewRef(texts);
     self->start = INT64_MIN / 2;
     self->limit = limit;
@@ -574,7 +574,7 @@ method_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->form_in);
     Py_VISIT(self->turn);
     Py_VISIT(self->now);
-    Py_VISIT(self->guard);
+    Py_VISIT(self->screen);
     Py_VISIT(self->texts);
     return 0;
 }
@@ -603,7 +603,7 @@ method_dealloc(PyObject *object)
     Py_CLEAR(self->form_in);
     Py_CLEAR(self->turn);
     Py_CLEAR(self->now);
-    Py_CLEAR(self->guard);
+    Py_CLEAR(self->screen);
     Py_CLEAR(self->texts);
     Py_CLEAR(self->text);
     Py_TYPE(object)->tp_free(object);
@@ -665,32 +665,32 @@ learn(PyObject *module, PyObject *args)
     PyObject *way, *form, *frame;
     if (!PyArg_ParseTuple(args, "O!O!O!", &PyType_Type, &way, &PyType_Type, &form, &PyType_Type, &frame))
         return NULL;
-    if (find_slot(way, "head", &way_head) < 0 || find_slot(way, "lanes", &way_lanes) < 0 ||
-        find_slot(way, "count", &way_count) < 0 || find_slot(way, "check", &way_check) < 0 ||
-        find_slot(way, "after", &way_after) < 0 || find_slot(way, "number", &way_number) < 0 ||
-        find_slot(way, "lost", &way_lost) < 0 ||
-        find_slot(way, "stumbled", &way_stumbled) < 0 || find_slot(way, "trade", &way_trade) < 0 ||
-        find_slot(form, "comma", &form_comma) < 0 || find_slot(form, "bare", &form_bare) < 0 ||
-        find_slot(form, "names", &form_names) < 0 || find_slot(form, "trade", &form_trade) < 0 ||
-        find_slot(form, "era", &form_era) < 0 ||
+    if (find_slot(way, "head", &route_head) < 0 || find_slot(way, "lanes", &route_lanes) < 0 ||
+        find_slot(way, "count", &route_count) < 0 || find_slot(way, "check", &route_check) < 0 ||
+        find_slot(way, "after", &route_after) < 0 || find_slot(way, "number", &route_number) < 0 ||
+        find_slot(way, "lost", &route_lost) < 0 ||
+        find_slot(way, "failed", &route_failed) < 0 || find_slot(way, "trade", &route_trade) < 0 ||
+        find_slot(form, "comma", &context_comma) < 0 || find_slot(form, "bare", &context_bare) < 0 ||
+        find_slot(form, "names", &context_names) < 0 || find_slot(form, "trade", &context_trade) < 0 ||
+        find_slot(form, "generation", &context_generation) < 0 ||
         find_slot(frame, "encoded", &frame_encoded) < 0)
         return NULL;
-    Py_XSETREF(way_type, Py_NewRef(way));
-    Py_XSETREF(form_type, Py_NewRef(form));
+    Py_XSETREF(route_type, Py_NewRef(way));
+    Py_XSETREF(context_type, Py_NewRef(form));
     Py_XSETREF(frame_type, Py_NewRef(frame));
     Py_RETURN_NONE;
 }
 
 static PyObject *
-begin_era(PyObject *module, PyObject *began)
+begin_generation(PyObject *module, PyObject *began)
 {
-    Py_XSETREF(era, Py_NewRef(began));
+    Py_XSETREF(generation, Py_NewRef(began));
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
     {"learn", learn, METH_VARARGS, "learn(way, form, frame): take note of the classes that the methods read."},
-    {"begin_era", begin_era, METH_O, "begin_era(era): take forms of that era alone."},
+    {"begin_generation", begin_generation, METH_O, "begin_generation(generation): take forms of that generation alone."},
     {NULL},
 };
 
@@ -707,7 +707,7 @@ PyInit__fast(void)
 {
     if (PyType_Ready(&MethodType) < 0)
         return NULL;
-    str_form = PyUnicode_InternFromString("_form");
+    str_form = PyUnicode_InternFromString("_bound_context");
     str_write = PyUnicode_InternFromString("write");
     str_append = PyUnicode_InternFromString("append");
     append_keywords = Py_BuildValue("(s)", "reserve");

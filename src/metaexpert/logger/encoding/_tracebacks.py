@@ -12,7 +12,7 @@ import traceback
 from typing import Any, Final
 
 from metaexpert.logger.entry.values import Cleaner, marked
-from metaexpert.logger.masking.rules import Guard
+from metaexpert.logger.masking.rules import Masker
 
 #: A recursion error has a thousand frames; the outermost and innermost of this many tell the story.
 MAX_FRAMES: Final = 50
@@ -31,34 +31,34 @@ def exception_of(exc_info: object) -> BaseException | None:
     return sys.exception() if exc_info else None
 
 
-def describe(error: BaseException, guard: Guard) -> dict[str, Any]:
+def describe(error: BaseException, masker: Masker) -> dict[str, Any]:
     """Return *error* as the ``exception`` object of an entry. Bounded; never raises an `Exception`.
 
     Args:
         error: The exception.
-        guard: Masks the secrets in its texts, before they are cut.
+        masker: Masks the secrets in its texts, before they are cut.
     """
     try:
         trace = traceback.TracebackException(
             type(error), error, error.__traceback__, limit=None, max_group_width=MAX_GROUP, max_group_depth=5
         )
-        return {**_described(trace, guard), **_text(trace, guard), **_causes(trace, guard)}
+        return {**_described(trace, masker), **_text(trace, masker), **_causes(trace, masker)}
     except Exception as failure:  # hostile exception classes may raise from any attribute
         what = f"<not describable: {type(failure).__name__}>"
         return {"type": type(error).__name__, "value": what}
 
 
-def _described(trace: traceback.TracebackException, guard: Guard) -> dict[str, Any]:
-    result: dict[str, Any] = {"type": _type(trace), "value": marked(*guard.text(str(trace), MAX_VALUE))}
+def _described(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:
+    result: dict[str, Any] = {"type": _type(trace), "value": marked(*masker.text(str(trace), MAX_VALUE))}
     if frames := [_frame(frame) for frame in _bounded(trace.stack)]:
-        result["frames"] = Cleaner(MAX_VALUE, sys.maxsize, guard).clean(frames)
+        result["frames"] = Cleaner(MAX_VALUE, sys.maxsize, masker).clean(frames)
     if len(trace.stack) > MAX_FRAMES:
         result["truncated"] = True
     if notes := getattr(trace, "__notes__", None):
         texts = notes if isinstance(notes, list | tuple) else [notes]
-        result["notes"] = [Cleaner(MAX_VALUE, MAX_GROUP, guard).key(note) for note in texts[:MAX_GROUP]]
+        result["notes"] = [Cleaner(MAX_VALUE, MAX_GROUP, masker).key(note) for note in texts[:MAX_GROUP]]
     if trace.exceptions:
-        result["groups"] = [_described(inner, guard) for inner in trace.exceptions[:MAX_GROUP]]
+        result["groups"] = [_described(inner, masker) for inner in trace.exceptions[:MAX_GROUP]]
     return result
 
 
@@ -80,21 +80,21 @@ def _frame(frame: traceback.FrameSummary) -> dict[str, Any]:
     return described
 
 
-def _text(trace: traceback.TracebackException, guard: Guard) -> dict[str, Any]:
+def _text(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:
     link: traceback.TracebackException | None = trace
     depth = 0
     while link is not None and depth < MAX_CAUSES:
         link.stack[:] = _bounded(link.stack)
         link, depth = _next(link), depth + 1
-    return {"text": marked(*guard.text("".join(trace.format()), MAX_TEXT))}
+    return {"text": marked(*masker.text("".join(trace.format()), MAX_TEXT))}
 
 
-def _causes(trace: traceback.TracebackException, guard: Guard) -> dict[str, Any]:
+def _causes(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:
     """The chain that led here, nearest first: ``raise … from …``, or what was being handled."""
     causes: list[dict[str, Any]] = []
     link = _next(trace)
     while link is not None and len(causes) < MAX_CAUSES:
-        causes.append(_described(link, guard))
+        causes.append(_described(link, masker))
         link = _next(link)
     return {"causes": causes} if causes else {}
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 from structlog.contextvars import get_contextvars
 
 
-class Frame:
+class ContextFrame:
     """One entered block: its own fields over its parent's."""
 
     __slots__ = ("encoded", "fields", "lifts", "parent")
 
-    def __init__(self, parent: Frame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
+    def __init__(self, parent: ContextFrame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
         self.parent = parent
         self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
         #: Whether entries of every level are accepted (inside a trade context).
@@ -28,7 +28,7 @@ class Frame:
 
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-current_frame: Final[ContextVar[Frame | None]] = ContextVar("metaexpert_context", default=None)
+current_frame: Final[ContextVar[ContextFrame | None]] = ContextVar("metaexpert_context", default=None)
 
 
 def current_fields() -> Mapping[str, Any]:

@@ -1,12 +1,11 @@
 """The chain of `metaexpert.logger.encoding.processors` in one call: the same bytes, a tenth of the time.
 
-What stays the same over calls is encoded once: the header of a level (`Way`), the context of a bound logger (`Form`),
-the text of a second, and messages that come again. A call encodes its own fields, joins the pieces, and appends the
-line to the journal of each of its files. What it cannot do to the same bytes (an unusual value or name, `%`
-arguments, an exception, a user's processors) it leaves to the plain chain, which is the reference; a property test
-holds the two together.
+Whatever is the same over many calls is encoded once: the header of a level (`Route`), the context of a bound logger
+(`BoundContext`), the text of a second, and messages that come again. A call encodes its own fields, joins the pieces,
+and appends the line to the journal of each of its files. Unusual values and names, `%` arguments, exceptions and a
+user's processors go through the plain chain. It is the reference: a property test holds both to the same bytes.
 
-Where `_fast.c` could be compiled, it stands for the function that `Recipe.method` makes, and leaves to it what is
+Where `_fast.c` could be compiled, it stands for the function that `Encoder.method` makes, and leaves to it what is
 rare.
 
 Threads: everything here may be called by any thread at any time. Caches are replaced or filled by single operations.
@@ -22,7 +21,7 @@ import orjson
 from structlog import contextvars as _foreign
 
 from metaexpert.logger import schema
-from metaexpert.logger.encoding.context_frames import Frame, current_frame
+from metaexpert.logger.encoding.context_frames import ContextFrame, current_frame
 from metaexpert.logger.entry.values import MAX_DEPTH, TEXTS, dumps, escape_c1
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.rules import RULES, Rules
@@ -58,14 +57,14 @@ Emit = Callable[..., None]
 compiled: Final[Any] = load("metaexpert.logger.encoding._fast")
 
 #: By what the compiled call sees that only Python can say whether a text holds a secret (its layout is in `_fast.c`).
-guard: Final = bytearray(258 + 16384)
+screen: Final = bytearray(258 + 16384)
 
 
-_begin_era: Final[Callable[[int], Any]] = compiled.begin_era if compiled is not None else bool
+_begin_generation: Final[Callable[[int], Any]] = compiled.begin_generation if compiled is not None else bool
 
 
 def _watch() -> None:
-    """Fill the guard, after a secret was registered."""
+    """Fill the screen, after a secret was registered."""
     escaped = (character in b'"\\' or not 32 <= character < 127 for character in range(256))
     new = bytearray(flag | (character in b"=:<%'") << 1 for character, flag in enumerate(escaped))
     new += bytes((min(registered.reach, 255), bool(registered.numbers), *bytes(16384)))
@@ -73,12 +72,12 @@ def _watch() -> None:
         if characters.isascii():  # the compiled call takes ASCII alone
             bit = ((int.from_bytes(characters.encode()) * 2_654_435_761) & 0xFFFF_FFFF) >> 15
             new[258 + (bit >> 3)] |= 1 << (bit & 7)
-    guard[:] = new  # at once: calls of other threads look at it meanwhile
-    _begin_era(registered.era)
+    screen[:] = new  # at once: calls of other threads look at it meanwhile
+    _begin_generation(registered.generation)
 
 
-class Way:
-    """The way of one level's entries of a pipeline. Its attributes are replaced while calls run.
+class Route:
+    """The route of one level's entries of a pipeline. Its attributes are replaced while calls run.
 
     Attributes:
         word: The level as it stands in the line.
@@ -90,10 +89,10 @@ class Way:
         check: None while every entry is taken; otherwise returns whether this one may go the fast way.
         after: Does what is left to do with an entry that was taken (console, waking, waiting), if anything.
         lost: Told of an entry, and how many lanes took it, when a lane did not.
-        stumbled: Told of an error that nothing else could be done with; needs no room on the stack.
+        failed: Told of an error that nothing else could be done with; needs no room on the stack.
     """
 
-    __slots__ = ("after", "check", "count", "head", "lanes", "lost", "number", "stumbled", "trade", "word")
+    __slots__ = ("after", "check", "count", "failed", "head", "lanes", "lost", "number", "trade", "word")
 
     def __init__(
         self,
@@ -102,10 +101,10 @@ class Way:
         trade: bool,
         count: Callable[[], int],
         lost: Callable[[bytes, int], None],
-        stumbled: Callable[[Exception], object],
+        failed: Callable[[Exception], object],
     ) -> None:
         self.word = word
-        self.stumbled = stumbled
+        self.failed = failed
         self.trade = trade
         self.count = count
         self.lost = lost
@@ -117,11 +116,11 @@ class Way:
 
 
 def never() -> bool:
-    """Stand in for `Way.check` where every entry goes the plain way."""
+    """Stand in for `Route.check` where every entry goes the plain way."""
     return False
 
 
-class Form:
+class BoundContext:
     """What a bound logger, inside a context or not, adds to each of its entries.
 
     Attributes:
@@ -130,13 +129,15 @@ class Form:
         known: Names of fields that calls gave and that may follow.
         names: The same, each with its piece of a line; None when only the plain chain can lay out the context.
         trade: Whether its entries are trades.
-        era: Of which state of the register of secrets it is; in another one it has to be made anew.
+        generation: Of which state of the register of secrets it is; in another one it has to be made anew.
     """
 
-    __slots__ = ("_rules", "bare", "comma", "era", "known", "names", "taken", "trade")
+    __slots__ = ("_rules", "bare", "comma", "generation", "known", "names", "taken", "trade")
 
-    def __init__(self, fixed: bytes, taken: frozenset[str], *, trade: bool, era: int = 0, rules: Rules = RULES) -> None:
-        self.era = era
+    def __init__(
+        self, fixed: bytes, taken: frozenset[str], *, trade: bool, generation: int = 0, rules: Rules = RULES
+    ) -> None:
+        self.generation = generation
         self._rules = rules
         self.comma = fixed + b","
         self.bare = fixed
@@ -166,11 +167,11 @@ class _Nothing(set[str]):
         return False
 
 
-class Unfit(Form):
+class Unfit(BoundContext):
     """The form of such a context."""
 
-    def __init__(self, *, trade: bool, era: int) -> None:
-        super().__init__(b"", frozenset(), trade=trade, era=era)
+    def __init__(self, *, trade: bool, generation: int) -> None:
+        super().__init__(b"", frozenset(), trade=trade, generation=generation)
         self.known = _Nothing()
         self.names = None
 
@@ -179,7 +180,7 @@ class Unfit(Form):
         return False
 
 
-class Recipe:
+class Encoder:
     """Makes the forms and log methods of one pipeline.
 
     Args:
@@ -204,17 +205,17 @@ class Recipe:
         self._expert_name = expert_name
         self._clean = clean
         self._messages: dict[Any, bytes] = {}
-        self._era = registered.era
+        self._generation = registered.generation
         #: The second that was last logged in: when it began, and how a line of it begins.
         self._second = (-_SECOND, b"")
 
-    def form(self, name: str | None, context: Mapping[str, Any]) -> Form:
+    def form(self, name: str | None, context: Mapping[str, Any]) -> BoundContext:
         """Return the form of a logger of that *name* with that *context*."""
         trade = context.get(CATEGORY) == TRADE
-        era = registered.era  # read first: a secret that comes in meanwhile makes this form stale
-        if era != self._era:
+        generation = registered.generation  # read first: a secret that comes in meanwhile makes this form stale
+        if generation != self._generation:
             self._messages.clear()
-            self._era = era
+            self._generation = generation
         usual = all(
             type(value) in _FIXED
             and type(key) is str
@@ -224,31 +225,33 @@ class Recipe:
             for key, value in context.items()
         )
         if not usual:
-            return Unfit(trade=trade, era=era)
+            return Unfit(trade=trade, generation=generation)
         named = {schema.LOGGER_KEY: self.rules.mask(name)[0]} if name else {}
         clean = self._clean(dict(context))
         fixed = dumps({**named, "expert_name": self._expert_name, **clean})
-        return Form(b"," + fixed[1:-1], frozenset((*context, *clean)), trade=trade, era=era, rules=self.rules)
+        return BoundContext(
+            b"," + fixed[1:-1], frozenset((*context, *clean)), trade=trade, generation=generation, rules=self.rules
+        )
 
-    def renewed(self, logger: Any, frame: Frame | None) -> Form:
+    def renewed(self, logger: Any, frame: ContextFrame | None) -> BoundContext:
         """Return the form of *logger* inside *frame*, made anew because a secret was registered."""
-        form: Form = self.form(logger._logger.name, logger._context)
-        logger.__dict__["_form"] = form
+        form: BoundContext = self.form(logger._logger.name, logger._context)
+        logger.__dict__["_bound_context"] = form
         return form if frame is None else self.form_in(frame, logger)
 
-    def form_in(self, frame: Frame, logger: Any) -> Form:
+    def form_in(self, frame: ContextFrame, logger: Any) -> BoundContext:
         """Return the form of *logger* inside *frame*."""
         forms = frame.encoded
-        form: Form | None = forms.get(logger._form)
+        form: BoundContext | None = forms.get(logger._bound_context)
         if form is None:
             if len(forms) >= _MOST_FORMS:  # loggers come and go, the block stays
                 forms.clear()
-            form = forms[logger._form] = self.form(logger._logger.name, {**frame.fields, **logger._context})
+            form = forms[logger._bound_context] = self.form(logger._logger.name, {**frame.fields, **logger._context})
         return form
 
     def learn(self, message: object) -> bytes | None:
         """Return *message* as it stands in a line; None if that is for the plain chain to say."""
-        era = registered.era
+        generation = registered.generation
         if type(message) is not str or len(message) > self.limit or not self.rules.harmless(message):
             return None
         piece = b',"message":' + escape_c1(orjson.dumps(message))
@@ -256,7 +259,7 @@ class Recipe:
             if len(self._messages) >= _MOST_MESSAGES:
                 self._messages.clear()
             self._messages[message] = piece
-            if registered.era != era:  # the message may hold what has just become a secret
+            if registered.generation != generation:  # the message may hold what has just become a secret
                 self._messages.pop(message, None)
         return piece
 
@@ -266,28 +269,28 @@ class Recipe:
         self._second = turned = (second * _SECOND, b'{"timestamp":"%s.' % text.encode())
         return turned
 
-    def method(self, way: Way, other: Way, emit: Emit) -> Emit:
-        """Return the log method of *way*, for a class of bound loggers.
+    def method(self, route: Route, other: Route, emit: Emit) -> Emit:
+        """Return the log method of *route*, for a class of bound loggers.
 
         Args:
-            way: Where entries go.
+            route: Where entries go.
             other: Where they go when the context makes trades of them, or the reverse.
             emit: The plain chain: takes the logger, the level's word, message, arguments and fields.
         """
         now, limit, form_in, learn, turn = self.now, self.limit, self.form_in, self.learn, self.turn
         messages, frame_now, foreign = self._messages, current_frame.get, _foreign._CONTEXT_VARS
-        word, rules = way.word, self.rules
-        recipe = self
+        word, rules = route.word, self.rules
+        encoder = self
 
         def fused(self: Any, event: object = None, /, *args: Any, **fields: Any) -> None:
-            line, path = None, way
+            line, path = None, route
             try:
-                form, frame = self._form, frame_now()
+                form, frame = self._bound_context, frame_now()
                 if frame is not None:
                     form = form_in(frame, self)
-                    path = way if form.trade is way.trade else other
-                if form.era != registered.era:
-                    form = recipe.renewed(self, frame)
+                    path = route if form.trade is route.trade else other
+                if form.generation != registered.generation:
+                    form = encoder.renewed(self, frame)
                 free = not args and (path.check is None or path.check()) and not (foreign and foreign_is_set())
                 if free and (form.known.issuperset(fields) or form.judge(fields)):
                     rest = orjson.dumps(fields, text_of, OPTIONS)[1:]
@@ -295,7 +298,7 @@ class Recipe:
                     message = messages.get(event) or learn(event)
                     clear = is_clear(fields, rest, rules, plain=plain)
                     if message is not None and clear and (plain or (rest := ordinary(fields, rest))):
-                        moment, (start, text) = now(), recipe._second
+                        moment, (start, text) = now(), encoder._second
                         if not 0 <= moment - start < _SECOND:
                             start, text = turn(moment // _SECOND)
                         micro = (moment - start) // 1000
@@ -311,24 +314,24 @@ class Recipe:
                 else:
                     deliver(path, line)
             except Exception as error:  # no room on the stack even to call it
-                path.stumbled(error.with_traceback(None))
+                path.failed(error.with_traceback(None))
 
         if compiled is None:
             return fused
         clock = None if now is time.time_ns else now  # the system's is read without a call
         stand_in: Emit = compiled.Method(
-            fused, way, other, messages, current_frame, foreign, form_in, turn, clock, guard, TEXTS, limit
+            fused, route, other, messages, current_frame, foreign, form_in, turn, clock, screen, TEXTS, limit
         )
         return stand_in
 
 
 if compiled is not None:
-    compiled.learn(Way, Form, Frame)
+    compiled.learn(Route, BoundContext, ContextFrame)
 registered.watchers.append(_watch)
 _watch()
 
 
-def deliver(path: Way, line: bytes) -> None:
+def deliver(path: Route, line: bytes) -> None:
     """Put *line* into the journal of each of its files, count it, and do what is due."""
     taken = 0
     try:
@@ -346,7 +349,7 @@ def deliver(path: Way, line: bytes) -> None:
         if path.after is not None:
             path.after(line)
     except Exception as error:  # no memory, or no room on the stack: who tried again would log it twice
-        path.stumbled(error.with_traceback(None))
+        path.failed(error.with_traceback(None))
 
 
 def text_of(value: Any) -> str:

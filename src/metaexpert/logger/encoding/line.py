@@ -17,7 +17,7 @@ from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.schema import Layout
 
 Entry = dict[str, Any]
-Encoder = Callable[[Entry], bytes]
+Encode = Callable[[Entry], bytes]
 
 _SECOND: Final = 1_000_000_000
 #: Room for the braces, quotes and marks that a cut adds.
@@ -95,13 +95,13 @@ def _hostname() -> str:
         return schema.NILVALUE
 
 
-def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encoder:
+def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encode:
     """Return the function that turns a clean entry into one line with its newline, in the wanted layout.
 
     An entry whose line would be longer than *max_entry_size* bytes has its longest values cut and marked, down
     to the header if need be; the line is always valid JSON.
     """
-    encode: Encoder = dumps
+    encode: Encode = dumps
     if layout == "rfc5424":
         from metaexpert.logger.entry.rfc5424 import to_layout  # noqa: PLC0415 - its codec is not needed to start otherwise
 
@@ -117,7 +117,7 @@ def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encoder:
     return line
 
 
-def fitted(entry: Entry, encode: Encoder, limit: int) -> bytes:
+def fitted(entry: Entry, encode: Encode, limit: int) -> bytes:
     """Cut *entry* step by step, longest values first, until what *encode* makes of it is shorter than *limit* bytes."""
     length, items = limit // 2, limit // 4
     while length >= _SMALLEST_VALUE:

@@ -25,7 +25,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.encoding import _tracebacks
 from metaexpert.logger.encoding.context_frames import current_fields
 from metaexpert.logger.entry.values import Cleaner, safe_str
-from metaexpert.logger.masking.rules import RULES, Guard, Rules
+from metaexpert.logger.masking.rules import RULES, Masker, Rules
 
 #: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
 EVENT: Final = "event"
@@ -83,32 +83,32 @@ class CleanValues:
 
     def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
         """Return the event with clean keys and values."""
-        guard = Guard(self._rules)
+        masker = Masker(self._rules)
         message = event_dict.pop(EVENT, None)
         own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
-        result: EventDict = Cleaner(self._max_length, self._max_items, guard).clean(event_dict)
-        text = Cleaner(self._max_length, 1, guard).key("" if message is None else safe_str(message))
-        own = self._own(own, guard)
-        return {EVENT: text, **_counted(result, guard), **own}
+        result: EventDict = Cleaner(self._max_length, self._max_items, masker).clean(event_dict)
+        text = Cleaner(self._max_length, 1, masker).key("" if message is None else safe_str(message))
+        own = self._own(own, masker)
+        return {EVENT: text, **_counted(result, masker), **own}
 
     def fields(self, fields: dict[str, Any]) -> EventDict:
         """Return clean *fields* alone."""
-        guard = Guard(self._rules)
-        return _counted(Cleaner(self._max_length, self._max_items, guard).clean(fields), guard)
+        masker = Masker(self._rules)
+        return _counted(Cleaner(self._max_length, self._max_items, masker).clean(fields), masker)
 
-    def _own(self, own: dict[str, Any], guard: Guard) -> dict[str, Any]:
+    def _own(self, own: dict[str, Any], masker: Masker) -> dict[str, Any]:
         """Return exception and stack, with limits of their own: the caller's must not cut a traceback."""
         limit = _tracebacks.MAX_TEXT + 64
         if schema.EXCEPTION_KEY in own:
-            described = _tracebacks.describe(own[schema.EXCEPTION_KEY], guard)
+            described = _tracebacks.describe(own[schema.EXCEPTION_KEY], masker)
             own[schema.EXCEPTION_KEY] = Cleaner(limit, sys.maxsize).clean(described)
         if schema.STACK_KEY in own:
-            own[schema.STACK_KEY] = Cleaner(limit, sys.maxsize, guard).clean(own[schema.STACK_KEY])
+            own[schema.STACK_KEY] = Cleaner(limit, sys.maxsize, masker).clean(own[schema.STACK_KEY])
         return own
 
 
-def _counted(fields: EventDict, guard: Guard) -> EventDict:
-    return {schema.MASKED_KEY: guard.count, **_set_aside(fields, schema.MASKED_KEY)} if guard.count else fields
+def _counted(fields: EventDict, masker: Masker) -> EventDict:
+    return {schema.MASKED_KEY: masker.count, **_set_aside(fields, schema.MASKED_KEY)} if masker.count else fields
 
 
 class ProcessorList(list[Any]):

@@ -83,8 +83,8 @@ def safe_str(value: object) -> str:
         return failed(value, error)
 
 
-class Guard(Protocol):
-    """What masks the secrets of an entry while it is cleaned (see `metaexpert.logger.masking.rules.Guard`)."""
+class Masker(Protocol):
+    """What masks the secrets of an entry while it is cleaned (see `metaexpert.logger.masking.rules.Masker`)."""
 
     def text(self, text: str, limit: int) -> tuple[str, int]:
         """Return *text* masked and within *limit*, and how many characters were left out."""
@@ -121,16 +121,16 @@ class Cleaner:
     Args:
         max_length: Longest text, in characters; longer is cut and marked.
         max_items: Most values in one entry over all levels; what follows is cut and marked.
-        guard: Masks the secrets among them, if given.
+        masker: Masks the secrets among them, if given.
     """
 
-    __slots__ = ("_guard", "_left", "_max_length", "_parent", "_path")
+    __slots__ = ("_left", "_masker", "_max_length", "_parent", "_path")
 
-    def __init__(self, max_length: int, max_items: int, guard: Guard | None = None) -> None:
+    def __init__(self, max_length: int, max_items: int, masker: Masker | None = None) -> None:
         self._max_length = max_length
         self._left = max_items
         self._path: set[int] = set()
-        self._guard = guard
+        self._masker = masker
         #: Name of the field that is being cleaned.
         self._parent = ""
 
@@ -167,21 +167,21 @@ class Cleaner:
         return cleaned if isinstance(cleaned, str) else self._text(safe_str(key))
 
     def _text(self, text: str) -> str:
-        if self._guard is None:
+        if self._masker is None:
             return no_surrogates(cut(text, self._max_length))
         # Surrogates first: two halves that become one character may be part of a secret.
-        return marked(*self._guard.text(no_surrogates(text), self._max_length))
+        return marked(*self._masker.text(no_surrogates(text), self._max_length))
 
     def _integer(self, value: int) -> Any:
-        if self._guard is not None and self._guard.number(value):
-            return self._guard.secret()
+        if self._masker is not None and self._masker.number(value):
+            return self._masker.secret()
         return _integer(value)
 
     def _other(self, value: Any) -> Any:
         for kinds, convert in _SCALARS:
             if isinstance(value, kinds):
-                if kinds is _Secret and self._guard is not None:
-                    return self._guard.secret()
+                if kinds is _Secret and self._masker is not None:
+                    return self._masker.secret()
                 result = convert(value)
                 return self._text(result) if isinstance(result, str) else result
         if isinstance(value, enum.Enum):
@@ -214,8 +214,8 @@ class Cleaner:
             return self._pairs(zip(getattr(value, "_fields", ()), value, strict=False), len(value))
         if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
             return self._items(_ordered(value), len(value))
-        if isinstance(value, tuple) and len(value) == 2 and self._guard is not None:
-            return self._pair(value, self._guard)
+        if isinstance(value, tuple) and len(value) == 2 and self._masker is not None:
+            return self._pair(value, self._masker)
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
         if (names := _field_names(value)) is not None:
@@ -233,28 +233,28 @@ class Cleaner:
             key = self.key(raw)
             while key in result:  # 1 and "1" are two keys; neither may be lost
                 key += "_"
-            result[key] = self.clean(value) if self._guard is None else self._guarded(raw, key, value, self._guard)
+            result[key] = self.clean(value) if self._masker is None else self._masked(raw, key, value, self._masker)
         return result
 
-    def _guarded(self, raw: object, key: str, value: object, guard: Guard) -> Any:
+    def _masked(self, raw: object, key: str, value: object, masker: Masker) -> Any:
         """Return the clean *value* of a field, masked when its name is secret."""
         name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
-        if kind := guard.kind(self._parent, name):
-            return self._named(kind, value, guard)
+        if kind := masker.kind(self._parent, name):
+            return self._named(kind, value, masker)
         before, self._parent = self._parent, name
         try:
             return self.clean(value)
         finally:
             self._parent = before
 
-    def _named(self, kind: int, value: object, guard: Guard) -> Any:
+    def _named(self, kind: int, value: object, masker: Masker) -> Any:
         """Return what to write of a *value* whose name means *kind*."""
-        before, self._guard = self._guard, None  # what is masked as a whole is not counted in parts
+        before, self._masker = self._masker, None  # what is masked as a whole is not counted in parts
         try:
             cleaned = self.clean(value)
         finally:
-            self._guard = before
-        return guard.named(kind, cleaned)
+            self._masker = before
+        return masker.named(kind, cleaned)
 
     def _items(self, values: Iterable[Any], count: int) -> list[Any]:
         result: list[Any] = []
@@ -263,15 +263,15 @@ class Cleaner:
             if self._left <= 0:
                 result.append(f"…[cut {count - len(result)}]")
                 break
-            result.append(self._named(option, value, self._guard) if option and self._guard else self.clean(value))
-            option = self._guard.option(value) if self._guard else 0
+            result.append(self._named(option, value, self._masker) if option and self._masker else self.clean(value))
+            option = self._masker.option(value) if self._masker else 0
         return result
 
-    def _pair(self, pair: tuple[Any, Any], guard: Guard) -> list[Any]:
-        kind = guard.pair(*pair)
+    def _pair(self, pair: tuple[Any, Any], masker: Masker) -> list[Any]:
+        kind = masker.pair(*pair)
         if not kind:
             return self._items(pair, 2)
-        return [self.clean(pair[0]), self._named(kind, pair[1], guard)]
+        return [self.clean(pair[0]), self._named(kind, pair[1], masker)]
 
     def _array(self, value: Any) -> Any:
         """NumPy scalars and arrays, by their interface: NumPy itself is never imported."""

@@ -19,7 +19,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Clock, Header
 from metaexpert.logger.entry.values import Cleaner, dumps, safe_str
-from metaexpert.logger.masking.rules import Guard
+from metaexpert.logger.masking.rules import Masker
 from metaexpert.logger.system.descriptors import Descriptor
 
 #: Seconds between two reports of one kind.
@@ -112,7 +112,7 @@ class Diagnostics:
                 fields["error"] = f"{type(error).__name__}: {safe_str(error)}"
             if repeats:
                 fields["repeated"] = repeats
-            entry = Cleaner(_MAX_TEXT, 100, Guard()).clean({**entry, schema.LOGGER_KEY: "metaexpert.logger", **fields})
+            entry = Cleaner(_MAX_TEXT, 100, Masker()).clean({**entry, schema.LOGGER_KEY: "metaexpert.logger", **fields})
             stderr.print_entry(entry)
             if self._directory is not None:
                 self._append(dumps(entry) + b"\n")

@@ -44,7 +44,7 @@ class Registered:
     """The known values of this process.
 
     Attributes:
-        era: Grows whenever a value comes in; what was made before may hold it.
+        generation: Grows whenever a value comes in; what was made before may hold it.
         shortest: Length of the shortest form of a value; larger than any text while there is none.
         longest: Length of the longest one.
         forms: The forms that are masked as they are.
@@ -53,11 +53,22 @@ class Registered:
         reach: A text that is shorter, and has neither ``=`` nor ``:``, holds no secret of any kind.
     """
 
-    __slots__ = ("_lock", "_values", "encoded", "era", "forms", "longest", "numbers", "reach", "shortest", "watchers")
+    __slots__ = (
+        "_lock",
+        "_values",
+        "encoded",
+        "forms",
+        "generation",
+        "longest",
+        "numbers",
+        "reach",
+        "shortest",
+        "watchers",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self.era = 0
+        self.generation = 0
         self._values: set[str | bytes] = set()
         self.forms: tuple[str, ...] = ()
         self.encoded: tuple[str, ...] = ()
@@ -94,7 +105,7 @@ class Registered:
             self._changed()
 
     def _changed(self) -> None:
-        self.era += 1
+        self.generation += 1
         for watcher in self.watchers:
             watcher()
 

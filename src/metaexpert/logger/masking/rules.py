@@ -1,6 +1,6 @@
 """No secret gets out: known values, secret names and shapes become ``***``.
 
-Three layers, in one go over a text (`mask_text`) or over the fields of an entry (`Guard`, used by
+Three layers, in one go over a text (`mask_text`) or over the fields of an entry (`Masker`, used by
 `metaexpert.logger.entry.values.Cleaner`):
 
 1. *Known values*, wherever they stand (`metaexpert.logger.masking.registered`).
@@ -9,7 +9,7 @@ Three layers, in one go over a text (`mask_text`) or over the fields of an entry
 
 With `mask_secrets=False` only the first layer is left, and what is a SecretStr.
 
-Threads: everything but a `Guard` may be used by any thread.
+Threads: everything but a `Masker` may be used by any thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from metaexpert.logger.masking.shapes import find_shapes
 __all__ = [
     "ACCOUNT_RULE",
     "MASK",
-    "Guard",
+    "Masker",
     "Rules",
     "is_secret_name",
     "mask_text",
@@ -143,11 +143,11 @@ def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
         value: str, int, float, bool, None, and lists and dicts of them.
         rules: What is masked.
     """
-    guard = Guard(rules)
-    return Cleaner(_UNLIMITED, _UNLIMITED, guard).clean(value), guard.count
+    masker = Masker(rules)
+    return Cleaner(_UNLIMITED, _UNLIMITED, masker).clean(value), masker.count
 
 
-class Guard:
+class Masker:
     """Masks what belongs to one entry, and counts. Not shared between threads.
 
     Args:

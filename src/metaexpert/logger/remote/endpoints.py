@@ -1,6 +1,6 @@
-"""Desks: a sender with its thread for each remote place, shared by the loggers of a process that log to one directory.
+"""Endpoints: a sender with its thread for each, shared by the loggers of a process that log to one directory.
 
-Threads: any thread may open and leave desks. A forked child begins with a lock of its own.
+Threads: any thread may open and leave endpoints. A forked child begins with a lock of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LAST_PATIENCE: Final = 5.0
 #: And the least for each remote place.
 _LEAST_PATIENCE: Final = 0.2
 
-#: The directory that a desk keeps its things in, and the endpoint that it speaks to.
+#: The directory that a endpoint keeps its things in, and the endpoint that it speaks to.
 Key = tuple[str, str]
 
 
@@ -29,7 +29,7 @@ def last_patience(timeout: float | None) -> float:
     return LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
 
 
-class Desk[S: Sender]:
+class Endpoint[S: Sender]:
     """What speaks to one remote place.
 
     Args:
@@ -56,8 +56,8 @@ class Desk[S: Sender]:
         return {**self.sender.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
 
 
-class OpenDesks[S: Sender]:
-    """The desks of one kind that are open in this process.
+class OpenEndpoints[S: Sender]:
+    """The endpoints of one kind that are open in this process.
 
     Args:
         most: Bytes of entries that may wait for each.
@@ -65,42 +65,42 @@ class OpenDesks[S: Sender]:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: dict[Key, Desk[S]] = {}
+        self._open: dict[Key, Endpoint[S]] = {}
         self._guard = threading.RLock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def open(self, key: Key, make: Callable[[], S]) -> Desk[S]:
-        """Return the desk of *key*, with a sender that is made when there is none; count one more user."""
+    def open(self, key: Key, make: Callable[[], S]) -> Endpoint[S]:
+        """Return the endpoint of *key*, with a sender that is made when there is none; count one more user."""
         with self._guard:
-            desk = self._open.get(key)
-            if desk is None:
-                desk = self._open[key] = Desk(key, make(), self._most)
-            desk.users += 1
-            return desk
+            endpoint = self._open.get(key)
+            if endpoint is None:
+                endpoint = self._open[key] = Endpoint(key, make(), self._most)
+            endpoint.users += 1
+            return endpoint
 
-    def leave(self, desk: Desk[S], patience: float) -> None:
+    def leave(self, endpoint: Endpoint[S], patience: float) -> None:
         """Count one user less; wait for what it has to send, and for its end when that was the last one."""
         with self._guard:
-            desk.users -= 1
-            last = desk.users == 0
-            if last and self._open.get(desk.key) is desk:
-                del self._open[desk.key]
+            endpoint.users -= 1
+            last = endpoint.users == 0
+            if last and self._open.get(endpoint.key) is endpoint:
+                del self._open[endpoint.key]
         if last:
-            desk.worker.finish(patience)
+            endpoint.worker.finish(patience)
         else:
-            desk.worker.flush(patience)
+            endpoint.worker.flush(patience)
 
     def _after_fork(self) -> None:
         self._guard = threading.RLock()
 
 
-class Desks[S: Sender]:
-    """The desks of one kind that one logger hands its entries to."""
+class Endpoints[S: Sender]:
+    """The endpoints of one kind that one logger hands its entries to."""
 
-    def __init__(self, shared: OpenDesks[S]) -> None:
+    def __init__(self, shared: OpenEndpoints[S]) -> None:
         self._shared = shared
-        self._desks: list[Desk[S]] = []
+        self._endpoints: list[Endpoint[S]] = []
 
     def open(self, place: Path | None, remote: Remote, make: Callable[[], S]) -> None:
         """Hand entries to *remote* too.
@@ -110,45 +110,47 @@ class Desks[S: Sender]:
             remote: The remote place.
             make: Makes its sender, unless another logger has one.
         """
-        self._desks.append(self._shared.open((str(place), remote.endpoint), make))
+        self._endpoints.append(self._shared.open((str(place), remote.endpoint), make))
 
     def start(self) -> None:
         """Send what an earlier process left."""
-        for desk in self._desks:
-            desk.worker.ensure()
+        for endpoint in self._endpoints:
+            endpoint.worker.ensure()
 
     def put(self, line: bytes) -> None:
         """Send the entry *line* everywhere. Never waits; may be called by any thread and signal handler."""
-        for desk in self._desks:
-            desk.worker.put(line)
+        for endpoint in self._endpoints:
+            endpoint.worker.put(line)
 
     def ensure(self) -> None:
         """Have the threads run again after a fork."""
-        for desk in self._desks:
-            if desk.worker.asleep:
-                desk.worker.ensure()
+        for endpoint in self._endpoints:
+            if endpoint.worker.asleep:
+                endpoint.worker.ensure()
 
     def dropped(self) -> dict[str, int]:
         """Return, by name, how many entries were dropped since this was last asked."""
         news = {}
-        for desk in self._desks:
-            count, desk.told = desk.dropped - desk.told, desk.dropped
+        for endpoint in self._endpoints:
+            count, endpoint.told = endpoint.dropped - endpoint.told, endpoint.dropped
             if count:
-                news[desk.name] = count
+                news[endpoint.name] = count
         return news
 
     def stats(self) -> dict[str, Any]:
         """Return counts by name."""
-        return {desk.name: desk.stats() for desk in self._desks}
+        return {endpoint.name: endpoint.stats() for endpoint in self._endpoints}
 
     def close(self, timeout: float | None) -> None:
         """Send what can be sent in time, keep the rest for the next process. Idempotent."""
-        left, self._desks = self._desks, []
+        left, self._endpoints = self._endpoints, []
         deadline = time.monotonic() + last_patience(timeout)
-        for desk in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
-            desk.worker.wake()
-        for desk in left:
-            self._shared.leave(desk, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+        for (
+            endpoint
+        ) in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
+            endpoint.worker.wake()
+        for endpoint in left:
+            self._shared.leave(endpoint, max(deadline - time.monotonic(), _LEAST_PATIENCE))
 
     def after_fork(self) -> None:
         """Start anew in a child."""

@@ -58,11 +58,11 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"metaexpert-{user}"
 
 
-class Budget:
-    """The budget of one token. Used by one thread at a time.
+class RateLimit:
+    """The rate_limit of one token. Used by one thread at a time.
 
     Args:
-        token: What the budget belongs to, already hashed.
+        token: What the rate_limit belongs to, already hashed.
         limits: What must hold at any time.
         clock: Seconds since the epoch, the same for all processes.
         directory: Where the file lies; `state_directory` when left out.
@@ -77,14 +77,14 @@ class Budget:
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._path = (directory or state_directory()) / f"budget-{token}.json"
+        self._path = (directory or state_directory()) / f"rate_limit-{token}.json"
         self._lock = DirectoryLock(self._path.with_suffix(".lock"), _PATIENCE)
         self._own: dict[str, Any] = {}
-        #: Why the budget is not shared with other processes, if it is not.
+        #: Why the rate_limit is not shared with other processes, if it is not.
         self.error: OSError | None = None
 
     def take(self) -> float:
-        """Take one message out of the budget. Returns 0.0, or how long to wait before asking again, in seconds."""
+        """Take one message out of the rate_limit. Returns 0.0, or how long to wait before asking again, in seconds."""
         return self._with_state(self._taken)
 
     def block(self, seconds: float, scope: str = "") -> None:

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Final, Protocol
 
-from metaexpert.logger.counts import Tally
+from metaexpert.logger.counts import Count
 
 #: Longest wait between two turns, in seconds.
 LONGEST_PAUSE: Final = 30.0
@@ -84,7 +84,7 @@ class Worker:
         self._job = job
         self._most = most
         #: How many lines were dropped.
-        self.dropped = Tally()
+        self.dropped = Count()
         self.closed = False
         self._reset()
         _workers.append(self)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
-from metaexpert.logger.masking.rules import ACCOUNT_RULE, MASK, RULES, Guard, Rules, mask_tree
+from metaexpert.logger.masking.rules import ACCOUNT_RULE, MASK, RULES, Masker, Rules, mask_tree
 
 __all__ = ["Finding", "Report", "mask_lines", "scan", "scan_lines"]
 
@@ -144,10 +144,10 @@ def _collect(value: Any, parent: str, rules: Rules, found: list[str]) -> None:
     elif isinstance(value, dict):
         for name, item in value.items():
             _collect(name, "", rules, found)
-            guard = Guard(rules)
-            if kind := guard.kind(parent, name):
-                guard.named(kind, item)
-                found += [f"name {name}"] * min(guard.count, 1)
+            masker = Masker(rules)
+            if kind := masker.kind(parent, name):
+                masker.named(kind, item)
+                found += [f"name {name}"] * min(masker.count, 1)
             else:
                 _collect(item, name, rules, found)
 

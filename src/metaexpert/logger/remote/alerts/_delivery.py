@@ -1,10 +1,10 @@
-"""The delivery of alerts: spool, collapse of repeats, budget, retries, and what becomes of what cannot be delivered.
+"""The delivery of alerts: spool, collapse of repeats, rate limit, retries, and the alerts that cannot be delivered.
 
 One `Courier` serves one channel. At least once: an alert is in the outbox before it is sent, and leaves it when the
 service has confirmed it. After an outcome that nobody knows it is sent again, marked as a possible repeat; what the
 service refuses, or does not take for a day, goes to the dead letters and is reported.
 
-Repeats are collapsed (see `_dedup`). While a channel has to wait (its budget is used up, it
+Repeats are collapsed (see `_dedup`). While a channel has to wait (its rate_limit is used up, it
 is down), everything that waits is collapsed too, and goes out as one list.
 
 Threads: all methods but `notify`, `idle` and `stuck` are called by one thread at a time (see
@@ -27,7 +27,7 @@ from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
 from metaexpert.logger.remote.alerts._dedup import Group, Windows, alone, grouped
 from metaexpert.logger.remote.alerts._outbox import Outbox
-from metaexpert.logger.remote.rate_limit import Budget
+from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import ADOPTION_INTERVAL, Backoff, Counts, Report, Sender
 
 #: So many alerts that wait are sent one by one; more become a list.
@@ -74,7 +74,7 @@ class Courier(Sender):
     Args:
         channel: Where to.
         outbox: What is to be sent.
-        budget: How many messages may be sent.
+        rate_limit: How many messages may be sent.
         letters: Where goes what cannot be delivered.
         report: Told of troubles: what repeats of it are recognised by, and a sentence.
         clock: Seconds that never step back, counted from the epoch.
@@ -87,7 +87,7 @@ class Courier(Sender):
         self,
         channel: Channel,
         outbox: Outbox,
-        budget: Budget,
+        rate_limit: RateLimit,
         letters: DeadLetters,
         report: Report,
         clock: Callable[[], float] | None = None,
@@ -97,7 +97,7 @@ class Courier(Sender):
         super().__init__(channel, outbox, report, clock or _steady_clock(), backoff, Deliveries())
         self._channel = channel
         self._outbox = outbox
-        self._budget = budget
+        self._rate_limit = rate_limit
         self._letters = letters
         self._jitter = jitter
         self._windows = Windows()
@@ -173,7 +173,7 @@ class Courier(Sender):
             return self._paused_until - now
         if self._sending is None and (wait := self._compose(now)) is not None:
             return wait
-        wait = self._budget.take()
+        wait = self._rate_limit.take()
         if wait > 0:
             self._drop_unbegun()
             return wait
@@ -194,7 +194,7 @@ class Courier(Sender):
         return None
 
     def _drop_unbegun(self) -> None:
-        # What waits for the budget goes on collapsing.
+        # What waits for the rate_limit goes on collapsing.
         if self._sending is not None and not self._sending.begun:
             self._sending = None
 
@@ -226,7 +226,7 @@ class Courier(Sender):
         if outcome.kind == "later":
             wait = pause if outcome.wait is None else outcome.wait
             pause = wait * (1.0 + 0.1 * self._jitter())
-            self._budget.block(wait)
+            self._rate_limit.block(wait)
         self._paused_until = self._clock() + pause
         unknown = outcome.kind == "unknown"
         what = "it is unknown whether an alert arrived at" if unknown else "no alert could be sent to"
@@ -242,7 +242,7 @@ class Courier(Sender):
         self._backoff.reset()
         self.counts.messages += 1
         if outcome.wait:
-            self._budget.block(outcome.wait)
+            self._rate_limit.block(outcome.wait)
         sending.part += 1
         sending.repeat = False
         if sending.part < len(sending.message.parts):
@@ -300,13 +300,13 @@ class Courier(Sender):
         if self._sending is not None and self._sending.begun:
             self._outbox.release(self._sending.alerts, unknown=self._sending.part > 0)
         self._outbox.leave()
-        self._budget.close()
+        self._rate_limit.close()
         self._channel.close()
 
     def after_fork(self) -> None:
         """Start anew in a child: what waits is the parent's."""
         super().after_fork()
-        self._budget.after_fork()
+        self._rate_limit.after_fork()
         self._noticing = threading.Lock()
         self._notices = []
         self._sending = None

@@ -21,7 +21,7 @@ SUFFIX: Final = ".running"
 _LOCK: Final = ".running-lock"
 
 
-class Presence:
+class Heartbeat:
     """Says that an expert runs.
 
     Args:

@@ -19,12 +19,12 @@ from metaexpert.logger.remote.alerts._channel import Channel
 from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
 from metaexpert.logger.remote.alerts._delivery import Courier
 from metaexpert.logger.remote.alerts._discord import Discord
-from metaexpert.logger.remote.alerts._heartbeat import Presence
+from metaexpert.logger.remote.alerts._heartbeat import Heartbeat
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._telegram import Telegram
 from metaexpert.logger.remote.alerts._webhook import Webhook
-from metaexpert.logger.remote.endpoints import Desk, Desks, OpenDesks
-from metaexpert.logger.remote.rate_limit import Budget
+from metaexpert.logger.remote.endpoints import Endpoint, Endpoints, OpenEndpoints
+from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import Report
 from metaexpert.logger.system.descriptors import make_directory
 
@@ -51,10 +51,10 @@ def channels(config: LoggerConfig) -> list[Channel]:
     return found
 
 
-_open_desks: Final = OpenDesks[Courier](MOST_WAITING)
+_open_endpoints: Final = OpenEndpoints[Courier](MOST_WAITING)
 
 
-class Alerts(Desks[Courier]):
+class Alerts(Endpoints[Courier]):
     """The alerts of one logger.
 
     Args:
@@ -65,15 +65,15 @@ class Alerts(Desks[Courier]):
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
-        super().__init__(_open_desks)
+        super().__init__(_open_endpoints)
         self._expert = config.expert_name
         self._stamp = stamp
         self._report = report
         self._place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
         for channel in channels(config):
             self.open(self._place, channel, partial(_courier, channel, self._place, report))
-        self._presence: Presence | None = None
-        self._beats = config.alert_heartbeat and bool(self._desks)
+        self._heartbeat_: Heartbeat | None = None
+        self._beats = config.alert_heartbeat and bool(self._endpoints)
 
     def start(self) -> None:
         """Send what an earlier process left; say, with heartbeats, that the expert starts and which ones died."""
@@ -91,8 +91,8 @@ class Alerts(Desks[Courier]):
                 self._tell_death(content)
             entry = self._stamp("info", "")
             kept = ("timestamp", "hostname", "procid")
-            self._presence = Presence(self._place, {"expert": self._expert, **{key: entry[key] for key in kept}})
-            self._presence.begin()
+            self._heartbeat_ = Heartbeat(self._place, {"expert": self._expert, **{key: entry[key] for key in kept}})
+            self._heartbeat_.begin()
         except OSError as error:
             self._report("alerts heartbeat", f"the end of this process may go unnoticed: {error.strerror}")
 
@@ -103,44 +103,44 @@ class Alerts(Desks[Courier]):
 
     def _notify(self, kind: Kind, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry).encode()
-        for desk in self._desks:
-            desk.sender.notify(kind, line)
-            desk.worker.ensure()
-            desk.worker.wake()
+        for endpoint in self._endpoints:
+            endpoint.sender.notify(kind, line)
+            endpoint.worker.ensure()
+            endpoint.worker.wake()
 
     def test(self, patience: float) -> dict[str, str]:
         """Send a test to every channel. Returns, by channel, what went wrong; empty for what arrived."""
         text = f"Test of the alerts of {self._expert}: this is what one looks like"
         self._notify("test", self._stamp("info", text))
-        for desk in self._desks:
-            desk.worker.flush(patience)
-        return {desk.name: _verdict(desk) for desk in self._desks}
+        for endpoint in self._endpoints:
+            endpoint.worker.flush(patience)
+        return {endpoint.name: _verdict(endpoint) for endpoint in self._endpoints}
 
     def close(self, timeout: float | None) -> None:
         """Say that the expert stops, send what can be sent in time, keep the rest for the next process."""
         if self._beats:
             self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
         super().close(timeout)
-        if self._presence is not None:
-            self._presence.end()
-            self._presence = None
+        if self._heartbeat_ is not None:
+            self._heartbeat_.end()
+            self._heartbeat_ = None
 
     def after_fork(self) -> None:
         """Start anew in a child, which is not the expert that began."""
-        if self._presence is not None:
-            self._presence.after_fork()
-            self._presence = None
+        if self._heartbeat_ is not None:
+            self._heartbeat_.after_fork()
+            self._heartbeat_ = None
         self._beats = False
 
 
-def _verdict(desk: Desk[Courier]) -> str:
-    if desk.sender.trouble:
-        return desk.sender.trouble
-    if desk.sender.counts.undelivered:
-        return desk.sender.last_refusal
-    return "" if desk.sender.idle else "no answer in time"
+def _verdict(endpoint: Endpoint[Courier]) -> str:
+    if endpoint.sender.trouble:
+        return endpoint.sender.trouble
+    if endpoint.sender.counts.undelivered:
+        return endpoint.sender.last_refusal
+    return "" if endpoint.sender.idle else "no answer in time"
 
 
 def _courier(channel: Channel, place: Path | None, report: Report) -> Courier:
-    budget = Budget(channel.token, channel.limits)
-    return Courier(channel, Outbox(place, channel.endpoint), budget, DeadLetters(place), report)
+    rate_limit = RateLimit(channel.token, channel.limits)
+    return Courier(channel, Outbox(place, channel.endpoint), rate_limit, DeadLetters(place), report)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.config.syslog_address import parse_address
-from metaexpert.logger.remote.endpoints import Desks, OpenDesks, last_patience
+from metaexpert.logger.remote.endpoints import Endpoints, OpenEndpoints, last_patience
 from metaexpert.logger.remote.exports._backlog import Backlog
 from metaexpert.logger.remote.exports._forwarder import Forwarder, Transport
 from metaexpert.logger.remote.sender import Report
@@ -46,10 +46,10 @@ def transports(config: LoggerConfig) -> list[Transport]:
     return found
 
 
-_open_desks: Final = OpenDesks[Forwarder](MOST_WAITING)
+_open_endpoints: Final = OpenEndpoints[Forwarder](MOST_WAITING)
 
 
-class Exports(Desks[Forwarder]):
+class Exports(Endpoints[Forwarder]):
     """The exports of one logger.
 
     Args:
@@ -60,7 +60,7 @@ class Exports(Desks[Forwarder]):
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report) -> None:
         place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
-        super().__init__(_open_desks)
+        super().__init__(_open_endpoints)
         for transport in transports(config):
             self.open(place, transport, partial(_forwarder, transport, place, report))
         self.metrics: Metrics | None = None
@@ -72,8 +72,8 @@ class Exports(Desks[Forwarder]):
 
     def put(self, line: bytes) -> None:
         """Send the entry *line* to all collectors. Never waits; by any thread and signal handler."""
-        for desk in self._desks:  # not by super(), which costs a log call a tenth more
-            desk.worker.put(line)
+        for endpoint in self._endpoints:  # not by super(), which costs a log call a tenth more
+            endpoint.worker.put(line)
         if self.metrics is not None and _TRADE in line:
             self._counter.put(line)
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from scripted_server import ScriptedServer, webhook
 
 from metaexpert.logger import MetaLogger
-from metaexpert.logger.remote.alerts._heartbeat import Presence, dead
+from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 
 
-def die(presence: Presence) -> None:
+def die(heartbeat: Heartbeat) -> None:
     """Do what the system does when a process dies: its locks are gone, its files stay."""
-    presence.after_fork()
+    heartbeat.after_fork()
 
 
 def test_the_dead_are_found_once(tmp_path: Path) -> None:
     """An expert whose lock is free without its file taken away has died; one finder tells it."""
-    gone, living, stopped = (Presence(tmp_path, {"expert": name}) for name in ("gone", "living", "stopped"))
-    for presence in (gone, living, stopped):
-        presence.begin()
-        presence.begin()  # once is enough
+    gone, living, stopped = (Heartbeat(tmp_path, {"expert": name}) for name in ("gone", "living", "stopped"))
+    for heartbeat in (gone, living, stopped):
+        heartbeat.begin()
+        heartbeat.begin()  # once is enough
     stopped.end()
     die(gone)
     assert [content["expert"] for content in dead(tmp_path)] == ["gone"]
@@ -43,7 +43,7 @@ def test_the_channels_are_told(tmp_path: Path) -> None:
     """With heartbeats, start, stop, and the death of an earlier process reach the owner."""
     place = tmp_path / "logs/.metaexpert/alerts"
     place.mkdir(parents=True)
-    gone = Presence(place, {"expert": "OldBot", "procid": "7", "timestamp": "2026-11-24T12:00:00Z"})
+    gone = Heartbeat(place, {"expert": "OldBot", "procid": "7", "timestamp": "2026-11-24T12:00:00Z"})
     gone.begin()
     die(gone)
     with ScriptedServer(webhook) as server:

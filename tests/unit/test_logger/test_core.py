@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from metaexpert.logger import BoundLogger, MetaLogger, log_context
 from metaexpert.logger.encoding import fast
-from metaexpert.logger.encoding.fast import Recipe, Way
+from metaexpert.logger.encoding.fast import Encoder, Route
 from metaexpert.logger.testing import FakeClock
 
 pytestmark = pytest.mark.skipif(fast.compiled is None, reason="the log call was not compiled on this machine")
@@ -62,38 +62,38 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock = FakeClock(1_700_000_000.123456)
-        self.recipe = Recipe("Bot", 60_000, dict, self.clock.ns)
+        self.encoder = Encoder("Bot", 60_000, dict, self.clock.ns)
         self.lane = Lane()
         self.plain: list[tuple[Any, ...]] = []
         self.lost: list[tuple[bytes, int]] = []
-        self.stumbles: list[Exception] = []
-        self.way, self.other = (self._way(trade=trade) for trade in (False, True))
-        self.compiled = self.recipe.method(self.way, self.other, self._emit)
+        self.errors: list[Exception] = []
+        self.route, self.other = (self._way(trade=trade) for trade in (False, True))
+        self.compiled = self.encoder.method(self.route, self.other, self._emit)
         self.python = self.compiled.__wrapped__  # type: ignore[attr-defined]
         self.logger = type("Logger", (), {})()
-        self.logger._form = self.recipe.form("bench", {"symbol": "BTCUSDT"})
+        self.logger._bound_context = self.encoder.form("bench", {"symbol": "BTCUSDT"})
         self.logger._context, self.logger._logger = {"symbol": "BTCUSDT"}, type("Output", (), {"name": "bench"})
 
-    def _way(self, *, trade: bool) -> Way:
+    def _way(self, *, trade: bool) -> Route:
         self.taken = itertools.count(1)
-        way = Way(
+        route = Route(
             "info",
             trade=trade,
             count=lambda: next(self.taken),
             lost=lambda *lost: self.lost.append(lost),
-            stumbled=self.stumbles.append,
+            failed=self.errors.append,
         )
-        way.check, way.head, way.lanes = None, b'Z","number":', (self.lane,)
-        way.number = itertools.count(1).__next__
-        return way
+        route.check, route.head, route.lanes = None, b'Z","number":', (self.lane,)
+        route.number = itertools.count(1).__next__
+        return route
 
     def _emit(self, *call: Any) -> None:
         self.plain.append(call[1:])
 
     def restart(self) -> None:
         """Count from 1 again, and forget what was written."""
-        for way in (self.way, self.other):
-            way.number = itertools.count(1).__next__
+        for route in (self.route, self.other):
+            route.number = itertools.count(1).__next__
         self.lane.lines.clear()
         self.plain.clear()
 
@@ -199,7 +199,7 @@ def test_a_full_segment_is_left_to_append(desk: Desk) -> None:
 
 
 def test_a_line_that_no_lane_takes_is_told(desk: Desk) -> None:
-    """`Way.lost` hears of the line and of how many lanes took it."""
+    """`Route.lost` hears of the line and of how many lanes took it."""
 
     def full(_: bytes) -> None:
         raise ValueError("full")
@@ -217,7 +217,7 @@ def test_a_check_that_raises_leaves_the_call_to_python(desk: Desk) -> None:
     def check() -> bool:
         raise RuntimeError("broken")
 
-    desk.way.check = check
+    desk.route.check = check
     compiled, python = desk.both("Order filled", n=1)
     assert compiled == python == [b"('info', 'Order filled', (), {'n': 1})"] * 2
 
@@ -229,7 +229,7 @@ def test_an_interrupt_reaches_the_caller(desk: Desk) -> None:
         raise KeyboardInterrupt
 
     desk.python(desk.logger, "Order filled", n=1)
-    desk.way.check = check
+    desk.route.check = check
     with pytest.raises(KeyboardInterrupt):
         desk.compiled(desk.logger, "Order filled", n=1)
 
@@ -291,7 +291,7 @@ def test_many_threads_share_one_method(desk: Desk) -> None:
 def test_no_reference_is_lost_or_kept(desk: Desk) -> None:
     """Whatever way a call takes, the counts of what it was given stay as they were."""
     message, text, big = "Order filled", "BUY" * 3, 2**70
-    given = (message, text, big, desk.logger, desk.logger._form, desk.way, desk.recipe._messages)
+    given = (message, text, big, desk.logger, desk.logger._bound_context, desk.route, desk.encoder._messages)
     desk.compiled(desk.logger, message, text=text, big=1)
     before = [sys.getrefcount(thing) for thing in given]
     for _ in range(100):

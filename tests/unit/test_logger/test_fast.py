@@ -225,7 +225,7 @@ def lines_of(
 
             def refresh() -> None:
                 really()
-                for way in pipeline.ways.values():
+                for way in pipeline.routes.values():
                     way.check = fast.never
 
             refresh()
@@ -453,19 +453,19 @@ class TestBounds:
 
     def test_messages(self, logger: BoundLogger) -> None:
         """A message with a number in it, ten thousand times; long ones are not kept at all."""
-        recipe = logger._logger.pipeline.recipe
+        encoder = logger._logger.pipeline.encoder
         for number in range(3 * fast._MOST_MESSAGES):
             logger.debug(f"message {number}")
-            assert len(recipe._messages) <= fast._MOST_MESSAGES
-        kept = len(recipe._messages)
+            assert len(encoder._messages) <= fast._MOST_MESSAGES
+        kept = len(encoder._messages)
         logger.info("x" * 1000)
-        assert len(recipe._messages) == kept
+        assert len(encoder._messages) == kept
 
     def test_names(self, logger: BoundLogger) -> None:
         """Fields with a name of their own each."""
         for number in range(3 * fast._MOST_NAMES):
             logger.debug("m", **{f"name{number}": 1})
-        assert len(logger._form.known) <= fast._MOST_NAMES + 1
+        assert len(logger._bound_context.known) <= fast._MOST_NAMES + 1
 
     def test_loggers_in_a_context(self, logger: BoundLogger) -> None:
         """A logger bound anew for each call inside one long block."""
