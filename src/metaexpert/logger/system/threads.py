@@ -74,7 +74,12 @@ class ForkSafeThread:
         self._stop = stop
         self._more = more
         self._patience = patience
-        self.after_fork_in_child()
+        #: Whether a fork is under way.
+        self.forking = False
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        # The thread that was started last. It may not be quite over although it has no more work.
+        self._latest: threading.Thread | None = None
         on_fork(self)
 
     @property
@@ -148,12 +153,9 @@ class ForkSafeThread:
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's thread."""
-        self._lock = threading.RLock()
-        self._thread: threading.Thread | None = None
-        #: The thread that was started last. It may not be quite over although it has no more work.
-        self._latest: threading.Thread | None = None
-        #: Whether a fork is under way.
         self.forking = False
+        self._lock = threading.RLock()
+        self._thread = self._latest = None
 
 
 def _await_end(thread: threading.Thread | None) -> None:
