@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from metaexpert.logger.console.console import ConsoleHandler
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy, backup_number
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.locks import DirectoryLock

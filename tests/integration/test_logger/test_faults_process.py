@@ -114,9 +114,9 @@ class TestSuddenEnds:
                 f"""
                 import os
                 from metaexpert.logger import MetaLogger
-                import metaexpert.logger.drainer as drainer
+                from metaexpert.logger.files.writing_thread import writing_thread
                 logger = MetaLogger(expert_name="e{name}", log_dir="dead{name}", log_to_console=False)
-                drainer.drainer._clients = ()
+                writing_thread._directories = ()
                 for number in range(400):
                     logger.info("m", number=number)
                     logger.trade.info("t", number=number)
@@ -162,9 +162,9 @@ class TestStrangeJournals:
         code = """
             import os
             from metaexpert.logger import MetaLogger
-            import metaexpert.logger.drainer as drainer
+            from metaexpert.logger.files.writing_thread import writing_thread
             logger = MetaLogger(expert_name="dead", log_to_console=False)
-            drainer.drainer._clients = ()
+            writing_thread._directories = ()
             for number in range(100):
                 logger.info("m", number=number)
             os._exit(0)

@@ -324,8 +324,8 @@ class Zone(dt.tzinfo):
 
 
 when = dt.datetime(2026, 1, 1, tzinfo=Zone())
-for calm in (pipeline._calm, frozenset()):
-    pipeline._calm = calm
+for calm in (pipeline._state[0], frozenset()):
+    pipeline._state = (calm, *pipeline._state[1:])
     pipeline.refresh()
     for _ in range(5):
         logger.info("m", when=when, second=1, third=2)

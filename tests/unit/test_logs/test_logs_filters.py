@@ -17,7 +17,7 @@ from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry.rfc5424 import from_layout
 from metaexpert.logger.files import _archive, _indexer
 from metaexpert.logger.files._archive import Archivist
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset

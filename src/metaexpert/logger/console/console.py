@@ -143,11 +143,15 @@ class Printer:
     Args:
         console: Where they go.
         note: Makes the line that tells how many entries were skipped.
+        on_wait: Called when a line begins to wait while no other does.
     """
 
-    def __init__(self, console: ConsoleHandler, note: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, console: ConsoleHandler, note: Callable[[int], bytes], on_wait: Callable[[], None] = lambda: None
+    ) -> None:
         self._console = console
         self._note = note
+        self._on_wait = on_wait
         self._lines: deque[bytes] = deque()
         self._came = self._went = 0
         self._printing = threading.Lock()
@@ -169,6 +173,8 @@ class Printer:
             elif not self._console.within:  # what a stream logs about what it is given would never end
                 self._came += len(line)
                 self._lines.append(line)
+                if len(self._lines) == 1:
+                    self._on_wait()
 
     def tick(self) -> bool:
         """Print some. Returns whether more could be printed at once."""

@@ -142,7 +142,8 @@ class ForkSafeThread:
 
     def before_fork(self) -> None:
         """End the thread, and start no other until the fork is over."""
-        self.forking = True
+        with self._lock:  # a start that is under way comes first
+            self.forking = True
         self.dismiss()
         self.join(self._patience)
         _await_end(self._latest)
