@@ -23,9 +23,10 @@ from structlog.exceptions import DropEvent
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.encoding.bound_context import BoundContext
 from metaexpert.logger.encoding.context_frames import lifts_gate
-from metaexpert.logger.encoding.fast import BoundContext, Route, deliver
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
+from metaexpert.logger.encoding.route import Route, deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
@@ -159,7 +160,7 @@ class BoundLogger(BoundLoggerBase):
     @functools.cached_property
     def _bound_context(self) -> BoundContext:
         """What this logger adds to each entry, encoded."""
-        return self._logger.pipeline.encoder.form(self._logger.name, self._context)
+        return self._logger.pipeline.encoder.context(self._logger.name, self._context)
 
     # -- logging ------------------------------------------------------------------------------------------------
 

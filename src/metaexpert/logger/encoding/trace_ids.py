@@ -54,7 +54,7 @@ class Tracing:
         self.first, self.active = (add_ids,), active
 
     def check(self, check: Callable[[], bool] | None) -> Callable[[], bool] | None:
-        """Return *check* of a way (see `fused.Route`), which also keeps entries inside a span from the fast way."""
+        """Return *check* of a route (see `Route`), which also keeps entries inside a span from the fast way."""
         active = self.active
         if active is None:
             return check

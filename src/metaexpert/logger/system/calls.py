@@ -1,7 +1,7 @@
 """What the writing thread asks of the system: locks, and what stands at a descriptor or a path.
 
 Each system call of Python gives the interpreter lock away. The writing thread then waits until a busy thread is made
-to give it back, after five milliseconds, and stops that thread for longer than the call itself took. Where `_calls.c`
+to give it back, after five milliseconds, and stops that thread for longer than the call itself took. Where the core
 could be compiled, the calls that are over in a microsecond keep the lock; on a file system over a network, where none
 is, they do not. And clearing memory, which Python does with the lock held, gives it away there.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metaexpert.logger.system.native import load
+from metaexpert.logger.system.native import core
 
 if sys.platform == "win32":
     import msvcrt
@@ -51,8 +51,6 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "lustre", "gfs2"}
 )
 _ZEROS: Final = bytes(64 * 1024)
-
-_compiled: Final[Any] = load("metaexpert.logger.system._calls")
 
 
 class Status(NamedTuple):
@@ -97,10 +95,10 @@ PATIENT: Final = Calls()
 
 
 def _quick() -> Calls:
-    if not hasattr(_compiled, "status"):
+    if not hasattr(core, "status"):
         return PATIENT
-    make, asked = Status._make, _compiled.status
-    return Calls(_compiled.lock, _compiled.unlock, lambda fd: make(asked(fd)), _compiled.is_open_at)
+    make, asked = Status._make, core.status
+    return Calls(core.lock, core.unlock, lambda fd: make(asked(fd)), core.is_open_at)
 
 
 #: They are over at once, on a local file system.
@@ -115,8 +113,8 @@ def calls_for(directory: Path) -> Calls:
 
 def zero(buffer: Any, start: int, end: int) -> None:
     """Write zeros into *buffer* from *start* to *end*, letting other threads go on."""
-    if _compiled is not None:
-        _compiled.zero(buffer, start, end)
+    if core is not None:
+        core.zero(buffer, start, end)
         return
     for begin in range(start, end, len(_ZEROS)):
         stop = min(begin + len(_ZEROS), end)
