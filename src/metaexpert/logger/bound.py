@@ -25,8 +25,8 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.bound_context import BoundContext
 from metaexpert.logger.encoding.context_frames import lifts_gate
+from metaexpert.logger.encoding.fast import Route, deliver
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
-from metaexpert.logger.encoding.route import Route, deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE

@@ -24,10 +24,9 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, CLOSED, Counts, share_of
 from metaexpert.logger.display import Display
-from metaexpert.logger.encoding.fast import Encoder
+from metaexpert.logger.encoding.fast import Encoder, Route, never
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, chain
-from metaexpert.logger.encoding.route import Route, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.files.writing_thread import drainer
 from metaexpert.logger.health import News

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 
 from metaexpert.logger import BoundLogger, MetaLogger, log_context
 from metaexpert.logger.encoding._screen import screen
-from metaexpert.logger.encoding.fast import Encoder
-from metaexpert.logger.encoding.route import Route
+from metaexpert.logger.encoding.fast import Encoder, Route
 from metaexpert.logger.system.native import core
 from metaexpert.logger.testing import FakeClock
 

@@ -28,7 +28,6 @@ from metaexpert.logger.bound import bound_logger
 from metaexpert.logger.encoding import fast
 from metaexpert.logger.encoding.bound_context import MOST_NAMES
 from metaexpert.logger.encoding.context_frames import current_frame
-from metaexpert.logger.encoding.route import never
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.system.native import core
@@ -229,7 +228,7 @@ def lines_of(
             def refresh() -> None:
                 really()
                 for route in pipeline.routes.values():
-                    route.check = never
+                    route.check = fast.never
 
             refresh()
             pipeline.refresh = pipeline.processors.on_change = refresh  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.counts import SHARES, TRADE_SHARE
-from metaexpert.logger.encoding.route import deliver
+from metaexpert.logger.encoding.fast import deliver
 from metaexpert.logger.files._log_file import Lane
 from metaexpert.logger.files.writing_thread import drainer
 from metaexpert.logger.testing import BlockedSink, FailingSink, MemorySink

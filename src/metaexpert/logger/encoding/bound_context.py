@@ -5,7 +5,7 @@ Threads: caches are replaced or filled by single operations, while calls of othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -32,24 +32,30 @@ def _is_usual(name: str) -> bool:
 class BoundContext:
     """What a bound logger, inside a context or not, adds to each of its entries. The core reads its slots.
 
-    Attributes:
-        before_fields: Its fields as they stand in a line before those of the call.
-        alone: The same when the call has none.
-        known: Names of fields that calls gave and that may follow.
-        names: The same, each with its piece of a line; None when only the plain chain can lay out the context.
+    Args:
+        encoded: Its fields as JSON, behind a comma; None if they cannot be encoded beforehand.
+        own_names: Their names, which no field of a call may have.
         trade: Whether its entries are trades.
         generation: Of the registered secrets, when it was made; in another one it has to be made anew.
+        rules: Which names are secret.
+
+    Attributes:
+        before_fields: Its fields as they stand in a line before those of the call.
+        alone: The same when the call has none. Both are None where only the plain chain can lay it out.
+        known: Names of fields that calls gave and that may follow.
+        names: The same, each with its piece of a line.
+        trade, generation: As given.
     """
 
     __slots__ = ("_own_names", "_rules", "alone", "before_fields", "generation", "known", "names", "trade")
 
     def __init__(
-        self, encoded: bytes, own_names: frozenset[str], *, trade: bool, generation: int = 0, rules: Rules = RULES
+        self, encoded: bytes | None, own_names: Collection[str], *, trade: bool, generation: int, rules: Rules = RULES
     ) -> None:
-        self.before_fields = encoded + b","
+        self.before_fields = None if encoded is None else encoded + b","
         self.alone = encoded
         self.known: set[str] = set()
-        self.names: dict[str, bytes] | None = {}
+        self.names: dict[str, bytes] = {}
         self.trade = trade
         self.generation = generation
         self._own_names = own_names
@@ -64,26 +70,5 @@ class BoundContext:
         if len(self.known) > MOST_NAMES:
             self.known, self.names = set(), {}
         self.known.update(fields)
-        if self.names is not None:
-            self.names.update((name, dumps(name) + b":") for name in fields)
+        self.names.update((name, dumps(name) + b":") for name in fields)
         return True
-
-
-class _NoNames(set[str]):
-    """The known names of a context that only the plain chain can lay out: not even no field may follow."""
-
-    def issuperset(self, other: Any) -> bool:
-        return False
-
-
-class PlainContext(BoundContext):
-    """Such a context."""
-
-    def __init__(self, *, trade: bool, generation: int) -> None:
-        super().__init__(b"", frozenset(), trade=trade, generation=generation)
-        self.known = _NoNames()
-        self.names = None
-
-    def judge(self, fields: Mapping[str, Any]) -> bool:
-        """Return that no entry may go the fast way."""
-        return False

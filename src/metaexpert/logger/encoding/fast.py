@@ -22,10 +22,9 @@ from structlog import contextvars as _foreign
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding._screen import screen
-from metaexpert.logger.encoding.bound_context import LONGEST_NAME, BoundContext, PlainContext, may_be_encoded
+from metaexpert.logger.encoding.bound_context import LONGEST_NAME, BoundContext, may_be_encoded
 from metaexpert.logger.encoding.context_frames import ContextFrame, current_frame
 from metaexpert.logger.encoding.line import SECOND, Clock
-from metaexpert.logger.encoding.route import Route, deliver
 from metaexpert.logger.entry.values import MAX_DEPTH, TEXTS, dumps, escape_c1
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.rules import RULES, Rules
@@ -48,8 +47,51 @@ _OBJECT: Final = ord("{")
 
 Emit = Callable[..., None]
 
-if core is not None:
-    core.read_slots(Route, BoundContext, ContextFrame)
+
+class Route:
+    """The route of one level's entries of a pipeline, which replaces the attributes while calls run.
+
+    The core reads the slots, so their names stand in `system/core/module.c` too.
+
+    Attributes:
+        word: The level as it stands in the line.
+        trade: Whether they are trades.
+        head: The line from behind the microseconds to the number.
+        number: Returns the next sequence number.
+        lanes: Journal lanes that take them.
+        count: Counts an entry that was taken.
+        check: None while every entry is taken; otherwise returns whether this one may go the fast way.
+        after: Does what is left to do with an entry that was taken (console, waking, waiting), if anything.
+        lost: Told of an entry, and how many lanes took it, when a lane did not.
+        failed: Told of an error that nothing else could be done with; needs no room on the stack.
+    """
+
+    __slots__ = ("after", "check", "count", "failed", "head", "lanes", "lost", "number", "trade", "word")
+
+    def __init__(
+        self,
+        word: str,
+        *,
+        trade: bool,
+        count: Callable[[], int],
+        lost: Callable[[bytes, int], None],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self.word = word
+        self.trade = trade
+        self.count = count
+        self.lost = lost
+        self.failed = failed
+        self.head = b""
+        self.number: Callable[[], int] = lambda: 0
+        self.lanes: tuple[Any, ...] = ()
+        self.check: Callable[[], bool] | None = never
+        self.after: Callable[[bytes], None] | None = None
+
+
+def never() -> bool:
+    """Stand in for `Route.check` where every entry goes the plain way."""
+    return False
 
 
 class Encoder:
@@ -87,7 +129,7 @@ class Encoder:
             self._messages.clear()
             self._generation = generation
         if not may_be_encoded(fields):
-            return PlainContext(trade=trade, generation=generation)
+            return BoundContext(None, (), trade=trade, generation=generation)
         named = {schema.LOGGER_KEY: self._rules.mask(name)[0]} if name else {}
         clean = self._clean(dict(fields))
         encoded = b"," + dumps({**named, "expert_name": self._expert_name, **clean})[1:-1]
@@ -156,7 +198,8 @@ class Encoder:
                     route = own if context.trade is own.trade else other
                 if context.generation != registered.generation:
                     context = renewed(self, frame)
-                free = not args and (route.check is None or route.check()) and not (foreign and foreign_is_set())
+                usual = not args and context.alone is not None and not (foreign and foreign_is_set())
+                free = usual and (route.check is None or route.check())
                 if free and (context.known.issuperset(fields) or context.judge(fields)):
                     rest = orjson.dumps(fields, text_of, _OPTIONS)[1:]
                     plain = rest.isascii() and _LIST not in rest and _OBJECT not in rest and not rest.count(b"null")
@@ -182,6 +225,31 @@ class Encoder:
                 route.failed(error.with_traceback(None))
 
         return log
+
+
+if core is not None:
+    core.read_slots(Route, BoundContext, ContextFrame)
+
+
+def deliver(route: Route, line: bytes) -> None:
+    """Append *line* to the journal of each of its files, count it, and do what is due. Raises no `Exception`."""
+    taken = 0
+    try:
+        for lane in route.lanes:
+            try:
+                lane.write(line)
+            except ValueError:  # the segment is full: on to the next one
+                if not lane.append(line, reserve=True):
+                    continue
+            taken += 1
+        if taken < len(route.lanes):
+            route.lost(line, taken)
+        if taken or not route.lanes:
+            route.count()
+        if route.after is not None:
+            route.after(line)
+    except Exception as error:  # no memory, or no room on the stack: another try would log it twice
+        route.failed(error.with_traceback(None))
 
 
 def text_of(value: Any) -> str:

@@ -32,6 +32,8 @@ EVENT: Final = "event"
 CALLER_EVENT: Final = "field_event"
 EXC_INFO: Final = "exc_info"
 STACK_INFO: Final = "stack_info"
+#: Exception and stack are ours by the time that callers' fields move aside.
+_KEPT_KEYS: Final = schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}
 #: Module names whose frames are never the caller's.
 _INNER: Final = ("metaexpert.logger", "structlog", "logging")
 
@@ -53,7 +55,8 @@ def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
 
 def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Replace ``exc_info`` (True, an exception, or a tuple) by the exception, which `CleanValues` makes data of."""
-    error = _tracebacks.exception_of(event_dict.pop(EXC_INFO, None))
+    exc_info = event_dict.pop(EXC_INFO, None)
+    error = None if exc_info is None else _tracebacks.exception_of(exc_info)
     event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
     if error is not None:
         event_dict[schema.EXCEPTION_KEY] = error
@@ -62,7 +65,7 @@ def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict
 
 def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Move a caller's field that bears a reserved key to ``field_<key>``; nothing of ours is overwritten."""
-    for key in schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}:
+    for key in _KEPT_KEYS:
         event_dict = _set_aside(event_dict, key)
     return event_dict
 
@@ -127,7 +130,7 @@ class ProcessorList(list[Any]):
 
     @property
     def untouched(self) -> bool:
-        """Whether it is our own chain and nothing else, so that the fused call may stand for it."""
+        """Whether it is our own chain and nothing else, so that the fast call may stand for it."""
         return self._original is not None and tuple(self) == self._original
 
 

@@ -9,7 +9,6 @@
    Threads: from the number of an entry to its place in the journal no other thread comes in between. */
 
 #include "core.h"
-#include "numbers.h"
 #include <string.h>
 #include <time.h>
 
@@ -51,7 +50,7 @@ find_context(const Method *self, PyObject *logger)
         Py_XDECREF(context);
         return NULL;
     }
-    if (frame != Py_None && PyObject_TypeCheck(frame, state->frame_type)) {
+    if (frame != Py_None && PyObject_TypeCheck(frame, state->frame)) {
         PyObject *encoded = SLOT(frame, state->frame_encoded);
         PyObject *inner = encoded && PyDict_CheckExact(encoded) ? PyDict_GetItemWithError(encoded, context) : NULL;
         inner = inner ? Py_NewRef(inner)
@@ -59,7 +58,7 @@ find_context(const Method *self, PyObject *logger)
         Py_SETREF(context, inner);
     }
     Py_DECREF(frame);
-    if (context != NULL && (!PyObject_TypeCheck(context, state->context_type) ||
+    if (context != NULL && (!PyObject_TypeCheck(context, state->context) ||
                             SLOT(context, state->context_generation) != state->generation))
         Py_CLEAR(context);
     return context;
@@ -97,7 +96,7 @@ is_free(const Method *self, PyObject *route)
 static int
 read_clock(const Method *self, int64_t *nanoseconds)
 {
-    if (self->now == NULL) {
+    if (self->now == Py_None) {
         struct timespec now;
         if (timespec_get(&now, TIME_UTC) != TIME_UTC)
             return -1;
@@ -287,7 +286,7 @@ tell_lost(const State *state, PyObject *route, PyObject *line, Py_ssize_t taken)
     return result;
 }
 
-/* As `deliver` in `encoding/route.py`. */
+/* As `deliver` in `encoding/fast.py`. */
 static int
 deliver(const State *state, PyObject *route, PyObject *line)
 {

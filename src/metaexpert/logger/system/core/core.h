@@ -4,7 +4,6 @@
    method.c   the type of a log method
    call.c     a log call, from its arguments to the line in the journal
    fields.c   the fields of a call as JSON, unless they may hold a secret
-   numbers.h  numbers as JSON
    files.c    what the writing thread asks of the system
 
    It is optional: `native.py` loads it, and each function has a counterpart in Python with the same results.
@@ -21,13 +20,17 @@
 
 /* -- the module ------------------------------------------------------------------------------------------------- */
 
-/* Of one interpreter. The numbers are offsets of the slots of Python classes in their instances. */
+/* The slots of Python classes that calls read, each with the class that it is in. */
+#define FOR_EACH_SLOT(DO) \
+    DO(route, head) DO(route, lanes) DO(route, count) DO(route, check) DO(route, after) DO(route, number) \
+    DO(route, lost) DO(route, failed) DO(route, trade) DO(context, before_fields) DO(context, alone) \
+    DO(context, names) DO(context, trade) DO(context, generation) DO(frame, encoded)
+
+/* Of one interpreter. */
 typedef struct {
-    PyTypeObject *route_type, *context_type, *frame_type;
-    Py_ssize_t route_head, route_lanes, route_count, route_check, route_after, route_number, route_lost, route_failed,
-        route_trade;
-    Py_ssize_t context_before_fields, context_alone, context_names, context_trade, context_generation;
-    Py_ssize_t frame_encoded;
+    PyTypeObject *route, *context, *frame;
+#define OFFSET(class, name) Py_ssize_t class##_##name; /* of the slot in an instance */
+    FOR_EACH_SLOT(OFFSET)
     PyObject *generation; /* of the registered secrets; bound contexts of another one are for Python to renew */
     PyObject *bound_context_name, *write_name, *append_name, *append_keywords;
 } State;
@@ -65,7 +68,7 @@ typedef struct {
     PyObject *foreign;       /* dict of structlog's contextvars */
     PyObject *context_in;    /* Encoder.context_in */
     PyObject *new_second;    /* Clock.new_second */
-    PyObject *now;           /* clock; NULL for the system's */
+    PyObject *now;           /* clock; None for the system's */
     PyObject *texts;         /* dict: type -> function that returns the text of a value; see values.py */
     Py_buffer screen;        /* held while the method lives: it may change, but not move */
     PyObject *line_start;    /* how a line of this second begins; NULL at first */
@@ -84,8 +87,7 @@ extern PyMethodDef file_functions[]; /* files.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 
-/* Write `"name":value,…}` and a newline at *to*, before *end*. Returns the end, or NULL, perhaps with an error, when
-   that is for Python. */
+/* Write `"name":value,…}` and a newline at *to*, before *end*. */
 char *put_fields(const Method *self, char *to, const char *end, PyObject *names, PyObject *const *values,
                  PyObject *kwnames); /* fields.c */
 
@@ -93,5 +95,19 @@ char *put_fields(const Method *self, char *to, const char *end, PyObject *names,
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
+
+static inline char *
+put_digits(char *to, unsigned long long value)
+{
+    char digits[20];
+    int count = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    while (count)
+        *to++ = digits[--count];
+    return to;
+}
 
 #endif

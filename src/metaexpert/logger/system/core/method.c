@@ -10,45 +10,33 @@
     DO(now) DO(texts) DO(line_start)
 
 static PyObject *
-method_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+method_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
 {
-    static char *names[] = {"plain",      "route", "other",  "messages", "current_frame", "foreign", "context_in",
-                            "new_second", "now",   "screen", "texts",    "limit",         NULL};
-    PyObject *plain, *route, *other, *messages, *current_frame, *foreign, *context_in, *new_second, *now, *screen, *texts;
-    Py_ssize_t limit;
     State *state = PyType_GetModuleState(type);
-    if (state->route_type == NULL) {
+    if (state->route == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "read_slots() was not called");
-        return NULL;
-    }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!O!O!O!O!OOOO!O!n", names, &plain, state->route_type, &route,
-                                     state->route_type, &other, &PyDict_Type, &messages, &PyContextVar_Type,
-                                     &current_frame, &PyDict_Type, &foreign, &context_in, &new_second, &now,
-                                     &PyByteArray_Type, &screen, &PyDict_Type, &texts, &limit))
-        return NULL;
-    if (PyByteArray_GET_SIZE(screen) != SCREEN_SIZE) {
-        PyErr_SetString(PyExc_ValueError, "not a screen of this layout");
         return NULL;
     }
     Method *self = (Method *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
+    PyObject *screen;
+    int parsed = PyArg_ParseTuple(args, "OO!O!O!O!O!OOOO!O!n", &self->plain, state->route, &self->route, state->route,
+                                  &self->other, &PyDict_Type, &self->messages, &PyContextVar_Type, &self->current_frame,
+                                  &PyDict_Type, &self->foreign, &self->context_in, &self->new_second, &self->now,
+                                  &PyByteArray_Type, &screen, &PyDict_Type, &self->texts, &self->limit);
     self->vectorcall = log_call;
     self->state = state;
-    self->module = Py_NewRef(PyType_GetModule(type));
-    self->plain = Py_NewRef(plain);
-    self->route = Py_NewRef(route);
-    self->other = Py_NewRef(other);
-    self->messages = Py_NewRef(messages);
-    self->current_frame = Py_NewRef(current_frame);
-    self->foreign = Py_NewRef(foreign);
-    self->context_in = Py_NewRef(context_in);
-    self->new_second = Py_NewRef(new_second);
-    self->now = now == Py_None ? NULL : Py_NewRef(now);
-    self->texts = Py_NewRef(texts);
-    self->limit = limit;
-    if (PyObject_GetBuffer(screen, &self->screen, PyBUF_SIMPLE) < 0)
+    self->module = PyType_GetModule(type);
+    /* Borrowed until here, and owned also where the arguments are wrong: then the method is destroyed. */
+#define OWN(name) Py_XINCREF(self->name);
+    FOR_EACH_HELD(OWN)
+    if (!parsed || PyObject_GetBuffer(screen, &self->screen, PyBUF_SIMPLE) < 0)
         Py_CLEAR(self);
+    else if (self->screen.len != SCREEN_SIZE) {
+        PyErr_SetString(PyExc_ValueError, "not a screen of this layout");
+        Py_CLEAR(self);
+    }
     return (PyObject *)self;
 }
 

@@ -26,33 +26,13 @@ read_slots(PyObject *module, PyObject *args)
     PyObject *route, *context, *frame;
     if (!PyArg_ParseTuple(args, "O!O!O!", &PyType_Type, &route, &PyType_Type, &context, &PyType_Type, &frame))
         return NULL;
-    const struct {
-        PyObject *type;
-        const char *name;
-        Py_ssize_t *offset;
-    } slots[] = {
-        {route, "head", &state->route_head},
-        {route, "lanes", &state->route_lanes},
-        {route, "count", &state->route_count},
-        {route, "check", &state->route_check},
-        {route, "after", &state->route_after},
-        {route, "number", &state->route_number},
-        {route, "lost", &state->route_lost},
-        {route, "failed", &state->route_failed},
-        {route, "trade", &state->route_trade},
-        {context, "before_fields", &state->context_before_fields},
-        {context, "alone", &state->context_alone},
-        {context, "names", &state->context_names},
-        {context, "trade", &state->context_trade},
-        {context, "generation", &state->context_generation},
-        {frame, "encoded", &state->frame_encoded},
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(slots); i++)
-        if (find_slot(slots[i].type, slots[i].name, slots[i].offset) < 0)
-            return NULL;
-    Py_XSETREF(state->route_type, (PyTypeObject *)Py_NewRef(route));
-    Py_XSETREF(state->context_type, (PyTypeObject *)Py_NewRef(context));
-    Py_XSETREF(state->frame_type, (PyTypeObject *)Py_NewRef(frame));
+#define FIND(class, name) \
+    if (find_slot(class, #name, &state->class##_##name) < 0) \
+        return NULL;
+    FOR_EACH_SLOT(FIND)
+    Py_XSETREF(state->route, (PyTypeObject *)Py_NewRef(route));
+    Py_XSETREF(state->context, (PyTypeObject *)Py_NewRef(context));
+    Py_XSETREF(state->frame, (PyTypeObject *)Py_NewRef(frame));
     Py_RETURN_NONE;
 }
 
@@ -92,9 +72,9 @@ static int
 traverse_module(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
-    Py_VISIT(state->route_type);
-    Py_VISIT(state->context_type);
-    Py_VISIT(state->frame_type);
+    Py_VISIT(state->route);
+    Py_VISIT(state->context);
+    Py_VISIT(state->frame);
     Py_VISIT(state->generation);
     return 0;
 }
@@ -105,9 +85,9 @@ static void
 free_module(void *module)
 {
     State *state = PyModule_GetState(module);
-    Py_CLEAR(state->route_type);
-    Py_CLEAR(state->context_type);
-    Py_CLEAR(state->frame_type);
+    Py_CLEAR(state->route);
+    Py_CLEAR(state->context);
+    Py_CLEAR(state->frame);
     Py_CLEAR(state->generation);
     Py_CLEAR(state->bound_context_name);
     Py_CLEAR(state->write_name);
