@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import inspect
 import itertools
 import os
@@ -236,7 +237,7 @@ def test_an_interrupt_reaches_the_caller(bench: Bench) -> None:
 
 
 def test_a_context_is_followed(bench: Bench) -> None:
-    """Inside `log_context` the fields of the block come first, and a trade goes the way of trades."""
+    """Inside `log_context` the fields of the block come first, and a trade takes the route of trades."""
     with log_context(strategy_id=7):
         compiled, python = bench.both("Order filled", n=1)
     assert compiled == python
@@ -259,6 +260,21 @@ def test_it_looks_like_a_method() -> None:
         assert logger.info.__self__ is logger  # type: ignore[attr-defined]
         with pytest.raises(TypeError):
             method()
+
+
+def test_each_module_has_a_state_of_its_own() -> None:
+    """As each interpreter needs it: a second module knows neither the classes nor the generation of the first."""
+    spec = importlib.util.spec_from_file_location("_core", core.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    second = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(second)
+    with pytest.raises(RuntimeError, match="read_slots"):
+        second.Method()
+    second.begin_generation(object())
+    compiled, python = Bench().both("Order filled", n=1)
+    assert compiled == python
+    assert second.Method is not core.Method
 
 
 def test_it_can_be_collected() -> None:

@@ -1,4 +1,4 @@
-"""The screen: how the core sees that only Python can say whether a text holds a secret.
+"""The screen: it tells the core which texts only Python can judge, because they may hold a secret.
 
 One array of bytes, laid out as `system/core/core.h` says. The core holds it as a buffer, so its size never changes.
 

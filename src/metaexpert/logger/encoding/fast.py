@@ -5,8 +5,8 @@ Whatever is the same over many calls is encoded once: the header of a level (`Ro
 and appends the line to the journal of each of its files. Unusual values and names, `%` arguments, exceptions and a
 user's processors go through the plain chain. It is the reference: a property test holds both to the same bytes.
 
-Where the core could be compiled (`system/core`), it stands for the function that `Encoder.method` makes, and leaves
-the rare cases to it.
+Where the core was compiled (`system/core`), it replaces the function that `Encoder.method` makes, and calls that
+function for the rare cases.
 
 Threads: everything here may be called by any thread at any time. Caches are replaced or filled by single operations.
 """
@@ -99,7 +99,7 @@ class Encoder:
 
     Args:
         expert_name: As it stands in the entries.
-        limit: Longer lines, in bytes, go the plain way, which knows how to cut.
+        limit: Longer lines, in bytes, go the plain way, where they are cut.
         clean: The plain chain's way to make JSON types of fields, without secrets.
         now: Returns nanoseconds since the epoch.
         rules: What is masked, by the plain chain: an entry with secrets is left to it.
@@ -153,7 +153,7 @@ class Encoder:
         return context if frame is None else self.context_in(frame, logger)
 
     def _encode_message(self, message: object) -> bytes | None:
-        """Return *message* as it stands in a line; None if that is for the plain chain to say."""
+        """Return *message* as it stands in a line; None if only the plain chain can."""
         generation = registered.generation
         if type(message) is not str or len(message) > self._limit or not self._rules.harmless(message):
             return None
@@ -214,7 +214,7 @@ class Encoder:
                         encoded = context.before_fields if fields else context.alone
                         if len(encoded) + len(message) + len(rest) < limit:
                             line = b"".join((start, ms, us, route.head, b"%d" % route.number(), message, encoded, rest))
-            except Exception:  # whatever it was, the plain chain meets it too, and tells
+            except Exception:  # the plain chain meets the same error, and tells it
                 line = None
             try:
                 if line is None:

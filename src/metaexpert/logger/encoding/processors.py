@@ -1,15 +1,15 @@
-"""The structlog chain, one plain processor per step: what an entry goes through, and in which order.
+"""The structlog chain that each entry goes through, one plain processor per step.
 
-This is the reference: the fast call (`metaexpert.logger.encoding.fast`) gives the same bytes. `chain` puts the steps
+It is the reference: the fast call (`metaexpert.logger.encoding.fast`) gives the same bytes. `chain` puts the steps
 together:
 
 1. `merge_context`: fields of `log_context` and structlog's contextvars, below those of the logger and the call;
 2. the user's own processors;
-3. `add_stack`, `add_exception`: what ``stack_info`` and ``exc_info`` ask for, as data;
+3. `add_stack`, `add_exception`: the stack and the exception that ``stack_info`` and ``exc_info`` ask for, as data;
 4. `keep_reserved_keys`: a caller's field of a reserved name moves aside;
 5. `CleanValues`: everything becomes JSON types, masked and bounded.
 
-What follows, stamping and routing, is the pipeline's (`Pipeline.finish`).
+The pipeline stamps and routes the entry then (`Pipeline.finish`).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ProcessorList(list[Any]):
     def __init__(self, steps: Iterable[Any], *, plain: bool = False) -> None:
         super().__init__(steps)
         self._original = tuple(self) if plain else None
-        #: Told whenever somebody has changed the list.
+        #: Called after each change of the list.
         self.on_change: Callable[[], None] = lambda: None
 
     @property

@@ -1,10 +1,10 @@
 /* A log call, compiled: the bytes of `encoding/fast.py` for the entries that are logged most.
 
    A call takes its keywords as they come, without a dict of them, encodes its fields (fields.c), and joins them to what
-   Python code has encoded before (Route, BoundContext, Encoder). The rest is left to the Python function that the
-   method stands for, with the same arguments: unusual values, names and messages that come for the first time, %
-   arguments, exceptions. No memory is touched but that of Python objects: the line goes to the journal by the `write`
-   of its lane.
+   Python code has encoded before (Route, BoundContext, Encoder). The Python function that the method stands
+   for gets the rest, with the same arguments: unusual values, names and messages that come for the first time, %
+   arguments, exceptions. The core touches no memory but that of Python objects: the line goes to the journal by the
+   `write` of its lane.
 
    Threads: from the number of an entry to its place in the journal no other thread comes in between. */
 
@@ -26,7 +26,7 @@ hold(PyObject *object, Py_ssize_t offset)
     return Py_XNewRef(found);
 }
 
-/* -- what a line is joined from ----------------------------------------------------------------------------------- */
+/* -- the pieces of a line ----------------------------------------------------------------------------------------- */
 
 /* Owned, apart from the route, which the method owns. */
 typedef struct {
@@ -85,9 +85,11 @@ foreign_is_set(PyObject *foreign)
 static int
 is_free(const Method *self, PyObject *route)
 {
+    if (SLOT(route, self->state->route_check) == Py_None)
+        return 1;
     PyObject *check = hold(route, self->state->route_check);
-    PyObject *answer = check == NULL || check == Py_None ? Py_XNewRef(check) : PyObject_CallNoArgs(check);
-    int result = answer == NULL ? -1 : answer == Py_None ? check == Py_None : PyObject_IsTrue(answer);
+    PyObject *answer = check == NULL ? NULL : PyObject_CallNoArgs(check);
+    int result = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
     Py_XDECREF(check);
     return result;
@@ -239,7 +241,7 @@ encode(Method *self, PyObject *const *args, PyObject *kwnames, PyObject **route)
     return line;
 }
 
-/* -- the way of a line into the journal --------------------------------------------------------------------------- */
+/* -- from the line to the journal --------------------------------------------------------------------------------- */
 
 /* Returns whether *lane* took *line*; -1 with an error. */
 static int
@@ -268,9 +270,10 @@ put_line(const State *state, PyObject *lane, PyObject *line)
 static int
 call_slot(PyObject *route, Py_ssize_t offset, PyObject *const *args, size_t count)
 {
+    if (SLOT(route, offset) == Py_None)
+        return 0;
     PyObject *function = hold(route, offset);
-    PyObject *done = function == NULL || function == Py_None ? Py_XNewRef(function)
-                                                             : PyObject_Vectorcall(function, args, count, NULL);
+    PyObject *done = function == NULL ? NULL : PyObject_Vectorcall(function, args, count, NULL);
     Py_XDECREF(function);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -308,7 +311,7 @@ deliver(const State *state, PyObject *route, PyObject *line)
     return result < 0 ? result : call_slot(route, state->route_after, &line, 1);
 }
 
-/* Tell the route of the error that was raised, and return None: a log call raises none. */
+/* Tell the route of the error that was raised, and return None: a log call raises no Exception. */
 static PyObject *
 forgive(const State *state, PyObject *route)
 {
@@ -334,7 +337,7 @@ log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwn
             Py_DECREF(line);
             return result < 0 ? forgive(self->state, route) : Py_NewRef(Py_None);
         }
-        if (PyErr_Occurred()) { /* whatever it was, the Python function meets it too, and tells */
+        if (PyErr_Occurred()) { /* the Python function meets the same error, and tells it */
             if (!PyErr_ExceptionMatches(PyExc_Exception))
                 return NULL;
             PyErr_Clear();

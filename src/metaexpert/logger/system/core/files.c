@@ -1,8 +1,8 @@
-/* What the writing thread asks of the system; the counterpart of `calls.py`.
+/* The system calls of the writing thread; the counterpart of `calls.py`.
 
-   A thread that gives the interpreter lock away for a call of a microsecond waits up to five milliseconds until it has
-   it again, and then stops the thread that works. So the calls that are over at once keep it (calls.py says on which
-   file systems); clearing memory, which takes the time of many page faults, gives it away. */
+   A thread that releases the interpreter lock for a call of a microsecond waits up to five milliseconds to get it back,
+   and then stops the thread that works. So calls that return at once keep the lock (calls.py says on which file
+   systems). Clearing memory takes as long as many page faults, and releases it. */
 
 #include "core.h"
 #include <errno.h>
@@ -65,7 +65,7 @@ is_open_at(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     int missing = 0, failed = 0;
     if (fstat(fd, &open) < 0) {
-        missing = errno == EBADF; /* closed behind our back */
+        missing = errno == EBADF; /* someone else closed it */
         failed = !missing;
     }
     else if (stat(PyBytes_AS_STRING(path), &named) < 0) {
@@ -103,7 +103,7 @@ zero(PyObject *Py_UNUSED(module), PyObject *args)
 PyMethodDef file_functions[] = {
 #ifndef MS_WINDOWS
     {"lock", lock, METH_O, "lock(fd): take the lock of a file, or raise OSError at once."},
-    {"unlock", unlock, METH_O, "unlock(fd): give it back."},
+    {"unlock", unlock, METH_O, "unlock(fd): release it."},
     {"status", status, METH_O, "status(fd): return device, inode, size, links and time of modification."},
     {"is_open_at", is_open_at, METH_VARARGS, "is_open_at(fd, path): return whether the descriptor is the file there."},
 #endif
