@@ -23,8 +23,9 @@ from structlog.exceptions import DropEvent
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.encoding.bound_context import BoundContext
 from metaexpert.logger.encoding.context_frames import lifts_gate
-from metaexpert.logger.encoding.fast import BoundContext, deliver
+from metaexpert.logger.encoding.fast import deliver
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
@@ -153,7 +154,7 @@ class BoundLogger(BoundLoggerBase):
     @functools.cached_property
     def _bound_context(self) -> BoundContext:
         """What this logger adds to each entry, encoded."""
-        return self._logger.pipeline.encoder.form(self._logger.name, self._context)
+        return self._logger.pipeline.encoder.context(self._logger.name, self._context)
 
     # -- logging ------------------------------------------------------------------------------------------------
 
