@@ -1,4 +1,4 @@
-"""The thread behind each remote place: bound, errors, end, fork."""
+"""The thread behind each endpoint: bound, errors, end, fork."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from metaexpert.logger.remote.worker import Worker
+from metaexpert.logger.remote.worker import Job, Worker
+from metaexpert.logger.system import threads
 
 _PATIENCE = 20.0
 
 
-class Note:
+class Note(Job):
     """A job that notes what it is told."""
 
     def __init__(self) -> None:
@@ -24,7 +25,6 @@ class Note:
         self.go_on.set()
         self.raises: Exception | None = None
         self.told: list[str] = []
-        self.stuck = False
 
     def take(self, lines: list[bytes]) -> None:
         self.entered.set()
@@ -34,13 +34,6 @@ class Note:
             raise error
         self.lines += lines
         self.taken.set()
-
-    def step(self) -> float:
-        return 30.0
-
-    @property
-    def idle(self) -> bool:
-        return True
 
     def hurry(self) -> None:
         self.told.append("hurry")
@@ -128,17 +121,17 @@ def test_around_a_fork_there_is_no_thread(job: Note) -> None:
     worker = Worker("test-worker", job, 1000)
     worker.put(b"one")
     assert job.taken.wait(_PATIENCE)
-    worker.before_fork()
+    threads._before_fork()
     assert "test-worker" not in [thread.name for thread in threading.enumerate()]
-    worker.after_fork_in_parent()
+    threads._after_fork_in_parent()
     assert worker.asleep
     job.taken.clear()
     worker.put(b"two")
     assert job.taken.wait(_PATIENCE)
     assert not worker.asleep
-    worker.before_fork()
+    threads._before_fork()
     worker.put(b"lost on the child")
-    worker.after_fork_in_child()
+    threads._after_fork_in_child()
     assert job.told == ["before", "before", "after"]
     assert worker.waiting == 0
     worker.finish(_PATIENCE)

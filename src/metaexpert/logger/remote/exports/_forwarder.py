@@ -245,9 +245,6 @@ class Forwarder(Sender):
         more = {name: getattr(self._transport, name, 0) for name in ("truncated", "refused")}
         return counts | {name: count for name, count in more.items() if count}
 
-    def hurry(self) -> None:
-        """Nothing is put off: there is nothing to hurry."""
-
     def failed(self, error: Exception) -> None:
         """Report an error that nobody expected, by its kind alone."""
         self._broken(type(error).__name__)

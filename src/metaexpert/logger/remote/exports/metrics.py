@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from metaexpert.logger.remote.alerts._alert import decoded
+from metaexpert.logger.remote.worker import Job
 
 #: One log call in so many is timed.
 SAMPLE: Final = 64
@@ -42,7 +43,7 @@ class Source(Protocol):
         ...
 
 
-class Metrics:
+class Metrics(Job):
     """The metrics of all loggers of a process that want some."""
 
     def __init__(self) -> None:
@@ -94,42 +95,19 @@ class Metrics:
 
         return sampled
 
-    # -- trades: a job of `metaexpert.logger.remote.worker` -------------------------------------------------------
+    # -- trades: the job of a worker ------------------------------------------------------------------------------
 
     def take(self, lines: list[bytes]) -> None:
         """Count trades."""
         for line in lines:
             self._count(decoded(line))
 
-    def step(self) -> float:
-        """Do nothing: `take` has done it."""
-        return 30.0
-
-    def hurry(self) -> None:
-        """Nothing is put off."""
-
     def failed(self, error: Exception) -> None:
-        """Leave out what could not be counted: an entry of a shape that nobody expected."""
+        """Leave out a batch with an entry of an unexpected shape."""
         self.uncounted += 1
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be counted."""
-        return True
-
-    @property
-    def stuck(self) -> bool:
-        """Nothing can be."""
-        return False
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def before_fork(self) -> None:
-        """Nothing is open."""
-
     def after_fork(self) -> None:
-        """Go on in a child: its counts go on from the parent's, as those of prometheus_client do."""
+        """Go on in a child: its counts continue the parent's, as those of prometheus_client do."""
         self._lock = threading.Lock()
 
     def _count(self, entry: dict[str, Any]) -> None:
