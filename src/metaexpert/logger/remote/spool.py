@@ -37,6 +37,8 @@ class Spool:
     SCHEMA: ClassVar[str]
     TABLE: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    #: What else changes in a row that is taken over from a dead owner, in SQL.
+    ON_TAKE_OVER: ClassVar[str] = ""
 
     def __init__(self, directory: Path | None, endpoint: str) -> None:
         self._directory = directory
@@ -99,6 +101,10 @@ class Spool:
         return connection
 
     @property
+    def _mine(self) -> tuple[str, str]:
+        return self._owner, self._endpoint
+
+    @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
             self.open()
@@ -109,21 +115,14 @@ class Spool:
         """Keep what was changed."""
         self._db.commit()
 
-    def adopt(self, change: str = "") -> int:
-        """Take over the rows of dead owners, with *change* (SQL) made to them. Returns how many."""
-        taken = 0
+    def take_over(self) -> None:
+        """Take over the rows that dead owners had for our endpoint."""
         for owner in self._dead_owners():
-            changed = self._db.execute(
-                f"UPDATE {self.TABLE} SET owner = ?{change} WHERE endpoint = ? AND owner = ?",  # noqa: S608
-                (self._owner, self._endpoint, owner),
+            self._db.execute(
+                f"UPDATE {self.TABLE} SET owner = ?{self.ON_TAKE_OVER} WHERE endpoint = ? AND owner = ?",  # noqa: S608
+                (*self._mine, owner),
             )
-            taken += changed.rowcount
             self.commit()
-        return taken
-
-    def take_over(self) -> int:
-        """Take over the rows of dead owners. Returns how many."""
-        return self.adopt()
 
     def _dead_owners(self) -> Iterator[str]:
         if self._directory is None:

@@ -51,7 +51,7 @@ class Backlog(Spool):
         kept = lines[:taken]
         self._db.executemany(
             "INSERT INTO lines (owner, endpoint, line) VALUES (?, ?, ?)",
-            [(self._owner, self._endpoint, line) for line in kept],
+            [(*self._mine, line) for line in kept],
         )
         self.commit()
         self._bytes += sum(map(len, kept))
@@ -62,7 +62,7 @@ class Backlog(Spool):
         """Return the first lines, at most *most*, and the number to give to `remove` for them."""
         rows = self._db.execute(
             "SELECT number, line FROM lines WHERE owner = ? AND endpoint = ? ORDER BY number LIMIT ?",
-            (self._owner, self._endpoint, most),
+            (*self._mine, most),
         ).fetchall()
         return (rows[-1][0], [bytes(line) for _, line in rows]) if rows else (0, [])
 
@@ -70,18 +70,17 @@ class Backlog(Spool):
         """Forget the lines up to *number*."""
         self._db.execute(
             "DELETE FROM lines WHERE owner = ? AND endpoint = ? AND number <= ?",
-            (self._owner, self._endpoint, number),
+            (*self._mine, number),
         )
         self.commit()
         self.measure()
 
-    def take_over(self) -> int:
-        """Take over the lines of dead owners. Returns how many."""
-        taken = super().take_over()
+    def take_over(self) -> None:
+        """Take over the lines that dead owners had for our endpoint."""
+        super().take_over()
         self.measure()
-        return taken
 
     def measure(self) -> None:
         """Look how much is there."""
         query = "SELECT count(*), coalesce(sum(length(line)), 0) FROM lines WHERE owner = ? AND endpoint = ?"
-        self._count, self._bytes = self._db.execute(query, (self._owner, self._endpoint)).fetchone()
+        self._count, self._bytes = self._db.execute(query, self._mine).fetchone()

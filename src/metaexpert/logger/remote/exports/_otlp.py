@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert import _version
 from metaexpert.logger import schema
-from metaexpert.logger.remote.alerts._alert import decoded
+from metaexpert.logger.remote.decoding import decode_line
 from metaexpert.logger.remote.exports._forwarder import TransportError
 from metaexpert.logger.remote.http import silenced
-from metaexpert.logger.remote.rate_limit import digest
+from metaexpert.logger.remote.sender import digest
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
@@ -91,7 +91,7 @@ class Otlp:
         for number, line in enumerate(lines):
             if number % _POLITE == 0:
                 time.sleep(0)
-            records.append(record(decoded(line)))
+            records.append(record(decode_line(line)))
         self._status = None
         with silenced(_talkative()):
             result = self._exporter.export(records)

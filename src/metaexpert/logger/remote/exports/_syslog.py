@@ -21,9 +21,9 @@ from typing import Any, Final
 from metaexpert.logger.config.syslog_address import Address
 from metaexpert.logger.encoding.line import fitted
 from metaexpert.logger.entry.rfc5424 import render_message
-from metaexpert.logger.remote.alerts._alert import decoded
+from metaexpert.logger.remote.decoding import decode_line
 from metaexpert.logger.remote.exports._forwarder import TransportError
-from metaexpert.logger.remote.rate_limit import digest
+from metaexpert.logger.remote.sender import digest
 
 CONNECT_TIMEOUT: Final = 5.0
 SEND_TIMEOUT: Final = 10.0
@@ -135,7 +135,7 @@ class Syslog:
             raise TransportError(_reason(error)) from None
 
     def _message(self, line: bytes) -> bytes:
-        entry = decoded(line)
+        entry = decode_line(line)
         message = render_message(entry, enterprise_id=self._enterprise_id)
         if self._datagrams and len(message) > self._address.limit:
             self.truncated += 1

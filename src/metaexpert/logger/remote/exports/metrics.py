@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from metaexpert.logger.remote.alerts._alert import decoded
+from metaexpert.logger.remote.decoding import decode_line
 from metaexpert.logger.remote.worker import Job
 
 #: One log call in so many is timed.
@@ -100,7 +100,7 @@ class Metrics(Job):
     def take(self, lines: list[bytes]) -> None:
         """Count trades."""
         for line in lines:
-            self._count(decoded(line))
+            self._count(decode_line(line))
 
     def failed(self, error: Exception) -> None:
         """Leave out a batch with an entry of an unexpected shape."""
