@@ -164,7 +164,7 @@ class TextChannel(Channel):
         return Message(("\n".join([title, *map(self._safe, lines)]),), len(lines))
 
     def _full(self, alert: Alert) -> list[str]:
-        head, body = self._head(_text.sheet(alert))
+        head, body = self._head(_text.content(alert))
         pieces = self._pieces(body, self.limit - units(head) - 1) if body else [""]
         parts = []
         for number, piece in enumerate(pieces, 1):
@@ -172,15 +172,14 @@ class TextChannel(Channel):
             parts.append(f"{opening}\n{self._block(piece)}" if piece else opening)
         return parts
 
-    def _head(self, sheet: _text.Sheet) -> tuple[str, str]:
+    def _head(self, content: _text.Content) -> tuple[str, str]:
         """Return the head of a message, and the text of its body with the fields that the head has no room for."""
-        fields = [self._field(name, value) for name, value in sheet.facts]
-        begin = [self._bold(sheet.title), self._bold(sheet.message)]
-        end = self._small(f"{sheet.times} · {sheet.place}")
+        fields = [self._field(name, value) for name, value in content.fields]
+        begin, end = [self._bold(content.title), self._bold(content.message)], self._small(content.origin)
         while fields and units("\n".join([*begin, *fields, end])) > self.limit:
             fields.pop()
-        left_over = "\n".join(f"{name}: {value}" for name, value in sheet.facts[len(fields) :])
-        return "\n".join([*begin, *fields, end]), "\n\n".join(filter(None, (left_over, sheet.body)))
+        left_over = "\n".join(f"{name}: {value}" for name, value in content.fields[len(fields) :])
+        return "\n".join([*begin, *fields, end]), "\n\n".join(filter(None, (left_over, content.body)))
 
     def _pieces(self, body: str, room: int) -> list[str]:
         """Cut *body* into pieces, the first of which fits *room* as a block, or is empty when there is too little."""
