@@ -152,7 +152,7 @@ def squeezed(text: str) -> str:
 
 
 def test_an_alert_arrives_with_its_fields(make: Callable[..., Subject]) -> None:
-    """A confirmed message is delivered and says level, expert, message, fields, time and place."""
+    """A confirmed message is delivered and says level, expert, message, fields, time, machine and process."""
     subject = make()
     (outcome,) = subject.send(alert(symbol="BTCUSDT", order_id="ord-2", price=70000.5))
     assert outcome.kind == "delivered"

@@ -333,7 +333,7 @@ def test_a_call_can_ask_for_no_alert(bench: Callable[..., Bench]) -> None:
     assert it.channel.sent == []
 
 
-def test_signs_of_life_are_never_collapsed(bench: Callable[..., Bench]) -> None:
+def test_heartbeats_are_never_collapsed(bench: Callable[..., Bench]) -> None:
     """Each heartbeat is told, also when it says the same."""
     it = bench()
     for _ in range(2):
@@ -402,7 +402,7 @@ def test_a_damaged_rate_limit_file_is_begun_anew(tmp_path: Path) -> None:
 
 
 def test_a_rate_limit_that_cannot_be_kept_is_counted_in_memory(tmp_path: Path) -> None:
-    """Without a place for the file the process keeps to its rate limit by itself."""
+    """Where the file cannot be kept the process keeps to its rate limit by itself."""
     (tmp_path / "taken").write_text("a file")
     clock = FakeClock(START)
     rate_limit = RateLimit("t", (Limit("chat", 1, 1.0),), clock, tmp_path / "taken")
