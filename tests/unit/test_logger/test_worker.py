@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -135,3 +138,36 @@ def test_around_a_fork_there_is_no_thread(job: Note) -> None:
     assert job.told == ["before", "before", "after"]
     assert worker.waiting == 0
     worker.finish(_PATIENCE)
+
+
+def test_a_request_that_hangs_delays_a_fork_for_half_a_second(job: Note) -> None:
+    """A fork waits no longer than that; the job, which is still at work, is not asked to close anything."""
+    job.go_on.clear()
+    worker = Worker("test-worker", job, 1000)
+    worker.put(b"one")
+    assert job.entered.wait(_PATIENCE)
+    began = time.monotonic()
+    threads._before_fork()
+    took = time.monotonic() - began
+    threads._after_fork_in_parent()
+    assert 0.4 < took < 5.0
+    assert job.told == []
+    job.go_on.set()
+    worker.put(b"two")
+    assert worker.flush(_PATIENCE)
+    worker.finish(_PATIENCE)
+    assert job.lines == [b"one", b"two"]
+
+
+def test_a_worker_that_is_gone_takes_no_part_in_forks(job: Note) -> None:
+    """After its end nothing holds it: a program may make and close loggers for ever."""
+    worker = Worker("test-worker", job, 1000)
+    worker.put(b"one")
+    worker.finish(_PATIENCE)
+    held = weakref.ref(worker)
+    del worker
+    gc.collect()
+    assert held() is None
+    threads._before_fork()
+    threads._after_fork_in_parent()
+    assert job.told == ["hurry", "close"]

@@ -45,8 +45,8 @@ class Endpoint[S: Sender]:
         self.worker = Worker(f"metaexpert-{sender.name}", sender, capacity)
         #: How many loggers use it.
         self.users = 0
-        #: How many of the dropped entries `Endpoints.dropped` has told.
-        self.told = 0
+        #: How many dropped entries `Endpoints.dropped` has reported.
+        self.reported = 0
 
     @property
     def dropped(self) -> int:
@@ -142,7 +142,7 @@ class Endpoints[S: Sender]:
         """Return, by endpoint, how many entries were dropped since the last call."""
         found = {}
         for endpoint in self._endpoints:
-            count, endpoint.told = endpoint.dropped - endpoint.told, endpoint.dropped
+            count, endpoint.reported = endpoint.dropped - endpoint.reported, endpoint.dropped
             if count:
                 found[endpoint.name] = count
         return found

@@ -2,9 +2,6 @@
 
 The times of the last messages are in a small file per token, which is named by a hash, under a lock. Where that file
 cannot be kept (no home, a full disk), the process keeps the limit by itself.
-
-Sources of the limits: Telegram, "My bot is hitting limits" in core.telegram.org/bots/faq; Discord, Rate Limits in the
-developer documentation, and the 30 messages a minute that a webhook may post to a channel.
 """
 
 from __future__ import annotations
@@ -28,7 +25,7 @@ _PATIENCE: Final = 1.0
 
 
 class Limit(NamedTuple):
-    """At most *most* messages to *scope* in *seconds*."""
+    """At most *most* messages in any *seconds* to *scope*: a chat, for example, or a bot."""
 
     scope: str
     most: int

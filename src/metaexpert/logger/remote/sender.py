@@ -20,7 +20,7 @@ from metaexpert.logger.remote.worker import Job
 #: Seconds between two searches for what dead processes have left.
 ADOPTION_INTERVAL: Final = 30.0
 
-#: Told of a trouble: the kind, by which repeats are recognised, and a sentence.
+#: Called with each trouble: its kind, by which repeats are recognised, and a sentence.
 Report = Callable[[str, str], None]
 
 
@@ -88,7 +88,7 @@ class Sender(Job):
     Args:
         remote: The way to the endpoint.
         spool: Keeps the entries that the endpoint has not taken.
-        report: Told of troubles.
+        report: Called with each trouble.
         clock: Seconds that never step back.
         backoff: The pauses between attempts.
         counts: Counts that are zero.

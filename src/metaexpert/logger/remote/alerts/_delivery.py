@@ -76,7 +76,7 @@ class Delivery(Sender):
         outbox: Keeps the alerts until they are sent.
         rate_limit: Says when the next message may be sent.
         letters: Keeps the alerts that cannot be delivered.
-        report: Told of troubles.
+        report: Called with each trouble.
         clock: Seconds since the epoch that never step back.
         jitter: Returns numbers between 0 and 1.
     """

@@ -1,7 +1,8 @@
 """Discord: payload and transport of a webhook's messages. Markdown with mentions off.
 
 Sources: Discord's developer documentation: Execute Webhook (``wait``, 2000 characters of content, allowed_mentions,
-flags), Rate Limits (``X-RateLimit-Remaining``, ``X-RateLimit-Reset-After``, ``Retry-After``).
+flags), Rate Limits (``X-RateLimit-Remaining``, ``X-RateLimit-Reset-After``, ``Retry-After``), and the 30
+messages a minute that webhooks may post to a channel.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Telegram: payload and transport of a bot's messages. HTML, and plain text if Telegram rejects the HTML.
 
 Sources: core.telegram.org/bots/api, sendMessage (4096 characters, HTML style, link_preview_options) and "Making
-requests" (`ok`, `error_code`, `parameters`: `retry_after`, `migrate_to_chat_id`).
+requests" (`ok`, `error_code`, `parameters`: `retry_after`, `migrate_to_chat_id`); of the limits
+core.telegram.org/bots/faq, "My bot is hitting limits, how do I avoid this?".
 """
 
 from __future__ import annotations

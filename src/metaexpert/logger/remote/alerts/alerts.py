@@ -56,12 +56,12 @@ _open_endpoints: Final = OpenEndpoints[Delivery](MOST_WAITING)
 class Alerts(Endpoints[Delivery]):
     """The alerts of one logger.
 
-    Threads: any thread and any signal handler may call `put`; the logger's own thread rules hold for the rest.
+    Threads: any thread and any signal handler may call `put`. One thread at a time calls the other methods.
 
     Args:
         config: The logger's configuration.
         directory: Its log directory; None keeps nothing over a restart.
-        report: Told of troubles.
+        report: Called with each trouble.
         stamp: Makes an entry of a level and a message, for a message that is no log entry.
     """
 

@@ -91,7 +91,7 @@ class ForwarderCounts(Counts):
         sent: Entries that were sent; those sent again count again.
         resent: Entries that were sent again after a reconnection.
         connections: How often it has connected.
-        unconfirmed: Entries that nobody had confirmed at the end.
+        unconfirmed: Entries without a confirmation at the end.
     """
 
     sent: int = 0
@@ -106,7 +106,7 @@ class Forwarder(Sender):
     Args:
         transport: Sends the entries.
         backlog: The spool.
-        report: Told of troubles.
+        report: Called with each trouble.
         clock: Seconds that never step back.
         jitter: Returns numbers between 0 and 1.
     """

@@ -48,12 +48,12 @@ _open_endpoints: Final = OpenEndpoints[Forwarder](MOST_WAITING)
 class Exports(Endpoints[Forwarder]):
     """The exports of one logger.
 
-    Threads: any thread and any signal handler may call `put`; the logger's own thread rules hold for the rest.
+    Threads: any thread and any signal handler may call `put`. One thread at a time calls the other methods.
 
     Args:
         config: The logger's configuration.
         directory: Its log directory; None keeps nothing over a restart.
-        report: Told of troubles.
+        report: Called with each trouble.
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report) -> None:
