@@ -1,7 +1,7 @@
 """The rate limit of a token, which all processes of a user on a machine keep together.
 
-The times of the last messages are in a small file per token, which is named by a hash, under a lock. Where that file
-cannot be kept (no home, a full disk), the process keeps the limit by itself.
+The times of the last messages are in a small file per token, named by a hash, under a lock. Where that file cannot be
+kept (no home, a full disk), the process keeps the limit by itself.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Alert:
     Attributes:
         number: Its row in the outbox.
         key: Identifies it over restarts; receivers may drop repeats by it.
-        fingerprint: What its repeats have in common.
+        fingerprint: The same for all repeats of one trouble.
         kind: An alert, a heartbeat, or a test.
         line: The first entry, as it stands in a file.
         count: Number of entries that it stands for.

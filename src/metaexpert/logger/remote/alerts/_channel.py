@@ -53,7 +53,7 @@ class Channel(ABC):
 
     #: Its name for people.
     name: str
-    #: What the rate limit belongs to, hashed.
+    #: Token or address that the rate limit belongs to, hashed.
     token: str
     #: Id of the chat or address, hashed.
     endpoint: str

@@ -116,7 +116,7 @@ class Delivery(Sender):
         self._store(grouped(lines))
 
     def notify(self, kind: Kind, line: bytes) -> None:
-        """Send a heartbeat or a test, which is never collapsed. Any thread may call this."""
+        """Send a heartbeat or a test without collapsing it. Any thread may call this."""
         with self._notices_lock:
             self._notices.append((kind, line))
             self._idle = False

@@ -27,7 +27,7 @@ class Discord(TextChannel):
     """Sends alerts through a webhook.
 
     Args:
-        url: The webhook's address, which is a secret. Never shown.
+        url: The webhook's address, a secret. Never shown.
         poster: Sends the requests.
     """
 

@@ -26,7 +26,7 @@ class Heartbeat:
 
     Args:
         directory: Where the files lie.
-        content: What is reported about the expert after its death.
+        content: Facts about the expert, for the report of its death.
     """
 
     def __init__(self, directory: Path, content: Mapping[str, Any]) -> None:
