@@ -142,7 +142,7 @@ def test_each_alert_arrives_whatever_the_server_does() -> None:
 
 
 def test_a_storm_of_a_real_logger(tmp_path: Path) -> None:
-    """10,000 errors of 60 kinds make no more messages than the budget, and each kind is told with its count."""
+    """10,000 errors of 60 kinds make no more messages than the limit allows, and each kind is told with its count."""
     kinds = [f"{chr(65 + n // 8)}{chr(65 + n % 8)} went wrong" for n in range(60)]
     with BotApi() as server:
         began = time.monotonic()
