@@ -9,6 +9,7 @@ most lines that a filter leaves out never are.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from metaexpert.logger import schema
 #: Place of a record in time: when, as ``2026-11-22T10:31:00.123456`` in UTC (such bytes sort as the times do), then
 #: the number within its process, then the number of the log it was read from.
 Key = tuple[bytes, int, int]
+#: Sort key of records: their place in time.
+by_time: Final = operator.attrgetter("key")
 
 #: What a line of our writer begins with, and where its time ends.
 START: Final = b'{"timestamp":"'
@@ -87,6 +90,11 @@ class Entry:
         return moment(self.key[0])
 
     @property
+    def timestamp(self) -> str:
+        """The same as text: RFC 3339, UTC, microseconds."""
+        return self.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    @property
     def sequence_id(self) -> int:
         """Number of the entry within its process; 0 when the line has none."""
         return self.key[1]
@@ -129,13 +137,22 @@ class Entry:
         return str(self.get("expert_name", None) or self.data.get("appname", ""))
 
     @property
-    def identity(self) -> tuple[Any, ...] | None:
-        """What tells this entry from every other, or None when nothing does (a foreign line).
+    def process(self) -> tuple[str, str]:
+        """Host and process id of the writer, as the header has them."""
+        return str(self.data.get("hostname", "")), str(self.data.get("procid", ""))
 
-        The time is part of it because a restarted process begins to count again, maybe under the same id.
+    @property
+    def identity(self) -> tuple[Any, ...] | None:
+        """Distinguishes this entry from every other; None for a line of another program, which has no number.
+
+        The time is part of it because a restarted process counts from 1 again, maybe under the same process id.
         """
-        data = self.data
-        return (*self.key[:2], data.get("procid"), data.get("hostname")) if self.key[1] else None
+        return (*self.key[:2], *self.process) if self.key[1] else None
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether it stands in more than one file: trades and errors have files of their own besides."""
+        return self.data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[self.level] >= schema.ERROR
 
 
 @dataclass(slots=True)

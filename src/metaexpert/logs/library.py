@@ -12,12 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logs.entry import Entry, Record, Unparsed, checked
-from metaexpert.logs.reading import search
-from metaexpert.logs.reading.files import Counts, Snapshot
+from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked
+from metaexpert.logs.reading import merge
+from metaexpert.logs.reading.dedup import Once
+from metaexpert.logs.reading.files import Counts
 from metaexpert.logs.reading.filters import Criteria, Wanted
-from metaexpert.logs.reading.merge import Once, merged
-from metaexpert.logs.reading.search import Log, Progress
+from metaexpert.logs.reading.merge import Log, Progress
+from metaexpert.logs.reading.snapshot import Snapshot
 
 #: Seconds between two looks at the files while following.
 POLL_INTERVAL: Final = 0.025
@@ -105,7 +106,7 @@ class Logs:
     limit: int | None = None
     reverse: bool = False
     diagnostics: bool = False
-    progress: Progress = search.ignore
+    progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
     def filter(
@@ -164,10 +165,10 @@ class Logs:
 
     def _all(self, logs: list[Log]) -> Iterator[Record]:
         if self.criteria.needles:
-            found = search.collected(logs, self.criteria, self.counts, self.progress)
+            found = merge.collected(logs, self.criteria, self.counts, self.progress)
             if found is not None:
                 return reversed(found) if self.reverse else iter(found)
-        return search.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
+        return merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
 
     def last(self, limit: int) -> list[Record]:
         """Return the last *limit* records, the oldest first. Reads no more of the files than that takes.
@@ -199,7 +200,7 @@ class Logs:
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[list[Record]]:
         """Yield what `follow` yields, all that was there at one look as one list (for output in one write)."""
-        from metaexpert.logs.reading.follow import Follower  # noqa: PLC0415 - for this only
+        from metaexpert.logs.reading.follow import Follower, merged  # noqa: PLC0415 - for this only
 
         self.counts.reset()
         once = Once(everything=True)
@@ -253,10 +254,10 @@ class Logs:
         return [Log(number, files) for number, files in enumerate(chains)]
 
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
-        found = self._once(search.newest(logs, self.criteria, self.counts), once)
+        found = self._once(merge.newest(logs, self.criteria, self.counts), once)
         newest = list(islice(found, limit))
         newest.reverse()
-        return sorted(newest, key=search.KEY)
+        return sorted(newest, key=by_time)
 
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts

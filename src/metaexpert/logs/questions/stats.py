@@ -20,12 +20,13 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry, Unparsed, checked, glance
 from metaexpert.logs.library import Logs
 from metaexpert.logs.questions._distribution import Distribution
-from metaexpert.logs.questions._runs import Runs
-from metaexpert.logs.reading import search
+from metaexpert.logs.questions._gaps import SeenNumbers
+from metaexpert.logs.reading import merge
+from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import LogFile
 from metaexpert.logs.reading.filters import Criteria, is_regular
-from metaexpert.logs.reading.search import Stretch
-from metaexpert.logs.reading.window import Window
+from metaexpert.logs.reading.merge import Stretch
+from metaexpert.logs.reading.search import found_in
 
 _HEADER: Final = re.compile(
     rb'\{"timestamp":"(?P<minute>[^"\n]{16})(?P<rest>[^"\n]{10})Z","level":"(?P<level>[a-z]+)",'
@@ -77,7 +78,7 @@ class Stats:
     messages: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     fields: dict[str, Distribution] = field(default_factory=dict)
-    runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
+    numbers: dict[tuple[str, str], SeenNumbers] = field(default_factory=dict)
     first: str = ""
     last: str = ""
     partial: bool = False
@@ -101,8 +102,8 @@ class Stats:
             return None
         return [
             {"hostname": host, "procid": process, "from": low, "to": high, "missing": high - low + 1}
-            for (host, process), runs in self.runs.items()
-            for low, high in runs.gaps()
+            for (host, process), numbers in self.numbers.items()
+            for low, high in numbers.gaps()
         ]
 
     def as_dict(self, top: int) -> dict[str, Any]:
@@ -136,9 +137,9 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
     collector = _Collector(stats, logs.criteria)
     with logs.opened() as chains:
-        stretches = search.survey(chains, logs.criteria, logs.counts, logs.progress)
+        stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
         stretches.sort(key=operator.attrgetter("low"))
-        for stretch in search.in_turn(stretches, chains, logs.progress):
+        for stretch in merge.with_progress(stretches, chains, logs.progress):
             data = stretch.file.piece(stretch.offset, stretch.length, logs.counts)
             collector.take(data, stretch)
     collector.finish()
@@ -152,11 +153,11 @@ class _Collector:
     def __init__(self, stats: Stats, criteria: Criteria) -> None:
         self.stats = stats
         self._criteria = criteria
-        self._seen = Window(_WINDOW)
+        self._recent = Recent(_WINDOW)
         self._raw_messages: Counter[bytes] = Counter()
         self._raw_levels: Counter[tuple[bytes, bytes]] = Counter()
         self._minutes: Counter[bytes] = Counter()
-        self._processes: dict[bytes, tuple[Runs, bool]] = {}
+        self._processes: dict[bytes, tuple[SeenNumbers, bool]] = {}
         self._plain = criteria == Criteria() and not stats.fields
         self._first = b"~"
         self._last = b""
@@ -193,10 +194,10 @@ class _Collector:
     def _without_copies(self, found: list[_Header]) -> list[_Header]:
         trades = {process for process, (_, is_trade) in self._processes.items() if is_trade}
         keys = [(h[0] + h[1], h[4], h[3]) for h in found if h[3] in trades or h[2] in _ERRORS]
-        if self._seen.take_new(keys):
+        if self._recent.add_new(keys):
             return found
-        met = self._seen.met
-        return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and met((h[0] + h[1], h[4], h[3])))]
+        seen = self._recent.seen
+        return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and seen((h[0] + h[1], h[4], h[3])))]
 
     def _counted_errors(self, found: list[_Header], data: bytes) -> list[_Header]:
         """Count the errors among *found* and return the others: an error's line is decoded for its exception."""
@@ -216,21 +217,21 @@ class _Collector:
         return [header for header in found if header[2] not in _ERRORS]
 
     def _number(self, found: list[_Header]) -> None:
-        whose = {id(runs): runs for runs in (self._processes[process][0] for process in {h[3] for h in found})}
-        for runs in whose.values():
-            own = {process for process, (other, _) in self._processes.items() if other is runs}
+        whose = {id(one): one for one in (self._processes[process][0] for process in {h[3] for h in found})}
+        for numbers in whose.values():
+            own = {process for process, (other, _) in self._processes.items() if other is numbers}
             mine = [h for h in found if h[3] in own] if len(whose) > 1 else found
             ordinary = [not self._processes[h[3]][1] and h[2] not in _ERRORS for h in mine]
-            runs.add_all([int(h[4]) for h in mine], ordinary)
+            numbers.add_all([int(h[4]) for h in mine], ordinary)
 
-    def _process(self, process: bytes) -> tuple[Runs, bool]:
+    def _process(self, process: bytes) -> tuple[SeenNumbers, bool]:
         header = orjson.loads(b"{" + process + b"}")
-        runs = self.stats.runs.setdefault((header["hostname"], header["procid"]), Runs())
-        self._processes[process] = (runs, header["msgid"] == schema.MSGID_TRADE)
+        numbers = self.stats.numbers.setdefault((header["hostname"], header["procid"]), SeenNumbers())
+        self._processes[process] = (numbers, header["msgid"] == schema.MSGID_TRADE)
         return self._processes[process]
 
     def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
-        for record in search.found_in(data, file, stretch.log, self._criteria, stretch.before):
+        for record in found_in(data, file, stretch.log, self._criteria, stretch.before):
             entry = checked(record) if isinstance(record, Entry) else record
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1
@@ -238,19 +239,17 @@ class _Collector:
                 self._take_entry(entry)
 
     def _take_entry(self, entry: Entry) -> None:
-        data, level = entry.data, entry.level
-        identity = entry.identity
-        if identity is not None:
-            if data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[level] >= schema.ERROR:
-                process = _process_bytes(entry)
-                if self._seen.met((entry.key[0], b"%d" % entry.key[1], process)):
-                    return
-            ordinary = data.get("msgid") != schema.MSGID_TRADE and schema.LEVEL_NUMBERS[level] < schema.ERROR
-            self._run_of(entry).add(entry.sequence_id, ordinary=ordinary)
+        level = entry.level
+        if entry.identity is not None:
+            copy = (entry.key[0], b"%d" % entry.key[1], _process_bytes(entry))
+            if entry.has_copies and self._recent.seen(copy):
+                return
+            numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
+            numbers.add(entry.sequence_id, ordinary=not entry.has_copies)
         stats = self.stats
         stats.entries += 1
         stats.levels[level] += 1
-        stats.experts[str(data.get("appname") or entry.expert)] += 1
+        stats.experts[str(entry.data.get("appname") or entry.expert)] += 1
         stats.minutes[entry.key[0][:16].decode()] += 1
         if schema.LEVEL_NUMBERS[level] >= schema.ERROR:
             stats.errors[_error_text(entry)] += 1
@@ -261,13 +260,6 @@ class _Collector:
             value = _numeric(entry.get(name))
             if value is not None:
                 distribution.add(value)
-
-    def _run_of(self, entry: Entry) -> Runs:
-        data = entry.data
-        key = (str(data.get("hostname", "")), str(data.get("procid", "")))
-        if key not in self.stats.runs:
-            self.stats.runs[key] = Runs()
-        return self.stats.runs[key]
 
     def _fold_messages(self) -> None:
         for raw, count in self._raw_messages.items():

@@ -16,7 +16,7 @@ from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
 from metaexpert.logs.questions._vocabulary import POSITION, Facts
 from metaexpert.logs.questions.orders import plain
-from metaexpert.logs.reading.window import Window
+from metaexpert.logs.reading.dedup import Recent
 
 #: Entries of category trade as their header tells it; most lines of other entries are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
@@ -148,7 +148,7 @@ class Ledger:
 
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     duplicates: int = 0
-    _seen: Window = field(default_factory=lambda: Window(_WINDOW))
+    _recent: Recent = field(default_factory=lambda: Recent(_WINDOW))
 
     def read(self, logs: Logs) -> Iterator[Execution]:
         """Count the trades of *logs*, and yield each execution as it is met, in order of time."""
@@ -178,7 +178,7 @@ class Ledger:
         trade_id = facts.text("trade_id")
         if not trade_id:
             return False
-        return self._seen.met((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
+        return self._recent.seen((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
 
 
 def _execution(facts: Facts) -> Execution:

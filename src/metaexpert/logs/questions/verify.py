@@ -27,9 +27,9 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry, checked, glance, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions._runs import Runs
+from metaexpert.logs.questions._gaps import SeenNumbers
+from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import LogFile
-from metaexpert.logs.reading.window import Window
 
 #: Entries by which two threads, or two batches, may stand the wrong way round.
 _SWAPPED: Final = 10_000
@@ -119,8 +119,8 @@ class _Directory:
         self._name: Callable[[LogFile], str] = (
             (lambda file: file.label) if len(logs.directories) == 1 else (lambda file: str(file.name.path))
         )
-        self._runs: dict[tuple[str, str], Runs] = {}
-        self._copies = Window(_COPIES)
+        self._numbers: dict[tuple[str, str], SeenNumbers] = {}
+        self._copies = Recent(_COPIES)
 
     def check(self) -> None:
         """Look at all files."""
@@ -161,21 +161,18 @@ class _Directory:
         if wrong:
             self._report.add("schema", name, number, wrong)
         identity = entry.identity
-        ordinary = entry.data.get("msgid") != schema.MSGID_TRADE
-        ordinary = ordinary and schema.LEVEL_NUMBERS[entry.level] < schema.ERROR
         if identity is not None and not name.startswith(schema.DIAGNOSTICS_FILE):
-            if chain.copies.met(identity):
+            if chain.copies.seen(identity):
                 self._report.add("duplicate", name, number, f"sequence_id {entry.sequence_id} stands here again")
                 return
-            if not ordinary and self._copies.met(identity):
+            if entry.has_copies and self._copies.seen(identity):
                 return
-            key = (str(entry.data.get("hostname", "")), str(entry.data.get("procid", "")))
-            self._runs.setdefault(key, Runs()).add(entry.sequence_id, ordinary=ordinary)
+            self._numbers.setdefault(entry.process, SeenNumbers()).add(entry.sequence_id, ordinary=not entry.has_copies)
         self._report.entries += 1
 
     def _tell_gaps(self) -> None:
-        for (host, process), runs in self._runs.items():
-            for low, high in runs.gaps():
+        for (host, process), numbers in self._numbers.items():
+            for low, high in numbers.gaps():
                 count = high - low + 1
                 text = f"process {process} on {host}: sequence_id {low} to {high} is missing ({count})"
                 self._report.add("gap", str(self._logs.directories[0]), 0, text, count)
@@ -185,18 +182,17 @@ class _Chain:
     """A log with its backups, read in the order of writing."""
 
     def __init__(self, report: Report) -> None:
-        self.copies = Window(_COPIES)
+        self.copies = Recent(_COPIES)
         self._report = report
-        self._highest: dict[tuple[Any, Any], int] = {}
+        self._highest: dict[tuple[str, str], int] = {}
         self._latest = b""
 
     def check(self, entry: Entry, name: str, number: int) -> None:
         """Compare an entry with those before it."""
-        process = (entry.data.get("hostname"), entry.data.get("procid"))
-        highest = self._highest.get(process, 0)
+        highest = self._highest.get(entry.process, 0)
         if 1 < entry.sequence_id < highest - _SWAPPED and entry.key[0] < self._latest:
             self._report.add("order", name, number, f"sequence_id {entry.sequence_id} stands behind {highest}")
-        self._highest[process] = entry.sequence_id if entry.sequence_id == 1 else max(highest, entry.sequence_id)
+        self._highest[entry.process] = entry.sequence_id if entry.sequence_id == 1 else max(highest, entry.sequence_id)
         if entry.key[0][:19] < self._latest[:19]:
             text = f"{name}:{number}: the time goes back from {self._latest.decode()} to {entry.key[0].decode()}"
             if len(self._report.remarks) < MOST_TOLD:

@@ -8,17 +8,17 @@ rename leaves its writer there until the writer notices.
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from metaexpert.logs.entry import Record, Unparsed, parse, time_key
+from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, parse, time_key
 from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, find_logs, identity
-from metaexpert.logs.reading.merge import merged, placed
 
 #: Seconds for which a file that was rotated away is still looked at.
 GRACE: Final = 10.0
@@ -215,6 +215,22 @@ class _Chain:
             tail.close()
 
 
+def _placed(stream: Iterable[Record]) -> Iterator[Record]:
+    """Give each unparsed line the place of the entry before it; the first ones keep theirs."""
+    last: Key | None = None
+    for record in stream:
+        if isinstance(record, Entry):
+            last = record.key
+        elif last is not None:
+            record.key = last
+        yield record
+
+
+def merged(streams: Iterable[Iterable[Record]]) -> Iterator[Record]:
+    """Merge *streams* by time; within one, its order stands."""
+    return heapq.merge(*streams, key=by_time)
+
+
 class Follower:
     """Reads what is added to the logs of a directory from a snapshot on.
 
@@ -251,7 +267,7 @@ class Follower:
             if base not in self._chains:
                 self._chains[base] = self._make()
             self._chains[base].advance(names)
-        return merged([placed(list(chain.read())) for chain in self._chains.values()])
+        return merged([_placed(list(chain.read())) for chain in self._chains.values()])
 
     def close(self) -> None:
         """Release all files."""

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 
-class Runs:
+class SeenNumbers:
     """Which numbers of a process's entries were seen, as ranges. A restarted process begins a new run."""
 
     def __init__(self) -> None:
