@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once
 from metaexpert.logs.reading.files import Counts
-from metaexpert.logs.reading.filters import Criteria, Wanted
+from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
 
@@ -27,60 +25,34 @@ POLL_INTERVAL: Final = 0.025
 def open_logs(
     path: str | Path,
     *more: str | Path,
-    level: str | int | None = None,
-    expert: Wanted = None,
-    symbol: Wanted = None,
-    order: Wanted = None,
-    trade_id: Wanted = None,
-    since: str | datetime | None = None,
-    until: str | datetime | None = None,
-    grep: str | re.Pattern[str] | None = None,
     limit: int | None = None,
     reverse: bool = False,
     diagnostics: bool = False,
-    tz: tzinfo = UTC,
+    **filters: Unpack[Filters],
 ) -> Logs:
-    """Return the logs of one directory or several together. Opens no file yet.
+    """Return the logs of one directory, or of several together. Opens no file yet.
 
     Args:
         path: Directory of the files, such as ``logs``.
         more: Further directories.
-        level: See `Logs.filter`, as for those that follow.
-        expert: See there.
-        symbol: See there.
-        order: See there.
-        trade_id: See there.
-        since: See there.
-        until: See there.
-        grep: See there.
         limit: Iterate over the last so many records only; None for all.
         reverse: Iterate from the last record to the first.
-        diagnostics: Whether the logger's own troubles (``logging_errors.log``) are wanted too.
-        tz: Time zone of times that name none.
+        diagnostics: Include the logger's own problems (``logging_errors.log``).
+        filters: ``level``, ``expert``, ``symbol``, ``order``, ``trade_id``, ``since``, ``until``, ``grep`` and ``tz``,
+            as `metaexpert.logs.reading.filters.Filters` describes them.
 
     Raises:
-        FileNotFoundError: When there is no such directory.
-        NotADirectoryError: When a path is a file.
-        ValueError: When *level* is none, or a time is none.
+        FileNotFoundError: There is no such directory.
+        NotADirectoryError: A path is a file.
+        ValueError: *level* is not a level, or a time cannot be read.
     """
     directories = tuple(Path(part) for part in (path, *more))
     for directory in directories:
+        if not directory.exists():
+            raise FileNotFoundError(f"there is no directory {directory}")
         if not directory.is_dir():
-            missing = not directory.exists()
-            error = FileNotFoundError if missing else NotADirectoryError
-            raise error(f"there is no directory {directory}" if missing else f"{directory} is not a directory")
-    logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics)
-    return logs.filter(
-        level=level,
-        expert=expert,
-        symbol=symbol,
-        order=order,
-        trade_id=trade_id,
-        since=since,
-        until=until,
-        grep=grep,
-        tz=tz,
-    )
+            raise NotADirectoryError(f"{directory} is not a directory")
+    return Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics).filter(**filters)
 
 
 @dataclass(frozen=True)
@@ -109,49 +81,13 @@ class Logs:
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
-    def filter(
-        self,
-        *,
-        level: str | int | None = None,
-        expert: Wanted = None,
-        symbol: Wanted = None,
-        order: Wanted = None,
-        trade_id: Wanted = None,
-        since: str | datetime | None = None,
-        until: str | datetime | None = None,
-        grep: str | re.Pattern[str] | None = None,
-        tz: tzinfo = UTC,
-    ) -> Logs:
-        """Return the same logs, narrowed to what passes these filters too.
-
-        Args:
-            level: Lowest level, by name or number.
-            expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
-                must be it. So are *symbol*, *order* (``order_id``) and *trade_id*.
-            symbol: See *expert*.
-            order: See *expert*.
-            trade_id: See *expert*.
-            since: Earliest time, itself included: a datetime, or what `metaexpert.logs.parse_time` reads, such
-                as ``15m`` (ago) or ``yesterday 14:00``.
-            until: Latest time, itself included.
-            grep: Text, or a compiled expression, to be found in the line or in one of its texts.
-            tz: Time zone of times that name none.
+    def filter(self, **filters: Unpack[Filters]) -> Logs:
+        """Return the same logs, narrowed to records that pass these *filters* too.
 
         Raises:
-            ValueError: When *level* is none, or a time is none.
+            ValueError: *level* is not a level, or a time cannot be read.
         """
-        criteria = self.criteria.narrowed(
-            level=level,
-            expert=expert,
-            symbol=symbol,
-            order=order,
-            trade_id=trade_id,
-            since=since,
-            until=until,
-            grep=grep,
-            tz=tz,
-        )
-        return replace(self, criteria=criteria, counts=Counts())
+        return replace(self, criteria=self.criteria.narrowed(**filters), counts=Counts())
 
     def __iter__(self) -> Iterator[Record]:
         """Iterate over the records, the oldest first (the newest, with `reverse`)."""

@@ -19,11 +19,11 @@ from metaexpert.logs import open_logs
 from metaexpert.logs.entry import parse
 from metaexpert.logs.questions._distribution import Distribution
 from metaexpert.logs.questions._gaps import SeenNumbers
-from metaexpert.logs.questions._vocabulary import Facts
-from metaexpert.logs.questions.orders import order_life, plain
+from metaexpert.logs.questions.orders import order_life
 from metaexpert.logs.questions.stats import collect_stats, fingerprint
 from metaexpert.logs.questions.trades import Ledger
 from metaexpert.logs.questions.verify import schema_problem, verify
+from metaexpert.logs.questions.vocabulary import Facts, plain
 
 Line = Callable[..., bytes]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions import _vocabulary as words
-from metaexpert.logs.questions._vocabulary import Facts
+from metaexpert.logs.questions import vocabulary as words
+from metaexpert.logs.questions.vocabulary import Facts, plain
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Step:
 
     Attributes:
         entry: The entry.
-        step: What it tells of: one of the words of `metaexpert.logs.questions._vocabulary`.
+        step: What it tells of: one of the words of `metaexpert.logs.questions.vocabulary`.
         after: Seconds since the step before; None for the first.
         size: How much was executed by it; None when nothing was.
         duplicate: Whether an earlier entry told the same; it is not counted again then.
@@ -37,15 +37,15 @@ class Step:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types; numbers that are money as exact text."""
         return {
-            "timestamp": self.entry.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "timestamp": self.entry.timestamp,
             "step": self.step,
             "after_s": self.after,
             "level": self.entry.level,
             "message": self.entry.text,
             "expert": self.entry.expert,
-            "size": _text(self.size),
-            "price": _text(self.price),
-            "fee": _text(self.fee),
+            "size": plain(self.size) or None,
+            "price": plain(self.price) or None,
+            "fee": plain(self.fee) or None,
             "trade_id": self.trade_id or None,
             "reason": self.reason or None,
             "duplicate": self.duplicate,
@@ -120,17 +120,17 @@ class OrderLife:
             "ids": sorted(self.ids),
             "experts": self.experts,
             "symbol": self.symbol or None,
-            "side": {1: "BUY", -1: "SELL"}.get(self.side),
+            "side": words.SIDES.get(self.side),
             "type": self.type or None,
             "status": self.status or None,
-            "size": _text(self.size),
-            "filled": _text(self.filled),
-            "requested_price": _text(self.requested),
-            "average_price": _text(self.average_price),
-            "slippage": _text(self.slippage),
+            "size": plain(self.size) or None,
+            "filled": plain(self.filled) or None,
+            "requested_price": plain(self.requested) or None,
+            "average_price": plain(self.average_price) or None,
+            "slippage": plain(self.slippage) or None,
             "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4) + 0.0,
-            "fees": _text(self.fees),
-            "pnl": _text(self.pnl),
+            "fees": plain(self.fees) or None,
+            "pnl": plain(self.pnl) or None,
             "duration_s": self.duration,
             "duplicates": self.duplicates,
             "steps": [step.as_dict() for step in self.steps],
@@ -171,16 +171,14 @@ def _ids(facts: Facts) -> set[str]:
 def _add(life: OrderLife, facts: Facts) -> None:
     entry = facts.entry
     step = Step(entry, facts.step, reason=facts.text("reason"))
-    if step.step in (
-        *words.EXECUTIONS,
-        words.POSITION,
-    ):  # an order placed while another's trade is handled bears its id
+    # An order placed while another's trade is handled bears the id of that trade.
+    if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
     if life.steps:
         step.after = (entry.time - life.steps[-1].entry.time).total_seconds()
     if facts.is_execution and (step.step != words.POSITION or not life.filled):
         step.size, step.price, step.fee = _executed(life, facts), facts.number("price"), facts.number("fee")
-    step.duplicate = _is_told(life, step, facts)
+    step.duplicate = _is_duplicate(life, step, facts)
     life.steps.append(step)
     _describe(life, facts, step)
     if not step.duplicate:
@@ -195,7 +193,7 @@ def _executed(life: OrderLife, facts: Facts) -> Decimal:
     return facts.executed_size
 
 
-def _is_told(life: OrderLife, step: Step, facts: Facts) -> bool:
+def _is_duplicate(life: OrderLife, step: Step, facts: Facts) -> bool:
     same = [other for other in life.steps if other.step == step.step]
     if step.step in words.EXECUTIONS:
         if step.trade_id:
@@ -234,13 +232,3 @@ def _count(life: OrderLife, facts: Facts, step: Step) -> None:
     pnl = facts.number("pnl")
     if pnl is not None:
         life.pnl = (life.pnl or Decimal()) + pnl
-
-
-def _text(number: Decimal | None) -> str | None:
-    return None if number is None else plain(number)
-
-
-def plain(number: Decimal) -> str:
-    """Return *number* without exponent and without needless zeros, to 12 places."""
-    text = f"{round(number, 12) + 0:f}"  # adding 0 makes minus zero plain zero
-    return text.rstrip("0").rstrip(".") if "." in text else text

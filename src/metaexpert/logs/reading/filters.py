@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
-from typing import Any, Final
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, TypedDict
 
 import orjson
 
@@ -20,7 +20,6 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import START, TIME_BEGIN, TIME_END, Entry, Record, time_key
 from metaexpert.logs.reading.times import parse_time
 
-_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
 #: Escape sequences behind which any character may hide.
 _ESCAPES: Final = re.compile(rb"\\[u/]")
 #: More texts than these are searched for line by line.
@@ -32,6 +31,34 @@ FIELDS: Final = ("order_id", "trade_id", "symbol", "expert")
 Wanted = str | Iterable[str] | None
 
 
+class Filters(TypedDict, total=False):
+    """The filters of `metaexpert.logs.open_logs` and of `Logs.filter`; None, or left out, lets everything pass.
+
+    Attributes:
+        level: Lowest level, by name or number.
+        expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
+            must match. The same goes for *symbol*, *order* and *trade_id*.
+        symbol: ``symbol``.
+        order: ``order_id``.
+        trade_id: ``trade_id``.
+        since: Earliest time, included: a datetime, or text that `metaexpert.logs.parse_time` reads, such as ``15m``
+            (ago) or ``yesterday 14:00``.
+        until: Latest time, included.
+        grep: Text or compiled expression that must be found in the line, or in one of its texts.
+        tz: Time zone of times that name none; UTC when left out.
+    """
+
+    level: str | int | None
+    expert: Wanted
+    symbol: Wanted
+    order: Wanted
+    trade_id: Wanted
+    since: str | datetime | None
+    until: str | datetime | None
+    grep: str | re.Pattern[str] | None
+    tz: tzinfo
+
+
 def level_number(level: str | int) -> int:
     """Return the number of a level given by name, in any case, or by number.
 
@@ -40,8 +67,7 @@ def level_number(level: str | int) -> int:
     """
     if isinstance(level, int):
         return level
-    word = level.strip().lower()
-    number = schema.LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
+    number = schema.level_named(level)
     if number is None:
         raise ValueError(f"{level!r} is no level; it should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
     return number
@@ -69,17 +95,17 @@ class Criteria:
     def narrowed(
         self,
         *,
-        level: str | int | None,
-        expert: Wanted,
-        symbol: Wanted,
-        order: Wanted,
-        trade_id: Wanted,
-        since: str | datetime | None,
-        until: str | datetime | None,
-        grep: str | re.Pattern[str] | None,
-        tz: tzinfo,
+        level: str | int | None = None,
+        expert: Wanted = None,
+        symbol: Wanted = None,
+        order: Wanted = None,
+        trade_id: Wanted = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        grep: str | re.Pattern[str] | None = None,
+        tz: tzinfo = UTC,
     ) -> Criteria:
-        """Return these criteria and the given ones together; see `metaexpert.logs.Logs.filter`."""
+        """Return these criteria and the given ones together; see `Filters`."""
         given = {"order_id": order, "trade_id": trade_id, "symbol": symbol, "expert": expert}
         fields = tuple((name, _texts(wanted)) for name, wanted in given.items() if wanted is not None)
         earliest = time_key(parse_time(since, tz=tz)) if since is not None else b""

@@ -24,6 +24,8 @@ CANCELLED: Final = "cancelled"
 REJECTED: Final = "rejected"
 POSITION: Final = "position"
 NOTE: Final = "note"
+#: Words of a side: above zero buys, below zero sells.
+SIDES: Final[Mapping[int, str]] = {1: "BUY", -1: "SELL"}
 #: Steps in which something was executed.
 EXECUTIONS: Final = frozenset({PARTIALLY_FILLED, FILLED})
 
@@ -138,6 +140,14 @@ class Facts:
     def executed_size(self) -> Decimal:
         """How much was executed, if it `is_execution`."""
         return abs(self._executed_size or Decimal())
+
+
+def plain(number: Decimal | None) -> str:
+    """Return *number* without exponent and without needless zeros, to 12 places; empty for None."""
+    if number is None:
+        return ""
+    text = f"{round(number, 12) + 0:f}"  # adding 0 makes minus zero plain zero
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def number(value: Any) -> Decimal | None:
