@@ -1,13 +1,18 @@
-"""Plain tables and small charts for the terminal and for pipes: no wrapping, no frames, nothing that acts."""
+"""Tables, bars, amounts and spans of time as text for terminals and pipes; and tables as CSV.
+
+Cells are escaped, so that no value can send control characters to the terminal.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
-from metaexpert.logs.questions.orders import plain
+from metaexpert.logs.questions.vocabulary import plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
@@ -22,6 +27,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
         for line in [headers, *cells]
     )
     return "".join(f"{line}\n" for line in lines)
+
+
+def csv_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows under their headers as CSV (RFC 4180 quoting, LF at line ends)."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([headers, *rows])
+    return text.getvalue()
 
 
 def bar(value: float, most: float, width: int) -> str:

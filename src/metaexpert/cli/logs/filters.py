@@ -1,78 +1,78 @@
-"""Which entries a command is about: directories and filters, the same options on each command."""
+"""The options that every command about entries has (directories, filters, format), and the logs that they ask for."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
-from metaexpert.cli import output
+from metaexpert.cli import output, progress
+from metaexpert.logger import schema
 from metaexpert.logger.config import locations
 from metaexpert.logs import Counts, Logs, level_number, open_logs
 from metaexpert.logs.reading.times import parse_time, parse_zone
+from metaexpert.logs.render import FormatName
 
+FORMATS: Final = ("text", "json", "csv")
 _PANEL: Final = "Which entries"
-_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-
-
-def _levels(incomplete: str) -> list[str]:
-    return [level for level in _LEVELS if level.startswith(incomplete.lower())]
-
 
 Directories = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DIR", help="Directories of the logs; the configured log_dir if left out."),
+    typer.Argument(metavar="DIR", help="Log directories; the configured log_dir if left out."),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonFormat = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 
 
-def _option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
+def _levels(incomplete: str) -> list[str]:
+    return [level for level in schema.LEVEL_NUMBERS if level.startswith(incomplete.lower())]
+
+
+def _option(*names: str, metavar: str | None, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_PANEL, show_default=False, **more)
 
 
+def _text(*names: str, metavar: str, help: str, **more: Any) -> Any:
+    return Annotated[str | None, _option(*names, metavar=metavar, help=help, **more)]
+
+
+def _texts(*names: str, metavar: str, help: str) -> Any:
+    return Annotated[list[str] | None, _option(*names, metavar=metavar, help=help)]
+
+
+def _flag(*names: str, help: str) -> Any:
+    return Annotated[bool, _option(*names, metavar=None, help=help)]
+
+
 _FILTERS: Final[dict[str, Any]] = {
-    "level": Annotated[
-        str | None,
-        _option(
-            "--level", "-l", metavar="LEVEL", autocompletion=_levels,
-            help="Lowest level: debug, info, warning, error, critical.",
-        ),
-    ],
-    "expert": Annotated[list[str] | None, _option("--expert", metavar="NAME", help="Of this expert; may be repeated.")],
-    "symbol": Annotated[list[str] | None, _option("--symbol", metavar="NAME", help="Of this symbol; may be repeated.")],
-    "order": Annotated[list[str] | None, _option("--order", metavar="ID", help="With this order_id; may be repeated.")],
-    "trade_id": Annotated[
-        list[str] | None, _option("--trade-id", metavar="ID", help="With this trade_id; may be repeated.")
-    ],
-    "since": Annotated[
-        str | None,
-        _option(
-            "--since", metavar="TIME",
-            help="From this time on: 15m, 2h30m, 1d (ago), 14:00, yesterday 14:00, monday, 2026-11-22, "
-            "2026-11-22T14:00:00Z.",
-        ),
-    ],
-    "until": Annotated[str | None, _option("--until", metavar="TIME", help="Up to this time, itself included.")],
-    "grep": Annotated[
-        list[str] | None,
-        _option(
-            "--grep", "-g", metavar="PATTERN",
-            help="Whose line or texts hold this, as text or as a regular expression; repeated: all of them.",
-        ),
-    ],
-    "ignore_case": Annotated[bool, _option("--ignore-case", "-i", help="Upper and lower case are the same to --grep.")],
-    "tz": Annotated[
-        str | None,
-        _option("--tz", metavar="ZONE", help="Zone of times, typed and shown: UTC, local, Europe/Berlin. Default: UTC"),
-    ],
-    "diagnostics": Annotated[
-        bool, _option("--diagnostics", help="The logger's own troubles too (logging_errors.log).")
-    ],
+    "level": _text(
+        "--level", "-l", metavar="LEVEL", autocompletion=_levels,
+        help="Lowest level: debug, info, warning, error, critical.",
+    ),
+    "expert": _texts("--expert", metavar="NAME", help="Only of this expert; may be repeated."),
+    "symbol": _texts("--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
+    "order": _texts("--order", metavar="ID", help="Only with this order_id; may be repeated."),
+    "trade_id": _texts("--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
+    "since": _text(
+        "--since", metavar="TIME",
+        help="From this time on: 15m, 2h30m, 1d (ago), 14:00, yesterday 14:00, monday, 2026-11-22, "
+        "2026-11-22T14:00:00Z.",
+    ),
+    "until": _text("--until", metavar="TIME", help="Up to and including this time."),
+    "grep": _texts(
+        "--grep", "-g", metavar="PATTERN",
+        help="Only lines that contain this text or match this regular expression; if repeated, all of them.",
+    ),
+    "ignore_case": _flag("--ignore-case", "-i", help="Ignore case in --grep."),
+    "tz": _text("--tz", metavar="ZONE", help="Time zone, typed and shown: UTC, local, Europe/Berlin. Default: UTC"),
+    "diagnostics": _flag("--diagnostics", help="Include the logger's own problems (logging_errors.log)."),
 }  # fmt: skip
 
 
@@ -91,38 +91,57 @@ def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
     return command
 
 
-def selected(context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any]) -> Logs:
-    """Return the logs that the options ask for.
+@contextmanager
+def reading(
+    context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any], task: str
+) -> Iterator[Logs]:
+    """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
 
     Raises:
-        InputError: When there is no such directory, or a filter means nothing.
+        InputError: There is no such directory, or a filter cannot be understood.
     """
+    with progress.shown(selected(context, directories, filters), task) as logs:
+        yield logs
+    report(logs.counts)
+
+
+def selected(context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any]) -> Logs:
+    """Return the logs that the options ask for; errors as `reading`."""
     tz = zone(filters.get("tz"))
-    level = filters.get("level")
-    wanted: dict[str, Any] = {
-        "level": _told("--level", level_number, level) if level is not None else None,
-        "tz": tz,
-        **{name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")},
-    }
+    wanted: dict[str, Any] = {name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")}
+    if (level := filters.get("level")) is not None:
+        wanted["level"] = _read("--level", level_number, level)
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
-            wanted[name] = _told(f"--{name}", lambda text: parse_time(text, tz=tz), text)
-    patterns = [pattern(text, ignore_case=bool(filters.get("ignore_case"))) for text in filters.get("grep") or ()]
+            wanted[name] = _read(f"--{name}", lambda text: parse_time(text, tz=tz), text)
     logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
-    for one in patterns:
-        logs = logs.filter(grep=one)
+    for text in filters.get("grep") or ():
+        logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
     return logs
+
+
+def format_name(name: str, *, as_json: bool) -> FormatName:
+    """Return the format that ``--format`` and ``--json`` ask for.
+
+    Raises:
+        InputError: There is no such format.
+    """
+    if as_json:
+        return "json"
+    if name not in FORMATS:
+        raise output.InputError(f"--format: {name!r} should be text, json or csv")
+    return cast("FormatName", name)
 
 
 def zone(name: str | None) -> tzinfo:
     """Return the time zone of ``--tz``."""
-    return _told("--tz", parse_zone, name or "UTC")
+    return _read("--tz", parse_zone, name or "UTC")
 
 
 def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
-    """Return what ``--grep`` searches for: plain text where the text means only itself, else an expression.
+    """Return what ``--grep`` searches for: plain text where *text* means only itself, else an expression.
 
-    What is no regular expression is meant as text. One that holds special characters is found as it is typed, too.
+    Text that is not a valid expression is searched for literally, and a valid one also as it is typed.
     """
     flags = re.IGNORECASE if ignore_case else 0
     if not ignore_case and re.escape(text).replace("\\ ", " ").replace("\\-", "-") == text:
@@ -139,7 +158,7 @@ def opened(context: typer.Context, directories: Sequence[str]) -> Logs:
     """Return all logs of *directories*, or of the configured one.
 
     Raises:
-        InputError: When there is no such directory.
+        InputError: There is no such directory.
     """
     group = context.parent.command if context.parent else None
     for name in directories:
@@ -165,20 +184,19 @@ def _configured_directory() -> Path:
     return settings().log_dir
 
 
-def _told[T, R](option: str, read: Callable[[T], R], value: T) -> R:
+def _read[T, R](option: str, read: Callable[[T], R], value: T) -> R:
     try:
         return read(value)
     except ValueError as error:
         raise output.InputError(f"{option}: {error}") from None
 
 
-def tell(counts: Counts) -> None:
-    """Say on standard error what a reading met that is not as it should be."""
-    if counts.unparsed:
-        lines = (
-            "1 line is no entry and is" if counts.unparsed == 1 else f"{counts.unparsed} lines are no entries and are"
-        )
-        output.complain("note", [f"{lines} shown as found"])
+def report(counts: Counts) -> None:
+    """Report on standard error the problems that a reading met."""
+    if counts.unparsed == 1:
+        output.complain("note", ["1 line is no entry and is shown as found"])
+    elif counts.unparsed:
+        output.complain("note", [f"{counts.unparsed} lines are no entries and are shown as found"])
     if counts.unordered:
         output.complain("warning", [f"{counts.unordered} entries stand out of order: the files are too disordered"])
     if counts.overrun:
