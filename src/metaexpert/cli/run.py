@@ -11,6 +11,7 @@ from metaexpert.cli import output
 from metaexpert.cli.loading import check_expert, experts_in, load_expert, own_failures
 from metaexpert.cli.options import given, with_logger_options
 from metaexpert.cli.settings import input_errors, settings, unwritable
+from metaexpert.cli.tables import counted
 from metaexpert.expert import MetaExpert
 from metaexpert.logger import LoggerConfig
 from metaexpert.logger.config.settings import command_line
@@ -91,13 +92,6 @@ def _run_all(experts: list[MetaExpert], data: str | None, mode: Literal["backtes
 
 
 def _summary(result: RunResult) -> str:
-    counts = ", ".join(
-        f"{count} {noun if count == 1 else noun + 's'}"
-        for count, noun in (
-            (result.bars, "bar"),
-            (len(result.orders), "order"),
-            (len(result.fills), "fill"),
-            (result.errors, "error"),
-        )
-    )
+    done = ((result.bars, "bar"), (len(result.orders), "order"), (len(result.fills), "fill"), (result.errors, "error"))
+    counts = ", ".join(counted(count, noun) for count, noun in done)
     return f"{result.expert_name}: {result.reason}; {counts}; result {result.pnl:+.2f}, fees {result.fees:.2f}\n"

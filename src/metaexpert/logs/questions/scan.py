@@ -12,6 +12,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -168,26 +169,14 @@ def _files(path: Path, report: Report) -> Iterator[Path]:
                 yield file
 
 
-class _opened:  # noqa: N801 - used like a function
-    """Opens a file for its lines: None for one that is neither text nor gzip."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._close: list[Any] = []
-
-    def __enter__(self) -> BinaryIO | None:
-        raw = self._path.open("rb")
-        self._close.append(raw)
-        stream: BinaryIO = raw
-        if raw.peek(2)[:2] == _GZIP_MAGIC:
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw))
-            self._close.append(stream)
-        head = stream.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
-        return None if b"\0" in head else stream
-
-    def __exit__(self, *_: object) -> None:
-        for stream in reversed(self._close):
-            stream.close()
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    """Open a file for its lines; give None for one that is neither text nor gzip."""
+    with ExitStack() as stack:
+        stream = stack.enter_context(path.open("rb"))
+        if stream.peek(2)[:2] == _GZIP_MAGIC:
+            stream = stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=stream)))
+        yield None if b"\0" in stream.peek(_HEAD)[:_HEAD] else stream
 
 
 def _counted(stream: BinaryIO, report: Report) -> Iterator[bytes]:

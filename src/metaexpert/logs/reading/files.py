@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -231,14 +232,7 @@ class LogFile:
 
     def pieces(self, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
         """Yield its whole lines in pieces of about *block* bytes; trouble ends them and is noted in *counts*."""
-        offset = 0
-        with self._noting(counts):
-            inflater = Inflater(self.open(), block) if self.name.compressed else None
-            blocks = inflater if inflater is not None else plain_forward(self.open(), self.size, 0, block)
-            for length, data in whole_forward(blocks):
-                yield Piece(offset, length, data)
-                offset += length
-            self._note_damage(inflater, counts)
+        yield from self.within(0, sys.maxsize if self.name.compressed else self.size, counts, block)
         self.rest()
 
     def backward(self, counts: Counts) -> Iterator[bytes]:
@@ -247,7 +241,7 @@ class LogFile:
             if self.name.compressed:
                 inflater = Inflater(self.open())
                 yield from whole_backward(gzip_backward(inflater))
-                self._note_damage(inflater, counts)
+                self._note_damage(inflater.damage, counts)
             else:
                 yield from whole_backward(plain_backward(self.open(), self.size))
         self.rest()
@@ -263,8 +257,7 @@ class LogFile:
             for size, data in whole_forward(blocks):
                 yield Piece(offset, size, data)
                 offset += size
-            if self._inflated is not None and self._inflated.damage:
-                counts.unreadable[self.label] = self._inflated.damage
+            self._note_damage(self._inflated.damage if self._inflated is not None else "", counts)
 
     def _blocks(self, offset: int, length: int, block: int) -> Iterator[bytes]:
         if not self.name.compressed:
@@ -292,9 +285,9 @@ class LogFile:
             counts.unreadable[self.label] = error.strerror or str(error)
             self.close()
 
-    def _note_damage(self, inflater: Inflater | None, counts: Counts) -> None:
-        if inflater is not None and inflater.damage:
-            counts.unreadable[self.label] = inflater.damage
+    def _note_damage(self, damage: str, counts: Counts) -> None:
+        if damage:
+            counts.unreadable[self.label] = damage
 
     def trim(self) -> None:
         """Leave out a last line without its end: it is being written."""
