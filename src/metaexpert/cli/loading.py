@@ -1,4 +1,4 @@
-"""An expert's file: checked before it is run, loaded as a module, and its own failures shown as its own."""
+"""Checks an expert's file, loads it as a module, and shows its exceptions without our own stack frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_expert(path: Path) -> None:
     """Check that *path* is a Python file that compiles.
 
     Raises:
-        InputError: When it is not.
+        InputError: It is not.
     """
     _compiled(path)
 
@@ -43,7 +43,7 @@ def _compiled(path: Path) -> CodeType:
 
 
 def load_expert(path: Path) -> ModuleType:
-    """Run the code of *path* as a module and return it. Its directory comes first where modules are looked for."""
+    """Run the code of *path* as a module and return it. Its directory becomes the first of `sys.path`."""
     module = ModuleType(f"metaexpert_run_{path.stem}")
     module.__file__ = os.path.abspath(path)  # noqa: PTH100 - resolving links would change what the code sees
     code = _compiled(path)
@@ -57,7 +57,7 @@ def experts_in(module: ModuleType, path: Path) -> list[MetaExpert]:
     """Return the experts that *module* keeps in variables, each once, in the order of the file.
 
     Raises:
-        InputError: When there is none.
+        InputError: There is none.
     """
     found = {id(value): value for value in vars(module).values() if isinstance(value, MetaExpert)}
     if not found:
@@ -67,7 +67,7 @@ def experts_in(module: ModuleType, path: Path) -> list[MetaExpert]:
 
 @contextmanager
 def own_failures(path: Path) -> Iterator[None]:
-    """Show an exception of the expert's code with the part of its traceback that is the user's; exit code 1."""
+    """Show an exception of the expert's code with the user's part of its traceback; exit code 1."""
     try:
         yield
     except (output.InputError, output.PipeClosed, output.OutputError, typer.Exit):
@@ -85,7 +85,7 @@ def _show(error: Exception, file: str) -> None:
 
 
 def _trimmed(trace: TracebackType | None, file: str) -> TracebackType | None:
-    """Leave out what stands above the user's file: our own way to it."""
+    """Drop our own frames above the user's file."""
     ours = os.path.dirname(metaexpert.__file__)  # noqa: PTH120
     foreign = None
     step = trace

@@ -131,7 +131,7 @@ def write(text: str) -> None:
 
 
 def write_exact(text: str) -> None:
-    """Write data to standard output: UTF-8 whatever the locale, surrogates as the bytes that they stand for.
+    """Write data to standard output: UTF-8 whatever the locale, surrogates as their original bytes.
 
     Raises:
         PipeClosed: When nobody reads it.
@@ -218,7 +218,7 @@ def complain(kind: str, lines: Iterable[str]) -> None:
 
 
 def write_error(text: str) -> None:
-    """Write *text* to standard error if it is open; the exit code tells the outcome in any case."""
+    """Write *text* to standard error if it is open; the exit code reports the outcome in any case."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             sys.stderr.write(text)

@@ -1,4 +1,4 @@
-"""`metaexpert run`: loads an expert and runs it."""
+"""`metaexpert run`: load an expert and run it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,19 @@ app = typer.Typer(add_completion=False)
 def run(
     expert: Annotated[str, typer.Argument(metavar="EXPERT.py", help="Python file that makes a MetaExpert.")],
     data: Annotated[
-        str | None, typer.Option(metavar="BARS.csv", help="Bars to run over; the expert's own data if left out.")
+        str | None, typer.Option(metavar="BARS.csv", help="Bars to run over; the expert's own data by default.")
     ] = None,
-    mode: Annotated[
-        Literal["backtest", "paper"], typer.Option(help="paper: the bars are taken as arriving while time passes.")
-    ] = "backtest",
+    mode: Annotated[Literal["backtest", "paper"], typer.Option(help="paper: bars arrive in real time.")] = "backtest",
     **options: Any,
 ) -> None:
     """Run an expert over bars.
 
-    The file is loaded as a module, not as __main__, and each MetaExpert
-    that it keeps in a variable is run. Of several, one runs after the other
-    in the order of the file; the first failure ends the command.
+    Loads the file as a module, not as __main__, and runs each MetaExpert
+    that is in a variable of it, in the order of the file. The first failure
+    ends the command. All input is checked before anything starts.
 
-    Everything is checked first. Exit code 0: the runs ended well. 1: one
-    failed. 2: wrong input; nothing was started.
+    Exit code 0: all runs succeeded. 1: one failed. 2: wrong input; nothing
+    was started.
 
     Example:
       metaexpert run expert.py --data bars.csv --log-level debug --log-dir logs

@@ -18,7 +18,7 @@ _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
-    """Return rows under their headers, each column as wide as its widest cell; columns in *right* to the right."""
+    """Return rows under their headers, each column as wide as its widest cell; columns in *right* are right-aligned."""
     cells = [[escape("" if cell is None else str(cell)) for cell in row] for row in rows]
     widths = [max(len(line[n]) for line in [list(headers), *cells]) for n in range(len(headers))]
     aligned = [str.rjust if header in set(right) else str.ljust for header in headers]
@@ -43,7 +43,7 @@ def bar(value: float, most: float, width: int) -> str:
 
 
 def money(number: Decimal | None, *, sign: bool = False) -> str:
-    """Return an amount as people read it; empty when there is none."""
+    """Return an amount for people; empty when there is none."""
     if number is None:
         return ""
     text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
@@ -51,7 +51,7 @@ def money(number: Decimal | None, *, sign: bool = False) -> str:
 
 
 def seconds(span: float | None) -> str:
-    """Return a span of time as people read it, with a sign."""
+    """Return a span of time for people, with a sign."""
     if span is None:
         return ""
     size = abs(span)
@@ -62,6 +62,6 @@ def seconds(span: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return *count* with its *noun*, in the plural where it must be."""
+    """Return *count* with its *noun*, in the plural unless it is one."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count} {noun if count == 1 else plural}"

@@ -1,10 +1,10 @@
-"""One line of a log file as a typed value: an `Entry`, or `Unparsed` when it is none.
+"""One line of a log file as a typed value: an `Entry`, or `Unparsed`.
 
-An entry is a JSON object with a ``timestamp`` in ISO 8601, a ``level`` word of ours and a ``message``; whatever else
-stands on a line (a torn write, another program's output) is passed on as it is.
+An entry is a JSON object with a ``timestamp`` in ISO 8601, one of our ``level`` words and a ``message``. Any other line
+(a torn write, another program's output) is passed on as it is.
 
-A line of our own writer begins with its time at a fixed place, so it can be put in order before it is decoded, and
-most lines that a filter leaves out never are.
+A line of our own writer has its time at a fixed offset, so it can be sorted before it is decoded, and most lines that a
+filter drops are never decoded.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Key = tuple[bytes, int, int]
 #: Sort key of records: their place in time.
 by_time: Final = operator.attrgetter("key")
 
-#: What a line of our writer begins with, and where its time ends.
+#: The beginning of a line of our writer, and the ends of its time.
 START: Final = b'{"timestamp":"'
 TIME_BEGIN: Final = len(START)
 TIME_END: Final = TIME_BEGIN + len("2026-11-22T10:31:00.123456")
 _AFTER_TIME: Final = b'Z",'
 _HEADER_END: Final = TIME_END + len(_AFTER_TIME)
 _SEQUENCE: Final = b',"sequence_id":'
-#: Within so many bytes the header's sequence id begins: the RFC's limits of the names before it, and their keys.
+#: The header's sequence id begins within so many bytes: the RFC's limits of the names before it, and their keys.
 _HEADER_LENGTH: Final = 1024
 
-# orjson reads integers beyond 64 bits as floats, without a word; 19 digits are the shortest that may be such.
-# Digits made alike and searched literally: a tenth of the time of a regular expression.
+# orjson silently reads integers beyond 64 bits as floats; the shortest such number has 19 digits.
+# Replacing all digits by 0 and searching literally takes a tenth of the time of a regular expression.
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * 19
-# Python refuses to convert longer texts (sys.set_int_max_str_digits); such a number stays text.
+# Python does not convert longer text to a number (sys.set_int_max_str_digits); such a number stays text.
 _MOST_DIGITS: Final = 4300
 
 
@@ -47,8 +47,8 @@ class Entry:
     """One log entry.
 
     Attributes:
-        line: The line as it stands in the file, without its end.
-        file: Name of the file that it was read from (an entry may stand in several).
+        line: The line as it is in the file, without its end.
+        file: Name of the file that it was read from (several files may have it).
         key: Place in time, see `Key`.
     """
 
@@ -81,7 +81,7 @@ class Entry:
         return self._data
 
     def forget(self) -> None:
-        """Release the decoded object; it is decoded again when asked for."""
+        """Release the decoded object; `data` decodes it again."""
         self._data = None
 
     @property
@@ -151,16 +151,16 @@ class Entry:
 
     @property
     def has_copies(self) -> bool:
-        """Whether it stands in more than one file: trades and errors have files of their own besides."""
+        """Whether several files have it: trades and errors have files of their own besides."""
         return self.data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[self.level] >= schema.ERROR
 
 
 @dataclass(slots=True)
 class Unparsed:
-    """A line that is no entry: torn, foreign or damaged.
+    """A line that is not an entry: torn, foreign or damaged.
 
     Attributes:
-        line: The line as it stands in the file, without its end.
+        line: The line as it is in the file, without its end.
         file: Name of the file that it was read from.
         key: Place in time: that of the entry before it in its file, or the nearest thing known.
     """
@@ -171,12 +171,12 @@ class Unparsed:
 
     @property
     def time(self) -> datetime:
-        """About when it was written."""
+        """Approximate time of writing."""
         return moment(self.key[0])
 
     @property
     def text(self) -> str:
-        """The line as text; bytes that are no UTF-8 are shown as hexadecimal escapes."""
+        """The line as text; bytes that are not UTF-8 become hexadecimal escapes."""
         return self.line.decode("utf-8", "backslashreplace")
 
 
@@ -184,7 +184,7 @@ Record = Entry | Unparsed
 
 
 def parse(line: bytes, file: str, log: int = 0) -> Entry | None:
-    """Return the entry that *line* holds, decoded, or None when it holds none. Never raises."""
+    """Return *line* as a decoded entry, or None when it is not one. Never raises."""
     found = glance(line, file, log)
     if isinstance(found, Entry):
         try:
@@ -195,9 +195,9 @@ def parse(line: bytes, file: str, log: int = 0) -> Entry | None:
 
 
 def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
-    """Return *line* as an entry by the look of its beginning and end; only an odd one is decoded.
+    """Return *line* as an entry, judged by its beginning and end; only an odd line is decoded.
 
-    An entry found so may turn out to be none when its `Entry.data` is asked for: that raises then (see `checked`).
+    Such a line may still not be an entry: then `Entry.data` raises (see `checked`).
     """
     if line.startswith(START) and line[TIME_END:_HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
         at = line.find(_SEQUENCE, _HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
@@ -208,7 +208,7 @@ def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
 
 
 def checked(entry: Entry) -> Record:
-    """Return *entry*, decoded, or as `Unparsed` when it only looked like one."""
+    """Return *entry* decoded, or as `Unparsed` when it only looked like an entry."""
     try:
         _ = entry.data
     except (ValueError, TypeError, LookupError, RecursionError):
@@ -217,9 +217,9 @@ def checked(entry: Entry) -> Record:
 
 
 def _odd(line: bytes, file: str, log: int) -> Entry | None:
-    """Return an entry that is not written as ours are: spaces, another order, another time zone, a BOM, CRLF."""
+    """Return an entry in another form than ours: spaces, another order, another time zone, a BOM, CRLF."""
     line = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
-    if b"{" not in line[:64]:  # text of other programs, quickly
+    if b"{" not in line[:64]:  # text of other programs: the quick answer
         return None
     try:
         data = _decode(line)
@@ -234,13 +234,13 @@ def _odd(line: bytes, file: str, log: int) -> Entry | None:
 
 
 def time_key(time: datetime) -> bytes:
-    """Return *time* as the first part of a `Key`; a naive one is taken as UTC."""
+    """Return *time* as the first part of a `Key`; a naive time is UTC."""
     utc = time.replace(tzinfo=None) if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
     return utc.isoformat(timespec="microseconds").encode()
 
 
 def moment(key: bytes) -> datetime:
-    """Return the time of a key, aware; the beginning of time for one that is none."""
+    """Return the time of a key, aware; `datetime.min` if it is not a time."""
     try:
         return datetime.fromisoformat(key.decode()).replace(tzinfo=UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`open_logs`: the entries of some directories, filtered, in order of time, at rest or while they are written."""
+"""`open_logs`: the entries of log directories, filtered, in order of time; follows them while they are written."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ def open_logs(
 
 @dataclass(frozen=True)
 class Logs:
-    """The entries of some directories; made by `open_logs`.
+    """The entries of one or more directories; made by `open_logs`.
 
-    Each iteration reads the files anew, as they are at its start. Memory is bounded, whatever the size of the files.
-    Nothing is written or locked. Lines that are no entries have no level and pass every level filter; another filter
-    they pass when they hold the text that is asked for. One thread at a time.
+    Each iteration reads the files as they are at its start. Memory is bounded for files of any size. Nothing is
+    written or locked. Lines that are not entries have no level and pass every level filter; they pass another filter
+    when they contain its text. Use it from one thread at a time.
 
     Attributes:
         directories: Where the files are.
-        criteria: What passes.
-        limit: How many of the last records are wanted; None for all.
-        reverse: Whether the last record comes first.
-        diagnostics: Whether ``logging_errors.log`` is read too.
-        progress: Told how far the work is, from 0 to `size`.
-        counts: What the current or last iteration met.
+        criteria: The filters.
+        limit: Only the last so many records; None for all.
+        reverse: Newest record first.
+        diagnostics: Read ``logging_errors.log`` too.
+        progress: Called with the bytes done so far, from 0 to `size`.
+        counts: Counts of the current or last iteration.
     """
 
     directories: tuple[Path, ...]
@@ -107,10 +107,10 @@ class Logs:
         return merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
 
     def last(self, limit: int) -> list[Record]:
-        """Return the last *limit* records, the oldest first. Reads no more of the files than that takes.
+        """Return the last *limit* records, the oldest first. Reads only as much of the files as that takes.
 
-        Last is what stands at the ends of the files. An entry that was brought in late (recovered, or logged after the
-        clock stepped back) counts where it was written, unless that is near its place.
+        The last records are those at the ends of the files. An entry that was written late (recovered, or logged after
+        the clock stepped back) counts where it was written, unless that is near its place in time.
         """
         self.counts.reset()
         with self.opened() as logs:
@@ -121,13 +121,13 @@ class Logs:
     ) -> Iterator[Record]:
         """Yield the last records and then each new one as it is written, until the caller stops. Never ends.
 
-        Follows through rotation, truncation, and files that appear. Within a file nothing is missed, doubled or
-        reordered; between files, what is read at one look is merged by time.
+        Follows through rotation, truncation and new files. Within a file no record is lost, repeated or reordered;
+        between files, the records of one look are merged by time.
 
         Args:
-            last: How many records that are there already to begin with.
+            last: How many existing records to begin with.
             interval: Seconds between two looks.
-            sleep: Waits; a test passes one of its own.
+            sleep: Waits so many seconds.
         """
         for batch in self.batches(last=last, interval=interval, sleep=sleep):
             yield from batch
@@ -135,7 +135,7 @@ class Logs:
     def batches(
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[list[Record]]:
-        """Yield what `follow` yields, all that was there at one look as one list (for output in one write)."""
+        """Yield the records of `follow`, those of one look as one list (for output in one write)."""
         from metaexpert.logs.reading.follow import Follower, merged  # noqa: PLC0415 - for this only
 
         self.counts.reset()
@@ -144,9 +144,7 @@ class Logs:
         with ExitStack() as stack:
             snapshots = [stack.enter_context(self._snapshot(directory)) for directory in self.directories]
             for directory, snapshot in zip(self.directories, snapshots, strict=True):
-                for files in snapshot.chains.values():
-                    if files[-1].name.number == 0:
-                        files[-1].trim()
+                snapshot.trim()
                 followers.append(Follower(directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts))
             first = self._last(self._logs(snapshots), last, once) if last else []
         if first:
@@ -169,13 +167,13 @@ class Logs:
 
     @property
     def size(self) -> int:
-        """Bytes of all files at this moment: what `progress` counts up to."""
+        """Bytes of all files at this moment, the end of `progress`."""
         with self.opened() as logs:
             return sum(file.size for log in logs for file in log.files)
 
     @contextmanager
     def opened(self) -> Iterator[list[Log]]:
-        """Open all files, as one set that rotation cannot change; close them at the end."""
+        """Open all files as one set that rotation cannot change; close them at the end."""
         with ExitStack() as stack:
             yield self._logs([stack.enter_context(self._snapshot(directory)) for directory in self.directories])
 

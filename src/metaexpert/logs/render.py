@@ -84,7 +84,7 @@ _ALWAYS: Final = frozenset({"timestamp", "level", "message"})
 
 @dataclass(slots=True)
 class TextFormat(Format):
-    """Text for people: the console's lines. Names the expert on each line as soon as it has met two.
+    """Text for people: the console's lines. Names the expert on each line once there have been two.
 
     A line that is not an entry is shown as it is, with control characters escaped. Made without structlog, whose import
     takes longer than showing the last entries; a test holds both to the same characters.

@@ -143,7 +143,7 @@ def test_any_filter_equals_the_plain_loop(
             last = flat(open_logs(directory, limit=limit, **wanted))
             assert last == (expected[-limit:] if limit else []) if in_order else len(last) == min(limit, len(expected))
             assert all(entry in expected for entry in last)
-            patch.setattr(merge, "BUDGET", 2000)  # what is found does not fit into the memory: the other way
+            patch.setattr(merge, "MEMORY_LIMIT", 2000)  # what is found does not fit into the memory: the other way
             patch.setattr(merge, "_SMALLEST", 700)
             patch.setattr(merge, "_OPEN", 700)
             logs = open_logs(directory, **wanted)

@@ -241,7 +241,7 @@ def test_reading_is_bounded_by_files_not_by_their_size(tmp_path: Path, line: Lin
 
 def test_disorder_beyond_the_memory_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files too disordered to be sorted in bounded memory lose nothing; what came out of order is counted."""
-    monkeypatch.setattr(merge, "BUDGET", 20_000)
+    monkeypatch.setattr(merge, "MEMORY_LIMIT", 20_000)
     monkeypatch.setattr(merge, "_SMALLEST", 500)
     monkeypatch.setattr(merge, "_OPEN", 500)
     times = list(range(300))

@@ -1,4 +1,4 @@
-"""`metaexpert logs bundle`: an archive that is safe to share."""
+"""`metaexpert logs bundle`: pack an archive that is safe to share."""
 
 from __future__ import annotations
 

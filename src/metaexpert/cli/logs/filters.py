@@ -77,7 +77,7 @@ _FILTERS: Final[dict[str, Any]] = {
 
 
 def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Give *command*, which takes ``**filters``, the options that choose entries."""
+    """Add the options that choose entries to *command*, which takes ``**filters``."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     filters = [
@@ -150,7 +150,7 @@ def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
         re.compile(text)
     except re.error:
         return re.compile(re.escape(text), flags) if ignore_case else text
-    # The text's own flags must stand first.
+    # The text's own flags must come first.
     return re.compile(f"{text}|{re.escape(text)}", flags)
 
 
@@ -192,7 +192,7 @@ def _read[T, R](option: str, read: Callable[[T], R], value: T) -> R:
 
 
 def report(counts: Counts) -> None:
-    """Report on standard error the problems that a reading met."""
+    """Report the problems of a reading on standard error."""
     if counts.unparsed == 1:
         output.complain("note", ["1 line is no entry and is shown as found"])
     elif counts.unparsed:

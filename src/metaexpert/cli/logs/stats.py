@@ -1,4 +1,4 @@
-"""`metaexpert logs stats`: figures and a small chart."""
+"""`metaexpert logs stats`: statistics and a small chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`metaexpert logs trades`: executions, positions, and what they come to."""
+"""`metaexpert logs trades`: executions, positions and totals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of one order, over all experts: its steps, the time between, what it cost, what was logged twice."""
+"""The life of one order across all experts: its steps, the time between them, its costs, duplicate entries."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Step:
 
     Attributes:
         entry: The entry.
-        step: What it tells of: one of the words of `metaexpert.logs.questions.vocabulary`.
-        after: Seconds since the step before; None for the first.
-        size: How much was executed by it; None when nothing was.
-        duplicate: Whether an earlier entry told the same; it is not counted again then.
+        step: The step, in a word of `metaexpert.logs.questions.vocabulary`.
+        after: Seconds since the previous step; None for the first.
+        size: Size executed in this step; None when nothing was.
+        duplicate: Whether it repeats an earlier step; then it is not counted.
     """
 
     entry: Entry
@@ -59,13 +59,13 @@ class OrderLife:
     """An order from its first entry to its last.
 
     Attributes:
-        order_id: What was asked for.
-        ids: All ids under which it was found: the exchange's and the client's.
-        requested: Price that was wanted: ``requested_price``, else the limit price of the first step.
-        filled: How much was executed, duplicates left out.
+        order_id: The id in the question.
+        ids: All its ids, the exchange's and the client's.
+        requested: Wanted price: ``requested_price``, otherwise the limit price of the first step.
+        filled: Size executed, without duplicates.
         fees: Sum of the fees of the executions.
-        pnl: Sum of what its executions realised; None when no entry tells.
-        status: The last step that is one of an order.
+        pnl: Realised result of its executions; None when no entry has one.
+        status: The last step, changes of the position aside.
     """
 
     order_id: str
@@ -85,7 +85,7 @@ class OrderLife:
 
     @property
     def average_price(self) -> Decimal | None:
-        """Average price of what was executed."""
+        """Average price of all executions."""
         return self.spent / self.filled if self.filled else None
 
     @property
@@ -97,7 +97,7 @@ class OrderLife:
 
     @property
     def slippage_bps(self) -> Decimal | None:
-        """The same in hundredths of a percent of what was requested."""
+        """The same in basis points of the requested value."""
         slippage = self.slippage
         if slippage is None or not self.requested:
             return None
@@ -110,7 +110,7 @@ class OrderLife:
 
     @property
     def duplicates(self) -> int:
-        """How many entries told what an earlier one had told."""
+        """How many entries repeat an earlier step."""
         return sum(step.duplicate for step in self.steps)
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,10 +138,10 @@ class OrderLife:
 
 
 def order_life(logs: Logs, order_id: str) -> OrderLife:
-    """Return the life of an order; it has no steps when nothing is logged about it.
+    """Return the life of an order; it has no steps when no entry mentions the order.
 
-    Entries are found by ``order_id`` and ``client_order_id``. Where an entry bears both, those that bear only the
-    other one are found, too.
+    Entries are found by ``order_id`` and ``client_order_id``. If an entry has both, entries with only the other one are
+    found too.
     """
     known = {order_id}
     while True:
@@ -171,7 +171,7 @@ def _ids(facts: Facts) -> set[str]:
 def _add(life: OrderLife, facts: Facts) -> None:
     entry = facts.entry
     step = Step(entry, facts.step, reason=facts.text("reason"))
-    # An order placed while another's trade is handled bears the id of that trade.
+    # An order that is placed while another's trade is handled has the id of that trade.
     if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
     if life.steps:
@@ -186,7 +186,7 @@ def _add(life: OrderLife, facts: Facts) -> None:
 
 
 def _executed(life: OrderLife, facts: Facts) -> Decimal:
-    """How much this execution is: its ``size``, or what the cumulative ``filled_size`` grew by."""
+    """Return the size of this execution: its ``size``, or the growth of the cumulative ``filled_size``."""
     total = facts.number("filled")
     if facts.get("trade_id") is None and total is not None:
         return max(Decimal(), total - life.filled)

@@ -1,8 +1,8 @@
-"""Figures of many entries: how much by level, expert and minute, which messages and errors, percentiles, gaps.
+"""Statistics: counts by level, expert and minute, top messages and errors, percentiles, gaps.
 
-Counts need no order, and most of what is counted stands in the header, which our writer writes in one form. So the
-header of a megabyte of lines is taken apart by one regular expression, and only odd lines are decoded. Each entry
-counts once: a trade or an error that is met again is known by its time, number and process.
+Counting needs no order, and most counts need only the header, which our writer writes in one form. So one regular
+expression takes apart the headers of a megabyte of lines, and only odd lines are decoded. Each entry counts once:
+a copy of a trade or an error is recognised by its time, number and process.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _APPNAME: Final = re.compile(rb'"appname":"([^"]*)"')
 _ERRORS: Final = frozenset({b"error", b"critical"})
 #: Minute, rest of the time, level, process, number, message: what `_HEADER` finds.
 _Header = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
-#: Different messages that are told apart; what comes later goes to one heap.
+#: Distinct messages that are counted; later ones are counted together.
 _MOST_MESSAGES: Final = 50_000
-#: Trades and errors remembered to know their copies. Stretches of all files are read by time, so copies are near.
+#: Trades and errors remembered to recognise copies. Stretches of all files are read by time, so copies are near.
 _WINDOW: Final = 200_000
 _VARIABLE: Final = re.compile(
     r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b|\d+(?:[.,:]\d+)*"
@@ -48,26 +48,26 @@ _QUOTED: Final = re.compile(r"'[^']{0,200}'|\"[^\"]{0,200}\"")
 
 
 def fingerprint(text: str) -> str:
-    """Return *text* with its numbers, ids and quoted parts replaced, so that alike messages are equal."""
+    """Return *text* with numbers, ids and quoted parts replaced, so that similar messages become equal."""
     return _VARIABLE.sub("#", _QUOTED.sub("'…'", text))[:300]
 
 
 @dataclass(slots=True)
 class Stats:
-    """The figures.
+    """The figures of a set of entries.
 
     Attributes:
         entries: Entries, each once.
-        unparsed: Lines that are no entries.
+        unparsed: Lines that are not entries.
         levels: Entries by level.
         experts: By expert (the header's ``appname``).
         minutes: By minute, ``2026-11-22T10:31``, UTC.
         messages: Below ERROR, by the `fingerprint` of the message.
         errors: ERROR and CRITICAL, by exception and fingerprint of the message.
-        fields: Distributions of the numeric fields that were asked for.
+        fields: Distributions of the requested numeric fields.
         first: Time of the earliest entry.
         last: Time of the latest.
-        partial: Whether entries were left out for their content.
+        partial: Whether a filter on content left entries out.
     """
 
     entries: int = 0
@@ -94,7 +94,7 @@ class Stats:
 
     @property
     def gaps(self) -> list[dict[str, Any]] | None:
-        """Numbers that no entry bears, in the middle of a run of a process: host, process, first and last number.
+        """Missing sequence ids within a run of a process: host, process, first and last number.
 
         None when not all entries were counted.
         """
@@ -107,7 +107,7 @@ class Stats:
         ]
 
     def as_dict(self, top: int) -> dict[str, Any]:
-        """Return all as JSON types, of messages and errors the *top* ones."""
+        """Return all figures as JSON types, with the *top* messages and errors."""
         gaps = self.gaps or []
         return {
             "entries": self.entries,
@@ -131,7 +131,7 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
 
     Args:
         logs: The logs.
-        fields: Names of numeric fields whose percentiles are wanted.
+        fields: Names of numeric fields for percentiles.
     """
     logs.counts.reset()
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
@@ -174,7 +174,7 @@ class _Collector:
         self._take_lines(data, stretch.file, stretch)
 
     def _count(self, found: list[_Header], data: bytes) -> None:
-        # Column by column: counting is then done by C code, several times as fast as line by line.
+        # Column by column, in C code: several times as fast as line by line.
         for process in {header[3] for header in found} - self._processes.keys():
             self._process(process)
         found = self._without_copies(found)
@@ -200,7 +200,7 @@ class _Collector:
         return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and seen((h[0] + h[1], h[4], h[3])))]
 
     def _counted_errors(self, found: list[_Header], data: bytes) -> list[_Header]:
-        """Count the errors among *found* and return the others: an error's line is decoded for its exception."""
+        """Count the errors among *found*, decoded for their exceptions, and return the others."""
         errors = [header for header in found if header[2] in _ERRORS]
         if not errors:
             return found
@@ -267,7 +267,7 @@ class _Collector:
         self._raw_messages.clear()
 
     def finish(self) -> None:
-        """Bring what was counted as bytes into the figures."""
+        """Add the counts of raw bytes to the figures."""
         self._fold_messages()
         stats = self.stats
         for (level, process), count in self._raw_levels.items():
@@ -282,7 +282,7 @@ class _Collector:
 
 
 def _process_bytes(entry: Entry) -> bytes:
-    """What the regular expression calls the process, of an entry that was decoded."""
+    """Return the group ``process`` of `_HEADER` for a decoded entry."""
     header = entry.data
     keys = ("severity", "facility", "version", "hostname", "appname", "procid", "msgid")
     return orjson.dumps({key: header.get(key) for key in keys})[1:-1]

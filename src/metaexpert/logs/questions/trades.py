@@ -1,4 +1,4 @@
-"""What was traded: executions and positions, and per expert and symbol what they come to.
+"""Executions and positions, with totals per expert and symbol.
 
 A trade is an entry of category ``trade`` about an execution (see `metaexpert.logs.questions.vocabulary`). One that was
 logged twice under one ``trade_id`` counts once.
@@ -17,15 +17,15 @@ from metaexpert.logs.library import Logs
 from metaexpert.logs.questions.vocabulary import POSITION, SIDES, Facts, plain
 from metaexpert.logs.reading.dedup import Recent
 
-#: Entries of category trade as their header tells it; most lines of other entries are never decoded.
+#: Entries of category trade have this in their header; most other lines are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
-#: Trade ids remembered to know those that come twice.
+#: Trade ids remembered to recognise duplicates.
 _WINDOW: Final = 100_000
 
 
 @dataclass(slots=True)
 class Execution:
-    """One execution: what was bought or sold, and the entry that tells it."""
+    """One execution, and its entry."""
 
     entry: Entry
     side: int
@@ -55,7 +55,7 @@ class Execution:
 
 @dataclass(slots=True)
 class Totals:
-    """What the trades of one expert in one symbol come to.
+    """The totals of one expert in one symbol.
 
     Attributes:
         executions: How many.
@@ -64,8 +64,8 @@ class Totals:
         turnover: Sum of size times price, in the quote currency.
         fees: Sum of the fees.
         logged_pnl: Realised result as entries have it (``pnl``); None when no entry does.
-        position: Size held at the end: what the last entry about the position says, else bought less sold.
-        entry_price: Average price of what is held, as far as known.
+        position: Size held at the end: from the last entry about the position, otherwise bought less sold.
+        entry_price: Average price of the position, if known.
     """
 
     executions: int = 0
@@ -82,12 +82,12 @@ class Totals:
 
     @property
     def pnl(self) -> Decimal:
-        """What was realised before fees: what the entries say, else computed at average cost."""
+        """Realised result before fees: from the entries, otherwise computed at average cost."""
         return self.logged_pnl if self.logged_pnl is not None else self._computed
 
     @property
     def net(self) -> Decimal:
-        """What was realised after fees."""
+        """Realised result after fees."""
         return self.pnl - self.fees
 
     def add(self, execution: Execution) -> None:
@@ -142,7 +142,7 @@ class Ledger:
 
     Attributes:
         totals: By expert and symbol, in the order of their first trade.
-        duplicates: Executions that were logged again under the same id.
+        duplicates: Executions that were logged again with the same id.
     """
 
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Ledger:
     _recent: Recent = field(default_factory=lambda: Recent(_WINDOW))
 
     def read(self, logs: Logs) -> Iterator[Execution]:
-        """Count the trades of *logs*, and yield each execution as it is met, in order of time."""
+        """Count the trades of *logs*, and yield each execution in order of time."""
         trades = logs.filter(grep=_TRADES)
         for record in trades:
             if isinstance(record, Entry) and record.get("msgid") == schema.MSGID_TRADE:

@@ -1,4 +1,4 @@
-"""Each entry once, though it stands in several files."""
+"""Each entry once, although several files may have it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 
 from metaexpert.logs.entry import Entry
 
-#: Trades and errors remembered. Copies of an entry have the same time, so that they come together.
+#: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
 _WINDOW: Final = 65_536
 
 
 class Recent:
-    """Remembers the last *size* things at least, and twice as many at most.
+    """Remembers at least the last *size* things, and at most twice as many.
 
     Two sets: when the new one is full it becomes the old one. Deleting single things from a dict gets slower with each.
 
@@ -48,9 +48,9 @@ class Recent:
 
 
 class Once:
-    """Recognises copies of an entry: a trade or an error stands in two or three files, other entries in one.
+    """Recognises copies of an entry: a trade or an error is in two or three files, other entries are in one.
 
-    Remembers at least the last 65,536 trades and errors. Beyond that a copy is shown again rather than an entry lost.
+    Remembers at least the last 65,536 trades and errors. Beyond that a copy is shown again; no entry is lost.
 
     Args:
         everything: Remember all entries. While files are followed, one may be written twice: a writer that

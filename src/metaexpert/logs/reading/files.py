@@ -1,7 +1,7 @@
-"""Which files of a directory are logs, and a set of them that stays whole while somebody rotates.
+"""The log files of a directory: their names, their chains of backups, and their bytes.
 
 A log is ``NAME.log``, its backups are ``NAME.log.1`` (the newest), ``NAME.log.2`` …, each maybe with ``.gz``.
-Together they are a chain. Nothing else in the directory is looked at: no sub-directory, no temporary file.
+Together they are a chain. Everything else in the directory is ignored: sub-directories, temporary files.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from metaexpert.logger.entry.time_index import Span
 
 _NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?")
-#: Bytes of a file that are looked at to know it again.
+#: Bytes at the beginning of a file by which it is recognised.
 BEGINNING: Final = 1024
 
-#: Device and number of a file: what stays when it is renamed.
+#: Device and inode of a file: they stay when it is renamed.
 Identity = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Counts:
-    """What a reading met, counted while it goes on.
+    """Counts of one reading, updated while it goes on.
 
     Attributes:
         entries: Entries that passed the filters, each once.
-        unparsed: Lines that are no entries, as far as they passed too; they are shown as they are.
-        unordered: Entries that could not be put in order within bounded memory, because the files hold too much
-            that is older than what stands before it.
+        unparsed: Lines that are not entries and passed the filters; they are shown as they are.
+        unordered: Entries that came out of order, because the files are too disordered to be sorted within bounded
+            memory.
         unreadable: Files that could not be read, or not to their end, and why.
         overrun: How often, while following, a log had been rotated so far that entries may be gone unread.
     """
@@ -59,14 +59,14 @@ class Counts:
     overrun: int = 0
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Reset all counts."""
         self.entries = self.unparsed = self.unordered = self.overrun = 0
         self.unreadable.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class LogName:
-    """Name of a file that may be a log: its chain and its place in it (0 is the current file)."""
+    """Name of a log file: its chain, and its number there (0 is the current file)."""
 
     path: Path
     base: str
@@ -78,8 +78,8 @@ def find_logs(directory: Path, *, diagnostics: bool) -> dict[str, list[LogName]]
     """Return the chains of a directory by the name of their current file, each newest first.
 
     Args:
-        directory: Where to look; one that is gone holds no logs.
-        diagnostics: Whether the logger's own troubles (``logging_errors.log``) belong to it.
+        directory: Where to look; a missing one holds no logs.
+        diagnostics: Include the logger's own problems (``logging_errors.log``).
     """
     chains: dict[str, list[LogName]] = {}
     with suppress(FileNotFoundError), os.scandir(directory) as found:
@@ -90,7 +90,7 @@ def find_logs(directory: Path, *, diagnostics: bool) -> dict[str, list[LogName]]
             if item.is_file():
                 name = LogName(Path(item.path), match["base"], int(match["number"] or 0), bool(match["gzip"]))
                 chains.setdefault(name.base, []).append(name)
-    # Where .1 and .1.gz stand side by side, the plain one is the newer: compression was cut short.
+    # Of .1 and .1.gz side by side the plain one is the newer: compression was interrupted.
     return {base: sorted(chain, key=lambda n: (n.number, n.compressed)) for base, chain in sorted(chains.items())}
 
 
@@ -101,9 +101,9 @@ def identity(path: Path) -> Identity:
 
 
 class Piece(NamedTuple):
-    """Whole lines of a file: where they begin, how many bytes of the file they are, and the bytes themselves.
+    """Whole lines of a file: their offset, their length in the file, and their bytes.
 
-    The bytes are fewer when a line was too long to be kept whole.
+    The bytes are fewer than the length when a line was too long to be kept whole.
     """
 
     offset: int
@@ -112,7 +112,7 @@ class Piece(NamedTuple):
 
 
 class Index:
-    """What the writer noted of the backups of a directory; read when first asked for.
+    """The writer's time index of the backups of a directory; read at the first use.
 
     Args:
         directory: The log directory.
@@ -123,17 +123,17 @@ class Index:
         self._lines: dict[bytes, bytes] | None = None
 
     def spans(self, status: os.stat_result, read_at: Callable[[int, int], bytes]) -> Sequence[Span]:
-        """Return the stretches of an open file, in their order; none when nothing is known of it.
+        """Return the stretches of an open file in their order; none when the index does not know it.
 
         Args:
             status: Of the file.
-            read_at: Returns so many of its bytes (the second argument) from an offset (the first) on.
+            read_at: Reads from the file; takes an offset and a number of bytes.
         """
         from metaexpert.logger.entry import time_index  # noqa: PLC0415 - not for the last entries
 
         if self._lines is None:
             self._lines = {}
-            # None there, or not for us to read: then the files are read.
+            # Without an index that can be read, the files are read.
             with suppress(OSError):
                 self._lines = time_index.lines_by_key(self._private / time_index.NAME)
         line = self._lines.get(time_index.key_of(status, read_at)) if self._lines else None
@@ -141,14 +141,14 @@ class Index:
 
 
 class LogFile:
-    """One log file as it was when found: later growth is not read, renaming does not matter.
+    """One log file as it was when found: later growth is not read, renaming has no effect.
 
     Args:
         name: Where it was found.
-        index: Where the writer may have noted what it holds.
+        index: The writer's index of the directory.
 
     Raises:
-        OSError: When there is no such file.
+        OSError: There is no such file.
     """
 
     __slots__ = ("_handle", "_index", "_inflated", "_spans", "held", "identity", "label", "modified", "name", "size")
@@ -161,7 +161,7 @@ class LogFile:
         self.modified = datetime.fromtimestamp(status.st_mtime, UTC)
         #: How messages name it.
         self.label = name.path.name
-        #: Whether it stays open from one reading to the next; the set that it belongs to closes it.
+        #: Stays open after a reading; its snapshot closes it.
         self.held = False
         self._inflated: SeekableInflater | None = None
         self._handle: BinaryIO | None = None
@@ -169,7 +169,7 @@ class LogFile:
         self._spans: Sequence[Span] | None = None
 
     def open(self) -> BinaryIO:
-        """Return the open file; looks for it under its chain's other names when it was renamed."""
+        """Return the open file; if it was renamed, find it under the other names of its chain."""
         if self._handle is None:
             self._handle = self._found()
         return self._handle
@@ -178,7 +178,7 @@ class LogFile:
         """Return the file opened for the caller, who closes it."""
         with suppress(FileNotFoundError):
             return self._found()
-        # Compressed or removed by now; what is open here already is all that is left of it.
+        # Compressed or removed by now: only the handle that is open here is left.
         handle, self._handle = self.open(), None
         return handle
 
@@ -210,11 +210,11 @@ class LogFile:
 
     @property
     def spans(self) -> Sequence[Span]:
-        """All its stretches in their order, known without reading it; none when they are not, or not for certain."""
+        """All its stretches in their order, from the index; none unless the index certainly describes this file."""
         if self._spans is None:
             self._spans = ()
             if self._index is not None and self.name.number:
-                with suppress(OSError):  # told when it is read
+                with suppress(OSError):  # reported when it is read
                     self._spans = self._noted(self._index)
                 self.rest()
         return self._spans
@@ -231,7 +231,7 @@ class LogFile:
         return spans if whole else ()
 
     def pieces(self, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
-        """Yield its whole lines in pieces of about *block* bytes; trouble ends them and is noted in *counts*."""
+        """Yield its whole lines in pieces of about *block* bytes; an error ends them and is noted in *counts*."""
         yield from self.within(0, sys.maxsize if self.name.compressed else self.size, counts, block)
         self.rest()
 
@@ -247,11 +247,11 @@ class LogFile:
         self.rest()
 
     def piece(self, offset: int, length: int, counts: Counts) -> bytes:
-        """Return the lines that stand there, whole ones. Leaves the file open."""
+        """Return the whole lines in a range of bytes. Leaves the file open."""
         return b"".join(piece.data for piece in self.within(offset, length, counts))
 
     def within(self, offset: int, length: int, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
-        """Yield the lines that stand there, whole ones, in pieces of about *block* bytes. Leaves the file open."""
+        """Yield the whole lines in a range of bytes, in pieces of about *block* bytes. Leaves the file open."""
         with self._noting(counts):
             blocks = self._blocks(offset, length, block)
             for size, data in whole_forward(blocks):
@@ -267,12 +267,12 @@ class LogFile:
         return self._inflated.read(offset, length)
 
     def lines(self, counts: Counts) -> Iterator[bytes]:
-        """Yield its lines without their ends, blank ones left out."""
+        """Yield its lines without their ends, except blank ones."""
         for piece in self.pieces(counts):
             yield from filter(None, piece.data.split(b"\n"))
 
     def rest(self) -> None:
-        """Release what reading it took, and the file too unless its set holds it."""
+        """Release the buffers of a reading, and the file unless it is held."""
         self._inflated = None
         if not self.held:
             self.close()
@@ -290,7 +290,7 @@ class LogFile:
             counts.unreadable[self.label] = damage
 
     def trim(self) -> None:
-        """Leave out a last line without its end: it is being written."""
+        """Drop a last line without its end: it is still being written."""
         with suppress(OSError):
             end = self.size
             for block in plain_backward(self.open(), self.size):
@@ -301,7 +301,7 @@ class LogFile:
             self.size = end
 
     def beginning(self) -> bytes:
-        """Return its first line, or the start of a long one: what stays when it is compressed. May be empty."""
+        """Return its first line, or the start of a long one; compression does not change it. May be empty."""
         handle = self.open()
         handle.seek(0)
         blocks = Inflater(handle) if self.name.compressed else [handle.read(BEGINNING)]

@@ -35,24 +35,24 @@ from metaexpert.logs.reading.search import Before, found_in, last_key
 if TYPE_CHECKING:
     from metaexpert.logger.entry.time_index import Span
 
-#: Bytes of lines that may wait in memory, for sorting, and what a record takes beside its line.
-BUDGET: Final = 48 << 20
+#: Most bytes of records that wait in memory for sorting, and the bytes of a record besides its line.
+MEMORY_LIMIT: Final = 48 << 20
 _RECORD: Final = 400
-#: All stretches that are open at once together have about so many bytes.
+#: The stretches that are open at the same time have about so many bytes together.
 _OPEN: Final = 16 << 20
 _SMALLEST: Final = 1 << 16
 
-#: Told how far the work is, from 0 to the size of all files.
+#: Called with the bytes done so far, from 0 to the size of all files.
 Progress = Callable[[int], None]
 
 
 def ignore(done: int) -> None:
-    """Tell nobody of the progress."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A chain of files, the oldest first, and its number among all that are read."""
+    """A chain of files, the oldest first, and its number among all chains."""
 
     number: int
     files: Sequence[LogFile]
@@ -60,7 +60,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A piece of a file: where it is, its earliest and latest time, and how to find the entry before it."""
+    """A piece of a file: its bytes, its earliest and latest time, and how to find the entry before it."""
 
     log: int
     file: LogFile
@@ -72,14 +72,14 @@ class Stretch:
 
 
 def collected(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Record] | None:
-    """Return the wanted records sorted, or None when they do not fit into `BUDGET`."""
+    """Return the wanted records sorted, or None when they do not fit into `MEMORY_LIMIT`."""
     records: list[Record] = []
     size = 0
     for log, file, part, before in _parts(logs, criteria, counts, FORWARD_BLOCK, progress):
         data = part.data if isinstance(part, Piece) else file.piece(part.offset, part.length, counts)
         new = found_in(data, file, log.number, criteria, before)
         size += sum(len(record.line) + _RECORD for record in new)
-        if size > BUDGET:
+        if size > MEMORY_LIMIT:
             return None
         records += new
     records.sort(key=by_time)
@@ -109,7 +109,7 @@ def streamed(
 
 
 class _Waiting:
-    """Records that were read, and wait until nothing that is still to be read can stand before them."""
+    """Records that wait until no record that is still unread can come before them."""
 
     def __init__(self, counts: Counts, *, backward: bool) -> None:
         self._counts = counts
@@ -120,8 +120,8 @@ class _Waiting:
 
     @property
     def too_many(self) -> bool:
-        """Whether they exceed the budget: the files are too disordered to be sorted in it."""
-        return self._size > BUDGET
+        """Whether they exceed the memory limit: the files are too disordered to be sorted within it."""
+        return self._size > MEMORY_LIMIT
 
     def add(self, run: list[Record]) -> None:
         """Take in the records of one stretch, sorted."""
@@ -142,21 +142,21 @@ class _Waiting:
                 batch += run[:cut]
                 del run[:cut]
         self._runs = [run for run in self._runs if run]
-        return self._told(batch)
+        return self._released(batch)
 
     def half(self) -> Iterator[Record]:
-        """Yield the first half of all, though something may still be to come that stands before it."""
+        """Yield the first half of all, although an unread record may belong before it."""
         times = sorted(run[len(run) // 2].key[0] for run in self._runs)
         middle = times[len(times) // 2]
-        # Just beyond the middle, so that something goes even when all have one time.
+        # Just beyond the middle, so that some are released even when all have the same time.
         return self.due(middle[:-1] if self._backward else middle + b"~")
 
     def rest(self) -> Iterator[Record]:
-        """Yield what is left."""
+        """Yield the remaining records."""
         batch, self._runs = [record for run in self._runs for record in run], []
-        return self._told(batch)
+        return self._released(batch)
 
-    def _told(self, batch: list[Record]) -> Iterator[Record]:
+    def _released(self, batch: list[Record]) -> Iterator[Record]:
         batch.sort(key=by_time)
         self._size -= sum(len(record.line) + _RECORD for record in batch)
         for record in reversed(batch) if self._backward else batch:
@@ -168,7 +168,7 @@ class _Waiting:
 
 
 def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Stretch]:
-    """Return the stretches of all files that may hold something in the wanted time: the first half of the work."""
+    """Return the stretches of all files that may hold a wanted record: the first half of the work."""
     block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
     found = []
     for log, file, part, before in _parts(logs, criteria, counts, block, lambda done: progress(done // 2)):
@@ -185,7 +185,7 @@ def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Pr
 
 
 def with_progress(stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> Iterator[Stretch]:
-    """Yield *stretches* to be read, and tell of the progress through this second half of the work."""
+    """Yield *stretches* to be read, and report the progress through this second half of the work."""
     total = sum(file.size for log in logs for file in log.files)
     left = length = sum(stretch.length for stretch in stretches)
     for stretch in stretches:
@@ -202,7 +202,7 @@ def _looked_at(piece: Piece, file: LogFile, log: int, before: Before) -> Stretch
 
 def _times(data: bytes, file: LogFile, log: int, before: Before) -> tuple[bytes, bytes]:
     times = line_times(data)
-    if b"" in times:  # something that our writer did not write
+    if b"" in times:  # lines that our writer did not write
         times = [record.key[0] for record in found_in(data, file, log, Criteria(), before)]
     return min(times, default=b""), max(times, default=b"")
 
@@ -210,7 +210,7 @@ def _times(data: bytes, file: LogFile, log: int, before: Before) -> tuple[bytes,
 def _parts(
     logs: Sequence[Log], criteria: Criteria, counts: Counts, block: int, progress: Progress
 ) -> Iterator[tuple[Log, LogFile, Piece | Span, Before]]:
-    """Yield the pieces of all files, read, and the stretches that were noted and may hold something wanted, unread."""
+    """Yield pieces of all files, read; and of indexed files the stretches that may hold a wanted record, unread."""
     done = 0
     for log in logs:
         before: Before = _nothing
@@ -267,7 +267,7 @@ def _newest(log: Log, criteria: Criteria, counts: Counts) -> Iterator[Record]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a file, whether it may hold something wanted, and how to read it."""
+    """A part of a file, whether it may hold a wanted record, and how to read it."""
 
     file: LogFile
     wanted: bool
@@ -275,7 +275,7 @@ class _Part:
 
 
 def _backward(file: LogFile, criteria: Criteria, counts: Counts) -> Iterator[_Part]:
-    # Where nothing can be passed over, the end of a file comes in smaller pieces than those that were noted.
+    # When no stretch can be skipped, smaller pieces than those of the index are cheaper at the end of a file.
     if not (criteria.selective and file.spans):
         for data in file.backward(counts):
             yield _Part(file, wanted=True, read=partial(_given, data))
@@ -291,7 +291,7 @@ def _given(data: bytes) -> bytes:
 
 
 class _Ahead[T]:
-    """An iterator that can be asked what comes next."""
+    """An iterator with a look at its next item."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)

@@ -26,8 +26,8 @@ def found_in(
 ) -> list[Record]:
     """Return the wanted records of these whole lines, in order of time; they hold no decoded data yet.
 
-    A line that is no entry has the place of the entry before it, else of the one after it, else the time when the file
-    was modified. *before* is asked for the last entry of earlier pieces, *after* is the first one of later pieces.
+    A line that is not an entry gets the place in time of the entry before it, else of the one after it, else the time
+    when the file was modified. *before* returns the last entry of earlier pieces, *after* is the first of later ones.
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
@@ -51,7 +51,7 @@ def found_in(
 
 
 class _Places:
-    """Finds the place of lines that are no entries. Each line is looked at once, so garbage costs no more than text."""
+    """Finds the place of lines that are not entries. Looks at each line once, so garbage costs no more than text."""
 
     def __init__(self, data: bytes, file: LogFile, log: int, before: Before, after: Key | None) -> None:
         self._data = data
@@ -63,7 +63,7 @@ class _Places:
         self._key: Key | None = None
 
     def note(self, end: int, key: Key) -> None:
-        """Remember that the line which ends at *end* is an entry of that key."""
+        """Remember that the line that ends at *end* is an entry with *key*."""
         self._end, self._key = end, key
 
     def of(self, start: int) -> Key:

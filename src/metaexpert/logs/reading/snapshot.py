@@ -10,20 +10,20 @@ from metaexpert.logs.reading.files import Index, LogFile, LogName, find_logs, id
 
 #: Files held open from the start of a reading; macOS allows a process 256 by default.
 _MOST_OPEN: Final = 128
-#: How often a set of files is taken anew because a rotation changed it meanwhile.
+#: How often to take the set of files again because a rotation changed it meanwhile.
 _ATTEMPTS: Final = 5
 
 
 class Snapshot:
     """The log files of a directory at one moment, oldest first in each chain.
 
-    Opens the files at once, so that neither rotation nor compression nor removal takes one away while it is
-    read (the first 128; further ones are opened when their turn comes). Use as a context manager.
+    Opens the files at once, so that rotation, compression and removal take none away while it is read (the first 128;
+    others are opened when they are read). Use it as a context manager.
 
     Args:
         directory: Where to look.
-        diagnostics: Whether the logger's own troubles belong to it.
-        shared_by: Of how many snapshots, which are open at one time, this is one.
+        diagnostics: Include the logger's own problems (``logging_errors.log``).
+        shared_by: How many snapshots are open at the same time.
     """
 
     def __init__(self, directory: Path, *, diagnostics: bool, shared_by: int = 1) -> None:
@@ -43,6 +43,12 @@ class Snapshot:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def trim(self) -> None:
+        """Drop the unfinished last line of each current file."""
+        for files in self.chains.values():
+            if files[-1].name.number == 0:
+                files[-1].trim()
+
     def close(self) -> None:
         """Release all files."""
         for files in self.chains.values():
@@ -55,7 +61,7 @@ class Snapshot:
             with suppress(FileNotFoundError):
                 files.append(LogFile(name, self._index))
                 self._room -= 1
-                # Whatever else keeps it from being opened is told when its turn to be read comes.
+                # Any other error is reported when the file is read.
                 with suppress(OSError):
                     if self._room > 0:
                         files[-1].open()
@@ -63,7 +69,7 @@ class Snapshot:
         return files
 
     def _still(self, chains: dict[str, list[LogName]]) -> bool:
-        """Tell whether the directory still holds just the files that were opened, under the same names."""
+        """Return whether the directory still holds exactly the files that were opened, under the same names."""
         mine = {file.name.path: file.identity for files in self.chains.values() for file in files}
         now = {}
         for name in (name for names in chains.values() for name in names):
@@ -73,7 +79,7 @@ class Snapshot:
 
 
 def _without_twins(files: list[LogFile]) -> list[LogFile]:
-    """Leave out a ``.N.gz`` that stands beside the ``.N`` from which it was, or is being, made."""
+    """Drop a ``.N.gz`` beside the ``.N`` that it was, or is being, made from."""
     kept: list[LogFile] = []
     for file in files:
         if kept and kept[-1].name.number == file.name.number and _is_twin(file, kept[-1]):
