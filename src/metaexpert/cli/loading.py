@@ -19,16 +19,12 @@ from metaexpert.logger.masking.rules import mask_text
 from metaexpert.trading.bars import BarError
 
 
-def check_expert(path: Path) -> None:
-    """Check that *path* is a Python file that compiles.
+def compile_expert(path: Path) -> CodeType:
+    """Return the code of the Python file *path*, without running it.
 
     Raises:
-        InputError: It is not.
+        InputError: The file cannot be read or does not compile.
     """
-    _compiled(path)
-
-
-def _compiled(path: Path) -> CodeType:
     try:
         return compile(path.read_bytes(), os.path.abspath(path), "exec", dont_inherit=True)  # noqa: PTH100
     except FileNotFoundError:
@@ -46,7 +42,7 @@ def load_expert(path: Path) -> ModuleType:
     """Run the code of *path* as a module and return it. Its directory becomes the first of `sys.path`."""
     module = ModuleType(f"metaexpert_run_{path.stem}")
     module.__file__ = os.path.abspath(path)  # noqa: PTH100 - resolving links would change what the code sees
-    code = _compiled(path)
+    code = compile_expert(path)
     sys.path.insert(0, os.path.dirname(module.__file__))  # noqa: PTH120
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this command is for

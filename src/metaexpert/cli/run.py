@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.loading import check_expert, experts_in, load_expert, own_failures
+from metaexpert.cli.loading import compile_expert, experts_in, load_expert, own_failures
 from metaexpert.cli.options import given, with_logger_options
 from metaexpert.cli.settings import input_errors, settings, unwritable
 from metaexpert.cli.tables import counted
@@ -45,7 +45,7 @@ def run(
     """
     path = Path(expert)
     with command_line(given(options)):
-        check_expert(path)
+        compile_expert(path)
         if data is not None:
             _check_data(data)
         _check_directory(settings())

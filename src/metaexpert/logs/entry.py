@@ -39,6 +39,8 @@ _HEADER_LENGTH: Final = 1024
 # Replacing all digits by 0 and searching literally takes a tenth of the time of a regular expression.
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * 19
+#: Errors of decoding a line that is not an entry.
+_NO_ENTRY: Final = (ValueError, TypeError, LookupError, RecursionError)
 # Python does not convert longer text to a number (sys.set_int_max_str_digits); such a number stays text.
 _MOST_DIGITS: Final = 4300
 
@@ -186,12 +188,7 @@ Record = Entry | Unparsed
 def parse(line: bytes, file: str, log: int = 0) -> Entry | None:
     """Return *line* as a decoded entry, or None when it is not one. Never raises."""
     found = glance(line, file, log)
-    if isinstance(found, Entry):
-        try:
-            _ = found.data
-        except (ValueError, TypeError, LookupError, RecursionError):
-            return None
-    return found
+    return found if found is not None and isinstance(checked(found), Entry) else None
 
 
 def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
@@ -207,13 +204,14 @@ def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
     return _odd(line, file, log)
 
 
-def checked(entry: Entry) -> Record:
-    """Return *entry* decoded, or as `Unparsed` when it only looked like an entry."""
-    try:
-        _ = entry.data
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return Unparsed(entry.line, entry.file, entry.key)
-    return entry
+def checked(record: Record) -> Record:
+    """Return *record*, an entry decoded, or as `Unparsed` when it only looked like an entry."""
+    if isinstance(record, Entry):
+        try:
+            _ = record.data
+        except _NO_ENTRY:
+            return Unparsed(record.line, record.file, record.key)
+    return record
 
 
 def _odd(line: bytes, file: str, log: int) -> Entry | None:
@@ -225,7 +223,7 @@ def _odd(line: bytes, file: str, log: int) -> Entry | None:
         data = _decode(line)
         key = time_key(datetime.fromisoformat(data["timestamp"]))
         known = data["level"] in schema.LEVEL_NUMBERS and type(data["message"]) is str
-    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
+    except (*_NO_ENTRY, OverflowError):
         return None
     if not known:
         return None

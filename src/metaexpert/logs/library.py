@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Unpack
 
-from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked
+from metaexpert.logs.entry import Record, Unparsed, by_time, checked
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once
 from metaexpert.logs.reading.files import Counts
@@ -196,7 +196,7 @@ class Logs:
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts
         for item in stream:
-            record = checked(item) if isinstance(item, Entry) else item
+            record = checked(item)
             if isinstance(record, Unparsed):
                 counts.unparsed += 1
                 yield record

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, Unparsed, checked, glance
+from metaexpert.logs.entry import Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.questions._distribution import Distribution
 from metaexpert.logs.questions._gaps import SeenNumbers
@@ -211,8 +211,7 @@ class _Collector:
             self._raw_levels[level, process] += 1
             at = data.find(b'{"timestamp":"%b%bZ","level":"%b",%b,"sequence_id":%b,' % header[:5], at)
             line = data[at : data.find(b"\n", at)]
-            record = glance(line, "", 0)
-            if record is not None and isinstance(entry := checked(record), Entry):
+            if (entry := parse(line, "")) is not None:
                 self.stats.errors[_error_text(entry)] += 1
         return [header for header in found if header[2] not in _ERRORS]
 
@@ -232,7 +231,7 @@ class _Collector:
 
     def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
         for record in found_in(data, file, stretch.log, self._criteria, stretch.before):
-            entry = checked(record) if isinstance(record, Entry) else record
+            entry = checked(record)
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1
             else:

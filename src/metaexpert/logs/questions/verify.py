@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, checked, glance, parse
+from metaexpert.logs.entry import Entry, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.questions._gaps import SeenNumbers
 from metaexpert.logs.reading.dedup import Recent
@@ -145,11 +145,9 @@ class _Directory:
             ended = not lines[-1]
             for line in lines[:-1] if ended else lines:
                 number += 1
-                entry = glance(line, name)
-                record = checked(entry) if entry is not None else None
-                if isinstance(record, Entry):
-                    self._check_entry(record, name, number, chain)
-                    chain.check(record, name, number)
+                if (entry := parse(line, name)) is not None:
+                    self._check_entry(entry, name, number, chain)
+                    chain.check(entry, name, number)
                 else:
                     report.add("torn", name, number, _torn_text(line))
         report.lines += number

@@ -20,6 +20,7 @@ from __future__ import annotations
 import heapq
 import operator
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,9 +93,7 @@ def streamed(
     """Yield the wanted records in order of time, the last first when *backward*."""
     stretches = survey(logs, criteria, counts, progress)
     stretches.sort(key=operator.attrgetter("high" if backward else "low"), reverse=backward)
-    left: dict[int, int] = {}
-    for stretch in stretches:
-        left[id(stretch.file)] = left.get(id(stretch.file), 0) + 1
+    left = Counter(id(stretch.file) for stretch in stretches)
     waiting = _Waiting(counts, backward=backward)
     for stretch in with_progress(stretches, logs, progress):
         yield from waiting.due(stretch.high if backward else stretch.low)
@@ -132,15 +131,12 @@ class _Waiting:
     def due(self, horizon: bytes) -> Iterator[Record]:
         """Yield the records before *horizon* (after it, when going backward)."""
         batch: list[Record] = []
+        bisect = bisect_right if self._backward else bisect_left
         for run in self._runs:
-            if self._backward:
-                cut = bisect_right(run, horizon, key=lambda record: record.key[0])
-                batch += run[cut:]
-                del run[cut:]
-            else:
-                cut = bisect_left(run, horizon, key=lambda record: record.key[0])
-                batch += run[:cut]
-                del run[:cut]
+            cut = bisect(run, horizon, key=lambda record: record.key[0])
+            due = slice(cut, None) if self._backward else slice(cut)
+            batch += run[due]
+            del run[due]
         self._runs = [run for run in self._runs if run]
         return self._released(batch)
 

@@ -40,7 +40,7 @@ def found_in(
         if not criteria.in_time(record.key[0]):
             continue
         if criteria.by_content:
-            record = checked(record) if isinstance(record, Entry) else record
+            record = checked(record)
             if not criteria.accept(record):
                 continue
             if isinstance(record, Entry):
