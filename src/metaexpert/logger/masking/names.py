@@ -77,26 +77,18 @@ class Names:
         self._kinds.setdefault(("account", "id"), ACCOUNT)
         self._kinds.setdefault(("mask", "secrets"), PLAIN)  # our own setting
         self._longest = max(map(len, self._kinds))
-        self._judged: dict[str, int] = {}
+        #: Names that were judged before, each with what it means.
+        self.judged: Final[dict[str, int]] = {}
 
     def kind(self, name: str) -> int:
         """Return `PLAIN`, or what *name* means."""
-        kind = self._judged.get(name)
+        kind = self.judged.get(name)
         if kind is None:
             kind = self._judge(name)
             if len(name) <= _LONGEST:
-                if len(self._judged) >= _MOST_JUDGED:
-                    self._judged.clear()
-                self._judged[name] = kind
-        return kind
-
-    def kind_below(self, parent: str, name: str) -> int:
-        """Return the same for a field of the object that stands under *parent*."""
-        kind = self.kind(name)
-        if kind == PLAIN and name[-3:].lower() == "key" and parent:
-            last = words(parent)[-1:]
-            if words(name) == ["key"] and last and last[0] in _PARENTS_OF_KEY:
-                return SECRET
+                if len(self.judged) >= _MOST_JUDGED:
+                    self.judged.clear()
+                self.judged[name] = kind
         return kind
 
     def _judge(self, name: str) -> int:
@@ -129,6 +121,12 @@ def _without_numbers(found: list[str]) -> list[str]:
     if found:
         found[-1] = short
     return found
+
+
+def is_secret_key(parent: str, name: str) -> bool:
+    """Return whether a field that is just called ``key`` is secret by the name of the object around it."""
+    last = words(parent)[-1:]
+    return words(name) == ["key"] and bool(last) and last[0] in _PARENTS_OF_KEY
 
 
 #: The names that are secret everywhere.

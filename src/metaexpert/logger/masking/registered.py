@@ -47,16 +47,15 @@ class Registered:
         generation: Grows whenever a value comes in; what was made before may hold it.
         shortest: Length of the shortest form of a value; larger than any text while there is none.
         longest: Length of the longest one.
-        forms: The forms that are masked as they are.
-        encoded: Those inside Base64, whose neighbours go with them.
+        forms: All forms of all values, shortest first.
         numbers: Those that are numbers: they might be logged as such.
         reach: A text that is shorter, and has neither ``=`` nor ``:``, holds no secret of any kind.
     """
 
     __slots__ = (
+        "_encoded",
         "_lock",
         "_values",
-        "encoded",
         "forms",
         "generation",
         "longest",
@@ -71,7 +70,8 @@ class Registered:
         self.generation = 0
         self._values: set[str | bytes] = set()
         self.forms: tuple[str, ...] = ()
-        self.encoded: tuple[str, ...] = ()
+        #: The forms inside Base64, whose neighbours go with them.
+        self._encoded: frozenset[str] = frozenset()
         self.numbers: frozenset[int] = frozenset()
         self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
         #: Called after each change.
@@ -85,13 +85,12 @@ class Registered:
             plain, encoded = forms_of(value)
             with self._lock:
                 self._values.add(value)
+                self._encoded |= frozenset(encoded)
                 # By length, so that a search ends with those that are longer than the text.
-                self.forms = tuple(sorted({*self.forms, *plain}, key=len))
-                self.encoded = tuple(sorted({*self.encoded, *encoded}, key=len))
-                lengths = [len(form) for form in (*self.forms, *self.encoded)]
-                self.shortest, self.longest = min(lengths), max(lengths)
+                self.forms = tuple(sorted({*self.forms, *plain, *encoded}, key=len))
+                self.shortest, self.longest = len(self.forms[0]), len(self.forms[-1])
                 self.reach = min(self.shortest, SHORTEST)
-                self.numbers = frozenset(int(form) for form in self.forms if _is_number(form))
+                self.numbers |= {int(form) for form in plain if _is_number(form)}
                 self._changed()
         return True
 
@@ -99,8 +98,8 @@ class Registered:
         """Forget everything. For tests alone."""
         with self._lock:
             self._values.clear()
-            self.forms = self.encoded = ()
-            self.numbers = frozenset()
+            self.forms = ()
+            self._encoded, self.numbers = frozenset(), frozenset()
             self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
             self._changed()
 
@@ -112,15 +111,12 @@ class Registered:
     def find(self, text: str) -> list[Span]:
         """Return where known values stand in *text*, in no order; they may overlap."""
         size = len(text)
-        if size < self.shortest:
-            return []
         spans: list[Span] = []
-        for forms, look in ((self.forms, _occurrences), (self.encoded, _whole_runs)):
-            for form in forms:
-                if len(form) > size:
-                    break
-                if form in text:
-                    spans.extend(look(text, form))
+        for form in self.forms:
+            if len(form) > size:
+                break
+            if form in text:
+                spans.extend(_whole_runs(text, form) if form in self._encoded else _occurrences(text, form))
         return spans
 
 

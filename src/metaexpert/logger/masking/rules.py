@@ -19,7 +19,18 @@ from typing import Any, Final
 
 from metaexpert.logger.entry.values import TEXTS, Cleaner
 from metaexpert.logger.masking._pairs import ACCOUNT_RULE, ACCOUNT_SHORT, ACCOUNT_TAIL, Span
-from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, NAMES, PLAIN, SECRETS, SIGN, Names, is_secret_name
+from metaexpert.logger.masking.names import (
+    ACCOUNT,
+    AMBIGUOUS,
+    NAMES,
+    PLAIN,
+    SECRET,
+    SECRETS,
+    SIGN,
+    Names,
+    is_secret_key,
+    is_secret_name,
+)
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.shapes import find_shapes
 
@@ -38,29 +49,50 @@ MASK: Final = "***"
 _UNLIMITED: Final = 1 << 62
 #: How much more than its limit of a text is searched, so that a secret across the limit is seen whole.
 _MARGIN: Final = 4096
+#: Texts that are remembered, and the longest of them, in characters.
+_MOST_KEPT: Final = 1024
+_LONGEST_KEPT: Final = 200
 
 
 class Rules:
     """What is masked besides known values. Safe to share between threads.
+
+    Texts come again and again: up to `_MOST_KEPT` of those that hold no secret are remembered, and a usual call
+    searches none of its texts.
 
     Args:
         shapes: Whether names and shapes are masked (`mask_secrets`).
         extra_keys: More secret names (`extra_secret_keys`).
     """
 
-    __slots__ = ("names", "shapes")
+    __slots__ = ("_harmless", "_judged", "names", "shapes")
 
     def __init__(self, *, shapes: bool = True, extra_keys: Iterable[str] = ()) -> None:
         self.shapes: Final = shapes
         extra = tuple(extra_keys)
         self.names: Final = Names(extra) if extra else NAMES
+        self._judged: Final = self.names.judged
+        #: Texts without a secret, each with the generation of known values for which that is true.
+        self._harmless: Final[dict[str, int]] = {}
 
     def find(self, text: str) -> list[Span]:
         """Return the secrets in *text*, merged and in order."""
+        if len(text) < registered.reach and "=" not in text and ":" not in text:
+            return []
+        # Read before the search: if a value is registered meanwhile, the answer is out of date at once.
+        generation = registered.generation
+        if self._harmless.get(text) == generation:
+            return []
         spans = registered.find(text)
         if self.shapes:
             spans += find_shapes(text, self.names)
-        return _merged(spans) if spans else spans
+        if spans:
+            return _merged(spans)
+        if len(text) <= _LONGEST_KEPT:
+            if len(self._harmless) >= _MOST_KEPT:
+                self._harmless.clear()
+            self._harmless[text] = generation
+        return spans
 
     def mask(self, text: str) -> tuple[str, int]:
         """Return *text* with each secret in it as ``***``, and how many there were. Never raises an `Exception`."""
@@ -71,11 +103,21 @@ class Rules:
         """Return whether nothing in *text* is a secret."""
         return not self.find(text)
 
+    def kind(self, parent: str, name: str) -> int:
+        """Return what a field's *name* means (see `metaexpert.logger.masking.names`), in the object under *parent*."""
+        if not self.shapes:
+            return PLAIN
+        kind = self._judged.get(name)
+        if kind is None:
+            kind = self.names.kind(name)
+        if kind == PLAIN and parent and name[-3:].lower() == "key" and is_secret_key(parent, name):
+            return SECRET
+        return kind
+
     def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
         """Return whether there is nothing to mask in *fields*, of JSON types; False when that is hard to tell."""
-        kind_below, harmless = self.names.kind_below, self.harmless
         return all(
-            harmless(name) and not (self.shapes and kind_below(parent, name)) and self.clear_value(value, name)
+            not self.find(name) and not self.kind(parent, name) and self.clear_value(value, name)
             for name, value in fields.items()
         )
 
@@ -175,7 +217,7 @@ class Masker:
 
     def kind(self, parent: str, name: str) -> int:
         """Return what a field's *name* means (see `secret_names`), in the object under *parent*."""
-        return self.rules.names.kind_below(parent, name) if self.rules.shapes else PLAIN
+        return self.rules.kind(parent, name)
 
     def option(self, word: Any) -> int:
         """Return what the option *word* of a command line (``--api-key``) means."""
