@@ -45,7 +45,7 @@ def alert_test(
     clock = Clock()
     told: list[str] = []
     alerts = Alerts(
-        config.but(alert_heartbeat=False),
+        config.replace(alert_heartbeat=False),
         None,
         lambda _, text: told.append(text),
         lambda level, text: header.stamp(clock(), level, "log", 0, text),

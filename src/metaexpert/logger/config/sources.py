@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -25,9 +24,9 @@ from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from metaexpert.logger.config._problems import Problem
 from metaexpert.logger.config.locations import DOTENV_FILE, ENV_PREFIX, PYPROJECT_TABLE, SHORT_PREFIX, nearest_pyproject
 
-DEFAULT_LABEL: Final = "default"
 CODE_LABEL: Final = "argument in code"
 
 #: Other names under which a field may be given, and the field that they mean.
@@ -42,21 +41,6 @@ _command_line: ContextVar[Mapping[str, Any]] = ContextVar("metaexpert_command_li
 
 class ConfigurationWarning(UserWarning):
     """A setting that has no effect, most likely a misspelt name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a configuration.
-
-    Attributes:
-        field: Name of the field, as it was given.
-        source: Where it was given.
-        message: One line that names the field, the value (unless it may be secret), the source and the mend.
-    """
-
-    field: str
-    source: str
-    message: str
 
 
 class Layer(PydanticBaseSettingsSource):
