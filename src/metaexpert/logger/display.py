@@ -12,7 +12,7 @@ from typing import Final
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.console import stderr
-from metaexpert.logger.console.console import ConsoleHandler, Printer
+from metaexpert.logger.console.console import Console
 from metaexpert.logger.logger_files import Files
 from metaexpert.logger.routing import CONSOLE, Routing
 from metaexpert.logger.schema import LEVEL_NUMBERS
@@ -34,20 +34,20 @@ class Display:
         self._stamper = stamper
         self._files = files
         as_json = config.json_logging or config.console_format == "json"
-        console = ConsoleHandler("json" if as_json else "text", on_trouble=self._trouble)
-        self._printer: Final = Printer(console, self._skipped_note)
-        #: Queues a line for the console (see `Printer.put`).
-        self.put: Final = self._printer.put
+        form: Final = "json" if as_json else "text"
+        self._console: Final = Console(form, self._skipped_note, on_trouble=self._trouble)
+        #: Queues a line for the console (see `Console.put`).
+        self.put: Final = self._console.put
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits to be printed."""
-        return self._printer.empty
+        return self._console.empty
 
     @property
     def skipped(self) -> int:
         """How many entries the console did not take."""
-        return self._printer.skipped
+        return self._console.skipped
 
     def refused(self, line: bytes, routes: int, *, grave: bool) -> None:
         """Show an entry that no file gets, if it is *grave* or the files take nothing."""
@@ -71,17 +71,17 @@ class Display:
 
     def tick(self) -> bool:
         """Print some of what waits. Returns whether more could be printed at once."""
-        stderr.outlet.push()
-        return self._printer.tick()
+        stderr.stream.push()
+        return self._console.tick()
 
     def finish(self) -> None:
         """Print everything that the console takes soon."""
-        self._printer.finish()
+        self._console.finish()
 
     def after_fork(self) -> None:
         """Start anew in a child: what waits is the parent's to print."""
-        self._printer.after_fork()
-        stderr.outlet.after_fork()
+        self._console.after_fork()
+        stderr.stream.after_fork()
 
     def _skipped_note(self, skipped: int) -> bytes:
         return self._stamper.own_line("warning", "log.skipped", {"skipped": skipped}, counted=False)
