@@ -72,7 +72,9 @@ LOGGER_KEY: Final = "logger"
 EXCEPTION_KEY: Final = "exception"
 STACK_KEY: Final = "stack"
 STRUCTURED_DATA_KEY: Final = "structured_data"
-#: How many secrets were masked in an entry; there only when there were any.
+#: What stands for a secret.
+MASK: Final = "***"
+#: How many secrets were masked in an entry. Left out when there were none.
 MASKED_KEY: Final = "masked"
 #: Keys that belong to us. A caller's field of such a name is kept under ``field_<key>``.
 RESERVED_KEYS: Final = frozenset(HEADER_KEYS) | {LOGGER_KEY, EXCEPTION_KEY, STACK_KEY, STRUCTURED_DATA_KEY}

@@ -41,7 +41,7 @@ from metaexpert.logger.config.sources import (
 )
 from metaexpert.logger.masking.registered import add_secret
 from metaexpert.logger.masking.rules import mask_text
-from metaexpert.logger.schema import Layout
+from metaexpert.logger.schema import MASK, Layout
 
 __all__ = ["ConfigurationError", "ConfigurationWarning", "LoggerConfig", "Problem", "command_line"]
 
@@ -236,7 +236,7 @@ class LoggerConfig(BaseSettings):
 
 def _showable(value: Any) -> Any:
     if isinstance(value, SecretStr):
-        return "***"
+        return MASK
     if isinstance(value, list):
         return [_showable(item) for item in value]
     if isinstance(value, Path | str):

@@ -21,6 +21,8 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from metaexpert.logger import schema
+
 #: Containers inside containers; orjson itself stops at 254.
 MAX_DEPTH: Final = 64
 #: CPython refuses to print, and `json.loads` to read, an integer of more decimal digits by default.
@@ -352,8 +354,8 @@ class _Secret(metaclass=_SecretLike):
     pass
 
 
-#: Kinds whose one form is a short ASCII text, by their exact type, so that a log call can write them without a look at
-#: all the others.
+#: Types whose values are written as a short ASCII text. A log call finds them by their exact type, without trying the
+#: others.
 TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     Decimal: str,
     datetime: _datetime,
@@ -362,16 +364,12 @@ TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     uuid.UUID: str,
 }
 
-#: Kinds that have one plain form, most frequent in a trading log first.
+#: The same and more by their classes, most frequent in a trading log first.
 _SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
-    (Decimal, str),
-    (datetime, _datetime),
-    (date, date.isoformat),
-    (time, time.isoformat),
+    *TEXTS.items(),
     (timedelta, lambda v: _number(v.total_seconds())),
-    (uuid.UUID, str),
     (os.PathLike, lambda v: _bytes(p) if isinstance(p := os.fspath(v), bytes) else p),
     ((bytes, bytearray, memoryview), _bytes),
     (Fraction, str),
-    (_Secret, lambda _: "***"),
+    (_Secret, lambda _: schema.MASK),
 )

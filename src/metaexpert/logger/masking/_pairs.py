@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, SECRETS, SIGN, Names, words
+from metaexpert.logger.schema import MASK
 
 #: Characters of an account number that are kept, and the longest number of which none are.
 ACCOUNT_TAIL: Final = 4
@@ -114,8 +115,8 @@ def _separated(text: str, names: Names) -> Iterator[Span]:
             continue
         kind, rule, prose = _meaning(text, match, names)
         if kind != PLAIN:
-            place = _Place(match[3], bool(match[2]), prose, bool(match[4]))
-            for span in _value(text, match.end(), kind, rule, place):
+            context = _Context(match[3], bool(match[2]), prose, bool(match[4]))
+            for span in _value(text, match.end(), kind, rule, context):
                 done = span.end
                 yield span
 
@@ -126,12 +127,12 @@ def _options(text: str, names: Names) -> Iterator[Span]:
         name = match[1].lstrip("-")
         if match.start() >= done and (kind := names.kind(name)) != PLAIN:
             prose = not match[1].startswith("--")
-            for span in _value(text, match.end(), kind, f"name {name}", _Place(" ", False, prose, True)):
+            for span in _value(text, match.end(), kind, f"name {name}", _Context(" ", False, prose, True)):
                 done = span.end
                 yield span
 
 
-class _Place(NamedTuple):
+class _Context(NamedTuple):
     """How a value stands behind its name."""
 
     separator: str
@@ -167,7 +168,7 @@ def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, b
     return kind, f"name {name}", False
 
 
-def _value(text: str, start: int, kind: int, rule: str, place: _Place) -> Iterator[Span]:
+def _value(text: str, start: int, kind: int, rule: str, context: _Context) -> Iterator[Span]:
     """Yield the span of the value that begins at *start*, unless it is none."""
     opening = _OPENING.match(text, start)
     if opening is not None:
@@ -178,12 +179,12 @@ def _value(text: str, start: int, kind: int, rule: str, place: _Place) -> Iterat
             yield _span(begin, end, kind, rule)
         return
     brackets = text[start : start + 1] in ("{", "[", "(") and kind != ACCOUNT
-    if brackets and (end := _container(text, start, place)):
+    if brackets and (end := _container(text, start, context)):
         yield Span(start, end, rule)
         return
-    end = _bare_end(text, start, rule, place)
+    end = _bare_end(text, start, rule, context)
     found = text[start:end]
-    if found and not _is_nothing(found) and not _is_no_secret(found, rule, kind, place):
+    if found and not _is_nothing(found) and not _is_no_secret(found, rule, kind, context):
         yield _span(start, end, kind, rule)
 
 
@@ -209,12 +210,12 @@ def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
     return len(text) if line < 0 else line
 
 
-def _container(text: str, start: int, place: _Place) -> int:
+def _container(text: str, start: int, context: _Context) -> int:
     """Return where the brackets that open at *start* close; 0 when there is nothing in them, or only prose."""
     following = text[start + 1 : start + 2]
     if following in ("", "}", "]", ")") or _REDACTED.match(text, start) or _VARIABLE.match(text, start):
         return 0
-    if place.in_prose and following not in ('"', "'", "{", "[", "(", "b"):
+    if context.in_prose and following not in ('"', "'", "{", "[", "(", "b"):
         return 0
     depth = 0
     for match in _BRACKETS.finditer(text, start):
@@ -227,14 +228,14 @@ def _container(text: str, start: int, place: _Place) -> int:
     return len(text)
 
 
-def _bare_end(text: str, start: int, rule: str, place: _Place) -> int:
+def _bare_end(text: str, start: int, rule: str, context: _Context) -> int:
     """Return where a value without quotes ends."""
     last = rule.rpartition(" ")[2].lower()
     if last.endswith(("auth", "authorization")) and (scheme := _SCHEME.match(text, start)) is not None:
         if scheme[1].lower().startswith(_MANY) and (line := _LINE.match(text, scheme.end())) is not None:
             return line.end()
-        end = _run_end(text, scheme.end(), place)
-        if not (place.in_prose and scheme[1].lower() in _PROSE and _WORD.fullmatch(text, scheme.end(), end)):
+        end = _run_end(text, scheme.end(), context)
+        if not (context.in_prose and scheme[1].lower() in _PROSE and _WORD.fullmatch(text, scheme.end(), end)):
             return end
     if last.endswith("cookie") and (cookies := _COOKIES.match(text, start)) is not None:
         return cookies.end()
@@ -242,15 +243,15 @@ def _bare_end(text: str, start: int, rule: str, place: _Place) -> int:
         said = phrase[0].lower().replace(",", " ").split()
         if 3 * sum(word in _PROSE for word in said) <= len(said):
             return phrase.end()
-    return _run_end(text, start, place)
+    return _run_end(text, start, context)
 
 
-def _run_end(text: str, start: int, place: _Place) -> int:
+def _run_end(text: str, start: int, context: _Context) -> int:
     """Return where the run of characters that begins at *start* ends, without what closes the text around it."""
     variable = _VARIABLE.match(text, start)
     if variable is not None:
         return variable.end()
-    run = (_ENCODED_RUN if place.separator.startswith("%") else _RUN).match(text, start)
+    run = (_ENCODED_RUN if context.separator.startswith("%") else _RUN).match(text, start)
     end = start if run is None else run.end()
     while end > start and (text[end - 1] in ",;)]}\\" or (text[end - 1] in ":." and text[end - 2] in ")]}")):
         end -= 1
@@ -259,29 +260,29 @@ def _run_end(text: str, start: int, place: _Place) -> int:
 
 def _is_nothing(found: str) -> bool:
     """Return whether *found* stands for no value, or for one that is hidden already."""
-    if not found or (found.startswith("***") and len(found) <= len("***") + ACCOUNT_TAIL):
+    if not found or (found.startswith(MASK) and len(found) <= len(MASK) + ACCOUNT_TAIL):
         return True
     if len(found) > 40 and set(found[:40]) != {"*"}:
         return False
     return any(p.fullmatch(found) is not None for p in (_NOTHING, _REDACTED, _VARIABLE))
 
 
-def _is_no_secret(found: str, rule: str, kind: int, place: _Place) -> bool:
+def _is_no_secret(found: str, rule: str, kind: int, context: _Context) -> bool:
     """Return whether a value without quotes is a number or word that the name may well stand before in a text."""
     if kind == SIGN and found in _SIGNS:
         return True
     if kind == SECRETS and found.replace(".", "").isdigit():
         return True
-    if place.separator.startswith("=="):  # a comparison in code
+    if context.separator.startswith("=="):  # a comparison in code
         return True
-    if not place.in_prose:
+    if not context.in_prose:
         return False
     word = _WORD.fullmatch(found) is not None
     if word and found.lower().rstrip(".!?…") in _PROSE:
         return True
-    if place.ambiguous and _PARAMETER.match(found) is not None and not rule.lower().endswith("cookie"):
+    if context.ambiguous and _PARAMETER.match(found) is not None and not rule.lower().endswith("cookie"):
         return True
-    if place.ambiguous and place.spaced:
+    if context.ambiguous and context.spaced:
         return word or bool(_AMOUNT.fullmatch(found) or _ADDRESS.fullmatch(found))
     return False
 

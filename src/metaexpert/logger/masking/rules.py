@@ -33,6 +33,7 @@ from metaexpert.logger.masking.names import (
 )
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.shapes import find_shapes
+from metaexpert.logger.schema import MASK
 
 __all__ = [
     "ACCOUNT_RULE",
@@ -44,7 +45,6 @@ __all__ = [
     "mask_tree",
 ]
 
-MASK: Final = "***"
 #: A limit that nothing reaches.
 _UNLIMITED: Final = 1 << 62
 #: How much more than its limit of a text is searched, so that a secret across the limit is seen whole.

@@ -17,6 +17,7 @@ from typing import Final
 
 from metaexpert.logger.masking._pairs import Span, find_pairs
 from metaexpert.logger.masking.names import Names
+from metaexpert.logger.schema import MASK
 
 #: In shorter texts without ``=`` or ``:`` there is no room for a secret that can be told by its shape.
 SHORTEST: Final = 15
@@ -74,20 +75,20 @@ def _is_not_an_id(match: re.Match[str]) -> bool:
 
 
 def _is_password_in_url(match: re.Match[str]) -> bool:
-    return match[1] not in ("", "***")
+    return match[1] not in ("", MASK)
 
 
 def _is_login(match: re.Match[str]) -> bool:
     """Return whether these are user and password rather than a label and an address of mail."""
     label = match[1].lower()
-    if label in _MAIL_LABELS or match[2] == "***":
+    if label in _MAIL_LABELS or match[2] == MASK:
         return False
     return label not in _LABELS or any(not c.isalpha() for c in match[2])
 
 
 def _is_user_option(match: re.Match[str]) -> bool:
     """Return whether these are user and password rather than two numeric ids."""
-    return not (match[1].isdigit() and match[2].isdigit()) and match[2] != "***"
+    return not (match[1].isdigit() and match[2].isdigit()) and match[2] != MASK
 
 
 _OPEN_NAMES: Final = (
@@ -197,14 +198,7 @@ _IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}"
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
-    *(
-        "hf_",
-        "npm",
-        "dop",
-        "eyJ",
-        "a29",
-        "SG.",
-    ),
+    *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
     *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
