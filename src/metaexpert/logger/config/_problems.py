@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in lines that name the field, the value, its source and the mend."""
+"""Errors of a configuration, as lines that name the field, the value, its source and the remedy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DEFAULT_LABEL: Final = "default"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a configuration.
+    """One error of a configuration.
 
     Attributes:
         field: Name of the field, as it was given.
         source: Where it was given.
-        message: One line that names the field, the value (unless it may be secret), the source and the mend.
+        message: One line that names the field, the value (unless it may be secret), the source and the remedy.
     """
 
     field: str
@@ -34,7 +34,7 @@ class ConfigurationError(ValueError):
     """The configuration is wrong. Nothing was opened, created or started.
 
     Attributes:
-        problems: What is wrong, one `Problem` each, in the order of the sources.
+        problems: The errors, each a `Problem`, in the order of the sources.
     """
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -54,20 +54,20 @@ def conflict(field: str, message: str) -> PydanticCustomError:
 def explained(
     error: ValidationError, fields: Mapping[str, FieldInfo], values: Mapping[str, Any], sources: Mapping[str, str]
 ) -> list[Problem]:
-    """Return what pydantic has found wrong.
+    """Return the problems in pydantic's *error*.
 
     Args:
-        error: The error that it raised.
+        error: The error of a model.
         fields: The fields of the model.
         values: The values that were given, by field.
-        sources: Where each of them was given.
+        sources: The source of each value.
     """
     found: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
         # A field whose default depends on a wrong one is not wrong itself.
         if detail["type"] != "default_factory_not_called":
             problem = _problem(detail, fields, values, sources)
-            found.setdefault(problem.field, problem)  # of a list the first wrong item
+            found.setdefault(problem.field, problem)  # of a list, only the first wrong item
     return list(found.values())
 
 
@@ -89,6 +89,6 @@ def _quoted(field: FieldInfo, value: object) -> str:
         return "the value (not shown)"
     try:
         text = mask_text(repr(value))
-    except Exception:  # an object's own matter, or an integer that has more digits than Python prints
+    except Exception:  # an object whose repr raises, or an integer with more digits than Python prints
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"

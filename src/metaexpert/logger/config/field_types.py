@@ -1,4 +1,4 @@
-"""The types of the settings: how each kind of value is read, and when it is refused. Nothing here touches the disk."""
+"""Types of the settings: each reads and checks one kind of value, without a look at the disk."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
-#: File systems take 255 bytes; a backup's ending must fit in too.
+#: Bytes of a file name. File systems allow 255, and the ending of a backup must fit in too.
 _MAX_FILE_NAME: Final = 200
 
 
 def read_size(value: object) -> object:
-    """Read "10MB" or "10MiB" (both 10 * 1024 * 1024 bytes), "512 KB", "1G" or a number of bytes."""
+    """Read "10MB" or "10MiB" (both are 10 * 1024 * 1024 bytes), "512 KB", "1G", or a number of bytes."""
     if not isinstance(value, str | bool):
         return value
     match = _SIZE.fullmatch(str(value).strip())
@@ -35,7 +35,7 @@ def read_size(value: object) -> object:
 
 
 def _level(value: object) -> object:
-    """Read a level name in any case, or the number that `logging` gives it."""
+    """Read a level by its name in any case, or by its number in `logging`."""
     number = schema.level_named(value) if isinstance(value, str) else value
     if isinstance(number, int) and not isinstance(number, bool) and number in schema.LEVEL_WORDS:
         return schema.LEVEL_WORDS[number].upper()
@@ -43,7 +43,7 @@ def _level(value: object) -> object:
 
 
 def _directory(value: object) -> object:
-    """Accept a path; ``~`` is the home directory, as in a shell, which has no part in code, ``.env`` and TOML."""
+    """Read a path, in which ``~`` is the home directory. No shell replaces it in code, ``.env`` and TOML."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -55,7 +55,7 @@ def _directory(value: object) -> object:
 
 
 def _file_name(value: object) -> object:
-    """Accept a bare file name: the directory is `log_dir`'s matter, and some names are taken."""
+    """Accept a file name without a directory, which `log_dir` sets, and none of the logger's own files."""
     if not isinstance(value, str):
         return value
     if not value.strip() or value in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):

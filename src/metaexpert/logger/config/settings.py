@@ -1,7 +1,7 @@
-"""`LoggerConfig`: every setting of a logger, from five sources, valid before anything is opened.
+"""`LoggerConfig`: the settings of a logger from five sources, validated before anything is opened.
 
-The model is frozen and touches no disk beyond reading ``.env`` and ``pyproject.toml``; validators check values,
-never the state of the file system.
+The model is frozen. It reads ``.env`` and ``pyproject.toml``, and nothing else on the disk: validators check values,
+not the state of the file system.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class LoggerConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Replace the sources of pydantic-settings by our own layers, which know where a value stands."""
+        """Replace the sources of pydantic-settings by our layers, which remember where each value was given."""
         return _layers.get()
 
     @model_validator(mode="after")
@@ -169,7 +169,7 @@ class LoggerConfig(BaseSettings):
             raise conflict("log_to_console", "at least one of log_to_file and log_to_console must be on")
         names: dict[str, str] = {}
         for field in ("log_file", "log_trade_file", "log_error_file"):
-            # Two names that differ in case only are one file on Windows and macOS.
+            # On Windows and macOS, names that differ only in case are one file.
             other = names.setdefault(str(getattr(self, field)).casefold(), field)
             if other != field:
                 raise conflict(field, f"{getattr(self, field)!r} is the name of {other} too; they need two files")
@@ -181,9 +181,9 @@ class LoggerConfig(BaseSettings):
         return self
 
     def register_secrets(self) -> None:
-        """Have each SecretStr of this configuration masked in whatever this process logs.
+        """Register each SecretStr of this configuration, so that this process masks it.
 
-        Done when it is made; needed again in a process that got it by pickle.
+        This is done when a configuration is made, and needed again in a process that received it by pickle.
         """
         for field in type(self).model_fields:
             value = getattr(self, field)
@@ -200,7 +200,7 @@ class LoggerConfig(BaseSettings):
         }
 
     def replace(self, **options: Any) -> LoggerConfig:
-        """Return a copy with *options* (validated) in place of its values; a command line still wins."""
+        """Return a copy with *options*, validated, in place of its values. A command line still wins."""
         replaced = {ALIASES.get(name, name) for name in options}
         kept = {f: getattr(self, f) for f in type(self).model_fields if f not in replaced and self._is_set(f)}
         new = type(self)(**kept, **options)
@@ -208,7 +208,7 @@ class LoggerConfig(BaseSettings):
         return new
 
     def _is_set(self, field: str) -> bool:
-        # console_level follows log_level until somebody sets it.
+        # console_level follows log_level until it is set.
         return field != "console_level" or self._sources[field] != DEFAULT_LABEL
 
     @classmethod
@@ -229,7 +229,7 @@ class LoggerConfig(BaseSettings):
 
     @classmethod
     def for_backtesting(cls, **options: Any) -> Self:
-        """INFO, no console, and a call that waits rather than drops: a backtest outruns any disk."""
+        """INFO, no console, and calls that wait instead of dropping entries: a backtest outruns any disk."""
         preset = {"log_level": "INFO", "log_to_console": False, "overflow": "block"}
         return cls(_preset=preset, _preset_name="for_backtesting", **options)
 

@@ -1,8 +1,8 @@
-"""Secrets in a text that stand behind a name: ``api_key=…``, ``"token": "…"``, ``--password …``, ``<secret>…``.
+"""Secrets in a text that follow a name: ``api_key=…``, ``"token": "…"``, ``--password …``, ``<secret>…``.
 
-The name decides (see `metaexpert.logger.masking.names`); where a text is prose, a plain word behind a colon is none:
-"Wrong password: try again" stays. Every pattern is linear in the length of the text: repetitions are possessive, and
-a name is only begun where none goes on.
+The name decides (see `metaexpert.logger.masking.names`). In prose, a plain word after a colon is not a secret: "Wrong
+password: try again" stays. Every pattern takes linear time: repetitions are possessive, and a name begins only where
+no other name goes on.
 
 Pure functions; safe to use from any thread.
 """
@@ -16,15 +16,15 @@ from typing import Final, NamedTuple
 from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, SECRETS, SIGN, Names, words
 from metaexpert.logger.schema import MASK
 
-#: Characters of an account number that are kept, and the longest number of which none are.
+#: Characters at the end of an account number that stay, and the length up to which none do.
 ACCOUNT_TAIL: Final = 4
 ACCOUNT_SHORT: Final = 8
-#: The rule by which one is found, which is no secret.
+#: The rule of account numbers, which are not secrets.
 ACCOUNT_RULE: Final = "account number"
 
 
 class Span(NamedTuple):
-    """A secret in a text: where it begins and ends, and by which rule it was found."""
+    """A secret in a text: its start, its end, and the rule that found it."""
 
     start: int
     end: int
@@ -46,7 +46,7 @@ _QUOTED_PAIR: Final = re.compile(
 _ELEMENT: Final = re.compile(r"<([\w.\-:]++)>([^<]++)</")
 _OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
 _BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
-#: A value without quotes. It ends at a space or quote, and where another pair or parameter begins without a space.
+#: A value without quotes. It ends at a space, at a quote, and where another pair or parameter begins.
 _RUN: Final = re.compile(
     r"""(?:[^\s"'`<>,;&\\]
         |["'`](?=[A-Za-z0-9])
@@ -55,10 +55,10 @@ _RUN: Final = re.compile(
         |\\(?![rnu]))++""",
     re.VERBOSE,
 )
-#: The same in a percent-encoded text, where it also ends at an encoded quote, # & and comma.
+#: The same in percent-encoded text, where it also ends at an encoded quote, ``#``, ``&`` or comma.
 _ENCODED_RUN: Final = re.compile(r"""(?:[^\s"'`<>&%]|%(?!2[236Cc]))++""")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
-#: Schemes with several parameters: all that is left of the line belongs to them.
+#: Schemes with several parameters, to which the rest of the line belongs.
 _MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
 _LINE: Final = re.compile(r"[^\r\n]*+")
 _COOKIES: Final = re.compile(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
@@ -90,12 +90,12 @@ _PROSE_WORDS: Final = """
     use used user using valid validated verified very via was we weak were what when where which while who why will
     with without wrong yes yet you your
 """
-#: Words that say something about a secret and are none, behind ``password:`` and the like.
+#: Words that follow ``password:`` and the like in a sentence, and are not secrets.
 _PROSE: Final = frozenset(_PROSE_WORDS.split())
 
 
 def find_pairs(text: str, names: Names) -> Iterator[Span]:
-    """Yield the values in *text* that stand behind a secret name."""
+    """Yield the values in *text* that follow a secret name."""
     yield from _separated(text, names)
     if "-" in text:
         yield from _options(text, names)
@@ -111,7 +111,7 @@ def find_pairs(text: str, names: Names) -> Iterator[Span]:
 def _separated(text: str, names: Names) -> Iterator[Span]:
     done = 0
     for match in _PAIR.finditer(text):
-        if match.start() < done:  # inside a value that is masked: looking again would take quadratic time
+        if match.start() < done:  # inside a value that is masked; searching it again would take quadratic time
             continue
         kind, rule, prose = _meaning(text, match, names)
         if kind != PLAIN:
@@ -133,7 +133,7 @@ def _options(text: str, names: Names) -> Iterator[Span]:
 
 
 class _Context(NamedTuple):
-    """How a value stands behind its name."""
+    """What stands between a name and its value, and whether the name is a word of prose."""
 
     separator: str
     quoted_name: bool
@@ -142,18 +142,18 @@ class _Context(NamedTuple):
 
     @property
     def in_prose(self) -> bool:
-        """Whether this may be a sentence rather than data."""
+        """Whether this may be a sentence instead of data."""
         return self.separator in (":", " ", "->") and not self.quoted_name
 
 
 def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, bool]:
-    """Return what the name of a pair means, a rule to tell, and whether it is a word that prose uses."""
+    """Return what the name of a pair means, the rule to report, and whether prose uses the name as a word."""
     name = match[1].strip("-.")
     if not name or name.isdigit() or (name[0].isdigit() and name[-1].isdigit() and "_" not in name):
         return PLAIN, "", False
     if name[:1] == "D" and match[1].startswith("-D"):  # java -Dname=value
         name = name[1:]
-    elif match.start() and text[match.start() - 1] == "%":  # the name begins behind an encoded & or ?
+    elif match.start() and text[match.start() - 1] == "%":  # the name begins after an encoded & or ?
         name = name[2:]
     kind = names.kind(name)
     if kind == PLAIN and name.isalpha() and len(name) <= 9:  # "api key:", "Session ID ="
@@ -169,7 +169,7 @@ def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, b
 
 
 def _value(text: str, start: int, kind: int, rule: str, context: _Context) -> Iterator[Span]:
-    """Yield the span of the value that begins at *start*, unless it is none."""
+    """Yield the span of the value that begins at *start*, if there is one to mask."""
     opening = _OPENING.match(text, start)
     if opening is not None:
         begin = opening.end()
@@ -195,7 +195,7 @@ def _span(start: int, end: int, kind: int, rule: str) -> Span:
 
 
 def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
-    """Return where a quoted value ends: at the same quote, escaped as often; or with the line."""
+    """Return where a quoted value ends: at the same quote with as many escapes, or with the line."""
     depth = len(slashes)
     end = text.find(quote, begin)
     while end >= 0:
@@ -211,7 +211,7 @@ def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
 
 
 def _container(text: str, start: int, context: _Context) -> int:
-    """Return where the brackets that open at *start* close; 0 when there is nothing in them, or only prose."""
+    """Return where the brackets that open at *start* close; 0 if they hold nothing, or only prose."""
     following = text[start + 1 : start + 2]
     if following in ("", "}", "]", ")") or _REDACTED.match(text, start) or _VARIABLE.match(text, start):
         return 0
@@ -247,7 +247,7 @@ def _bare_end(text: str, start: int, rule: str, context: _Context) -> int:
 
 
 def _run_end(text: str, start: int, context: _Context) -> int:
-    """Return where the run of characters that begins at *start* ends, without what closes the text around it."""
+    """Return where the run of characters that begins at *start* ends, without brackets and stops of the text around."""
     variable = _VARIABLE.match(text, start)
     if variable is not None:
         return variable.end()
@@ -259,7 +259,7 @@ def _run_end(text: str, start: int, context: _Context) -> int:
 
 
 def _is_nothing(found: str) -> bool:
-    """Return whether *found* stands for no value, or for one that is hidden already."""
+    """Return whether *found* is an empty value, or one that is masked already."""
     if not found or (found.startswith(MASK) and len(found) <= len(MASK) + ACCOUNT_TAIL):
         return True
     if len(found) > 40 and set(found[:40]) != {"*"}:
@@ -268,7 +268,7 @@ def _is_nothing(found: str) -> bool:
 
 
 def _is_no_secret(found: str, rule: str, kind: int, context: _Context) -> bool:
-    """Return whether a value without quotes is a number or word that the name may well stand before in a text."""
+    """Return whether a value without quotes is a number or a word that ordinary text puts after such a name."""
     if kind == SIGN and found in _SIGNS:
         return True
     if kind == SECRETS and found.replace(".", "").isdigit():
@@ -288,7 +288,7 @@ def _is_no_secret(found: str, rule: str, kind: int, context: _Context) -> bool:
 
 
 def _quoted_pairs(text: str, names: Names) -> Iterator[Span]:
-    """Yield values of pairs of texts: ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
+    """Yield the values of quoted pairs, ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
     done = 0
     for match in _QUOTED_PAIR.finditer(text):
         if match.start() < done or (kind := names.kind(match[3])) == PLAIN:

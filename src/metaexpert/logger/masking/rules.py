@@ -1,15 +1,15 @@
-"""No secret gets out: known values, secret names and shapes become ``***``.
+"""Masking: known values, values under secret names, and texts that look like secrets become ``***``.
 
-Three layers, in one go over a text (`mask_text`) or over the fields of an entry (`Masker`, used by
-`metaexpert.logger.entry.values.Cleaner`):
+`mask_text` masks a text; a `Masker` masks the fields of an entry for `metaexpert.logger.entry.values.Cleaner`. Three
+kinds of secrets are found:
 
-1. *Known values*, wherever they stand (`metaexpert.logger.masking.registered`).
+1. *Known values* anywhere (`metaexpert.logger.masking.registered`).
 2. *Names* of fields at any depth (`metaexpert.logger.masking.names`).
 3. *Shapes* inside texts (`metaexpert.logger.masking.shapes`).
 
-With `mask_secrets=False` only the first layer is left, and what is a SecretStr.
+With `mask_secrets=False` only known values and SecretStr objects are masked.
 
-Threads: everything but a `Masker` may be used by any thread.
+Threads: any thread may use everything here, except that a `Masker` belongs to one call.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ __all__ = [
     "mask_tree",
 ]
 
-#: A limit that nothing reaches.
+#: A limit that no value reaches.
 _UNLIMITED: Final = 1 << 62
-#: How much more than its limit of a text is searched, so that a secret across the limit is seen whole.
+#: Characters beyond a text's limit that are searched too, so that a secret across the limit is seen whole.
 _MARGIN: Final = 4096
 #: Texts that are remembered, and the longest of them, in characters.
 _MOST_KEPT: Final = 1024
@@ -55,10 +55,10 @@ _LONGEST_KEPT: Final = 200
 
 
 class Rules:
-    """What is masked besides known values. Safe to share between threads.
+    """The rules by which secrets are found. Safe to share between threads.
 
-    Texts come again and again: up to `_MOST_KEPT` of those that hold no secret are remembered, and a usual call
-    searches none of its texts.
+    Log calls repeat their texts. Up to `_MOST_KEPT` texts without a secret are remembered, so that a usual call
+    searches none.
 
     Args:
         shapes: Whether names and shapes are masked (`mask_secrets`).
@@ -115,7 +115,7 @@ class Rules:
         return kind
 
     def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
-        """Return whether there is nothing to mask in *fields*, of JSON types; False when that is hard to tell."""
+        """Return whether *fields*, of JSON types, hold nothing to mask. False when that is hard to tell."""
         return all(
             not self.find(name) and not self.kind(parent, name) and self.clear_value(value, name)
             for name, value in fields.items()
@@ -134,11 +134,11 @@ class Rules:
             return all(self.clear_value(item, parent) for item in value) and not (
                 self.shapes and self._is_paired(value)
             )
-        # Numbers and times that are written as text have no shape, but may be known.
+        # Numbers and times that are written as text have no shape, but may be known values.
         return kind not in TEXTS or not registered.find(TEXTS[kind](value))
 
     def _is_paired(self, values: Sequence[Any]) -> bool:
-        """Return whether one of *values* may be a name or an option whose value is the next one."""
+        """Return whether one of *values* may be a name, or an option, and the next one its value."""
         return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
 
 
@@ -168,9 +168,9 @@ def _replaced(text: str, spans: list[Span]) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Return *text* with every secret in it as ``***``: known values, and shapes.
+    """Return *text* with every known value and every shape of a secret as ``***``.
 
-    Total and linear in the length of the text; never raises an `Exception`. Safe to call from any thread.
+    Takes linear time and never raises an `Exception`. Safe to call from any thread.
 
     Args:
         text: Any text: a message, a traceback, a line of a file.
@@ -179,21 +179,21 @@ def mask_text(text: str) -> str:
 
 
 def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
-    """Return a decoded JSON *value* with the secrets in it masked, and how many there were.
+    """Return a decoded JSON *value* with its secrets masked, and how many there were.
 
     Args:
         value: str, int, float, bool, None, and lists and dicts of them.
-        rules: What is masked.
+        rules: The rules by which secrets are found.
     """
     masker = Masker(rules)
     return Cleaner(_UNLIMITED, _UNLIMITED, masker).clean(value), masker.count
 
 
 class Masker:
-    """Masks what belongs to one entry, and counts. Not shared between threads.
+    """Masks the values of one entry, and counts them. Not to be shared between threads.
 
     Args:
-        rules: What is masked.
+        rules: The rules by which secrets are found.
     """
 
     __slots__ = ("count", "rules")
@@ -203,9 +203,9 @@ class Masker:
         self.count = 0
 
     def text(self, text: str, limit: int) -> tuple[str, int]:
-        """Return *text* masked, and how many of its characters are not in it since they are beyond *limit*.
+        """Return *text* masked and cut to *limit* characters, and how many characters were cut off.
 
-        It is masked first and cut afterwards: a part of a secret is one too.
+        Cutting comes last, since a part of a secret is a secret too.
         """
         beyond = len(text) - limit - max(_MARGIN, registered.longest)
         if beyond > 0:
@@ -216,7 +216,7 @@ class Masker:
         return (text[:limit] if left_out else text), left_out
 
     def kind(self, parent: str, name: str) -> int:
-        """Return what a field's *name* means (see `secret_names`), in the object under *parent*."""
+        """Return what a field's *name* means in the object under *parent* (see `Rules.kind`)."""
         return self.rules.kind(parent, name)
 
     def option(self, word: Any) -> int:
@@ -228,21 +228,21 @@ class Masker:
         if not (isinstance(first, str | bytes) and isinstance(second, str | bytes)):
             return PLAIN
         name = first.decode("utf-8", "replace") if isinstance(first, bytes) else first
-        # ("token", "price") are two words; a header's value is more than that.
+        # ("token", "price") are two words. The value of a header is more than a word.
         word = isinstance(second, str) and second.isalpha() and second.islower() and name.lower() in AMBIGUOUS
         return PLAIN if word else self.kind("", name)
 
     def secret(self) -> str:
-        """Count a secret, and return what stands in for it."""
+        """Count a secret, and return its replacement."""
         self.count += 1
         return MASK
 
     def number(self, number: int) -> bool:
-        """Return whether an integer is a known value."""
+        """Return whether *number* is a known value."""
         return number in registered.numbers
 
     def named(self, kind: int, value: Any) -> Any:
-        """Return what to write of a clean *value* under a name that means *kind*."""
+        """Return the text or value to write for a clean *value* under a name that means *kind*."""
         if value is None or isinstance(value, bool) or value in ("", MASK) or value in ([], {}):
             return value
         if kind == ACCOUNT and not isinstance(value, list | dict):
