@@ -17,8 +17,9 @@ from pydantic import SecretBytes, SecretStr
 from metaexpert.logger import register_secret
 from metaexpert.logger.masking import names, rules
 from metaexpert.logger.masking._pairs import Span
+from metaexpert.logger.masking.names import is_secret_name
 from metaexpert.logger.masking.registered import registered
-from metaexpert.logger.masking.rules import _MOST_KEPT, Rules, _merged, is_secret_name, mask_text, mask_tree
+from metaexpert.logger.masking.rules import _MOST_KEPT, Rules, _merged, mask_text, mask_tree
 from metaexpert.logger.masking.shapes import find_shapes
 
 SECRET = 'k9/Zp+3"q\\w=ü&'

@@ -31,14 +31,7 @@ from metaexpert.logger.config.field_types import (
     SecretKey,
     Size,
 )
-from metaexpert.logger.config.sources import (
-    ALIASES,
-    CODE_LABEL,
-    ConfigurationWarning,
-    Layer,
-    command_line,
-    read_layers,
-)
+from metaexpert.logger.config.sources import ALIASES, CODE_LABEL, ConfigurationWarning, Layer, command_line, read_layers
 from metaexpert.logger.masking.registered import add_secret
 from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.schema import MASK, Layout

@@ -182,10 +182,10 @@ class Cleaner:
     def _other(self, value: Any) -> Any:
         for kinds, convert in _SCALARS:
             if isinstance(value, kinds):
-                if kinds is _Secret and self._masker is not None:
-                    return self._masker.secret()
                 result = convert(value)
                 return self._text(result) if isinstance(result, str) else result
+        if hasattr(type(value), "get_secret_value"):  # pydantic's SecretStr and SecretBytes, by their interface
+            return schema.MASK if self._masker is None else self._masker.secret()
         if isinstance(value, enum.Enum):
             return self.clean(value.value)
         if isinstance(value, str):
@@ -343,17 +343,6 @@ def _field_names(value: Any) -> list[str] | None:
     return None
 
 
-class _SecretLike(type):
-    """Recognises pydantic's SecretStr and SecretBytes by their interface, without an import of pydantic."""
-
-    def __instancecheck__(cls, instance: object) -> bool:
-        return hasattr(type(instance), "get_secret_value")
-
-
-class _Secret(metaclass=_SecretLike):
-    pass
-
-
 #: Types whose values are written as a short ASCII text. A log call finds them by their exact type, without trying the
 #: others.
 TEXTS: Final[dict[type, Callable[[Any], str]]] = {
@@ -371,5 +360,4 @@ _SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (os.PathLike, lambda v: _bytes(p) if isinstance(p := os.fspath(v), bytes) else p),
     ((bytes, bytearray, memoryview), _bytes),
     (Fraction, str),
-    (_Secret, lambda _: schema.MASK),
 )

@@ -53,19 +53,6 @@ class Registered:
         reach: A shorter text without ``=`` and ``:`` holds no secret of any kind.
     """
 
-    __slots__ = (
-        "_encoded",
-        "_lock",
-        "_values",
-        "forms",
-        "generation",
-        "longest",
-        "numbers",
-        "reach",
-        "shortest",
-        "watchers",
-    )
-
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.generation = 0

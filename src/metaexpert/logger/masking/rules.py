@@ -29,21 +29,12 @@ from metaexpert.logger.masking.names import (
     SIGN,
     Names,
     is_secret_key,
-    is_secret_name,
 )
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.shapes import find_shapes
 from metaexpert.logger.schema import MASK
 
-__all__ = [
-    "ACCOUNT_RULE",
-    "MASK",
-    "Masker",
-    "Rules",
-    "is_secret_name",
-    "mask_text",
-    "mask_tree",
-]
+__all__ = ["ACCOUNT_RULE", "MASK", "RULES", "Masker", "Rules", "mask_text", "mask_tree"]
 
 #: A limit that no value reaches.
 _UNLIMITED: Final = 1 << 62
