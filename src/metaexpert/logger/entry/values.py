@@ -85,36 +85,16 @@ def safe_str(value: object) -> str:
         return failed(value, error)
 
 
-class Masker(Protocol):
-    """Masks the secrets of an entry while it is cleaned (see `metaexpert.logger.masking.rules.Masker`)."""
+class _Masker(Protocol):
+    """Masks the secrets of an entry while it is cleaned: `metaexpert.logger.masking.rules.Masker`, which says how."""
 
-    def text(self, text: str, limit: int) -> tuple[str, int]:
-        """Return *text* masked and within *limit*, and how many characters were left out."""
-        ...
-
-    def kind(self, parent: str, name: str) -> int:
-        """Return 0, or what the name of a field in the object under *parent* means."""
-        ...
-
-    def named(self, kind: int, value: Any) -> Any:
-        """Return the text or value to write for a clean *value* under a name of that kind."""
-        ...
-
-    def option(self, word: Any) -> int:
-        """Return 0, or what an option of a command line means for the value after it."""
-        ...
-
-    def pair(self, first: Any, second: Any) -> int:
-        """Return 0, or what the first item of a pair means as the name of the second."""
-        ...
-
-    def number(self, number: int) -> bool:
-        """Return whether an integer is a secret."""
-        ...
-
-    def secret(self) -> str:
-        """Return the text to write for a value that is secret by its type."""
-        ...
+    def text(self, text: str, limit: int) -> tuple[str, int]: ...
+    def kind(self, parent: str, name: str) -> int: ...
+    def named(self, kind: int, value: Any) -> Any: ...
+    def option(self, word: Any) -> int: ...
+    def pair(self, first: Any, second: Any) -> int: ...
+    def number(self, number: int) -> bool: ...
+    def secret(self) -> str: ...
 
 
 class Cleaner:
@@ -128,7 +108,7 @@ class Cleaner:
 
     __slots__ = ("_left", "_masker", "_max_length", "_parent", "_path")
 
-    def __init__(self, max_length: int, max_items: int, masker: Masker | None = None) -> None:
+    def __init__(self, max_length: int, max_items: int, masker: _Masker | None = None) -> None:
         self._max_length = max_length
         self._left = max_items
         self._path: set[int] = set()
@@ -238,7 +218,7 @@ class Cleaner:
             result[key] = self.clean(value) if self._masker is None else self._masked(raw, key, value, self._masker)
         return result
 
-    def _masked(self, raw: object, key: str, value: object, masker: Masker) -> Any:
+    def _masked(self, raw: object, key: str, value: object, masker: _Masker) -> Any:
         """Return the clean *value* of a field, masked when its name is secret."""
         name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
         if kind := masker.kind(self._parent, name):
@@ -249,7 +229,7 @@ class Cleaner:
         finally:
             self._parent = before
 
-    def _named(self, kind: int, value: object, masker: Masker) -> Any:
+    def _named(self, kind: int, value: object, masker: _Masker) -> Any:
         """Return the text or value to write for a *value* whose name means *kind*."""
         before, self._masker = self._masker, None  # a value that is masked as a whole counts once
         try:
@@ -269,7 +249,7 @@ class Cleaner:
             option = self._masker.option(value) if self._masker else 0
         return result
 
-    def _pair(self, pair: tuple[Any, Any], masker: Masker) -> list[Any]:
+    def _pair(self, pair: tuple[Any, Any], masker: _Masker) -> list[Any]:
         kind = masker.pair(*pair)
         if not kind:
             return self._items(pair, 2)

@@ -181,7 +181,7 @@ def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
 
 
 class Masker:
-    """Masks the values of one entry, and counts them. Not to be shared between threads.
+    """Masks the values of one entry for `Cleaner`, and counts the secrets. Not to be shared between threads.
 
     Args:
         rules: The rules by which secrets are found.
