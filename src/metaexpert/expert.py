@@ -141,8 +141,8 @@ class MetaExpert(Events):
     def _configured(self, settings: dict[str, Any]) -> LoggerConfig:
         config = LoggerConfig(**settings)
         file_name = _strategy_file(inspect.currentframe())
-        if file_name and config.sources["expert_name"] == "default":
-            config = config.but(expert_name=file_name)
+        if file_name and config.sources()["expert_name"].source == "default":
+            config = config.replace(expert_name=file_name)
         return config
 
     @property

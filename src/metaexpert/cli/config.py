@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -41,11 +42,9 @@ def show(as_json: _Json = False) -> None:
     Example:
       metaexpert config show --json | jq .log_dir
     """
-    current = settings()
-    rows = {name: (value, current.sources[name]) for name, value in current.shown().items()}
+    rows = settings().sources()
     if as_json:
-        shown = {name: {"value": value, "source": source} for name, (value, source) in rows.items()}
-        output.write_json(shown, ensure_ascii=True)
+        output.write_json({name: row._asdict() for name, row in rows.items()}, ensure_ascii=True)
     elif output.is_terminal(sys.stdout):
         _print_table(rows)
     else:
@@ -87,7 +86,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _print_table(rows: dict[str, tuple[Any, str]]) -> None:
+def _print_table(rows: Mapping[str, tuple[Any, str]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - for people only
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from metaexpert.logger import LoggerConfig
-from metaexpert.logger.config.settings import read_size
+from metaexpert.logger.config.field_types import read_size
 from metaexpert.logger.config.sources import ALIASES
 
 _PANEL: Final = "Logger options (they win over every other source)"

@@ -51,7 +51,7 @@ def unwritable(config: LoggerConfig) -> str | None:
     """
     if not config.log_to_file:
         return None
-    where = f"log_dir {str(config.log_dir)!r} ({config.sources['log_dir']})"
+    where = f"log_dir {str(config.log_dir)!r} ({config.sources()['log_dir'].source})"
     try:
         _check_directory(config.log_dir)
         for name in (config.log_file, config.log_trade_file, config.log_error_file):

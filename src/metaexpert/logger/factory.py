@@ -45,7 +45,7 @@ def MetaLogger(  # noqa: N802 - the factory's public name
     if config is None:
         config = LoggerConfig(**options)
     elif options:
-        config = config.but(**options)
+        config = config.replace(**options)
     logger = bound_logger(Pipeline(config), context)
     present = lazy.installed()
     if install or (install is None and (present is None or present.health == "closed")):

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.console import stderr
-from metaexpert.logger.console.console import ConsoleHandler, Printer
+from metaexpert.logger.console.console import Console
 from metaexpert.logger.counts import CLOSED, Counts
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -58,10 +58,10 @@ class Outputs:
         self._on_wait = on_wait
         self._own = b'"appname":' + dumps(stamper.appname)
         as_json = config.json_logging or config.console_format == "json"
-        console = ConsoleHandler("json" if as_json else "text", on_trouble=self._console_trouble)
-        self.printer: Final = Printer(console, self._skipped_note, on_wait)
+        form: Literal["json", "text"] = "json" if as_json else "text"
+        self.console: Final = Console(form, self._skipped_note, on_trouble=self._console_trouble, on_wait=on_wait)
         #: Queues a line for the console.
-        self.show: Final = self.printer.put
+        self.show: Final = self.console.put
         self.alerts: Alerts | None = None
         self.exports: Exports | None = None
         if config.telegram_token or config.discord_webhook_url or config.webhook_url:
@@ -152,14 +152,14 @@ class Outputs:
 
     def close(self, timeout: float | None) -> None:
         """Print and send what can be in time, and keep the rest for the next process. Idempotent."""
-        self.printer.finish()
+        self.console.finish()
         for part in self._remote:
             part.close(timeout)
 
     def after_fork_in_child(self) -> None:
         """Start anew in a child: what waits to be printed or sent is the parent's."""
-        self.printer.after_fork()
-        stderr.outlet.after_fork()
+        self.console.after_fork()
+        stderr.stream.after_fork()
         for part in self._remote:
             part.after_fork()
 

@@ -273,14 +273,14 @@ class Pipeline:
         self.health.catch_up()
         self.health.serve(self.outputs.dropped())
         self.outputs.ensure()
-        more = self.outputs.printer.tick()
-        if not self.outputs.printer.empty:
+        more = self.outputs.console.tick()
+        if not self.outputs.console.empty:
             self.directory.listeners.ask(self)
         return more
 
     def has_work(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
-        return not self.outputs.printer.empty
+        return not self.outputs.console.empty
 
     def flush(self, timeout: float | None = None) -> bool:
         """Write everything logged so far. Returns whether all of it is in the files.
@@ -333,8 +333,8 @@ class Pipeline:
         """Return counts since the start: see `BoundLogger.stats`."""
         self.health.catch_up()
         counts = {"state": "closed" if self.closed else str(self.health), **self._counts.report()}
-        if self.outputs.printer.skipped:
-            counts["dropped_by_route"]["console"] = self.outputs.printer.skipped
+        if self.outputs.console.skipped:
+            counts["dropped_by_route"]["console"] = self.outputs.console.skipped
         return counts | self.outputs.stats()
 
     def after_fork_in_child(self) -> None:

@@ -91,7 +91,7 @@ with MetaLogger(log_level="DEBUG", **{options}) as logger:
     for n in range(4):
         logger.critical("trouble " + "abcd"[n])
     logger.flush()
-    print(logger.config, logger.config.shown(), logger, logger.stats())
+    print(logger.config, logger.config.sources(), logger, logger.stats())
 """
     script = [Answer(500, b"x"), Answer(404, {"ok": False, "description": "Not Found"}), Answer(200, b"lies")]
     with BotApi(script) as server:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts import _dedup, _delivery, _outbox
 from metaexpert.logger.remote.alerts._alert import Alert, fingerprint
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
@@ -17,7 +18,6 @@ from metaexpert.logger.remote.alerts._dedup import Windows
 from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._text import summary
-from metaexpert.logger.remote.decoding import decode_line
 from metaexpert.logger.remote.http import Reply
 from metaexpert.logger.remote.rate_limit import Limit, RateLimit
 from metaexpert.logger.remote.sender import Backoff

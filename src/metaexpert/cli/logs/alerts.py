@@ -44,7 +44,7 @@ def alert_test(
     header = Header(config.expert_name, config.facility)
     clock = Clock()
     alerts = Alerts(
-        config.but(alert_heartbeat=False),
+        config.replace(alert_heartbeat=False),
         None,
         lambda *_: None,  # the results have the reasons
         lambda level, text: header.stamp(clock(), level, "log", 0, text),

@@ -66,7 +66,6 @@ def _settings() -> dict[str, Any]:
     from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
 
     try:
-        current = settings()
+        return {name: row._asdict() for name, row in settings().sources().items()}
     except output.InputError as error:
         return {"problems": list(error.problems)}
-    return {name: {"value": value, "source": current.sources[name]} for name, value in current.shown().items()}

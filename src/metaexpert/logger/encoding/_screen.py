@@ -27,7 +27,7 @@ def _fill() -> None:
     escaped = (character in b'"\\' or not 32 <= character < 127 for character in range(256))
     new = bytearray(flag | (character in _BETWEEN) << 1 for character, flag in enumerate(escaped))
     new += bytes((min(registered.reach, 255), bool(registered.numbers), *bytes(_BITS_SIZE)))
-    for characters in (*HINTS, *(form[:4] for form in (*registered.forms, *registered.encoded))):
+    for characters in (*HINTS, *(form[:4] for form in registered.forms)):
         if characters.isascii():  # the core takes ASCII alone
             bit = ((int.from_bytes(characters.encode()) * 2_654_435_761) & 0xFFFF_FFFF) >> 15
             new[_BITS + (bit >> 3)] |= 1 << (bit & 7)

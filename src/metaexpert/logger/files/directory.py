@@ -148,7 +148,7 @@ class LogDirectory:
             Whether there is more to do at once. An exception is the writing thread's end.
         """
         self.drain()
-        stderr.outlet.push()
+        stderr.stream.push()
         everyone = self.recovery is not None or self._monotonic() >= self._next_service
         if everyone:
             self._next_service = self._monotonic() + _LOOK

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from metaexpert.logger import schema
-from metaexpert.logger.remote.decoding import decode_line
+from metaexpert.logger.entry.line import decode_line
 
 Kind = Literal["alert", "heartbeat", "test"]
 

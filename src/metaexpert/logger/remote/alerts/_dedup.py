@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts._alert import Kind, fingerprint
-from metaexpert.logger.remote.decoding import decode_line
 
 #: The first and the longest window in which repeats are counted, in seconds.
 FIRST_WINDOW: Final = 60.0

@@ -22,12 +22,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts._alert import Alert, Kind
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
 from metaexpert.logger.remote.alerts._dedup import Group, Windows, grouped
 from metaexpert.logger.remote.alerts._outbox import Outbox
-from metaexpert.logger.remote.decoding import decode_line
 from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import ADOPTION_INTERVAL, Backoff, Counts, Report, Sender
 

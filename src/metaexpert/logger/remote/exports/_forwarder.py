@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from metaexpert.logger.remote.decoding import decode_line
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.exports._backlog import Backlog
 from metaexpert.logger.remote.sender import Backoff, Counts, Remote, Report, Sender
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from metaexpert.logger.remote.decoding import decode_line
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.worker import Job
 
 #: One log call in so many is timed.
