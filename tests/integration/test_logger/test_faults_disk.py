@@ -298,7 +298,7 @@ class TestLimits:
             """
             import resource
             from pathlib import Path
-            import metaexpert.logger.drainer as drainer
+            import metaexpert.logger.files.writing_thread as drainer
             from metaexpert.logger import MetaLogger
             logger = MetaLogger(log_to_console=False, journal_size="64MB", max_file_size="100MB")
             logger.info("m", number=0)
@@ -558,7 +558,7 @@ def test_a_write_that_never_returns(program: Any) -> None:
     program(
         """
         import time
-        import metaexpert.logger.drainer
+        import metaexpert.logger.files.writing_thread
         import metaexpert.logger.pipeline
         metaexpert.logger.files.writing_thread.LONGEST_HANG = 0.5
         metaexpert.logger.pipeline._END_PATIENCE = 0.5

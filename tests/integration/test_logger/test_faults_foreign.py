@@ -169,7 +169,7 @@ class TestByHand:
         process = program.start(
             """
             import sys, threading
-            import metaexpert.logger.drainer as drainer
+            import metaexpert.logger.files.writing_thread as drainer
             from metaexpert.logger import MetaLogger
             logger = MetaLogger(log_to_console=False)
             logger.info("m", number=0)

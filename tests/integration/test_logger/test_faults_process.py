@@ -114,7 +114,7 @@ class TestSuddenEnds:
                 f"""
                 import os
                 from metaexpert.logger import MetaLogger
-                import metaexpert.logger.drainer as drainer
+                import metaexpert.logger.files.writing_thread as drainer
                 logger = MetaLogger(expert_name="e{name}", log_dir="dead{name}", log_to_console=False)
                 drainer.drainer._clients = ()
                 for number in range(400):
@@ -162,7 +162,7 @@ class TestStrangeJournals:
         code = """
             import os
             from metaexpert.logger import MetaLogger
-            import metaexpert.logger.drainer as drainer
+            import metaexpert.logger.files.writing_thread as drainer
             logger = MetaLogger(expert_name="dead", log_to_console=False)
             drainer.drainer._clients = ()
             for number in range(100):

@@ -34,8 +34,8 @@ ENTRIES = 120
 VICTIM = f"""
 import os
 from metaexpert.logger import MetaLogger
-import metaexpert.logger.drainer as drainer
-import metaexpert.logger.segment as segment
+import metaexpert.logger.files.writing_thread as drainer
+import metaexpert.logger.journal.segment as segment
 logger = MetaLogger(log_to_console=False, journal_size=4096 * 16)
 for number in range(40):
     logger.info("m", number=number, filler="x" * 200)
