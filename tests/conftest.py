@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from metaexpert.logger.testing import reset
 for _name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
     os.environ.pop(_name, None)
 os.umask(0o022)
+# Hundreds of tests start processes. Each starts in half the time when the modules need not be compiled again.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell starts what it runs in the background with Ctrl-C ignored, and every child inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,6 +51,12 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     monkeypatch.setattr(Spool, "open", open_spool)
     yield
     reset()
+    # A request that hung over the end of its logger returns when its server is gone, and only then lets go of the
+    # spool. To close a SQLite connection that another thread uses crashes the process.
+    for thread in threading.enumerate():
+        if thread.name.startswith("metaexpert-"):
+            thread.join(30)
+            assert not thread.is_alive(), f"{thread.name} outlived its test"
     for spool in spools:
         spool.close()
     registered.forget()
