@@ -74,6 +74,7 @@ CHANGES = st.tuples(
 )
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("died", ["waiting", "intent"])
 def test_whatever_lies_in_the_journal(

@@ -187,6 +187,7 @@ def check(victims: Victims, *, doubled: bool = False) -> None:
     assert left - {"archive", "index"} == {"lock"}
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_any_moment(victims: Victims, kind: str) -> None:

@@ -83,6 +83,7 @@ WRITER = """
 """
 
 
+@pytest.mark.storm
 class TestOneDirectory:
     """Processes that know nothing of each other."""
 
@@ -214,6 +215,7 @@ class TestFork:
             assert [entry["number"] for entry in ours] == list(range(300))
         assert sorted(numbers(found).values()) == [list(range(1, 301)), list(range(1, 601))]
 
+    @pytest.mark.storm
     def test_forking_again_and_again_while_threads_log(self, run: Run) -> None:
         """Threads of the parent log and rotate all the time: no child hangs on a lock, nothing is lost or doubled."""
         run(
