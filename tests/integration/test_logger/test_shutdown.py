@@ -228,16 +228,22 @@ class TestExit:
 
 
 @alarm
+@pytest.mark.storm
 class TestSignals:
-    """A signal handler may come at any moment."""
+    """A signal handler may come at any moment.
+
+    A program with a timer ignores its signal at the very end, when Python has taken the handler away: the last one may
+    still be on its way to another thread, and after a failure the timer runs on. It would kill the program.
+    """
 
     @MODES
     def test_a_handler_that_logs_during_log_calls(self, run: Run, mode: str) -> None:
         """Thousands of times a second, into a call, a flush, a rotation: no deadlock, each entry once, no gap."""
         run(
             f"""
-            import json, signal
+            import atexit, json, signal
             from metaexpert.logger import MetaLogger
+            atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
             logger = MetaLogger(log_to_console=False, max_file_size=50_000, backup_count=999, {mode})
             ticks = [0]
             running = True
@@ -274,8 +280,9 @@ class TestSignals:
         """Ctrl-C again and again: an entry whose call returned is there once, one that was interrupted at most once."""
         result = run(
             f"""
-            import json, signal
+            import atexit, json, signal
             from metaexpert.logger import MetaLogger
+            atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
             logger = MetaLogger(log_to_console=False, max_file_size=50_000, backup_count=999, {mode})
             class Interrupt(KeyboardInterrupt):
                 pass
@@ -317,8 +324,9 @@ class TestSignals:
         """In the middle of a call, a flush, or another close."""
         run(
             """
-            import signal
+            import atexit, signal
             from metaexpert.logger import MetaLogger
+            atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
             for attempt in range(30):
                 logger = MetaLogger(log_dir=f"logs/{attempt}", log_to_console=False, async_logging=attempt % 2 == 0)
                 signal.signal(signal.SIGALRM, lambda *_: logger.close())
@@ -420,16 +428,20 @@ def test_fork_at_exit_and_signals_together(run: Run) -> None:
         pytest.skip("needs fork")
     run(
         """
-        import os, signal, threading, warnings
+        import atexit, os, signal, threading, warnings
         from metaexpert.logger import MetaLogger
+        atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
         warnings.simplefilter("ignore", DeprecationWarning)  # the threads are this program's
         logger = MetaLogger(log_to_console=False, max_file_size=20_000, backup_count=999, compress_backups=True)
         ticks = [0]
         def handler(signum, frame):
             logger.warning("tick", tick=ticks[0])
             ticks[0] += 1
+            if running:  # once more: a period would pile up handlers in handlers on a busy machine
+                signal.setitimer(signal.ITIMER_REAL, 0.003)
+        running = True
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.003)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
         def work(name):
             for number in range(200):
                 logger.error("m", name=name, number=number)
@@ -440,6 +452,7 @@ def test_fork_at_exit_and_signals_together(run: Run) -> None:
         for number in range(10):
             child = os.fork()
             if not child:
+                running = False
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 logger.error("child", child=number)
                 os._exit(0 if logger.close(20) else 1)
@@ -448,6 +461,7 @@ def test_fork_at_exit_and_signals_together(run: Run) -> None:
             assert os.waitpid(child, 0)[1] == 0
         for thread in threads:
             thread.join()
+        running = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         """
     )

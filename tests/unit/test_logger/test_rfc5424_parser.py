@@ -396,20 +396,31 @@ def seconds_to_parse(message: str) -> float:
     return time.thread_time() - start
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("shape", HOSTILE)
 def test_linear_time(shape: str) -> None:
     """Four times the hostile input costs about four times the time, up to 1 MB; sixteen would be quadratic."""
-    small, large = (seconds_to_parse(HOSTILE[shape](size)) for size in (250_000, 1_000_000))
-    assert large < 9 * small + 0.05, (small, large)
+
+    def linear() -> bool:
+        small, large = (seconds_to_parse(HOSTILE[shape](size)) for size in (250_000, 1_000_000))
+        return large < 9 * small + 0.05
+
+    # Whoever shares the caches of the machine may slow one measurement down, but not one after another the longer text.
+    assert any(linear() for _ in range(4))
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("text", ["\\" * 200_000, "\\\n" * 100_000, "\\u000a" * 30_000, "]" * 200_000, "é" * 200_000])
 def test_rendering_in_linear_time(text: str) -> None:
     """Rendering hostile text, as value, name and message, is linear too."""
     entry = next(iter(EXAMPLES.values()))
-    taken = []
-    for piece in (text[: len(text) // 4], text):
-        start = time.thread_time()
-        render_message(entry | {"message": piece, "a": piece, "b": [piece], piece: 1})
-        taken.append(time.thread_time() - start)
-    assert taken[1] < 8 * taken[0] + 0.05, taken
+
+    def linear() -> bool:
+        taken = []
+        for piece in (text[: len(text) // 4], text):
+            start = time.thread_time()
+            render_message(entry | {"message": piece, "a": piece, "b": [piece], piece: 1})
+            taken.append(time.thread_time() - start)
+        return taken[1] < 8 * taken[0] + 0.05
+
+    assert any(linear() for _ in range(4))

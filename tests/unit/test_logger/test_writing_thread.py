@@ -159,15 +159,17 @@ def test_a_turn_without_a_time_waits_as_long_as_it_gets_on(drainer: Drainer, mon
     assert client.inside.wait(10)
     assert drainer.turn() is False
     assert drainer.hangs
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread.LONGEST_HANG", 30.0)
     began = time.monotonic()
     assert drainer.turn() is False
-    assert time.monotonic() - began < 0.25, "known to hang"
+    assert time.monotonic() - began < 5, "known to hang"
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread.LONGEST_HANG", 1.0)
     client.leave.set()
     assert drainer.turn(10) is True
     assert not drainer.hangs
 
     def slow() -> None:
-        for _ in range(6):
+        for _ in range(12):
             time.sleep(0.1)
             drainer.beats += 1
 
