@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import signal
 import subprocess
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from log_files import Logs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 alarm = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 MODES = pytest.mark.parametrize("mode", ["async_logging=True", "async_logging=False", 'fsync="trades"'])
 
 
-@pytest.fixture
-def run(tmp_path: Path, python: str) -> Run:
-    """A function that runs a program, warnings being errors; a hang fails with every thread's place."""
-
-    def call(code: str, *args: object, returncode: int = 0) -> subprocess.CompletedProcess[str]:
-        program = tmp_path / "program.py"
-        program.write_text(textwrap.dedent(code), "utf-8")
-        command = [python, "-X", "faulthandler", "-W", "error", str(program), *map(str, args)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        try:
-            out, err = process.communicate(timeout=40)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGABRT) if hasattr(os, "killpg") else process.kill()
-            raise AssertionError(f"it hung:\n{process.communicate()[1]}") from None
-        assert process.returncode == returncode, err
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-    return call
-
-
-def entries(base: str = "expert.log") -> list[dict[str, Any]]:
-    """Return the entries of a file and its backups, none of them torn."""
-    found = []
-    for path in sorted(
-        Path("logs").glob(f"{base}*"), key=lambda path: -int("0" + "".join(filter(str.isdigit, path.name)))
-    ):
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        assert data == b"" or data.endswith(b"\n"), path
-        found += [json.loads(line) for line in data.split(b"\n")[:-1]]
-    return found
+entries = Logs().entries
 
 
 def numbers(base: str = "expert.log") -> list[int]:
