@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from properties import examples
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry.rfc5424 import MessageError, parse_message, render_message
@@ -330,14 +331,14 @@ def parse_or_refuse(data: bytes | str) -> None:
     assert 0 <= position <= len(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary() | st.text(st.characters()) | st.binary().map(lambda tail: FOREIGN.encode() + tail))
 def test_arbitrary_data(data: bytes | str) -> None:
     """Arbitrary bytes and text either are a message, with a valid entry, or raise MessageError."""
     parse_or_refuse(data)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_mutated_messages(message: bytes, data: st.DataObject) -> None:
     """A message with bytes cut, put in or changed is read as a valid entry or refused with MessageError."""
