@@ -20,9 +20,10 @@ LAYERS = [
     "config",
     "encoding",
     "files remote",
-    "pipeline routing stamping health outputs display mishaps logger_files",
+    "pipeline routing stamping health outputs",
     "factory bound lazy context stdlib testing rfc5424",
 ]
+MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, and what is secret in it. `recovery` is the one part of the
 #: writer that it runs, for `metaexpert logs recover`.
 SHARED = ("schema", "entry", "masking", "files.recovery")
@@ -44,6 +45,11 @@ def is_module(name: str) -> bool:
     """Return whether *name* is a module of ours rather than a name in one."""
     path = ROOT.parent / Path(*name.split("."))
     return path.with_suffix(".py").exists() or path.is_dir()
+
+
+def modules(folder: Path) -> list[Path]:
+    """Return the modules and sources that lie in *folder* itself."""
+    return [path for path in folder.iterdir() if path.suffix in (".py", ".c", ".h") and path.stem != "__init__"]
 
 
 def room(name: str) -> str:

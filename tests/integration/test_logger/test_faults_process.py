@@ -115,9 +115,9 @@ class TestSuddenEnds:
                 f"""
                 import os
                 from metaexpert.logger import MetaLogger
-                import metaexpert.logger.files.writing_thread as drainer
+                from metaexpert.logger.files.writing_thread import writing_thread
                 logger = MetaLogger(expert_name="e{name}", log_dir="dead{name}", log_to_console=False)
-                drainer.drainer._clients = ()
+                writing_thread._directories = ()
                 for number in range(400):
                     logger.info("m", number=number)
                     logger.trade.info("t", number=number)
@@ -163,9 +163,9 @@ class TestStrangeJournals:
         code = """
             import os
             from metaexpert.logger import MetaLogger
-            import metaexpert.logger.files.writing_thread as drainer
+            from metaexpert.logger.files.writing_thread import writing_thread
             logger = MetaLogger(expert_name="dead", log_to_console=False)
-            drainer.drainer._clients = ()
+            writing_thread._directories = ()
             for number in range(100):
                 logger.info("m", number=number)
             os._exit(0)
@@ -510,7 +510,7 @@ class TestStack:
         program(
             f"""
             from metaexpert.logger import MetaLogger
-            from metaexpert.logger.encoding.fast import compiled
+            from metaexpert.logger.system.native import core
             logger = MetaLogger(log_to_console=False)
             raised, calls = [], [0]
             def deeper(n):
@@ -518,7 +518,7 @@ class TestStack:
                     logger.{call}
                 except RecursionError as error:
                     # Without the compiled call, or by another method, Python has to have room for one more frame.
-                    if compiled is not None and {call.startswith("info")} or n < reached[0] - 1:
+                    if core is not None and {call.startswith("info")} or n < reached[0] - 1:
                         raised.append((n, repr(error)))
                 calls[0] += 1
                 reached[0] = max(reached[0], n)

@@ -34,7 +34,7 @@ ENTRIES = 120
 VICTIM = f"""
 import os
 from metaexpert.logger import MetaLogger
-import metaexpert.logger.files.writing_thread as drainer
+from metaexpert.logger.files.writing_thread import writing_thread
 import metaexpert.logger.journal.segment as segment
 logger = MetaLogger(log_to_console=False, journal_size=4096 * 16)
 for number in range(40):
@@ -43,7 +43,7 @@ if os.environ["DIE"] == "intent":
     segment.Segment.commit = lambda *_: os._exit(0)  # a batch is written, and not noted
     logger.info("m", number=40, filler="x" * 200)
     logger.flush()
-drainer.drainer._clients = ()
+writing_thread._directories = ()
 for number in range(40, {ENTRIES}):
     logger.error("m", number=number, filler="x" * 200) if number % 7 == 0 else logger.trade.info("m", number=number)
 os._exit(0)

@@ -83,14 +83,14 @@ STEPS = [
     "metaexpert.logger.journal.segment:Segment.seal",
     "metaexpert.logger.journal.segment:Segment.clear",
     "metaexpert.logger.journal.journal:JournalLane.recycle",
-    "metaexpert.logger.files.rotating_file:RotatingFile._append",
-    "metaexpert.logger.files.rotating_file:RotatingFile._rotate",
-    "metaexpert.logger.files.rotating_file:_do",
+    "metaexpert.logger.files._rotating_file:RotatingFile._append",
+    "metaexpert.logger.files._rotating_file:RotatingFile._rotate",
+    "metaexpert.logger.files._rotating_file:_do",
 ]
 RECOVERY_STEPS = [
     "metaexpert.logger.journal.segment:Segment.attach",
     "metaexpert.logger.journal.segment:Segment.intend",
-    "metaexpert.logger.files.rotating_file:RotatingFile._append",
+    "metaexpert.logger.files._rotating_file:RotatingFile._append",
     "metaexpert.logger.journal.segment:Segment.commit",
     "metaexpert.logger.journal.segment:Segment.release",
     "pathlib:Path.unlink",

@@ -18,12 +18,12 @@ from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry.rfc5424 import from_layout
 from metaexpert.logger.files import _archive, _indexer
 from metaexpert.logger.files._archive import Archivist
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
 from metaexpert.logs import Entry, Record, Unparsed, open_logs
-from metaexpert.logs.reading import search
+from metaexpert.logs.reading import merge, search
 from metaexpert.logs.reading.filters import Criteria, is_regular
 
 Line = Callable[..., bytes]
@@ -144,9 +144,9 @@ def test_any_filter_equals_the_plain_loop(
             last = flat(open_logs(directory, limit=limit, **wanted))
             assert last == (expected[-limit:] if limit else []) if in_order else len(last) == min(limit, len(expected))
             assert all(entry in expected for entry in last)
-            patch.setattr(search, "BUDGET", 2000)  # what is found does not fit into the memory: the other way
-            patch.setattr(search, "_SMALLEST", 700)
-            patch.setattr(search, "_OPEN", 700)
+            patch.setattr(merge, "MEMORY_LIMIT", 2000)  # what is found does not fit into the memory: the other way
+            patch.setattr(merge, "_SMALLEST", 700)
+            patch.setattr(merge, "_OPEN", 700)
             logs = open_logs(directory, **wanted)
             got = flat(logs)
             assert logs.counts.unordered or got == expected
