@@ -93,6 +93,7 @@ def check(data: bytes, count: int) -> None:
         assert numbers == list(range(count // THREADS))
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("kind", "count"), [(JournalLane, 1_000_000), (SleepyLane, 200_000)])
 def test_threads_in_a_hurry(journal: Journal, hurry: None, kind: type[JournalLane], count: int) -> None:

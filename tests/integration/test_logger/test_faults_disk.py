@@ -570,9 +570,10 @@ def test_a_write_that_never_returns(program: Any) -> None:
         assert time.monotonic() - began < 2
         assert not logger.flush()
         assert logger.health.startswith("degraded: a write does not return since "), logger.health
+        metaexpert.logger.files.writing_thread.LONGEST_HANG = 15
         began = time.monotonic()
         assert not logger.flush()
-        assert time.monotonic() - began < 0.4, "known to hang: no second wait"
+        assert time.monotonic() - began < 5, "known to hang: no second wait"
         """,
         patience=30,
     )

@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,6 @@ from metaexpert.logger.files._rotating_file import RotatingFile
 
 ReadLog = Callable[..., list[dict[str, Any]]]
 Make = Callable[..., BoundLogger]
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """A function that makes a quiet logger."""
-    made: list[BoundLogger] = []
-
-    def logger(**options: Any) -> BoundLogger:
-        made.append(MetaLogger(install=False, **{"log_to_console": False, **options}))
-        return made[-1]
-
-    yield logger
-    for logger_ in made:
-        logger_.close()
 
 
 def chain(base: str, directory: str = "logs") -> list[Path]:

@@ -35,7 +35,7 @@ VICTIM = f"""
 import os
 from metaexpert.logger import MetaLogger
 from metaexpert.logger.files.writing_thread import writing_thread
-import metaexpert.logger.segment as segment
+import metaexpert.logger.journal.segment as segment
 logger = MetaLogger(log_to_console=False, journal_size=4096 * 16)
 for number in range(40):
     logger.info("m", number=number, filler="x" * 200)
@@ -74,6 +74,7 @@ CHANGES = st.tuples(
 )
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("died", ["waiting", "intent"])
 def test_whatever_lies_in_the_journal(

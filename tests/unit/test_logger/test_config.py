@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 from pydantic import ValidationError
 
 from metaexpert.logger import ConfigurationError, ConfigurationWarning, LoggerConfig
@@ -334,7 +335,7 @@ class TestErrors:
         """A value of any length makes a line of bounded length."""
         assert len(wrong(log_level="x" * 10_000)) < 300
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(st.sampled_from(sorted(LoggerConfig.model_fields)), ANYTHING)
     def test_whatever_a_field_is_given(self, field: str, value: Any) -> None:
         """Any value of any type is taken, or told in one line of bounded length; nothing else is raised."""

@@ -19,6 +19,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import BoundLogger, MetaLogger, log_context
 from metaexpert.logger.encoding._screen import screen
@@ -116,7 +117,7 @@ def bench() -> Bench:
     return Bench()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(message=st.one_of(texts, st.none(), st.integers()), fields=st.dictionaries(names, values, max_size=6))
 def test_lines_equal_those_of_the_python_function(message: Any, fields: dict[str, Any]) -> None:
     """Any message, names and plain values make the same lines, or the same call of the plain chain."""
@@ -124,7 +125,7 @@ def test_lines_equal_those_of_the_python_function(message: Any, fields: dict[str
     assert compiled == python
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(value=st.one_of(prices, st.floats(), st.floats(1e-5, 1e-3), st.floats(1e14, 1e17)))
 def test_numbers_equal_those_of_orjson(value: float) -> None:
     """A fraction is written in its shortest form, as orjson writes it."""

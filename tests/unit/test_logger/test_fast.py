@@ -21,6 +21,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 from structlog.testing import capture_logs
 
 from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, log_context, register_secret, trade_context
@@ -267,7 +268,7 @@ def plain_calls() -> Iterator[list[str]]:
 class TestEqualToThePlainChain:
     """Byte for byte, in all three files."""
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=12))
     def test_whatever_is_logged(self, tmp_path: Path, played: list[Any]) -> None:
         """Any messages, fields, contexts, levels and times."""
@@ -275,7 +276,7 @@ class TestEqualToThePlainChain:
         assert lines_of(played, tmp_path / "logs") == expected
         assert lines_of(played, tmp_path / "logs", compiled=None) == expected
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=8))
     def test_without_names_and_shapes(self, tmp_path: Path, played: list[Any]) -> None:
         """With `mask_secrets=False`, and with more names that are secret."""
@@ -284,7 +285,7 @@ class TestEqualToThePlainChain:
             assert lines_of(played, tmp_path / "logs", **options) == expected
             assert lines_of(played, tmp_path / "logs", compiled=None, **options) == expected
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=8))
     def test_under_small_limits(self, tmp_path: Path, played: list[Any]) -> None:
         """Texts and lines that have to be cut."""

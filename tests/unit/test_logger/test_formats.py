@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import MetaLogger, log_context, schema
 from metaexpert.logger.encoding.line import Clock, Header, encoder
@@ -222,7 +223,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     message=st.text(),
     fields=st.dictionaries(st.text(), json_values, max_size=6),

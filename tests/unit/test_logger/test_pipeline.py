@@ -25,20 +25,6 @@ ReadLog = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def make() -> Iterator[Make]:
-    """A function that makes a quiet logger in `logs`."""
-    made: list[BoundLogger] = []
-
-    def logger(**options: Any) -> BoundLogger:
-        made.append(MetaLogger(install=False, **{"log_to_console": False, **options}))
-        return made[-1]
-
-    yield logger
-    for logger_ in made:
-        logger_.close(0)
-
-
-@pytest.fixture
 def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that has no thread for us."""
     really = threading.Thread.start

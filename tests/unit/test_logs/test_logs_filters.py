@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry.rfc5424 import from_layout
@@ -103,7 +104,7 @@ def flat(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [record.flat for record in records if isinstance(record, Entry)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(CALLS, st.sampled_from(["ema", "rsi", "π"]), STEPS), max_size=25),
     st.sampled_from(["flat", "rfc5424"]),
