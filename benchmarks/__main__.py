@@ -1,7 +1,7 @@
 """Command line of the benchmark.
 
     python -m benchmarks [--quick|--full] [--only burst,paced] [--subjects ours-async,floor-mmap]
-                         [--json FILE] [--markdown FILE] [--readme FILE] [--rounds N] [--seed N] [--budget SECONDS]
+                         [--json FILE] [--results FILE] [--readme FILE] [--rounds N] [--seed N] [--budget SECONDS]
 
 Progress goes to standard error.
 """
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = execute(plan, _say)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    pages.write(report, options.markdown, options.readme)
+    pages.write(report, options.results, options.readme)
     return 1 if any("error" in run for run in report["runs"]) else 0
 
 

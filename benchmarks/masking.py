@@ -20,6 +20,8 @@ from unittest.mock import patch
 
 from metaexpert.logger import MetaLogger, register_secret
 from metaexpert.logger.encoding import fast
+from metaexpert.logger.encoding._screen import screen
+from metaexpert.logger.system.native import core
 
 #: As exchanges give them: a key and a secret of 64 characters, and a phrase of the user's own.
 SECRETS: Final = ("vmPUZE6mv9SD5VNHk4HlWFsOr6aK" * 3, "NhqPtmdSJYdKjVHjA7PZj4Mge3R5" * 3, "my-phrase-no-1")
@@ -37,21 +39,21 @@ def block(info: Callable[..., None], ids: Sequence[str]) -> float:
 
 
 def without_masking() -> tuple[Any, bytes]:
-    """Return a context in which Python looks for no secret, and a screen by which the compiled call looks for none."""
-    screen = bytes(flag & 1 for flag in fast.screen[:256]) + bytes([255]) + bytes(len(fast.screen) - 257)
-    return patch.multiple(fast, is_clear=lambda *_, **__: True), screen
+    """Return a context in which Python looks for no secret, and a screen by which the core looks for none."""
+    open_screen = bytes(flag & 1 for flag in screen[:256]) + bytes([255]) + bytes(len(screen) - 257)
+    return patch.multiple(fast, is_clear=lambda *_, **__: True), open_screen
 
 
 def measure(ids: Sequence[str], logger: Any) -> tuple[float, float, float]:
     """Return nanoseconds per call without and with masking, and the median difference."""
-    masked = bytes(fast.screen)
-    open_calls, open_guard = without_masking()
+    masked = bytes(screen)
+    open_calls, open_screen = without_masking()
     pairs = []
     for _ in range(BLOCKS):
-        fast.screen[:] = open_guard
+        screen[:] = open_screen
         with open_calls:
             plain = block(logger.info, ids)
-        fast.screen[:] = masked
+        screen[:] = masked
         pairs.append((plain, block(logger.info, ids)))
         logger.flush()
     pairs = pairs[_WARM_UP:]
@@ -66,7 +68,7 @@ def main() -> int:
         "no text as long as the shortest secret": [f"ord-{number}" for number in range(CALLS)],
         "order ids of 36 characters": [str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))) for number in range(CALLS)],
     }
-    sys.stdout.write("compiled\n" if fast.compiled is not None else "pure Python\n")
+    sys.stdout.write("compiled\n" if core is not None else "pure Python\n")
     with tempfile.TemporaryDirectory() as directory:
         options: dict[str, Any] = {"log_dir": directory, "log_to_console": False, "journal_size": "64MB"}
         with MetaLogger(**options, symbol="BTCUSDT", strategy_id=7) as logger:

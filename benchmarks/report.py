@@ -1,6 +1,6 @@
 """Write the pages that show a report: all of it, and README's table.
 
-    python -m benchmarks.report bench.json --markdown benchmarks/RESULTS.md --readme README.md
+    python -m benchmarks.report bench.json --results benchmarks/RESULTS.md --readme README.md
 
 `python -m benchmarks` takes the same two options. README's table goes between two markers, which the page must hold.
 """
@@ -34,7 +34,7 @@ def replaced(page: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the pages to *parser*."""
-    parser.add_argument("--markdown", type=Path, help="file for all tables (benchmarks/RESULTS.md)")
+    parser.add_argument("--results", "--markdown", type=Path, help="file for all tables (benchmarks/RESULTS.md)")
     parser.add_argument("--readme", type=Path, help="page that gets the short table between its markers (README.md)")
 
 
@@ -48,13 +48,13 @@ def refusal(readme: Path | None) -> str:
     return ""
 
 
-def write(report: Mapping[str, Any], markdown: Path | None, readme: Path | None) -> None:
-    """Write all tables to *markdown*, the short one into *readme*; without both, all tables to standard output."""
-    if markdown is not None:
-        markdown.write_text(render(report), "utf-8")
+def write(report: Mapping[str, Any], results: Path | None, readme: Path | None) -> None:
+    """Write all tables to *results*, the short one into *readme*; without both, all tables to standard output."""
+    if results is not None:
+        results.write_text(render(report), "utf-8")
     if readme is not None:
         readme.write_text(replaced(readme.read_text("utf-8"), summary(report)), "utf-8")
-    if markdown is None and readme is None:
+    if results is None and readme is None:
         sys.stdout.write(render(report))
 
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if refused := refusal(options.readme):
         sys.stderr.write(refused + "\n")
         return 2
-    write(json.loads(options.file.read_text("utf-8")), options.markdown, options.readme)
+    write(json.loads(options.file.read_text("utf-8")), options.results, options.readme)
     return 0
 
 

@@ -6,14 +6,16 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import jsonschema
 import pytest
 
-from metaexpert.logger import schema
+from metaexpert.logger import BoundLogger, MetaLogger, schema
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.remote.spool import Spool
 from metaexpert.logger.testing import reset
@@ -22,6 +24,14 @@ from metaexpert.logger.testing import reset
 for _name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
     os.environ.pop(_name, None)
 os.umask(0o022)
+# Hundreds of tests start processes, which take twice the time when each compiles all modules anew. In a place of its
+# own the byte code leaves nothing beside the programs of tests.
+sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# An example may take as long as it likes: the machine may be busy.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 # A shell starts what it runs in the background with Ctrl-C ignored, and every child inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,9 +55,29 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     monkeypatch.setattr(Spool, "open", open_spool)
     yield
     reset()
+    # A request that hung over the end of its logger returns when its server is gone, and only then lets go of the
+    # spool. To close a SQLite connection that another thread uses crashes the process.
+    for thread in threading.enumerate():
+        if thread.name.startswith("metaexpert-"):
+            thread.join(30)
+            assert not thread.is_alive(), f"{thread.name} outlived its test"
     for spool in spools:
         spool.close()
     registered.forget()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., BoundLogger]]:
+    """A function that makes a quiet logger in `logs`."""
+    made: list[BoundLogger] = []
+
+    def logger(**options: Any) -> BoundLogger:
+        made.append(MetaLogger(install=False, **{"log_to_console": False, **options}))
+        return made[-1]
+
+    yield logger
+    for logger_ in made:
+        logger_.close(0)
 
 
 _validators = {

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -39,6 +40,10 @@ FOLLOWS: Final = {"console_level": "as `log_level`"}
 _MIB: Final = 1024 * 1024
 
 
+_parsed: Final = cache(ast.parse)
+_anchors: Final = cache(markdown.anchors)
+
+
 def pages(root: Path) -> list[Path]:
     """Return the Markdown pages under *root*, relative to it; hidden directories and built ones are left out."""
     found = (path.relative_to(root) for path in root.rglob("*.md"))
@@ -55,7 +60,7 @@ def check_links(root: Path) -> Iterator[str]:
             target = (root / page.parent / name) if name else root / page
             if not target.exists():
                 yield f"{page.as_posix()}:{link.line}: there is no file {name}"
-            elif anchor and anchor not in markdown.anchors(target.read_text("utf-8")):
+            elif anchor and anchor not in _anchors(target.read_text("utf-8")):
                 yield f"{page.as_posix()}:{link.line}: {target.name} has no heading #{anchor}"
 
 
@@ -114,7 +119,7 @@ def check_tests(root: Path) -> Iterator[str]:
         for number, line in enumerate((root / page).read_text("utf-8").splitlines(), 1):
             for name in re.findall(r"`(test_\w+\.py(?:::\w+)*)`", line):
                 file, *parts = name.split("::")
-                if file not in known or not _defines(ast.parse(known[file].read_text("utf-8")), parts):
+                if file not in known or not _defines(_parsed(known[file].read_text("utf-8")), parts):
                     yield f"{page.as_posix()}:{number}: there is no test {name}"
     if (root / GUARANTEES).exists():
         for section in re.split(r"^(?=##)", (root / GUARANTEES).read_text("utf-8"), flags=re.MULTILINE):

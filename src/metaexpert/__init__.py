@@ -1,7 +1,6 @@
-"""MetaExpert: automated trading experts, and the structured logging that they report through.
+"""MetaExpert: automated trading experts and their structured logging.
 
-`MetaExpert` is imported when it is first asked for, so that `import metaexpert.logger` does not pay for the
-trading side.
+`MetaExpert` is imported at its first use, so that `import metaexpert.logger` does not load the trading side.
 """
 
 from __future__ import annotations

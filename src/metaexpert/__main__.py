@@ -10,10 +10,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        arguments: What stands behind the program's name; None for `sys.argv`.
+        arguments: The arguments after the program's name; None for `sys.argv`.
 
     Returns:
-        0 when all is well, 1 when a problem was found or a run failed, 2 for wrong input, 130 after Ctrl-C.
+        0 for success, 1 when a problem was found or a run failed, 2 for wrong input, 130 after Ctrl-C.
     """
     try:
         # Imported here, so that Ctrl-C during the imports ends as quietly as later.

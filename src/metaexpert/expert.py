@@ -75,22 +75,22 @@ class MetaExpert(Events):
     ) -> None:
         """Check everything, then open the expert's logger.
 
-        What is left out (or None) of the logger's settings comes from the environment, ``.env``,
-        ``pyproject.toml`` or the default, in this order.
+        Settings of the logger that are left out (or None) come from the environment, ``.env``, ``pyproject.toml`` or
+        the default, in this order.
 
         Args:
-            exchange: Name of the exchange. Any name will do: nothing is connected.
+            exchange: Name of the exchange. Any name is valid: nothing is connected.
             api_key: Credential, kept as a SecretStr; it is in no repr, log entry or error.
             api_secret: As api_key.
             api_passphrase: As api_key.
-            symbol: What is traded; on every log entry, as are the next two.
+            symbol: Traded symbol; on every log entry, as are the next two.
             strategy_id: Your number of the strategy.
             account_id: Your number of the account.
             expert_name: Name on every log entry. When no source gives one, it is the name of the file in
                 which the expert is made, without ``.py``.
             data: Bars for a `run` that is called without any: a CSV file or bars.
             paper: Cash, fees, slippage of the paper account; `PaperConfig()` when left out.
-            id_prefix: Put before the order and trade ids, to tell experts in one directory apart: with
+            id_prefix: Prefix of order and trade ids, to distinguish experts in one directory: with
                 ``"ema-"`` they are ``ema-ord-1``, ``ema-trd-1`` …
             log_level: Lowest level in expert.log.
             log_file: Name of the main file.
@@ -104,7 +104,7 @@ class MetaExpert(Events):
 
         Raises:
             ConfigurationError: for a wrong setting of the logger, naming field, value and source.
-            TypeError: for a credential that is no string, data that is none, a paper account that is none.
+            TypeError: for a credential that is not a string, for wrong data, or a wrong paper account.
         """
         super().__init__()
         _check_data(data)
@@ -141,13 +141,13 @@ class MetaExpert(Events):
     def _configured(self, settings: dict[str, Any]) -> LoggerConfig:
         config = LoggerConfig(**settings)
         file_name = _strategy_file(inspect.currentframe())
-        if file_name and config.sources["expert_name"] == "default":
-            config = config.but(expert_name=file_name)
+        if file_name and config.sources()["expert_name"].source == "default":
+            config = config.replace(expert_name=file_name)
         return config
 
     @property
     def logger(self) -> BoundLogger:
-        """The expert's logger, opened when it is first asked for: an expert that is refused leaves no files."""
+        """The expert's logger, opened at its first use: an expert that is refused leaves no files."""
         with self._opening:
             if self._logger is None:
                 self._logger = MetaLogger(self.config, install=self._install, **self._context)
@@ -160,17 +160,17 @@ class MetaExpert(Events):
 
     @property
     def position(self) -> Position:
-        """What the expert holds; after a run, what it held at the end."""
+        """The current position; after a run, the one at its end."""
         return self._broker.position if self._broker else Position(self.symbol)
 
     @property
     def equity(self) -> float:
-        """Cash plus what the position is worth at the last close, in the quote currency."""
+        """Cash plus the value of the position at the last close, in the quote currency."""
         return self._broker.equity if self._broker else self._paper.starting_equity
 
     @property
     def balance(self) -> float:
-        """Cash: the starting equity, plus what closed trades won, less all fees."""
+        """Cash: starting equity plus the result of closed trades, less all fees."""
         return self._broker.balance if self._broker else self._paper.starting_equity
 
     @property
@@ -194,7 +194,7 @@ class MetaExpert(Events):
 
         Raises:
             RuntimeError: outside a run, or after a thousand orders on one bar.
-            TypeError: when size or price is no number.
+            TypeError: when size or price is not a number.
         """
         return self._account().submit(Side.BUY, size, price, reduce_only=reduce_only)
 
@@ -236,7 +236,7 @@ class MetaExpert(Events):
     def run(self, data: PathLike | Bars | None = None, *, mode: Mode = "backtest") -> RunResult:
         """Run the expert over bars, with a fresh paper account, until they end; return its own record.
 
-        When it returns, everything logged is in the files. The logger stays open until `close`.
+        When it returns, all entries are in the files. The logger stays open until `close`.
 
         Args:
             data: A CSV file (see `metaexpert.trading.bars`), read bar by bar after it was checked as a whole;
@@ -249,7 +249,7 @@ class MetaExpert(Events):
             ValueError: without data, or for an unknown mode.
             TypeError: for data that is neither a file nor bars.
             RuntimeError: when it runs already, is closed, or an event loop runs here (await `arun` there).
-            Exception: whatever the source of the bars raises; on_deinit has run and the log is complete.
+            Exception: any exception of the source of the bars; on_deinit has run and the log is complete.
         """
         if _loop_runs_here():
             raise RuntimeError("run() cannot work inside a running event loop; use `await expert.arun(...)`")
@@ -345,7 +345,7 @@ def _secrets(**values: str | SecretStr | None) -> Mapping[str, SecretStr]:
         elif value is not None:
             raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     for secret in secrets.values():
-        add_secret(secret)  # one that is too short to be masked everywhere is still a SecretStr
+        add_secret(secret)  # a secret too short to be masked everywhere is still a SecretStr
     return secrets
 
 

@@ -46,7 +46,7 @@ def metaexpert(
 ) -> None:
     """Run trading experts, and read what they logged.
 
-    Each command tells more with --help.
+    Use --help with a command to learn more.
 
     Example:
       metaexpert run expert.py --data bars.csv
@@ -75,7 +75,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         output.complain("error", [str(error)])
         return PROBLEM
     except typer.TyperException as error:
-        # Typer lets pydantic's own introduction stand before the reason.
+        # Typer keeps pydantic's prefix of the reason.
         output.complain("error", [error.format_message().replace("Value error, ", "")])
         return error.exit_code
     return code if isinstance(code, int) else OK

@@ -1,9 +1,10 @@
-"""`metaexpert config`: which settings apply, where they come from, and whether they work."""
+"""`metaexpert config`: show the settings with their sources, and check them."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -13,16 +14,16 @@ from metaexpert.cli.settings import settings, unwritable
 from metaexpert.logger.masking.rules import mask_text
 
 app = typer.Typer(add_completion=False)
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback(invoke_without_command=True)
 def config(context: typer.Context) -> None:
     """Show or check the logger's settings.
 
-    Sources, the highest first: command line, arguments in code, environment
-    (METAEXPERT_LOG_LEVEL, LOG_LEVEL), .env, the table tool.metaexpert.logger
-    in pyproject.toml, defaults.
+    The first source that has a setting wins: command line, arguments in code,
+    environment (METAEXPERT_LOG_LEVEL, LOG_LEVEL), .env, the table
+    tool.metaexpert.logger in pyproject.toml, defaults.
 
     Example:
       metaexpert config show
@@ -36,16 +37,14 @@ def config(context: typer.Context) -> None:
 def show(as_json: _Json = False) -> None:
     """Print every setting with its value and the source that set it. Secrets are masked.
 
-    What an expert's code sets is not known here; `metaexpert run` has it.
+    Settings in an expert's code are not included: nothing is run.
 
     Example:
       metaexpert config show --json | jq .log_dir
     """
-    current = settings()
-    rows = {name: (value, current.sources[name]) for name, value in current.shown().items()}
+    rows = settings().sources()
     if as_json:
-        shown = {name: {"value": value, "source": source} for name, (value, source) in rows.items()}
-        output.write(json.dumps(shown, indent=2) + "\n")
+        output.write_json({name: row._asdict() for name, row in rows.items()}, ensure_ascii=True)
     elif output.is_terminal(sys.stdout):
         _print_table(rows)
     else:
@@ -56,16 +55,16 @@ def show(as_json: _Json = False) -> None:
 
 @app.command()
 def check(as_json: _Json = False) -> None:
-    """Check the settings as a whole, and that the log files can be written. Creates nothing.
+    """Check all settings, and that the log files can be written. Creates nothing.
 
-    Exit code 0 when all is well, 2 with one line per problem when not.
+    Exit code 0: no problems. 2: problems, one line each.
 
     Example:
       metaexpert config check && metaexpert run expert.py --data bars.csv
     """
     problems, log_dir = _problems()
     if as_json:
-        output.write(json.dumps({"ok": not problems, "log_dir": log_dir, "problems": problems}, indent=2) + "\n")
+        output.write_json({"ok": not problems, "log_dir": log_dir, "problems": problems}, ensure_ascii=True)
         raise typer.Exit(2 if problems else 0)
     if problems:
         raise output.InputError(*problems)
@@ -87,7 +86,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _print_table(rows: dict[str, tuple[Any, str]]) -> None:
+def _print_table(rows: Mapping[str, tuple[Any, str]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - for people only
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

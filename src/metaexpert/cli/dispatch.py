@@ -13,10 +13,10 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class _AsGiven:
-    """A command that takes its values as the texts and flags that they are.
+    """A command that takes its values unconverted, as texts and flags.
 
-    Typer converts each value with pydantic, also text to text, and importing pydantic takes five times as long as
-    showing the last entries of a log. Only for commands that take nothing but texts, lists of texts and flags.
+    Typer converts each value with pydantic, even text to text, and importing pydantic takes five times as long as
+    showing the last entries of a log. Only for commands whose values are all texts, lists of texts and flags.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -32,7 +32,7 @@ def _processed(parameter: Any, process: Callable[[Any, Any], Any], context: Any,
     if value is None and (parameter.multiple or parameter.nargs == -1):
         value = ()
     if parameter.required and value in (None, ()):
-        return process(context, value)  # it knows how to complain
+        return process(context, value)  # it reports the missing value
     return parameter.callback(context, parameter, value) if parameter.callback is not None else value
 
 
@@ -41,7 +41,7 @@ class TextCommand(_AsGiven, TyperCommand):
 
 
 class LazyGroup(_AsGiven, TyperGroup):
-    """A group whose commands are imported when they are wanted: `logs` must not wait for what `run` needs.
+    """A group whose commands are imported on demand: `logs` must not wait for the imports of `run`.
 
     Attributes:
         modules: Name of each command, and the module whose ``app`` it is; in the order of the help.
@@ -68,16 +68,16 @@ class LazyGroup(_AsGiven, TyperGroup):
 class DefaultGroup(LazyGroup):
     """A group that is itself a command: ``logs [OPTIONS] [DIR]`` beside ``logs schema``.
 
-    The first word decides: when it is the name of one of its `modules`, that command runs; otherwise the default one
-    gets all words. So a directory of such a name is reached as ``./schema``. The default command is not listed; its
-    options stand in the help of the group.
+    The first word decides: if it is the name of one of the `modules`, that command runs; otherwise the default command
+    gets all words. A directory with such a name is written ``./schema``. The default command is not listed; the help
+    of the group shows its options.
     """
 
-    #: Name of the default command. Its spaces keep it from being typed by accident.
+    #: Name of the default command; with spaces, so that it is not typed by accident.
     DEFAULT: ClassVar[str] = " default "
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give *args* to the command that they name, or to the default one."""
+        """Give *args* to the command that they name, or to the default command."""
         if args and args[0] in self.modules:
             return super().parse_args(ctx, args)
         if any(name in _before_dashes(args) for name in ctx.help_option_names):
@@ -87,12 +87,12 @@ class DefaultGroup(LazyGroup):
         return super().parse_args(ctx, [self.DEFAULT, *args])
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return what may stand there: commands, and options of the default command."""
+        """Return possible completions: commands, and options of the default command."""
         found = [*super().shell_complete(ctx, incomplete), *self.commands[self.DEFAULT].shell_complete(ctx, incomplete)]
         return list({item.value: item for item in found}.values())
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print help for the default command and the others together."""
+        """Print the help of the default command and the list of the others."""
         with self._default_params():
             super().format_help(ctx, formatter)
 

@@ -1,4 +1,4 @@
-"""An expert's file: checked before it is run, loaded as a module, and its own failures shown as its own."""
+"""Checks an expert's file, loads it as a module, and shows its exceptions without our own stack frames."""
 
 from __future__ import annotations
 
@@ -19,16 +19,12 @@ from metaexpert.logger.masking.rules import mask_text
 from metaexpert.trading.bars import BarError
 
 
-def check_expert(path: Path) -> None:
-    """Check that *path* is a Python file that compiles.
+def compile_expert(path: Path) -> CodeType:
+    """Return the code of the Python file *path*, without running it.
 
     Raises:
-        InputError: When it is not.
+        InputError: The file cannot be read or does not compile.
     """
-    _compiled(path)
-
-
-def _compiled(path: Path) -> CodeType:
     try:
         return compile(path.read_bytes(), os.path.abspath(path), "exec", dont_inherit=True)  # noqa: PTH100
     except FileNotFoundError:
@@ -43,10 +39,10 @@ def _compiled(path: Path) -> CodeType:
 
 
 def load_expert(path: Path) -> ModuleType:
-    """Run the code of *path* as a module and return it. Its directory comes first where modules are looked for."""
+    """Run the code of *path* as a module and return it. Its directory becomes the first of `sys.path`."""
     module = ModuleType(f"metaexpert_run_{path.stem}")
     module.__file__ = os.path.abspath(path)  # noqa: PTH100 - resolving links would change what the code sees
-    code = _compiled(path)
+    code = compile_expert(path)
     sys.path.insert(0, os.path.dirname(module.__file__))  # noqa: PTH120
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this command is for
@@ -57,7 +53,7 @@ def experts_in(module: ModuleType, path: Path) -> list[MetaExpert]:
     """Return the experts that *module* keeps in variables, each once, in the order of the file.
 
     Raises:
-        InputError: When there is none.
+        InputError: There is none.
     """
     found = {id(value): value for value in vars(module).values() if isinstance(value, MetaExpert)}
     if not found:
@@ -67,7 +63,7 @@ def experts_in(module: ModuleType, path: Path) -> list[MetaExpert]:
 
 @contextmanager
 def own_failures(path: Path) -> Iterator[None]:
-    """Show an exception of the expert's code with the part of its traceback that is the user's; exit code 1."""
+    """Show an exception of the expert's code with the user's part of its traceback; exit code 1."""
     try:
         yield
     except (output.InputError, output.PipeClosed, output.OutputError, typer.Exit):
@@ -85,7 +81,7 @@ def _show(error: Exception, file: str) -> None:
 
 
 def _trimmed(trace: TracebackType | None, file: str) -> TracebackType | None:
-    """Leave out what stands above the user's file: our own way to it."""
+    """Drop our own frames above the user's file."""
     ours = os.path.dirname(metaexpert.__file__)  # noqa: PTH120
     foreign = None
     step = trace

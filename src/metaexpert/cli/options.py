@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from metaexpert.logger import LoggerConfig
-from metaexpert.logger.config.settings import read_size
+from metaexpert.logger.config.field_types import read_size
 from metaexpert.logger.config.sources import ALIASES
 
 _PANEL: Final = "Logger options (they win over every other source)"
@@ -21,8 +21,8 @@ _PANEL: Final = "Logger options (they win over every other source)"
 def with_logger_options[**P, R](command: Callable[P, R]) -> Callable[P, R]:
     """Give *command*, which takes ``**options``, an option for each field that can be set from outside code.
 
-    The values arrive as text, flags as booleans, lists as lists, None when not given: `LoggerConfig` judges them, so
-    that a wrong one is explained in the same words wherever it comes from.
+    Values arrive as text, flags as booleans, lists as lists, and as None when not given. `LoggerConfig` checks them, so
+    that the message about a wrong value is the same for every source.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -55,12 +55,12 @@ def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.
 
 
 def _has_text(field: FieldInfo) -> bool:
-    # Functions (processors) can be given in code only; what stands on a command line is no secret (`ps` shows it).
+    # Functions (processors) can only be given in code; secrets must not be on a command line, which `ps` shows.
     return not any(word in f"{field.annotation} {field.metadata}" for word in ("Callable", "Secret"))
 
 
 def _kind(annotation: Any) -> Any:
-    """Return the type under which Typer is to read a field."""
+    """Return the type that Typer uses to read a field."""
     annotation = _plain(annotation)
     if annotation is bool:
         return bool
@@ -68,7 +68,7 @@ def _kind(annotation: Any) -> Any:
 
 
 def _plain(annotation: Any) -> Any:
-    """Return *annotation* without what is said about it, and without None."""
+    """Return *annotation* without its metadata and without None."""
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

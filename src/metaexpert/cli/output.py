@@ -1,4 +1,4 @@
-"""What goes to the terminal, or into a pipe, and how it ends when nobody reads any more."""
+"""Standard output and standard error: terminal, pipe or pager, and the end when nobody reads any more."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import subprocess
 
 
 class InputError(Exception):
-    """What the user gave is wrong: exit code 2.
+    """Wrong input by the user: exit code 2.
 
     Args:
-        problems: What is wrong, one line each.
+        problems: One line for each problem.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -28,15 +28,15 @@ class InputError(Exception):
 
 
 class PipeClosed(Exception):  # noqa: N818 - not an error: the reader has seen enough
-    """Whoever reads our standard output (``head``, a pager) has gone."""
+    """The reader of our standard output (``head``, a pager) has gone."""
 
 
 class OutputError(Exception):
-    """Standard output takes nothing (a full disk behind a redirection): exit code 1."""
+    """Standard output cannot be written (a full disk behind a redirection): exit code 1."""
 
 
 def prepare_streams() -> None:
-    """Make sure that no character stops us that the terminal cannot show."""
+    """Let characters that the terminal cannot show be escaped instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -44,7 +44,7 @@ def prepare_streams() -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether *stream* is a terminal; a closed or missing one is none."""
+    """Return whether *stream* is a terminal; a closed or missing one is not."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -52,12 +52,12 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def to_terminal() -> bool:
-    """Tell whether what is written is seen on a terminal, directly or through a pager."""
+    """Return whether output appears on a terminal, directly or through a pager."""
     return _pager is not None or is_terminal(sys.stdout)
 
 
 def wants_color() -> bool:
-    """Tell whether text is coloured: NO_COLOR and FORCE_COLOR decide first, then whether it is seen on a terminal."""
+    """Return whether to colour text: NO_COLOR and FORCE_COLOR decide first, then whether a terminal shows it."""
     if os.environ.get("NO_COLOR"):
         return False
     wanted = bool(os.environ.get("FORCE_COLOR")) or (to_terminal() and os.environ.get("TERM") != "dumb")
@@ -68,7 +68,7 @@ def wants_color() -> bool:
     return wanted
 
 
-#: The pager that takes the output, while there is one.
+#: The pager that receives the output, while one runs.
 _pager: subprocess.Popen[bytes] | None = None
 
 
@@ -76,7 +76,7 @@ _pager: subprocess.Popen[bytes] | None = None
 def paged(*, wanted: bool) -> Iterator[None]:
     """Send what is written through a pager, if *wanted* and standard output is a terminal.
 
-    The pager is METAEXPERT_PAGER, PAGER, or less; an empty one is none. Ends when the user has closed it.
+    The pager is METAEXPERT_PAGER, PAGER, or less; an empty name means none. Returns when the user has closed it.
     """
     global _pager  # noqa: PLW0603 - there is one standard output
     if not wanted or not is_terminal(sys.stdout) or not (words := _pager_words()):
@@ -127,11 +127,11 @@ def write(text: str) -> None:
     if _pager is not None:
         _send(_pager, text.encode("utf-8", "backslashreplace"))
     else:
-        _guarded(lambda stream: stream.write(text))
+        _put(lambda stream: stream.write(text))
 
 
 def write_exact(text: str) -> None:
-    """Write data to standard output: UTF-8 whatever the locale, surrogates as the bytes that they stand for.
+    """Write data to standard output: UTF-8 whatever the locale, surrogates as their original bytes.
 
     Raises:
         PipeClosed: When nobody reads it.
@@ -144,11 +144,18 @@ def write_exact(text: str) -> None:
     if buffer is None:  # replaced by something that takes text only
         write(text)
         return
-    _guarded(lambda _: buffer.write(text.encode("utf-8", "surrogateescape")))
+    _put(lambda _: buffer.write(text.encode("utf-8", "surrogateescape")))
+
+
+def write_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = 2) -> None:
+    """Write *value* as JSON to standard output; errors as `write`."""
+    import json  # noqa: PLC0415 - not for the last entries
+
+    write(json.dumps(value, ensure_ascii=ensure_ascii, indent=indent) + "\n")
 
 
 def wait(seconds: float) -> None:
-    """Wait, or end at once when nobody reads standard output any more: ``| head -1`` must not wait for another entry.
+    """Wait, but end at once when nobody reads standard output any more: ``| head -1`` must not wait for another entry.
 
     Raises:
         PipeClosed: When nobody reads it.
@@ -158,7 +165,7 @@ def wait(seconds: float) -> None:
         return
     output = select.poll()
     try:
-        output.register(sys.stdout, 0)  # an error is told in any case
+        output.register(sys.stdout, 0)  # errors are reported without being asked for
     except (OSError, ValueError):  # no real file behind it, or a closed one
         time.sleep(seconds)
         return
@@ -175,7 +182,7 @@ def _send(pager: subprocess.Popen[bytes], data: bytes) -> None:
         raise PipeClosed from None
 
 
-def _guarded(put: Callable[[TextIO], object]) -> None:
+def _put(put: Callable[[TextIO], object]) -> None:
     stream = sys.stdout
     if stream is None:
         return
@@ -190,7 +197,7 @@ def _guarded(put: Callable[[TextIO], object]) -> None:
 
 
 def abandon_output() -> None:
-    """Let what is still buffered go nowhere, or the interpreter complains about the closed pipe at its end."""
+    """Discard buffered output, or the interpreter complains about the closed pipe at exit."""
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(sink, sys.stdout.fileno())
@@ -211,7 +218,7 @@ def complain(kind: str, lines: Iterable[str]) -> None:
 
 
 def write_error(text: str) -> None:
-    """Write *text* to standard error, if there is anybody to be told; the exit code tells it in any case."""
+    """Write *text* to standard error if it is open; the exit code reports the outcome in any case."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             sys.stderr.write(text)

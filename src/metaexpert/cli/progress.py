@@ -1,4 +1,4 @@
-"""A bar on the terminal while long work goes on; nothing where nobody looks."""
+"""A progress bar during long work, if standard error is a terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from metaexpert.logs import Logs
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: Seconds after which work counts as long: until then no bar is shown.
+#: Seconds before the bar appears.
 PATIENCE: Final = 0.5
 
 
 @contextmanager
 def shown(logs: Logs, task: str) -> Iterator[Logs]:
-    """Give *logs* whose reading moves a bar on standard error, if that is a terminal."""
+    """Give *logs* whose reading moves a bar on standard error, if it is a terminal."""
     if not output.is_terminal(sys.stderr):
         yield logs
         return

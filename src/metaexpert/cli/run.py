@@ -1,4 +1,4 @@
-"""`metaexpert run`: loads an expert and runs it."""
+"""`metaexpert run`: load an expert and run it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.loading import check_expert, experts_in, load_expert, own_failures
+from metaexpert.cli.loading import compile_expert, experts_in, load_expert, own_failures
 from metaexpert.cli.options import given, with_logger_options
 from metaexpert.cli.settings import input_errors, settings, unwritable
+from metaexpert.cli.tables import counted
 from metaexpert.expert import MetaExpert
 from metaexpert.logger import LoggerConfig
 from metaexpert.logger.config.settings import command_line
@@ -25,28 +26,26 @@ app = typer.Typer(add_completion=False)
 def run(
     expert: Annotated[str, typer.Argument(metavar="EXPERT.py", help="Python file that makes a MetaExpert.")],
     data: Annotated[
-        str | None, typer.Option(metavar="BARS.csv", help="Bars to run over; the expert's own data if left out.")
+        str | None, typer.Option(metavar="BARS.csv", help="Bars to run over; the expert's own data by default.")
     ] = None,
-    mode: Annotated[
-        Literal["backtest", "paper"], typer.Option(help="paper: the bars are taken as arriving while time passes.")
-    ] = "backtest",
+    mode: Annotated[Literal["backtest", "paper"], typer.Option(help="paper: bars arrive in real time.")] = "backtest",
     **options: Any,
 ) -> None:
     """Run an expert over bars.
 
-    The file is loaded as a module, not as __main__, and each MetaExpert
-    that it keeps in a variable is run. Of several, one runs after the other
-    in the order of the file; the first failure ends the command.
+    Loads the file as a module, not as __main__, and runs each MetaExpert
+    that is in a variable of it, in the order of the file. The first failure
+    ends the command. All input is checked before anything starts.
 
-    Everything is checked first. Exit code 0: the runs ended well. 1: one
-    failed. 2: wrong input; nothing was started.
+    Exit code 0: all runs succeeded. 1: one failed. 2: wrong input; nothing
+    was started.
 
     Example:
       metaexpert run expert.py --data bars.csv --log-level debug --log-dir logs
     """
     path = Path(expert)
     with command_line(given(options)):
-        check_expert(path)
+        compile_expert(path)
         if data is not None:
             _check_data(data)
         _check_directory(settings())
@@ -91,13 +90,6 @@ def _run_all(experts: list[MetaExpert], data: str | None, mode: Literal["backtes
 
 
 def _summary(result: RunResult) -> str:
-    counts = ", ".join(
-        f"{count} {noun if count == 1 else noun + 's'}"
-        for count, noun in (
-            (result.bars, "bar"),
-            (len(result.orders), "order"),
-            (len(result.fills), "fill"),
-            (result.errors, "error"),
-        )
-    )
+    done = ((result.bars, "bar"), (len(result.orders), "order"), (len(result.fills), "fill"), (result.errors, "error"))
+    counts = ", ".join(counted(count, noun) for count, noun in done)
     return f"{result.expert_name}: {result.reason}; {counts}; result {result.pnl:+.2f}, fees {result.fees:.2f}\n"

@@ -1,4 +1,4 @@
-"""The logger's configuration as the command line sees it: resolved, checked, and its problems as input errors."""
+"""The logger's configuration for the command line: resolved, checked, its problems as input errors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from metaexpert.logger.config.settings import ConfigurationWarning
 def settings() -> LoggerConfig:
     """Return the configuration of this moment; call it inside `command_line` for options given there.
 
-    Warnings about settings without effect are printed, once in a process.
+    Warnings about settings without effect are printed, once per process.
 
     Raises:
-        InputError: When the configuration is wrong.
+        InputError: The configuration is wrong.
     """
     with input_errors(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConfigurationWarning)
@@ -45,33 +45,33 @@ def input_errors() -> Iterator[None]:
 def unwritable(config: LoggerConfig) -> str | None:
     """Return why the log files cannot be written, as one line; None when they can be. Leaves nothing behind.
 
-    What exists is opened for appending. In the directory, or in the nearest one that exists where it is to be made, a
-    file without a name is made (Linux), or elsewhere an empty directory that is removed at once: the rights that
-    the system tells beforehand are not the whole truth for root, on Windows and over a network.
+    Existing files are opened for appending. In the directory, or in the nearest existing one above it, a file without a
+    name is created (on Linux; elsewhere an empty directory, removed at once), because permissions alone do not decide
+    for root, on Windows and on network file systems.
     """
     if not config.log_to_file:
         return None
-    where = f"log_dir {str(config.log_dir)!r} ({config.sources['log_dir']})"
+    where = f"log_dir {str(config.log_dir)!r} ({config.sources()['log_dir'].source})"
     try:
-        _check_place(config.log_dir)
+        _check_directory(config.log_dir)
         for name in (config.log_file, config.log_trade_file, config.log_error_file):
             _check_file(config.log_dir / name)
-        _check_place(config.log_dir / schema.PRIVATE_DIRECTORY)
+        _check_directory(config.log_dir / schema.PRIVATE_DIRECTORY)
     except OSError as error:
         return f"{where} is not writable: {error.strerror or error}: {error.filename}"
     return None
 
 
-def _check_place(directory: Path) -> None:
-    """Raise OSError unless files can be made in *directory*, or it and they can be."""
-    place = directory.absolute()
-    while (status := _status(place)) is None:
-        if place.is_symlink():
-            raise OSError(errno.ENOENT, "it is a link to nowhere", str(place))
-        place = place.parent
+def _check_directory(directory: Path) -> None:
+    """Raise OSError unless files can be created in *directory*, which may have to be created first."""
+    nearest = directory.absolute()
+    while (status := _status(nearest)) is None:
+        if nearest.is_symlink():
+            raise OSError(errno.ENOENT, "it is a link to nowhere", str(nearest))
+        nearest = nearest.parent
     if not stat.S_ISDIR(status.st_mode):
-        raise OSError(errno.ENOTDIR, "it is not a directory", str(place))
-    _probe(place)
+        raise OSError(errno.ENOTDIR, "it is not a directory", str(nearest))
+    _probe(nearest)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -87,7 +87,7 @@ def _probe(directory: Path) -> None:
         try:
             os.close(os.open(directory, nameless | os.O_WRONLY, 0o600))
         except OSError as error:
-            # These say that the file system knows no nameless files, which decides nothing.
+            # The file system does not support files without a name: try a directory.
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
                 raise
         else:
@@ -101,7 +101,7 @@ def _probe(directory: Path) -> None:
 
 
 def _check_file(path: Path) -> None:
-    """Raise OSError when *path* exists and cannot be appended to."""
+    """Raise OSError if *path* exists and cannot be appended to."""
     status = _status(path)
     if status is None:
         return

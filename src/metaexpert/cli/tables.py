@@ -1,19 +1,24 @@
-"""Plain tables and small charts for the terminal and for pipes: no wrapping, no frames, nothing that acts."""
+"""Tables, bars, amounts and spans of time as text for terminals and pipes; and tables as CSV.
+
+Cells are escaped, so that no value can send control characters to the terminal.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
-from metaexpert.logs.questions.orders import plain
+from metaexpert.logs.questions.vocabulary import plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
-    """Return rows under their headers, each column as wide as its widest cell; columns in *right* to the right."""
+    """Return rows under their headers, each column as wide as its widest cell; columns in *right* are right-aligned."""
     cells = [[escape("" if cell is None else str(cell)) for cell in row] for row in rows]
     widths = [max(len(line[n]) for line in [list(headers), *cells]) for n in range(len(headers))]
     aligned = [str.rjust if header in set(right) else str.ljust for header in headers]
@@ -24,6 +29,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
     return "".join(f"{line}\n" for line in lines)
 
 
+def csv_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows under their headers as CSV (RFC 4180 quoting, LF at line ends)."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([headers, *rows])
+    return text.getvalue()
+
+
 def bar(value: float, most: float, width: int) -> str:
     """Return a bar of *value* where *most* fills *width* characters, in eighths of a character."""
     eighths = round(value / most * width * 8) if most else 0
@@ -31,7 +43,7 @@ def bar(value: float, most: float, width: int) -> str:
 
 
 def money(number: Decimal | None, *, sign: bool = False) -> str:
-    """Return an amount as people read it; empty when there is none."""
+    """Return an amount for people; empty when there is none."""
     if number is None:
         return ""
     text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
@@ -39,7 +51,7 @@ def money(number: Decimal | None, *, sign: bool = False) -> str:
 
 
 def seconds(span: float | None) -> str:
-    """Return a span of time as people read it, with a sign."""
+    """Return a span of time for people, with a sign."""
     if span is None:
         return ""
     size = abs(span)
@@ -50,6 +62,6 @@ def seconds(span: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return *count* with its *noun*, in the plural where it must be."""
+    """Return *count* with its *noun*, in the plural unless it is one."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count} {noun if count == 1 else plural}"

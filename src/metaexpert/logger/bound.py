@@ -23,8 +23,9 @@ from structlog.exceptions import DropEvent
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.encoding.bound_context import BoundContext
 from metaexpert.logger.encoding.context_frames import lifts_gate
-from metaexpert.logger.encoding.fast import BoundContext, Route, deliver
+from metaexpert.logger.encoding.fast import deliver
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
@@ -42,18 +43,12 @@ _MAX_NAME: Final = 1000
 
 
 class Output:
-    """What structlog calls the wrapped logger: one name on one pipeline. Takes finished entries only."""
+    """The wrapped logger, in structlog's words: one name on one pipeline."""
 
     def __init__(self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None) -> None:
         self.pipeline = pipeline
         self.classes = classes
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
-
-    def msg(self, line: bytes, route: Route) -> None:
-        """Take one encoded entry; wait until it is written if the configuration says so."""
-        deliver(route, line)
-
-    debug = info = warning = warn = error = err = exception = critical = fatal = log = msg
 
 
 class LoggerClasses:
@@ -74,7 +69,7 @@ class LoggerClasses:
             for name in names:
                 if name != "exception":
                     methods[name] = _named_like(name, pipeline.encoder.method(route, other, BoundLogger._emit))
-        if (metrics := pipeline.outlets.metrics) is not None:
+        if (metrics := pipeline.outputs.metrics) is not None:
             expert = pipeline.config.expert_name
             methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
         return methods
@@ -101,7 +96,7 @@ def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
             if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts, as do alerts
                 working(self, event, *args, **fields)
         except RecursionError as error:
-            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
+            self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
     return _named_like(name, disabled)
 
@@ -159,7 +154,7 @@ class BoundLogger(BoundLoggerBase):
     @functools.cached_property
     def _bound_context(self) -> BoundContext:
         """What this logger adds to each entry, encoded."""
-        return self._logger.pipeline.encoder.form(self._logger.name, self._context)
+        return self._logger.pipeline.encoder.context(self._logger.name, self._context)
 
     # -- logging ------------------------------------------------------------------------------------------------
 
@@ -189,7 +184,7 @@ class BoundLogger(BoundLoggerBase):
         try:
             self._emit("error", event, args, fields)
         except RecursionError as error:
-            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
+            self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
     msg, warn, err, fatal = info, warning, error, critical
 
@@ -200,7 +195,7 @@ class BoundLogger(BoundLoggerBase):
             if self.is_enabled_for(number):
                 getattr(self, schema.level_word(number))(event, *args, **fields)
         except RecursionError as error:
-            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
+            self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
@@ -257,24 +252,24 @@ class BoundLogger(BoundLoggerBase):
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
                 self._emit_plainly(method, message, fields, error)
         except Exception as error:  # no room on the stack for any of this
-            self._logger.pipeline.mishaps.errors.append(error.with_traceback(None))
+            self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}
         for processor in processors:
             event_dict = processor(self._logger, method, event_dict)
-        positional, keywords = event_dict
-        getattr(self._logger, method)(*positional, **keywords)
+        line, route = event_dict
+        deliver(route, line)
 
     def _emit_plainly(self, method: str, message: str, fields: dict[str, Any], cause: Exception) -> None:
         pipeline = self._logger.pipeline
         try:
-            pipeline.mishaps.failed("an entry could not be processed as configured and was written plainly", cause)
+            pipeline.health.failed("an entry could not be processed as configured and was written plainly", cause)
             self._run(pipeline.fallback, method, message, fields)
         except DropEvent:
             return
         except Exception as error:  # even the plain way failed: tell it, and go on trading
-            pipeline.mishaps.tell("an entry could not be written", error)
+            pipeline.health.report("an entry could not be written", error)
 
     # -- levels -------------------------------------------------------------------------------------------------
 
@@ -311,7 +306,8 @@ class BoundLogger(BoundLoggerBase):
     @property
     def health(self) -> str:
         """``ok``, ``degraded: <reason> since <when>``, or ``closed``."""
-        return self._logger.pipeline.health
+        pipeline = self._logger.pipeline
+        return "closed" if pipeline.closed else str(pipeline.health)
 
     def stats(self) -> dict[str, Any]:
         """Return what happened since the start.
@@ -331,7 +327,7 @@ class BoundLogger(BoundLoggerBase):
         Raises:
             AttributeError: The logger keeps no metrics: the setting ``metrics`` is off.
         """
-        metrics = self._logger.pipeline.outlets.metrics
+        metrics = self._logger.pipeline.outputs.metrics
         if metrics is None:
             raise AttributeError("this logger keeps no metrics; set metrics=True")
         return metrics.registry

@@ -1,9 +1,9 @@
-"""Context that follows the call: one `ContextVar`, immutable frames, nothing to clean up by hand.
+"""`log_context` and `trade_context`: fields for all entries of a block, in one `ContextVar` of immutable frames.
 
-A frame holds everything that its enclosing frames hold, so that reading the context is one lookup. Leaving a
-block goes back to the frame's parent instead of resetting a token: one `log_context` object may be entered by
-several tasks, or again inside itself. Follows tasks and `asyncio.to_thread`; a new thread starts without context
-(Python's rule for context variables).
+A frame also holds the fields of its enclosing frames, so that reading the context is one lookup. Leaving a block
+restores the frame's parent rather than resetting a token, so that several tasks may enter one `log_context` object, and
+one task may enter it again. Context follows tasks and `asyncio.to_thread`. A new thread starts without context, as
+Python's context variables do.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
     """Add fields to every entry logged inside the block, by any logger.
 
     A context manager (``with`` and ``async with``) and a decorator (functions, coroutines, generators and
-    asynchronous generators). Nesting adds; the inner value wins; fields of the bound logger and of the call win
-    over both. Never raises by itself.
+    asynchronous generators). Nested blocks add their fields, and an inner value wins. Fields of the bound logger and
+    of the call win over both. Raises nothing of its own.
 
     Args:
         **fields: Fields of any name and value.
@@ -81,7 +81,7 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
         return plain
 
     def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        # The context holds while the generator's own code runs, not while its consumer's does.
+        # The context applies to the generator's own code, not to its consumer's.
         def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             inner = function(*args, **kwargs)
             step: Callable[[], Any] = functools.partial(next, inner)
@@ -125,7 +125,7 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
 
 
 class trade_context(log_context):  # noqa: N801 - used like a function
-    """`log_context` whose entries are trades: they go to the trade file at every level.
+    """A `log_context` whose entries are trades, which go to the trade file at every level.
 
     Args:
         **fields: Usually ``trade_id``, ``order_id``, ``symbol``.

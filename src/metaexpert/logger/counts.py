@@ -13,10 +13,9 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
 
@@ -146,12 +145,17 @@ class Counts:
             for route in routes:
                 self._by_route[route] += 1
 
+    @property
+    def has_dropped(self) -> bool:
+        """Whether entries were dropped that no announcement has told of."""
+        return any(self._unannounced.values())
+
     def announcement(self) -> dict[str, int]:
         """Return what was dropped since this was last asked, by level; nothing while there is little room.
 
         Under `lock`.
         """
-        if not any(self._unannounced.values()) or not self.has_room("debug", trade=False):
+        if not self.has_dropped or not self.has_room("debug", trade=False):
             return {}
         news, self._unannounced = self._unannounced, dict.fromkeys(LEVEL_NUMBERS, 0)
         return {level: count for level, count in news.items() if count}
@@ -175,48 +179,3 @@ class Counts:
                 "recovered": self.recovered,
                 "queue_bytes": self.waiting,
             }
-
-
-class Change(NamedTuple):
-    """An entry that marks a change of health."""
-
-    level: str
-    message: str
-    fields: dict[str, Any]
-
-
-class Health:
-    """Whether a logger works, since when it does not, and what that has cost. Used under the lock of its counts."""
-
-    def __init__(self) -> None:
-        self._reason: str | None = None
-        self._since = ""
-        self._began = 0.0
-        self._written = self._dropped = 0
-
-    def __str__(self) -> str:
-        return "ok" if self._reason is None else f"degraded: {self._reason} since {self._since}"
-
-    def change(self, reason: str | None, clock: Callable[[], str], counts: Counts) -> Change | None:
-        """Note how it is now, and return what to log when it was otherwise before.
-
-        Args:
-            reason: Why it does not work; None when it does.
-            clock: Returns the time as text.
-            counts: The logger's counts.
-        """
-        if (reason is None) == (self._reason is None):
-            return None
-        before, self._reason = self._reason, reason
-        if reason is not None:
-            self._since, self._began = clock(), time.monotonic()
-            self._written, self._dropped = counts.written, counts.dropped
-            return Change("error", "log.degraded", {"reason": reason})
-        fields = {
-            "reason": before,
-            "since": self._since,
-            "duration": round(time.monotonic() - self._began, 3),
-            "delayed": counts.written - self._written,
-            "dropped": counts.dropped - self._dropped,
-        }
-        return Change("warning", "log.healed", fields)

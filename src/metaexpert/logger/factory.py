@@ -45,7 +45,7 @@ def MetaLogger(  # noqa: N802 - the factory's public name
     if config is None:
         config = LoggerConfig(**options)
     elif options:
-        config = config.but(**options)
+        config = config.replace(**options)
     logger = bound_logger(Pipeline(config), context)
     present = lazy.installed()
     if install or (install is None and (present is None or present.health == "closed")):
@@ -55,10 +55,12 @@ def MetaLogger(  # noqa: N802 - the factory's public name
 
 def _install(logger: BoundLogger) -> None:
     previous = lazy.installed()
-    if previous is not None and (captured := previous._logger.pipeline.capture) is not None:
-        captured.release()
+    if previous is not None:
+        previous._logger.pipeline.on_close()
     lazy.install(logger)
-    logger._logger.pipeline.capture = Capture(logger, logger.config)
+    capture = Capture(logger, logger.config)
+    pipeline = logger._logger.pipeline
+    pipeline.on_level, pipeline.on_close = capture.set_level, capture.release
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

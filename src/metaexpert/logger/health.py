@@ -1,105 +1,154 @@
-"""What a log tells about itself: changes of health, what was dropped, what was recovered.
+"""A log's account of itself: whether it works, and its own entries about what was lost, dropped and recovered.
 
-Threads: `tell` may be called by any thread; one that finds another at it leaves it to that one.
+Threads: everything may be called by any thread. A thread that finds another one in `serve` leaves the work to it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
-from metaexpert.logger.counts import Counts, Health
-from metaexpert.logger.files.writing_thread import drainer
-from metaexpert.logger.logger_files import Files
+from metaexpert.logger.counts import Counts
+from metaexpert.logger.files.directory import LogDirectory
+from metaexpert.logger.files.writing_thread import writing_thread
 
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
 _HANGS: Final = "a write does not return"
 
 
-class News:
-    """The announcements of one logger.
+class Health:
+    """The health of one logger; as text ``ok``, or ``degraded: <reason> since <when>``.
 
     Args:
-        counts: Its counts.
+        counts: The logger's counts.
         clock: Returns the time as text.
-        files: Where it logs.
+        directory: Where it logs.
         announce: Logs an entry of the logger's own: level, message, and fields as keywords.
     """
 
     def __init__(
-        self,
-        counts: Counts,
-        clock: Callable[[], str],
-        files: Files,
-        announce: Callable[..., None],
+        self, counts: Counts, clock: Callable[[], str], directory: LogDirectory, announce: Callable[..., None]
     ) -> None:
         self._counts = counts
         self._clock = clock
-        self._files = files
+        self._directory = directory
         self._announce = announce
-        self._health = Health()
+        self._reason: str | None = None
+        self._since = ""
+        self._began = 0.0
+        self._before = 0, 0
         self._unsent: Counter[str] = Counter()
+        #: Errors of log calls that had no room on the stack even to count them.
+        self.errors: deque[Exception] = deque()
+        self._unreported: deque[tuple[str, BaseException]] = deque()
 
-    @property
-    def health(self) -> str:
-        """``ok``, or ``degraded: <reason> since <when>``."""
-        return str(self._health)
+    def __str__(self) -> str:
+        return "ok" if self._reason is None else f"degraded: {self._reason} since {self._since}"
 
-    def tell(self, unsent: Mapping[str, int]) -> bool:
-        """Announce what is new. Returns whether there was something.
+    # -- entries that could not be logged as they were meant -----------------------------------------------------
+
+    def failed(self, message: str, error: BaseException) -> None:
+        """Count and report an entry that could not be logged as it was meant."""
+        self._counts.failed += 1
+        self.report(message, error)
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Report, now or soon, a fault of an entry that is counted already."""
+        try:
+            self._directory.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
+        except Exception:  # no room on the stack, perhaps; the writing thread has some
+            self._unreported.append((message, error.with_traceback(None)))
+
+    def catch_up(self) -> None:
+        """Count and report what log calls could not."""
+        if not self.errors and not self._unreported:
+            return
+        with contextlib.suppress(IndexError):  # another thread is doing the same
+            while self.errors:
+                self.failed("a log call met an error, and its entry may be missing", self.errors.popleft())
+            while self._unreported:
+                self.report(*self._unreported.popleft())
+
+    # -- entries of the logger's own -----------------------------------------------------------------------------
+
+    def serve(self, unsent: Mapping[str, int]) -> None:
+        """Announce what is new.
 
         Args:
-            unsent: By channel or collector, how many entries were dropped on the way there, since last told.
+            unsent: By channel or collector, how many entries were dropped on the way there, since last asked.
         """
-        for name, count in unsent.items():
-            self._unsent[name] += count
-        # Never wait for this lock: who holds it may have been interrupted by one who waits for us.
-        if not self._counts.lock.acquire(blocking=False):
-            return False
-        try:
-            news = [self._tell_health(), self._tell_recovery(), self._tell_dropped(), self._tell_unsent()]
-            return any(news)
-        finally:
-            self._counts.lock.release()
+        self.catch_up()
+        self._unsent.update(unsent)
+        if not self._has_news():
+            return
+        # Never wait for this lock: its holder may have been interrupted by a caller that waits for us.
+        if self._counts.lock.acquire(blocking=False):
+            try:
+                self._announce_change()
+                self._announce_recovery()
+                self._announce_dropped()
+                self._announce_unsent()
+            finally:
+                self._counts.lock.release()
 
-    def _reason(self) -> str | None:
+    def _has_news(self) -> bool:
+        """Return whether there may be something to announce: this is asked of every logger, idle ones too."""
+        changed = (self._current_reason() is None) != (self._reason is None)
+        return changed or bool(self._unsent) or self._directory.recovery is not None or self._counts.has_dropped
+
+    def _current_reason(self) -> str | None:
         """Return why the logger does not work as it should; None when it does."""
-        error = self._files.error
+        error = self._directory.error
         if error is not None:
             return error.strerror or type(error).__name__
-        if drainer.lost:
+        if writing_thread.lost:
             return _NO_THREAD
-        return _HANGS if drainer.hangs else None
+        return _HANGS if writing_thread.hangs else None
 
-    def _tell_health(self) -> bool:
-        change = self._health.change(self._reason(), self._clock, self._counts)
-        if change is not None:
-            self._announce(change.level, change.message, **change.fields)
-        return change is not None
+    def _announce_change(self) -> None:
+        reason = self._current_reason()
+        if (reason is None) == (self._reason is None):
+            return
+        before, self._reason = self._reason, reason
+        counts = self._counts
+        if reason is not None:
+            self._since, self._began = self._clock(), time.monotonic()
+            self._before = counts.written, counts.dropped
+            self._announce("error", "log.degraded", reason=reason)
+            return
+        written, dropped = self._before
+        fields: dict[str, Any] = {
+            "reason": before,
+            "since": self._since,
+            "duration": round(time.monotonic() - self._began, 3),
+            "delayed": counts.written - written,
+            "dropped": counts.dropped - dropped,
+        }
+        self._announce("warning", "log.healed", **fields)
 
-    def _tell_dropped(self) -> bool:
+    def _announce_dropped(self) -> None:
         dropped = self._counts.announcement()
         if dropped:
             self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
-        return bool(dropped)
 
-    def _tell_unsent(self) -> bool:
-        unsent, self._unsent = self._unsent, Counter()
-        if unsent:
+    def _announce_unsent(self) -> None:
+        if self._unsent:
+            unsent, self._unsent = self._unsent, Counter()
             self._announce("warning", "log.unsent", unsent=sum(unsent.values()), by_channel=dict(unsent))
-        return bool(unsent)
 
-    def _tell_recovery(self) -> bool:
-        found = self._files.take_recovery()
+    def _announce_recovery(self) -> None:
+        found = self._directory.recovery
         if found is None:
-            return False
+            return
+        self._directory.recovery = None
         if found.damaged or found.set_aside:
             text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
-            self._files.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
+            self._directory.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
         if not found.entries and not found.torn:
-            return False
+            return
         self._counts.recovered += found.entries
         torn = {"torn": found.torn} if found.torn else {}
         self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
-        return True

@@ -1,108 +1,174 @@
-"""What leaves the machine: alerts and exports of one logger. Imports nothing heavy for those who have neither.
+"""Where the entries of one logger go besides its files: the console, alerts and collectors.
 
-Threads: `put` may be called by any thread and from signal handlers, and never waits. Each remote place has a thread
-of its own (see `metaexpert.logger.remote.worker`).
+Standard error is the last resort of entries that must be seen. Nothing heavy is imported for a logger that has neither
+alerts nor collectors.
+
+Threads: everything may be called by any thread; `show` and `send` also from signal handlers, and they never wait. Each
+remote endpoint has a thread of its own (see `metaexpert.logger.remote.worker`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.routing import ALERTS, EXPORT
+from metaexpert.logger.console import stderr
+from metaexpert.logger.console.console import Console
+from metaexpert.logger.counts import CLOSED, Counts
+from metaexpert.logger.entry.values import dumps
+from metaexpert.logger.files.directory import LogDirectory
+from metaexpert.logger.routing import ALERTS, CONSOLE, EXPORT, ROUTE_NAMES, Routing
 from metaexpert.logger.schema import LEVEL_NUMBERS
+from metaexpert.logger.stamping import Stamper
 
 if TYPE_CHECKING:
     from metaexpert.logger.remote.alerts.alerts import Alerts
     from metaexpert.logger.remote.exports.exports import Exports
     from metaexpert.logger.remote.exports.metrics import Metrics
 
-Report = Callable[[str, str], None]
-Stamp = Callable[[str, str], dict[str, Any]]
 
-
-class Outlets:
-    """The alerts and exports of one logger.
+class Outputs:
+    """The outputs of one logger.
 
     Args:
         config: Its configuration.
-        directory: Its log directory, or None.
-        report: Told of troubles: what repeats are recognised by, and a sentence.
-        stamp: Makes an entry of a level and a message, for what is no log entry.
+        routing: Says what the console shows; told which remote endpoints there are.
+        stamper: Makes the entries that are for an output alone.
+        directory: Where it logs: if files take nothing, more has to be shown.
+        counts: Counts what is refused.
+        on_wait: Asks for `directory` to serve us soon. Called when the first line waits for the console.
     """
 
-    def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
-        self._alerts: Alerts | None = None
-        self._exports: Exports | None = None
+    def __init__(
+        self,
+        config: LoggerConfig,
+        routing: Routing,
+        stamper: Stamper,
+        directory: LogDirectory,
+        counts: Counts,
+        on_wait: Callable[[], None],
+    ) -> None:
+        self._routing = routing
+        self._stamper = stamper
+        self._directory = directory
+        self._counts = counts
+        self._on_wait = on_wait
+        self._own = b'"appname":' + dumps(stamper.appname)
+        as_json = config.json_logging or config.console_format == "json"
+        form: Literal["json", "text"] = "json" if as_json else "text"
+        self.console: Final = Console(form, self._skipped_note, on_trouble=self._console_trouble, on_wait=on_wait)
+        #: Queues a line for the console.
+        self.show: Final = self.console.put
+        self.alerts: Alerts | None = None
+        self.exports: Exports | None = None
         if config.telegram_token or config.discord_webhook_url or config.webhook_url:
-            from metaexpert.logger.remote.alerts.alerts import Alerts  # noqa: PLC0415 - httpx and SQLite are for those who alert
+            from metaexpert.logger.remote.alerts.alerts import Alerts  # noqa: PLC0415 - httpx, SQLite
 
-            self._alerts = Alerts(config, directory, report, stamp)
+            self.alerts = Alerts(config, directory.path, self._remote_trouble, stamper.notice)
+            routing.alert_level = LEVEL_NUMBERS[config.alert_level.lower()]
         if config.syslog_address or config.otlp_endpoint or config.metrics:
-            from metaexpert.logger.remote.exports.exports import Exports  # noqa: PLC0415 - SQLite is for those who export
+            from metaexpert.logger.remote.exports.exports import Exports  # noqa: PLC0415 - SQLite
 
-            self._exports = Exports(config, directory, report)
-        self._parts = [part for part in (self._alerts, self._exports) if part is not None]
-        #: Lowest level that is an alert; None without a channel.
-        self.alert_level = LEVEL_NUMBERS[config.alert_level.lower()] if self._alerts else None
+            self.exports = Exports(config, directory.path, self._remote_trouble)
+            routing.exports = True
+        self._remote: Final = [part for part in (self.alerts, self.exports) if part is not None]
 
     @property
     def metrics(self) -> Metrics | None:
         """The metrics of this process, when the logger keeps some."""
-        return None if self._exports is None else self._exports.metrics
-
-    @property
-    def exports(self) -> bool:
-        """Whether there is a collector that wants what the files get."""
-        return self._exports is not None
+        return None if self.exports is None else self.exports.metrics
 
     def start(self) -> None:
         """Begin: send what an earlier process left."""
-        for part in self._parts:
+        for part in self._remote:
             part.start()
 
-    def put(self, line: bytes, routes: int) -> None:
-        """Send the entry *line* where *routes* say."""
-        if routes & ALERTS and self._alerts is not None:
-            self._alerts.put(line)
-        if routes & EXPORT and self._exports is not None:
-            self._exports.put(line)
+    def send(self, line: bytes, to: int) -> None:
+        """Send the entry *line* to those remote endpoints that *to* names (see `metaexpert.logger.routing`)."""
+        if to & ALERTS and self.alerts is not None:
+            self.alerts.put(line)
+        if to & EXPORT and self.exports is not None:
+            self.exports.put(line)
 
-    def export(self, line: bytes) -> None:
-        """Send the entry *line* to the collectors."""
-        if self._exports is not None:
-            self._exports.put(line)
+    # -- entries that no file gets ----------------------------------------------------------------------------
 
-    def test(self, patience: float) -> dict[str, str]:
-        """Send a test alert. Returns, by channel, what went wrong; empty for what arrived."""
-        return {} if self._alerts is None else self._alerts.test(patience)
+    def refuse(self, line: bytes, level: str, to: int, *, trade: bool, closed: bool) -> None:
+        """Count an entry for which there was no room, or whose logger is closed, and show it if it must be seen."""
+        number = LEVEL_NUMBERS[level]
+        if closed:
+            self._counts.drop(level, [CLOSED])
+            if number >= schema.WARNING:
+                self.last_resort(line)
+            return
+        self._counts.drop(level, [name for bit, name in ROUTE_NAMES if to & bit])
+        self._on_wait()
+        self.send(line, to)
+        grave = trade or number >= schema.ERROR
+        if to & CONSOLE and (grave or self._directory.error is not None):
+            self.show(line)
+        elif grave:
+            self.last_resort(line)
+
+    def stranded(self, lines: list[bytes]) -> list[bytes]:
+        """Show our own errors and trades among *lines* on standard error, unless the console shows them.
+
+        Returns:
+            The lines of other loggers.
+        """
+        others = []
+        for line in lines:
+            if self._own not in line:
+                others.append(line)
+                continue
+            entry = json.loads(line)
+            number = LEVEL_NUMBERS[entry["level"]]
+            grave = entry["msgid"] == schema.MSGID_TRADE or number >= schema.ERROR
+            if grave and not self._routing.shows(number):
+                stderr.print_entry(entry)
+        return others
+
+    def last_resort(self, line: bytes) -> None:
+        """Print an entry on standard error, whatever the console does."""
+        stderr.print_entry(json.loads(line))
+
+    # -- life -------------------------------------------------------------------------------------------------
 
     def ensure(self) -> None:
-        """Have the threads run again after a fork."""
-        for part in self._parts:
+        """Have the threads of remote endpoints run again after a fork."""
+        for part in self._remote:
             part.ensure()
 
     def dropped(self) -> dict[str, int]:
         """Return, by channel or collector, how many entries were dropped since this was last asked."""
-        return {name: n for part in self._parts for name, n in part.dropped().items()}
+        return {name: n for part in self._remote for name, n in part.dropped().items()}
 
     def stats(self) -> dict[str, Any]:
         """Return counts: ``alerts`` by channel, ``exports`` by collector."""
-        found = {}
-        if self._alerts is not None:
-            found["alerts"] = self._alerts.stats()
-        if self._exports is not None:
-            found["exports"] = self._exports.stats()
-        return found
+        parts = {"alerts": self.alerts, "exports": self.exports}
+        return {name: part.stats() for name, part in parts.items() if part is not None}
 
     def close(self, timeout: float | None) -> None:
-        """Send what can be sent in time, and keep the rest for the next process. Idempotent."""
-        for part in self._parts:
+        """Print and send what can be in time, and keep the rest for the next process. Idempotent."""
+        self.console.finish()
+        for part in self._remote:
             part.close(timeout)
 
-    def after_fork(self) -> None:
-        """Start anew in a child."""
-        for part in self._parts:
+    def after_fork_in_child(self) -> None:
+        """Start anew in a child: what waits to be printed or sent is the parent's."""
+        self.console.after_fork()
+        stderr.stream.after_fork()
+        for part in self._remote:
             part.after_fork()
+
+    def _skipped_note(self, skipped: int) -> bytes:
+        return self._stamper.own_line("warning", "log.skipped", {"skipped": skipped}, counted=False)
+
+    def _console_trouble(self, error: Exception) -> None:
+        text = "the console does not work and is switched off; the files go on"
+        self._directory.diagnostics.report("console", text, level="warning", error=error)
+
+    def _remote_trouble(self, kind: str, message: str) -> None:
+        self._directory.diagnostics.report(kind, message, level="warning")

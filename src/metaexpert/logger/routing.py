@@ -24,7 +24,7 @@ class Routing:
     def __init__(self, config: LoggerConfig) -> None:
         self._to_file = config.log_to_file
         self._to_console = config.log_to_console
-        self._console_follows = config.sources.get("console_level", "default") == "default"
+        self._console_follows = config.sources()["console_level"].source == "default"
         self._log_level = LEVEL_NUMBERS[config.log_level.lower()]
         self._console_level = LEVEL_NUMBERS[config.console_level.lower()]
         #: Lowest level that is an alert; None while there is no channel for one.
@@ -44,23 +44,23 @@ class Routing:
         levels += [self._console_level] if self._to_console else []
         return min([*levels, self.alert_level] if self.alert_level is not None else levels)
 
-    def routes(self, number: int, *, trade: bool) -> int:
+    def destinations(self, number: int, *, trade: bool) -> int:
         """Return where an entry of level *number* goes: a sum of `EXPERT`, `TRADES`, `ERRORS`, `CONSOLE` and so on."""
-        routes = (CONSOLE if self.shows(number) else 0) | self._remote(number, trade)
+        to = (CONSOLE if self.shows(number) else 0) | self._remote(number, trade)
         if self._to_file and (trade or number >= self._log_level):
-            routes |= EXPERT if number >= self._log_level else 0
-            routes |= TRADES if trade else 0
-            routes |= ERRORS if number >= schema.ERROR else 0
-        return routes
+            to |= EXPERT if number >= self._log_level else 0
+            to |= TRADES if trade else 0
+            to |= ERRORS if number >= schema.ERROR else 0
+        return to
 
-    def own_routes(self, number: int) -> int:
+    def own_destinations(self, number: int) -> int:
         """Return where an entry of the logger's own goes, past the gate of the files."""
         files = (EXPERT | (ERRORS if number >= schema.ERROR else 0)) if self._to_file else 0
         return files | (CONSOLE if self.shows(number) else 0) | self._remote(number, trade=True)
 
     def _remote(self, number: int, trade: bool) -> int:
-        routes = ALERTS if self.alert_level is not None and number >= self.alert_level else 0
-        return routes | (EXPORT if self.exports and (trade or number >= self._log_level) else 0)
+        to = ALERTS if self.alert_level is not None and number >= self.alert_level else 0
+        return to | (EXPORT if self.exports and (trade or number >= self._log_level) else 0)
 
     def shows(self, number: int) -> bool:
         """Return whether the console shows an entry of level *number*."""

@@ -1,7 +1,7 @@
-"""What a line means: key names, levels, severities, limits and JSON Schemas.
+"""The schema of a line: keys, levels, severities, limits and JSON Schemas.
 
-This is the ground floor. The writer (`metaexpert.logger`) and the reader (`metaexpert.logs`) both stand on
-it, so it imports nothing of the project and opens nothing.
+The writer (`metaexpert.logger`) and the reader (`metaexpert.logs`) are both built on it. It imports nothing of the
+project and opens nothing.
 
 Sources of the constants: RFC 5424 sections 6.2.1 (PRI, facility, severity), 6.2.3 (TIMESTAMP) and 6.2.4 to
 6.2.7 (length limits of HOSTNAME, APP-NAME, PROCID, MSGID); RFC 5612 (enterprise number 32473, reserved for
@@ -23,12 +23,12 @@ WARNING: Final = 30
 ERROR: Final = 40
 CRITICAL: Final = 50
 
-#: Level words as they stand in a line, by the number that `logging` gives them.
+#: The levels as they are written in a line, by their numbers in `logging`.
 LEVEL_WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
 )
 LEVEL_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({word: n for n, word in LEVEL_WORDS.items()})
-#: What `logging` calls two of them besides.
+#: Other names that `logging` has for two of them.
 _LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
 #: RFC 5424 table 2. notice (5), alert (1) and emergency (0) have no counterpart in Python.
 SEVERITIES: Final[Mapping[str, int]] = MappingProxyType(
@@ -44,17 +44,17 @@ MAX_HOSTNAME: Final = 255
 MAX_APPNAME: Final = 48
 MAX_PROCID: Final = 128
 MAX_MSGID: Final = 32
-#: RFC 5424's placeholder for a header field without a value.
+#: RFC 5424's header field without a value.
 NILVALUE: Final = "-"
 
 MSGID_TRADE: Final = "trade"
 MSGID_LOG: Final = "log"
 CATEGORY: Final = "category"
-#: Field by which a call asks for an alert (True) or for none (False), whatever its level.
+#: The field by which a call asks for an alert (True) or for none (False) at any level.
 ALERT: Final = "alert"
 TRADE: Final = "trade"
 
-#: Header keys, in the order in which each line bears them.
+#: Header keys, in the order of a line.
 HEADER_KEYS: Final = (
     "timestamp",
     "level",
@@ -72,28 +72,30 @@ LOGGER_KEY: Final = "logger"
 EXCEPTION_KEY: Final = "exception"
 STACK_KEY: Final = "stack"
 STRUCTURED_DATA_KEY: Final = "structured_data"
-#: How many secrets were masked in an entry; there only when there were any.
+#: What stands for a secret.
+MASK: Final = "***"
+#: How many secrets were masked in an entry. Left out when there were none.
 MASKED_KEY: Final = "masked"
-#: Keys that belong to us. A caller's field of such a name is kept under ``field_<key>``.
+#: Keys of our own. A caller's field of such a name is kept as ``field_<key>``.
 RESERVED_KEYS: Final = frozenset(HEADER_KEYS) | {LOGGER_KEY, EXCEPTION_KEY, STACK_KEY, STRUCTURED_DATA_KEY}
 RESERVED_PREFIX: Final = "field_"
 
-#: The six domain fields, which travel as ``context@<enterprise>`` in RFC 5424.
+#: The six domain fields. In RFC 5424 they are ``context@<enterprise>``.
 DOMAIN_FIELDS: Final = ("expert_name", "symbol", "trade_id", "order_id", "strategy_id", "account_id")
 
-#: The files of a log directory that are never an application log.
+#: The file and the directory in a log directory that are not application logs.
 DIAGNOSTICS_FILE: Final = "logging_errors.log"
 PRIVATE_DIRECTORY: Final = ".metaexpert"
 
 
 def level_named(name: str) -> int | None:
-    """Return the number of the level called *name*, in any case and with ``warn`` and ``fatal``; None for no level."""
+    """Return the number of a level by its *name*, in any case, or None. Knows ``warn`` and ``fatal`` too."""
     word = name.strip().lower()
     return LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
 
 
 def level_word(number: int) -> str:
-    """Return the word of the standard level at or just below *number* (25 is ``"info"``, 5 is ``"debug"``)."""
+    """Return the word of the standard level at or below *number*: 25 is ``"info"``. Below 10 it is ``"debug"``."""
     if number >= CRITICAL:
         return "critical"
     if number >= ERROR:
@@ -106,7 +108,7 @@ def level_word(number: int) -> str:
 def printable_ascii(text: str, limit: int) -> str:
     """Return *text* as an RFC 5424 header field: printable ASCII without spaces, at most *limit* characters.
 
-    Each character that the RFC forbids becomes ``_``; an empty result is the NILVALUE ``-``.
+    Each character that the RFC does not allow becomes ``_``. An empty text becomes the NILVALUE ``-``.
     """
     cleaned = "".join(c if "!" <= c <= "~" else "_" for c in text[:limit])
     return cleaned or NILVALUE
@@ -224,7 +226,7 @@ def json_schema(layout: Layout | None = None) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a line.
 
     Args:
-        layout: ``"flat"`` or ``"rfc5424"``; None for a schema that accepts a line of either layout.
+        layout: ``"flat"`` or ``"rfc5424"``, or None for a schema that accepts both.
     """
     if layout is not None:
         return FLAT_SCHEMA if layout == "flat" else RFC5424_SCHEMA

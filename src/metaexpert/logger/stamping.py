@@ -16,7 +16,7 @@ from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
 from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
 from metaexpert.logger.entry.values import Cleaner, dumps
-from metaexpert.logger.logger_files import Files
+from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
 
 #: The name under which the logger logs what it has to say itself.
@@ -31,19 +31,26 @@ class Stamper:
     Args:
         config: Its configuration.
         header: The header fields that stay the same.
-        files: Where the numbers come from.
+        directory: Where the numbers come from.
         rules: What is masked in names.
         now: Nanoseconds since the epoch.
     """
 
     def __init__(
-        self, config: LoggerConfig, header: Header, files: Files, rules: Rules, now: Callable[[], int] = time.time_ns
+        self,
+        config: LoggerConfig,
+        header: Header,
+        directory: LogDirectory,
+        rules: Rules,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
         self.clock = Clock(now)
         self._encode = encoder(config.layout, config.enterprise_id, config.max_entry_size)
         self.expert_name = Cleaner(config.max_value_length, 1).key(mask_text(config.expert_name))
         self._header = header
-        self._files = files
+        self._directory = directory
+        #: The name of the expert in the header.
+        self.appname = header.appname
         self._numbers_all = not config.log_to_file
         self._rules = rules
         self._longest = config.max_value_length
@@ -62,7 +69,7 @@ class Stamper:
         """
         timestamp = self.clock()
         if counted or self._numbers_all:
-            self._last_number = next(self._files.sequence)
+            self._last_number = next(self._directory.sequence)
         number = self._last_number
         entry = self._header.stamp(timestamp, level, _msgid(trade), number, event_dict.pop(EVENT, ""))
         if name:

@@ -40,7 +40,7 @@ class StdlibHandler(logging.Handler):
             message, trouble = _message(record)
             logger.log(record.levelno, message, **_fields(record), **trouble)
         except Exception as error:  # a record of a class whose attributes raise
-            self._logger._logger.pipeline.mishaps.failed("a record of logging could not be taken", error)
+            self._logger._logger.pipeline.health.failed("a record of logging could not be taken", error)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit as `logging.Handler` does, but without its lock, which a signal handler might wait for."""

@@ -17,7 +17,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from metaexpert.logger import lazy
-from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.sink import Note, ignore
 
 __all__ = ["BlockedSink", "FailingSink", "FakeClock", "MemorySink", "capture_logs", "reset"]
@@ -30,7 +30,7 @@ def reset() -> None:
 
     For the end of a test. Call it from one thread, with no log call under way.
     """
-    drainer.close_all()
+    writing_thread.close_all()
     lazy.uninstall()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

@@ -1,12 +1,11 @@
-"""The reader: what directories of log files tell, whoever wrote them and whether they still run.
+"""The reader of log directories, of running and of dead experts.
 
     from metaexpert.logs import open_logs
 
     for record in open_logs("logs", level="WARNING", since="15m"):
         print(record.time, record.text)
 
-It never writes, never locks and never attaches a logger, so it works beside a running expert and on what a dead
-one left.
+It never writes, never locks and never attaches a logger, so it works beside a running expert and after a crash.
 """
 
 from metaexpert.logs.entry import Entry, Record, Unparsed

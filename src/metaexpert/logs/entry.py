@@ -1,14 +1,15 @@
-"""One line of a log file as a typed value: an `Entry`, or `Unparsed` when it is none.
+"""One line of a log file as a typed value: an `Entry`, or `Unparsed`.
 
-An entry is a JSON object with a ``timestamp`` in ISO 8601, a ``level`` word of ours and a ``message``; whatever else
-stands on a line (a torn write, another program's output) is passed on as it is.
+An entry is a JSON object with a ``timestamp`` in ISO 8601, one of our ``level`` words and a ``message``. Any other line
+(a torn write, another program's output) is passed on as it is.
 
-A line of our own writer begins with its time at a fixed place, so it can be put in order before it is decoded, and
-most lines that a filter leaves out never are.
+A line of our own writer has its time at a fixed offset, so it can be sorted before it is decoded, and most lines that a
+filter drops are never decoded.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,22 +22,26 @@ from metaexpert.logger import schema
 #: Place of a record in time: when, as ``2026-11-22T10:31:00.123456`` in UTC (such bytes sort as the times do), then
 #: the number within its process, then the number of the log it was read from.
 Key = tuple[bytes, int, int]
+#: Sort key of records: their place in time.
+by_time: Final = operator.attrgetter("key")
 
-#: What a line of our writer begins with, and where its time ends.
+#: The beginning of a line of our writer, and the ends of its time.
 START: Final = b'{"timestamp":"'
 TIME_BEGIN: Final = len(START)
 TIME_END: Final = TIME_BEGIN + len("2026-11-22T10:31:00.123456")
 _AFTER_TIME: Final = b'Z",'
 _HEADER_END: Final = TIME_END + len(_AFTER_TIME)
 _SEQUENCE: Final = b',"sequence_id":'
-#: Within so many bytes the header's sequence id begins: the RFC's limits of the names before it, and their keys.
+#: The header's sequence id begins within so many bytes: the RFC's limits of the names before it, and their keys.
 _HEADER_LENGTH: Final = 1024
 
-# orjson reads integers beyond 64 bits as floats, without a word; 19 digits are the shortest that may be such.
-# Digits made alike and searched literally: a tenth of the time of a regular expression.
+# orjson silently reads integers beyond 64 bits as floats; the shortest such number has 19 digits.
+# Replacing all digits by 0 and searching literally takes a tenth of the time of a regular expression.
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * 19
-# Python refuses to convert longer texts (sys.set_int_max_str_digits); such a number stays text.
+#: Errors of decoding a line that is not an entry.
+_NO_ENTRY: Final = (ValueError, TypeError, LookupError, RecursionError)
+# Python does not convert longer text to a number (sys.set_int_max_str_digits); such a number stays text.
 _MOST_DIGITS: Final = 4300
 
 
@@ -44,8 +49,8 @@ class Entry:
     """One log entry.
 
     Attributes:
-        line: The line as it stands in the file, without its end.
-        file: Name of the file that it was read from (an entry may stand in several).
+        line: The line as it is in the file, without its end.
+        file: Name of the file that it was read from (several files may have it).
         key: Place in time, see `Key`.
     """
 
@@ -78,13 +83,18 @@ class Entry:
         return self._data
 
     def forget(self) -> None:
-        """Release the decoded object; it is decoded again when asked for."""
+        """Release the decoded object; `data` decodes it again."""
         self._data = None
 
     @property
     def time(self) -> datetime:
         """When the call was made; aware."""
         return moment(self.key[0])
+
+    @property
+    def timestamp(self) -> str:
+        """The same as text: RFC 3339, UTC, microseconds."""
+        return self.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     @property
     def sequence_id(self) -> int:
@@ -129,21 +139,30 @@ class Entry:
         return str(self.get("expert_name", None) or self.data.get("appname", ""))
 
     @property
-    def identity(self) -> tuple[Any, ...] | None:
-        """What tells this entry from every other, or None when nothing does (a foreign line).
+    def process(self) -> tuple[str, str]:
+        """Host and process id of the writer, as the header has them."""
+        return str(self.data.get("hostname", "")), str(self.data.get("procid", ""))
 
-        The time is part of it because a restarted process begins to count again, maybe under the same id.
+    @property
+    def identity(self) -> tuple[Any, ...] | None:
+        """Distinguishes this entry from every other; None for a line of another program, which has no number.
+
+        The time is part of it because a restarted process counts from 1 again, maybe under the same process id.
         """
-        data = self.data
-        return (*self.key[:2], data.get("procid"), data.get("hostname")) if self.key[1] else None
+        return (*self.key[:2], *self.process) if self.key[1] else None
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether several files have it: trades and errors have files of their own besides."""
+        return self.data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[self.level] >= schema.ERROR
 
 
 @dataclass(slots=True)
 class Unparsed:
-    """A line that is no entry: torn, foreign or damaged.
+    """A line that is not an entry: torn, foreign or damaged.
 
     Attributes:
-        line: The line as it stands in the file, without its end.
+        line: The line as it is in the file, without its end.
         file: Name of the file that it was read from.
         key: Place in time: that of the entry before it in its file, or the nearest thing known.
     """
@@ -154,12 +173,12 @@ class Unparsed:
 
     @property
     def time(self) -> datetime:
-        """About when it was written."""
+        """Approximate time of writing."""
         return moment(self.key[0])
 
     @property
     def text(self) -> str:
-        """The line as text; bytes that are no UTF-8 are shown as hexadecimal escapes."""
+        """The line as text; bytes that are not UTF-8 become hexadecimal escapes."""
         return self.line.decode("utf-8", "backslashreplace")
 
 
@@ -167,20 +186,15 @@ Record = Entry | Unparsed
 
 
 def parse(line: bytes, file: str, log: int = 0) -> Entry | None:
-    """Return the entry that *line* holds, decoded, or None when it holds none. Never raises."""
+    """Return *line* as a decoded entry, or None when it is not one. Never raises."""
     found = glance(line, file, log)
-    if isinstance(found, Entry):
-        try:
-            _ = found.data
-        except (ValueError, TypeError, LookupError, RecursionError):
-            return None
-    return found
+    return found if found is not None and isinstance(checked(found), Entry) else None
 
 
 def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
-    """Return *line* as an entry by the look of its beginning and end; only an odd one is decoded.
+    """Return *line* as an entry, judged by its beginning and end; only an odd line is decoded.
 
-    An entry found so may turn out to be none when its `Entry.data` is asked for: that raises then (see `checked`).
+    Such a line may still not be an entry: then `Entry.data` raises (see `checked`).
     """
     if line.startswith(START) and line[TIME_END:_HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
         at = line.find(_SEQUENCE, _HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
@@ -190,25 +204,26 @@ def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
     return _odd(line, file, log)
 
 
-def checked(entry: Entry) -> Record:
-    """Return *entry*, decoded, or as `Unparsed` when it only looked like one."""
-    try:
-        _ = entry.data
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return Unparsed(entry.line, entry.file, entry.key)
-    return entry
+def checked(record: Record) -> Record:
+    """Return *record*, an entry decoded, or as `Unparsed` when it only looked like an entry."""
+    if isinstance(record, Entry):
+        try:
+            _ = record.data
+        except _NO_ENTRY:
+            return Unparsed(record.line, record.file, record.key)
+    return record
 
 
 def _odd(line: bytes, file: str, log: int) -> Entry | None:
-    """Return an entry that is not written as ours are: spaces, another order, another time zone, a BOM, CRLF."""
+    """Return an entry in another form than ours: spaces, another order, another time zone, a BOM, CRLF."""
     line = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
-    if b"{" not in line[:64]:  # text of other programs, quickly
+    if b"{" not in line[:64]:  # text of other programs: the quick answer
         return None
     try:
         data = _decode(line)
         key = time_key(datetime.fromisoformat(data["timestamp"]))
         known = data["level"] in schema.LEVEL_NUMBERS and type(data["message"]) is str
-    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
+    except (*_NO_ENTRY, OverflowError):
         return None
     if not known:
         return None
@@ -217,13 +232,13 @@ def _odd(line: bytes, file: str, log: int) -> Entry | None:
 
 
 def time_key(time: datetime) -> bytes:
-    """Return *time* as the first part of a `Key`; a naive one is taken as UTC."""
+    """Return *time* as the first part of a `Key`; a naive time is UTC."""
     utc = time.replace(tzinfo=None) if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
     return utc.isoformat(timespec="microseconds").encode()
 
 
 def moment(key: bytes) -> datetime:
-    """Return the time of a key, aware; the beginning of time for one that is none."""
+    """Return the time of a key, aware; `datetime.min` if it is not a time."""
     try:
         return datetime.fromisoformat(key.decode()).replace(tzinfo=UTC)
     except ValueError:

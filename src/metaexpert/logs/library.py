@@ -1,23 +1,22 @@
-"""`open_logs`: the entries of some directories, filtered, in order of time, at rest or while they are written."""
+"""`open_logs`: the entries of log directories, filtered, in order of time; follows them while they are written."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
-from metaexpert.logs.entry import Entry, Record, Unparsed, checked
-from metaexpert.logs.reading import search
-from metaexpert.logs.reading.files import Counts, Snapshot
-from metaexpert.logs.reading.filters import Criteria, Wanted
-from metaexpert.logs.reading.merge import Once, merged
-from metaexpert.logs.reading.search import Log, Progress
+from metaexpert.logs.entry import Record, Unparsed, by_time, checked
+from metaexpert.logs.reading import merge
+from metaexpert.logs.reading.dedup import Once
+from metaexpert.logs.reading.files import Counts
+from metaexpert.logs.reading.filters import Criteria, Filters
+from metaexpert.logs.reading.merge import Log, Progress
+from metaexpert.logs.reading.snapshot import Snapshot
 
 #: Seconds between two looks at the files while following.
 POLL_INTERVAL: Final = 0.025
@@ -26,78 +25,52 @@ POLL_INTERVAL: Final = 0.025
 def open_logs(
     path: str | Path,
     *more: str | Path,
-    level: str | int | None = None,
-    expert: Wanted = None,
-    symbol: Wanted = None,
-    order: Wanted = None,
-    trade_id: Wanted = None,
-    since: str | datetime | None = None,
-    until: str | datetime | None = None,
-    grep: str | re.Pattern[str] | None = None,
     limit: int | None = None,
     reverse: bool = False,
     diagnostics: bool = False,
-    tz: tzinfo = UTC,
+    **filters: Unpack[Filters],
 ) -> Logs:
-    """Return the logs of one directory or several together. Opens no file yet.
+    """Return the logs of one directory, or of several together. Opens no file yet.
 
     Args:
         path: Directory of the files, such as ``logs``.
         more: Further directories.
-        level: See `Logs.filter`, as for those that follow.
-        expert: See there.
-        symbol: See there.
-        order: See there.
-        trade_id: See there.
-        since: See there.
-        until: See there.
-        grep: See there.
         limit: Iterate over the last so many records only; None for all.
         reverse: Iterate from the last record to the first.
-        diagnostics: Whether the logger's own troubles (``logging_errors.log``) are wanted too.
-        tz: Time zone of times that name none.
+        diagnostics: Include the logger's own problems (``logging_errors.log``).
+        filters: ``level``, ``expert``, ``symbol``, ``order``, ``trade_id``, ``since``, ``until``, ``grep`` and ``tz``,
+            as `metaexpert.logs.reading.filters.Filters` describes them.
 
     Raises:
-        FileNotFoundError: When there is no such directory.
-        NotADirectoryError: When a path is a file.
-        ValueError: When *level* is none, or a time is none.
+        FileNotFoundError: There is no such directory.
+        NotADirectoryError: A path is a file.
+        ValueError: *level* is not a level, or a time cannot be read.
     """
     directories = tuple(Path(part) for part in (path, *more))
     for directory in directories:
+        if not directory.exists():
+            raise FileNotFoundError(f"there is no directory {directory}")
         if not directory.is_dir():
-            missing = not directory.exists()
-            error = FileNotFoundError if missing else NotADirectoryError
-            raise error(f"there is no directory {directory}" if missing else f"{directory} is not a directory")
-    logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics)
-    return logs.filter(
-        level=level,
-        expert=expert,
-        symbol=symbol,
-        order=order,
-        trade_id=trade_id,
-        since=since,
-        until=until,
-        grep=grep,
-        tz=tz,
-    )
+            raise NotADirectoryError(f"{directory} is not a directory")
+    return Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics).filter(**filters)
 
 
 @dataclass(frozen=True)
 class Logs:
-    """The entries of some directories; made by `open_logs`.
+    """The entries of one or more directories; made by `open_logs`.
 
-    Each iteration reads the files anew, as they are at its start. Memory is bounded, whatever the size of the files.
-    Nothing is written or locked. Lines that are no entries have no level and pass every level filter; another filter
-    they pass when they hold the text that is asked for. One thread at a time.
+    Each iteration reads the files as they are at its start. Memory is bounded for files of any size. Nothing is
+    written or locked. Lines that are not entries have no level and pass every level filter; they pass another filter
+    when they contain its text. Use it from one thread at a time.
 
     Attributes:
         directories: Where the files are.
-        criteria: What passes.
-        limit: How many of the last records are wanted; None for all.
-        reverse: Whether the last record comes first.
-        diagnostics: Whether ``logging_errors.log`` is read too.
-        progress: Told how far the work is, from 0 to `size`.
-        counts: What the current or last iteration met.
+        criteria: The filters.
+        limit: Only the last so many records; None for all.
+        reverse: Newest record first.
+        diagnostics: Read ``logging_errors.log`` too.
+        progress: Called with the bytes done so far, from 0 to `size`.
+        counts: Counts of the current or last iteration.
     """
 
     directories: tuple[Path, ...]
@@ -105,52 +78,16 @@ class Logs:
     limit: int | None = None
     reverse: bool = False
     diagnostics: bool = False
-    progress: Progress = search.ignore
+    progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
-    def filter(
-        self,
-        *,
-        level: str | int | None = None,
-        expert: Wanted = None,
-        symbol: Wanted = None,
-        order: Wanted = None,
-        trade_id: Wanted = None,
-        since: str | datetime | None = None,
-        until: str | datetime | None = None,
-        grep: str | re.Pattern[str] | None = None,
-        tz: tzinfo = UTC,
-    ) -> Logs:
-        """Return the same logs, narrowed to what passes these filters too.
-
-        Args:
-            level: Lowest level, by name or number.
-            expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
-                must be it. So are *symbol*, *order* (``order_id``) and *trade_id*.
-            symbol: See *expert*.
-            order: See *expert*.
-            trade_id: See *expert*.
-            since: Earliest time, itself included: a datetime, or what `metaexpert.logs.parse_time` reads, such
-                as ``15m`` (ago) or ``yesterday 14:00``.
-            until: Latest time, itself included.
-            grep: Text, or a compiled expression, to be found in the line or in one of its texts.
-            tz: Time zone of times that name none.
+    def filter(self, **filters: Unpack[Filters]) -> Logs:
+        """Return the same logs, narrowed to records that pass these *filters* too.
 
         Raises:
-            ValueError: When *level* is none, or a time is none.
+            ValueError: *level* is not a level, or a time cannot be read.
         """
-        criteria = self.criteria.narrowed(
-            level=level,
-            expert=expert,
-            symbol=symbol,
-            order=order,
-            trade_id=trade_id,
-            since=since,
-            until=until,
-            grep=grep,
-            tz=tz,
-        )
-        return replace(self, criteria=criteria, counts=Counts())
+        return replace(self, criteria=self.criteria.narrowed(**filters), counts=Counts())
 
     def __iter__(self) -> Iterator[Record]:
         """Iterate over the records, the oldest first (the newest, with `reverse`)."""
@@ -164,16 +101,16 @@ class Logs:
 
     def _all(self, logs: list[Log]) -> Iterator[Record]:
         if self.criteria.needles:
-            found = search.collected(logs, self.criteria, self.counts, self.progress)
+            found = merge.collected(logs, self.criteria, self.counts, self.progress)
             if found is not None:
                 return reversed(found) if self.reverse else iter(found)
-        return search.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
+        return merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
 
     def last(self, limit: int) -> list[Record]:
-        """Return the last *limit* records, the oldest first. Reads no more of the files than that takes.
+        """Return the last *limit* records, the oldest first. Reads only as much of the files as that takes.
 
-        Last is what stands at the ends of the files. An entry that was brought in late (recovered, or logged after the
-        clock stepped back) counts where it was written, unless that is near its place.
+        The last records are those at the ends of the files. An entry that was written late (recovered, or logged after
+        the clock stepped back) counts where it was written, unless that is near its place in time.
         """
         self.counts.reset()
         with self.opened() as logs:
@@ -184,13 +121,13 @@ class Logs:
     ) -> Iterator[Record]:
         """Yield the last records and then each new one as it is written, until the caller stops. Never ends.
 
-        Follows through rotation, truncation, and files that appear. Within a file nothing is missed, doubled or
-        reordered; between files, what is read at one look is merged by time.
+        Follows through rotation, truncation and new files. Within a file no record is lost, repeated or reordered;
+        between files, the records of one look are merged by time.
 
         Args:
-            last: How many records that are there already to begin with.
+            last: How many existing records to begin with.
             interval: Seconds between two looks.
-            sleep: Waits; a test passes one of its own.
+            sleep: Waits so many seconds.
         """
         for batch in self.batches(last=last, interval=interval, sleep=sleep):
             yield from batch
@@ -198,8 +135,8 @@ class Logs:
     def batches(
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[list[Record]]:
-        """Yield what `follow` yields, all that was there at one look as one list (for output in one write)."""
-        from metaexpert.logs.reading.follow import Follower  # noqa: PLC0415 - for this only
+        """Yield the records of `follow`, those of one look as one list (for output in one write)."""
+        from metaexpert.logs.reading.follow import Follower, merged  # noqa: PLC0415 - for this only
 
         self.counts.reset()
         once = Once(everything=True)
@@ -207,9 +144,7 @@ class Logs:
         with ExitStack() as stack:
             snapshots = [stack.enter_context(self._snapshot(directory)) for directory in self.directories]
             for directory, snapshot in zip(self.directories, snapshots, strict=True):
-                for files in snapshot.chains.values():
-                    if files[-1].name.number == 0:
-                        files[-1].trim()
+                snapshot.trim()
                 followers.append(Follower(directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts))
             first = self._last(self._logs(snapshots), last, once) if last else []
         if first:
@@ -232,13 +167,13 @@ class Logs:
 
     @property
     def size(self) -> int:
-        """Bytes of all files at this moment: what `progress` counts up to."""
+        """Bytes of all files at this moment, the end of `progress`."""
         with self.opened() as logs:
             return sum(file.size for log in logs for file in log.files)
 
     @contextmanager
     def opened(self) -> Iterator[list[Log]]:
-        """Open all files, as one set that rotation cannot change; close them at the end."""
+        """Open all files as one set that rotation cannot change; close them at the end."""
         with ExitStack() as stack:
             yield self._logs([stack.enter_context(self._snapshot(directory)) for directory in self.directories])
 
@@ -253,15 +188,15 @@ class Logs:
         return [Log(number, files) for number, files in enumerate(chains)]
 
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
-        found = self._once(search.newest(logs, self.criteria, self.counts), once)
+        found = self._once(merge.newest(logs, self.criteria, self.counts), once)
         newest = list(islice(found, limit))
         newest.reverse()
-        return sorted(newest, key=search.KEY)
+        return sorted(newest, key=by_time)
 
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts
         for item in stream:
-            record = checked(item) if isinstance(item, Entry) else item
+            record = checked(item)
             if isinstance(record, Unparsed):
                 counts.unparsed += 1
                 yield record

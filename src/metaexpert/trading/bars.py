@@ -1,4 +1,4 @@
-"""Price bars and the reader of CSV files that hold them.
+"""Price bars, and the reader of CSV files of bars.
 
 A file of bars has a header line with the columns ``timestamp, open, high, low, close, volume`` in any order and
 any case; other columns are ignored. ``timestamp`` is the time at which the bar *opened*, in ISO 8601; a time
@@ -26,8 +26,8 @@ class BarError(ValueError):
 
     Attributes:
         column: The column (or field) that is wrong, None when the whole line or file is.
-        value: What stands there, None when nothing does.
-        expected: What would be right.
+        value: The wrong value, None when there is none.
+        expected: What is expected instead.
         path: The file as it was named, None for a bar that came from no file.
         line: The line of the file, counted from 1; None as above.
     """
@@ -49,15 +49,15 @@ class BarError(ValueError):
         super().__init__(self._sentence())
 
     def at(self, path: str, line: int) -> BarError:
-        """Return the same error with its place in a file."""
+        """Return the same error with its location in a file."""
         return BarError(self.expected, column=self.column, value=self.value, path=path, line=line)
 
     def _sentence(self) -> str:
-        place = [] if self.path is None else [self.path]
-        place += [] if self.line is None else [f"line {self.line}"]
-        place += [] if self.column is None else [f"column {self.column}"]
+        where = [] if self.path is None else [self.path]
+        where += [] if self.line is None else [f"line {self.line}"]
+        where += [] if self.column is None else [f"column {self.column}"]
         found = "" if self.value is None else f"{_shown(self.value)}: "
-        return f"{', '.join(place)}: {found}{self.expected}" if place else f"{found}{self.expected}"
+        return f"{', '.join(where)}: {found}{self.expected}" if where else f"{found}{self.expected}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def read_bars(path: PathLike) -> Iterator[Bar]:
     UTF-8 with or without a byte order mark, any line ends, blank lines are skipped.
 
     Raises:
-        BarError: at the first line that is wrong, naming file, line, column, value and what would be right.
+        BarError: at the first wrong line, naming file, line, column, value and the expected value.
         OSError: when the file cannot be opened or read.
     """
     name = os.fspath(path)
@@ -143,13 +143,13 @@ def _bars_of(rows: Any, name: str) -> Iterator[Bar]:
     header = next(rows, None)
     if header is None:
         raise BarError(f"the file is empty; it needs a header: {','.join(COLUMNS)}", path=name, line=1)
-    places = _places(header, name, rows.line_num)
+    columns = _columns(header, name, rows.line_num)
     previous: Bar | None = None
     for row in rows:
         if not any(map(str.strip, row)):
             continue
         try:
-            bar = _bar(row, places, len(header))
+            bar = _bar(row, columns, len(header))
             check_order(bar, previous)
         except BarError as error:
             raise error.at(name, rows.line_num) from None
@@ -159,7 +159,7 @@ def _bars_of(rows: Any, name: str) -> Iterator[Bar]:
         raise BarError("the file has a header but no bars", path=name, line=rows.line_num)
 
 
-def _places(header: Sequence[str], name: str, line: int) -> dict[str, int]:
+def _columns(header: Sequence[str], name: str, line: int) -> dict[str, int]:
     names = [column.strip().lower() for column in header]
     for column in COLUMNS:
         if names.count(column) != 1:
@@ -174,10 +174,10 @@ def _places(header: Sequence[str], name: str, line: int) -> dict[str, int]:
     return {column: names.index(column) for column in COLUMNS}
 
 
-def _bar(row: Sequence[str], places: dict[str, int], width: int) -> Bar:
+def _bar(row: Sequence[str], columns: dict[str, int], width: int) -> Bar:
     if len(row) != width:
         raise BarError(f"the row has {len(row)} values; the header has {width} columns", value=",".join(row))
-    cells = {column: row[place].strip() for column, place in places.items()}
+    cells = {column: row[index].strip() for column, index in columns.items()}
     time = _time(cells["timestamp"])
     return Bar(time, *(_number(column, cells[column]) for column in COLUMNS[1:]))
 

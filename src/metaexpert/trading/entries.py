@@ -1,22 +1,22 @@
-"""What trading looks like in the log: the messages and the field names, all in this one place.
+"""The log entries of trading: their messages and field names, all in one module.
 
-`order_entry`, `fill_entry` and `position_entry` turn what the broker reports into a message, a level and fields.
-Who reads the log back (what happened to order X?) relies on these names:
+`order_entry`, `fill_entry` and `position_entry` turn the broker's reports into a message, a level and fields. The
+reader (what happened to order X?) relies on these names:
 
-* every entry about an order bears ``order_id, side, order_type, size, requested_price, status, bar_time``, that of
+* every entry about an order has ``order_id, side, order_type, size, requested_price, status, bar_time``, that of
   a limit order also ``price``, its limit; ``reason`` when it was rejected or cancelled, ``filled_size`` when it
-  was cancelled. What is not known (the time and the price before the first bar) is left out;
+  was cancelled. Unknown values (time and price before the first bar) are left out;
 * an entry with a ``trade_id`` and a ``fee`` is one execution: there ``size`` and ``price`` are those of the
   execution, ``order_size`` and ``filled_size`` say how far the order got, and ``slippage_bps`` is how much worse
   than ``requested_price`` it was (negative: better);
-* an entry about a position bears the ``order_id`` and ``trade_id`` that changed it, its ``side`` (LONG, SHORT),
-  ``position_size``, what is held after the change (below zero is short), and ``entry_price``; when all or a part
-  was closed also ``closed_size``, ``exit_price`` and ``pnl``, what that realised before fees. Of a position that
-  was closed whole, ``side`` and ``entry_price`` are what they were.
+* an entry about a position has the ``order_id`` and ``trade_id`` that changed it, its ``side`` (LONG, SHORT),
+  ``position_size`` after the change (below zero is short), and ``entry_price``; when all or a part was closed also
+  ``closed_size``, ``exit_price`` and ``pnl``, the realised result before fees. Of a fully closed position, ``side``
+  and ``entry_price`` are those before.
 
 ``bar_time`` is the opening time of the bar, UTC: the time in the market, while ``timestamp`` is the time at which
-the entry was written. Amounts are in the quote currency. The sum of all ``pnl`` less all ``fee`` is what an account
-with no open position has won.
+the entry was written. Amounts are in the quote currency. The sum of all ``pnl`` less all ``fee`` is the result of an
+account with no open position.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ POSITION_REDUCED: Final = "Position reduced"
 POSITION_REVERSED: Final = "Position reversed"
 POSITION_CLOSED: Final = "Position closed"
 
-#: The message and the level of each change of an order. The routine steps before a fill are DEBUG: they are in
-#: the trade file at any log level, and the console keeps to what happened.
+#: Message and level of each change of an order. The routine steps before a fill are DEBUG: they are in the trade file
+#: at any log level, and do not clutter the console.
 ORDER_MESSAGES: Final[Mapping[OrderStatus, tuple[str, int]]] = MappingProxyType(
     {
         OrderStatus.SUBMITTED: ("Order submitted", logging.DEBUG),

@@ -18,8 +18,8 @@ class Tick:
 
     Attributes:
         time: The opening time of the bar that it closes, UTC.
-        bid: What a seller gets.
-        ask: What a buyer pays.
+        bid: Price for a seller.
+        ask: Price for a buyer.
     """
 
     time: datetime
@@ -74,7 +74,7 @@ class Events:
 
     A handler that raises is logged as ``Handler failed`` with its traceback, its exception is handed to
     ``on_error``, and the run goes on with the next event. Two failures end the run: one in ``on_init``, because
-    the expert is not set up, and one in ``on_error`` itself, because nobody is left to answer.
+    the expert is not set up, and one in ``on_error`` itself, because no handler is left for it.
 
     Attributes:
         on_init: ``on_init()``, once, before the first bar.

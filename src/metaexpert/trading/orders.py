@@ -1,10 +1,10 @@
 """Orders, fills and positions: what they are and how a fill changes a position.
 
-All three are immutable. A change makes a new value, so a handler that keeps an order keeps what it was told.
+All three are immutable. A change makes a new value, so an order that a handler keeps does not change.
 
 Numbers are floats. Prices and sizes are kept to twelve significant digits, more than an exchange quotes; money
 (fees, profits, balances) to eight decimal places, what a crypto exchange books. Sums of such money are exact up to
-about ten million; beyond, a float holds fewer places. It is a simulation, not a ledger to file taxes by.
+about ten million; beyond, a float holds fewer places. It is a simulation, not a ledger for taxes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Order:
 
     Attributes:
         id: ``ord-1``, ``ord-2`` … in the order of submission, with the expert's prefix.
-        symbol: What is traded, None when the expert was given no symbol.
+        symbol: Traded symbol, None when the expert has none.
         side: BUY or SELL.
         type: MARKET or LIMIT.
         size: How much was ordered, in units of the symbol. An order rejected for its size keeps that size.
@@ -117,7 +117,7 @@ class Fill:
         size: How much was executed this time.
         price: The price paid or received, costs of spread and slippage included.
         requested_price: As on the order.
-        fee: What this execution cost, in the quote currency.
+        fee: Fee of this execution, in the quote currency.
         slippage_bps: How much worse than *requested_price* it was, in basis points; negative is better.
         time: The opening time of the bar in which it happened.
     """
@@ -137,7 +137,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What the expert holds. One net position: a fill against it reduces it, closes it or turns it round.
+    """The net position of the expert: a fill against it reduces it, closes it or reverses it.
 
     Attributes:
         symbol: As on the orders.

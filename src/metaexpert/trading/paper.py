@@ -7,12 +7,12 @@
 * A bar's prices are mid prices: you buy half a spread above them and sell half a spread below.
 * Each fill pays `PaperConfig.fee_bps` of its value. There is no financing, no dividend, no liquidation.
 * With `PaperConfig.volume_share`, all orders together take at most that share of a bar's volume; what is left
-  of an order waits for the next bar. Without it, an order fills whole, whatever its size.
+  of an order waits for the next bar. Without it, an order of any size fills at once.
 * An order that would enlarge the position needs equity: (position + working orders of its side + its own
   size) × price must not exceed equity × leverage when it is submitted. It is not checked again at the fill.
 
 Within one bar everything that fills at the open comes first, in the order of submission, then the limit orders
-that the bar reached later, again in the order of submission: a bar does not tell what it reached first.
+that the bar reached later, again in the order of submission: a bar does not show which price it reached first.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ type Number = float | Decimal
 
 @dataclass(frozen=True, slots=True)
 class PaperConfig:
-    """What the paper account starts with and what trading on it costs. A bad value raises ValueError.
+    """Starting cash and trading costs of the paper account. A bad value raises ValueError.
 
     Attributes:
         starting_equity: Cash at the start, in the quote currency.
         fee_bps: Fee per fill in basis points of its value. The default, 0.1 %, is what a spot exchange
             commonly asks from a customer without a discount.
-        slippage_bps: What a market order loses beyond half the spread, in basis points of the price.
+        slippage_bps: Loss of a market order beyond half the spread, in basis points of the price.
         spread_bps: The whole distance between bid and ask, in basis points of the bar's price.
         leverage: How many times the equity the position may be worth.
         volume_share: The largest part of a bar's volume that may be taken, 0.1 for a tenth; None for no limit.
@@ -74,7 +74,7 @@ class PaperConfig:
 
 @dataclass(frozen=True, slots=True)
 class OrderChanged:
-    """An order took on the status it bears."""
+    """An order has a new status."""
 
     order: Order
 
@@ -175,7 +175,7 @@ class PaperBroker:
         """Submit a market order, or a limit order when *price* is given, and return it accepted or rejected.
 
         Raises:
-            TypeError: when size or price is no number.
+            TypeError: when size or price is not a number.
             RuntimeError: after `MAX_ORDERS_PER_BAR` orders on one bar.
         """
         self._submitted_on_bar += 1

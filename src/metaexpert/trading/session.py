@@ -1,8 +1,8 @@
 """One run of one expert: bars in, events out, everything that happens logged.
 
 Per bar, in this order: the broker fills what the bar fills; the account is valued at the close; the bar is
-logged; on_order, on_trade and on_position tell what was filled; on_tick; on_bar. So every handler runs at the
-bar's close and knows nothing beyond it. What a handler does to orders is told after it has returned.
+logged; on_order, on_trade and on_position report the fills; on_tick; on_bar. So every handler runs at the
+bar's close and knows nothing beyond it. The effects of a handler's orders are reported after it has returned.
 
 A backtest plays years in seconds and would outrun any disk: every `BARS_PER_FLUSH` bars it waits until its log is
 in the files, so that the logger's buffer does not fill and drop entries. In paper mode nothing waits for the log.
@@ -45,19 +45,19 @@ type Bars = Iterable[Bar] | AsyncIterable[Bar]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The strategy's own record of a run, made from the broker's books and not from the log.
+    """The strategy's own record of a run, made from the broker's records and not from the log.
 
     Attributes:
         expert_name: As in the log.
         mode: ``backtest`` or ``paper``.
-        reason: Why the run ended, as told to on_deinit.
+        reason: Why the run ended, as passed to on_deinit.
         failed: True when a failure ended it (on_init, on_error, the source of the bars).
         bars: How many bars were played.
         first_bar: Opening time of the first one, None when there was none.
         last_bar: Opening time of the last one.
         orders: All orders as they ended, in the order of submission, rejected ones included.
         fills: All executions, in the order in which they happened.
-        position: What was held at the end; it is not closed by force.
+        position: The position at the end; it is not closed by force.
         starting_equity: Equity before the first bar, in the quote currency.
         equity: Equity at the last close: cash plus the position's worth, without the cost of closing it.
         fees: Fees of all fills.
@@ -83,7 +83,7 @@ class RunResult:
 
     @property
     def pnl(self) -> float:
-        """What the run won or lost, fees paid, the open position included."""
+        """Result of the run after fees, the open position included."""
         return money(self.equity - self.starting_equity)
 
     @property
@@ -228,11 +228,11 @@ class Session:
         )
 
     async def _deliver(self) -> None:
-        """Tell the handlers what happened, until nothing new happens."""
+        """Report events to the handlers until there are no new ones."""
         while self._happened:
             event = self._happened.popleft()
             if isinstance(event, OrderChanged):
-                if event.order.status is not OrderStatus.SUBMITTED:  # whoever submitted it knows
+                if event.order.status is not OrderStatus.SUBMITTED:  # the handler that submitted it knows
                     context = trade_context(order_id=event.order.id)
                     await self._call(self._events.on_order, event.order, context=context)
                 continue

@@ -20,9 +20,10 @@ LAYERS = [
     "config",
     "encoding",
     "files remote",
-    "pipeline routing stamping health outputs display mishaps logger_files",
+    "pipeline routing stamping health outputs",
     "factory bound lazy context stdlib testing rfc5424",
 ]
+MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, and what is secret in it. `recovery` is the one part of the
 #: writer that it runs, for `metaexpert logs recover`.
 SHARED = ("schema", "entry", "masking", "files.recovery")
@@ -44,6 +45,11 @@ def is_module(name: str) -> bool:
     """Return whether *name* is a module of ours rather than a name in one."""
     path = ROOT.parent / Path(*name.split("."))
     return path.with_suffix(".py").exists() or path.is_dir()
+
+
+def modules(folder: Path) -> list[Path]:
+    """Return the modules and sources that lie in *folder* itself."""
+    return [path for path in folder.iterdir() if path.suffix in (".py", ".c", ".h") and path.stem != "__init__"]
 
 
 def room(name: str) -> str:
@@ -74,6 +80,34 @@ def test_the_logger_imports_downward_only() -> None:
                 if not beside:
                     wrong.append(f"{dotted(path)} imports {name}")
     assert wrong == []
+
+
+def test_a_folder_can_be_seen_at_one_look() -> None:
+    """No folder of the package has more than fourteen modules."""
+    folders = {path.parent for path in ROOT.rglob("*.py")}
+    assert {f.name: len(modules(f)) for f in folders if len(modules(f)) > MOST_MODULES} == {}
+
+
+def test_private_modules_are_marked_and_stay_private() -> None:
+    """Inside the rooms of logger and reader, a module begins with an underscore exactly if no other room imports it."""
+    imported = {path: imports(path) for path in ROOT.rglob("*.py")}
+    wrong = []
+    for folder in {path.parent for path in ROOT.rglob("*/*/*.py") if path.parent.parent != ROOT / "cli"}:
+        for path in modules(folder):
+            if path.suffix != ".py":
+                continue
+            name = dotted(path)
+            outside = any(name in names for other, names in imported.items() if other.parent != folder)
+            if outside == path.stem.startswith("_"):
+                wrong.append(f"{name} is imported by {'other rooms' if outside else 'its own room only'}")
+    assert sorted(wrong) == [], "\n".join(sorted(wrong))
+
+
+def test_the_logger_knows_nothing_above_it() -> None:
+    """The logger imports neither the reader nor the command line nor the host."""
+    for path in LOGGER.rglob("*.py"):
+        for name in imports(path):
+            assert name.startswith("metaexpert.logger") or name in ("metaexpert", "metaexpert._version"), (path, name)
 
 
 def is_shared(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import logging
 import re
 import socket
@@ -141,7 +142,8 @@ def alert(message: str = "Order failed", count: int = 1, **fields: Any) -> Alert
         **fields,
     }
     last = "2026-11-24T12:02:03.000000Z" if count > 1 else str(entry["timestamp"])
-    return Alert(1, "key-1", "alert", entry, count, str(entry["timestamp"]), last, False)
+    line = json.dumps(entry).encode()
+    return Alert(1, "key-1", "mark-1", "alert", line, count, str(entry["timestamp"]), last, False)
 
 
 def squeezed(text: str) -> str:
@@ -150,7 +152,7 @@ def squeezed(text: str) -> str:
 
 
 def test_an_alert_arrives_with_its_fields(make: Callable[..., Subject]) -> None:
-    """A confirmed message is delivered and says level, expert, message, fields, time and place."""
+    """A confirmed message is delivered and says level, expert, message, fields, time, machine and process."""
     subject = make()
     (outcome,) = subject.send(alert(symbol="BTCUSDT", order_id="ord-2", price=70000.5))
     assert outcome.kind == "delivered"
@@ -335,7 +337,7 @@ def test_a_group_that_became_a_supergroup_is_followed() -> None:
         assert subject.server.accepted[0]["chat_id"] == "-100777"
 
 
-def test_discord_says_when_its_budget_is_used_up() -> None:
+def test_discord_says_when_its_rate_limit_is_used_up() -> None:
     """The pause that Discord announces with its last free message is passed on."""
     headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "1.5"}
     subject = SUBJECTS["discord"]([Answer(200, {"id": "1"}, headers)])
@@ -372,10 +374,19 @@ def test_many_and_long_fields_are_all_told(make: Callable[..., Subject]) -> None
     assert all(squeezed(value) in text for value in fields.values())
 
 
+def test_fields_that_grow_by_their_markup_are_all_told(make: Callable[..., Subject]) -> None:
+    """Fields that fit the head of a message only before they are escaped stand below it."""
+    subject = make()
+    fields: dict[str, Any] = {f"field_{n:02d}": f"{n}" + "<" * 140 for n in range(10, 20)}
+    assert {outcome.kind for outcome in subject.send(alert(**fields))} == {"delivered"}
+    text = squeezed("".join(re.sub(r"^\(\d+/\d+\)\n", "", subject.read(p)) for p in subject.server.accepted))
+    assert all(value in text for value in fields.values())
+
+
 def test_a_monstrous_text_is_bounded(make: Callable[..., Subject]) -> None:
     """At most 16 messages are made of one alert; what is left out is counted in it."""
     subject = make()
     parts = subject.channel.render([alert(exception={"type": "E", "value": "v", "text": "line\n" * 40_000})]).parts
     assert len(parts) <= 17
     if subject.limit:
-        assert any("characters left out" in part.text for part in parts)
+        assert any("characters left out" in part for part in parts)

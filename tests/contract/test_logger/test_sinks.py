@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import threading
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.console.console import ConsoleHandler
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy, backup_number
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.locks import DirectoryLock
@@ -54,30 +52,10 @@ def file_subject(directory: Path, max_size: int, hold_open: bool) -> Subject:
     return Subject(sink, taken, fail)
 
 
-def console_subject(directory: Path) -> Subject:
-    """Return a console on an ordinary stream."""
-    stream = (directory / "console").open("w", encoding="utf-8", buffering=1)
-    sink = ConsoleHandler("json", lambda: stream)
-    return Subject(sink, (directory / "console").read_bytes, lambda patch: stream.close(), stream.close)
-
-
-def foreign_console_subject(directory: Path) -> Subject:
-    """Return a console on a stream of somebody's own making."""
-
-    class Stream(io.StringIO):
-        encoding = "utf-8"
-
-    stream = Stream()
-    sink = ConsoleHandler("json", lambda: stream)
-    return Subject(sink, lambda: stream.getvalue().encode(), lambda patch: stream.close())
-
-
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     "file": lambda directory: file_subject(directory, 10**6, True),
     "file of few lines": lambda directory: file_subject(directory, 100, True),
     "file opened for each batch": lambda directory: file_subject(directory, 100, False),
-    "console": console_subject,
-    "console on a foreign stream": foreign_console_subject,
 }
 
 

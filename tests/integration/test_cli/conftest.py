@@ -22,18 +22,11 @@ def trade(bar):
 """
 
 
-@pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the processes keep what they compiled: without it each of them compiles every module anew."""
-    return tmp_path_factory.mktemp("bytecode")
-
-
 @pytest.fixture
-def environment(bytecode: Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment of this process without settings for the logger or the colours."""
-    foreign = re.compile(r"METAEXPERT_|LOG_|NO_COLOR|FORCE_COLOR|PYTHON(UTF8|IOENCODING|DONTWRITE)")
-    own = {name: value for name, value in os.environ.items() if not foreign.match(name)}
-    return own | {"PYTHONPYCACHEPREFIX": str(bytecode)}
+    foreign = re.compile(r"METAEXPERT_|LOG_|NO_COLOR|FORCE_COLOR|PYTHON(UTF8|IOENCODING)")
+    return {name: value for name, value in os.environ.items() if not foreign.match(name)}
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
-"""Programs with a watchdog, disks that can be filled and broken, and a reader of logs that is not ours."""
+"""Programs with a watchdog, and disks that can be filled and broken."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import json
 import os
 import shutil
 import signal
@@ -12,18 +10,17 @@ import struct
 import subprocess
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from log_files import Logs
 from waiting import eventually
 
 #: Ends all writing to an ext4 or xfs at once, without what is not on the device yet: as if the power had gone.
 SHUTDOWN = 0x8004587D
 NO_FLUSH = 2
-FILES = ("expert.log", "trades.log", "errors.log")
 
 
 class Program:
@@ -74,46 +71,16 @@ def program(tmp_path: Path, python: str) -> Iterator[Program]:
     made.kill_all()
 
 
-class Logs:
-    """What a log directory holds: plain JSON, none of our code. A torn line fails the test."""
+@pytest.fixture
+def run(program: Program) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that runs a program, warnings being errors, and returns what came of it; a hang fails."""
 
-    def __init__(self, directory: Path | str = "logs") -> None:
-        self.directory = Path(directory)
+    def call(code: str, *args: object, returncode: int = 0) -> subprocess.CompletedProcess[str]:
+        process = program.start(code, *args)
+        out, err = program.finish(process, returncode)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def entries(self, base: str = "expert.log") -> list[dict[str, Any]]:
-        """Return the entries of a file and its backups, oldest file first."""
-        found = []
-        for path in sorted(self.directory.glob(f"{base}*"), key=_age, reverse=True):
-            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            assert data == b"" or data.endswith(b"\n"), f"{path} ends in a torn line"
-            found += [json.loads(line) for line in data.split(b"\n")[:-1]]
-        return found
-
-    def numbers(self, base: str = "expert.log", **fields: object) -> list[int]:
-        """Return the field `number` of those entries that have it, and these fields."""
-        found = [entry for entry in self.entries(base) if "number" in entry]
-        return [entry["number"] for entry in found if all(entry.get(key) == fields[key] for key in fields)]
-
-    def news(self, message: str) -> list[dict[str, Any]]:
-        """Return the entries that the log wrote about itself under this name."""
-        return [entry for entry in self.entries() if entry["message"] == message]
-
-    def gaps(self) -> list[tuple[str, int]]:
-        """Return which numbers of which process are missing in the files together, or twice in one of them."""
-        ids: dict[str, set[int]] = {}
-        wrong: list[tuple[str, int]] = []
-        for base in FILES:
-            counted = Counter((entry["procid"], entry["sequence_id"]) for entry in self.entries(base))
-            wrong += [key for key, times in counted.items() if times > 1]
-            for procid, number in counted:
-                ids.setdefault(procid, set()).add(number)
-        for procid, found in ids.items():
-            wrong += [(procid, number) for number in sorted(set(range(1, max(found) + 1)) - found)]
-        return wrong
-
-
-def _age(path: Path) -> int:
-    return int("0" + "".join(filter(str.isdigit, path.name)))
+    return call
 
 
 @pytest.fixture

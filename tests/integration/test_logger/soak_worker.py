@@ -6,6 +6,7 @@ held to account too (see `tools/account.py`).
 
 from __future__ import annotations
 
+import atexit
 import json
 import mmap
 import os
@@ -95,6 +96,7 @@ def main(options: dict[str, Any]) -> None:
             inside[0] = False
 
     signal.signal(signal.SIGALRM, handler)
+    atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)  # the last one may be on its way to another thread
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     threads = [threading.Thread(target=work, args=(working[part::2],)) for part in range(2)]
     for thread in threads:

@@ -91,7 +91,7 @@ with MetaLogger(log_level="DEBUG", **{options}) as logger:
     for n in range(4):
         logger.critical("trouble " + "abcd"[n])
     logger.flush()
-    print(logger.config, logger.config.shown(), logger, logger.stats())
+    print(logger.config, logger.config.sources(), logger, logger.stats())
 """
     script = [Answer(500, b"x"), Answer(404, {"ok": False, "description": "Not Found"}), Answer(200, b"lies")]
     with BotApi(script) as server:
@@ -142,7 +142,7 @@ def test_each_alert_arrives_whatever_the_server_does() -> None:
 
 
 def test_a_storm_of_a_real_logger(tmp_path: Path) -> None:
-    """10,000 errors of 60 kinds make no more messages than the budget, and each kind is told with its count."""
+    """10,000 errors of 60 kinds make no more messages than the limit allows, and each kind is told with its count."""
     kinds = [f"{chr(65 + n // 8)}{chr(65 + n % 8)} went wrong" for n in range(60)]
     with BotApi() as server:
         began = time.monotonic()

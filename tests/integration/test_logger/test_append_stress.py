@@ -1,4 +1,4 @@
-"""Appending without a lock: no line is lost, doubled or torn, however threads and the drainer meet."""
+"""Appending without a lock: no line is lost, doubled or torn, however threads and the writing thread meet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.files._log_file import Lane
+from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.journal.journal import Journal, JournalLane
 from metaexpert.logger.journal.segment import Segment
 from metaexpert.logger.testing import MemorySink
@@ -57,18 +57,18 @@ def hurry() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def storm(lane: Lane, count: int) -> None:
+def storm(file: LogFile, count: int) -> None:
     """Put *count* lines from several threads while another one drains."""
     done = threading.Event()
 
     def put(name: int) -> None:
         for number in range(count // THREADS):
-            while not lane.put(b"%d %d %s\n" % (name, number, b"x" * (number % 200))):
+            while not file.put(b"%d %d %s\n" % (name, number, b"x" * (number % 200))):
                 time.sleep(0)
 
     def drain() -> None:
         while not done.is_set():
-            lane.drain()
+            file.drain()
             time.sleep(0)
 
     threads = [threading.Thread(target=put, args=(name,)) for name in range(THREADS)]
@@ -79,7 +79,7 @@ def storm(lane: Lane, count: int) -> None:
         thread.join()
     done.set()
     drainer.join()
-    assert lane.drain()
+    assert file.drain()
 
 
 def check(data: bytes, count: int) -> None:
@@ -93,13 +93,14 @@ def check(data: bytes, count: int) -> None:
         assert numbers == list(range(count // THREADS))
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("kind", "count"), [(JournalLane, 1_000_000), (SleepyLane, 200_000)])
 def test_threads_in_a_hurry(journal: Journal, hurry: None, kind: type[JournalLane], count: int) -> None:
-    """Eight threads and a drainer on segments of 4 KB, also when each caller is interrupted at the worst place."""
-    lane = Lane(MemorySink(), journal.lanes.setdefault("expert.log", kind(journal, "expert.log")))
-    storm(lane, count)
-    check(bytes(lane.sink.data), count)  # type: ignore[attr-defined]
+    """Eight threads and a drain on segments of 4 KB, also when each caller is interrupted at the worst place."""
+    file = LogFile(MemorySink(), journal.lanes.setdefault("expert.log", kind(journal, "expert.log")))
+    storm(file, count)
+    check(bytes(file.sink.data), count)  # type: ignore[attr-defined]
 
 
 def append_late(journal: Journal) -> bytes:
@@ -110,21 +111,21 @@ def append_late(journal: Journal) -> bytes:
     """
     sleepy = SleepyLane(journal, "expert.log")
     journal.lanes["expert.log"] = sleepy
-    lane = Lane(MemorySink(), sleepy)
-    lane.put(b"first\n")
+    file = LogFile(MemorySink(), sleepy)
+    file.put(b"first\n")
     active = sleepy._segments[-1]
 
     def meanwhile() -> None:
         sleepy.meanwhile = lambda: None
         while sleepy._segments[-1] is active:
-            lane.put(b"x" * 500 + b"\n")
-        lane.drain()
+            file.put(b"x" * 500 + b"\n")
+        file.drain()
         assert active in sleepy._spare
 
     sleepy.meanwhile = meanwhile
-    assert lane.put(b"late\n")
-    lane.drain()
-    return bytes(lane.sink.data)  # type: ignore[attr-defined]
+    assert file.put(b"late\n")
+    file.drain()
+    return bytes(file.sink.data)  # type: ignore[attr-defined]
 
 
 def test_a_caller_that_slept_while_its_segment_was_recycled(journal: Journal) -> None:

@@ -18,26 +18,12 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from metaexpert.logger import BoundLogger, MetaLogger
+from metaexpert.logger import BoundLogger
 
 Make = Callable[..., BoundLogger]
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 ReadLog = Callable[..., list[dict[str, Any]]]
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX files can be moved and deleted while they are open")
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """A function that makes a quiet logger."""
-    made: list[BoundLogger] = []
-
-    def logger(**options: Any) -> BoundLogger:
-        made.append(MetaLogger(install=False, **{"log_to_console": False, **options}))
-        return made[-1]
-
-    yield logger
-    for logger_ in made:
-        logger_.close(1)
 
 
 @pytest.fixture

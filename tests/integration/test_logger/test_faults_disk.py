@@ -173,7 +173,7 @@ burst(logger, 0, 100)
 assert logger.flush()
 step()
 burst(logger, 100, 200)
-step(flushed=logger.flush(), kept=len(logger._logger.pipeline.files.directory.waiting_lines(durable=True)))
+step(flushed=logger.flush(), kept=len(logger._logger.pipeline.directory.waiting_lines(durable=True)))
 step()
 """,
             disk.path / "logs",
@@ -298,18 +298,18 @@ class TestLimits:
             """
             import resource
             from pathlib import Path
-            import metaexpert.logger.drainer as drainer
+            from metaexpert.logger.files.writing_thread import writing_thread
             from metaexpert.logger import MetaLogger
             logger = MetaLogger(log_to_console=False, journal_size="64MB", max_file_size="100MB")
             logger.info("m", number=0)
             assert logger.flush()
-            clients, drainer.drainer._clients = drainer.drainer._clients, ()  # nothing is written for a while
+            served, writing_thread._directories = writing_thread._directories, ()  # nothing is written for a while
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
             for number in range(1, 20_000):
                 logger.info("m", number=number)
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            drainer.drainer._clients = clients
+            writing_thread._directories = served
             assert logger.flush(10)
             assert logger.close()
             stats = logger.stats()
@@ -558,7 +558,7 @@ def test_a_write_that_never_returns(program: Any) -> None:
     program(
         """
         import time
-        import metaexpert.logger.drainer
+        import metaexpert.logger.files.writing_thread
         import metaexpert.logger.pipeline
         metaexpert.logger.files.writing_thread.LONGEST_HANG = 0.5
         metaexpert.logger.pipeline._END_PATIENCE = 0.5
@@ -570,9 +570,10 @@ def test_a_write_that_never_returns(program: Any) -> None:
         assert time.monotonic() - began < 2
         assert not logger.flush()
         assert logger.health.startswith("degraded: a write does not return since "), logger.health
+        metaexpert.logger.files.writing_thread.LONGEST_HANG = 15
         began = time.monotonic()
         assert not logger.flush()
-        assert time.monotonic() - began < 0.4, "known to hang: no second wait"
+        assert time.monotonic() - began < 5, "known to hang: no second wait"
         """,
         patience=30,
     )

@@ -169,14 +169,14 @@ class TestByHand:
         process = program.start(
             """
             import sys, threading
-            import metaexpert.logger.drainer as drainer
+            from metaexpert.logger.files.writing_thread import writing_thread
             from metaexpert.logger import MetaLogger
             logger = MetaLogger(log_to_console=False)
             logger.info("m", number=0)
             assert logger.flush()
             print("ready", flush=True)
             sys.stdin.readline()
-            drainer.drainer._clients = ()  # from here on nothing is written: all waits
+            writing_thread._directories = ()  # from here on nothing is written: all waits
             for number in range(1, 5_000):
                 logger.info("m", number=number)
             print("logged", flush=True)

@@ -107,6 +107,7 @@ class TestSuddenEnds:
         assert found[:calls] == list(range(calls))
         assert len(found) <= calls + 1
 
+    @pytest.mark.storm
     def test_many_recover_at_once(self, program: Any, logs: Callable[..., Any]) -> None:
         """Five processes died; four start at the same moment: together they bring in each entry once, and say so."""
         dead = [
@@ -114,9 +115,9 @@ class TestSuddenEnds:
                 f"""
                 import os
                 from metaexpert.logger import MetaLogger
-                import metaexpert.logger.drainer as drainer
+                from metaexpert.logger.files.writing_thread import writing_thread
                 logger = MetaLogger(expert_name="e{name}", log_dir="dead{name}", log_to_console=False)
-                drainer.drainer._clients = ()
+                writing_thread._directories = ()
                 for number in range(400):
                     logger.info("m", number=number)
                     logger.trade.info("t", number=number)
@@ -162,9 +163,9 @@ class TestStrangeJournals:
         code = """
             import os
             from metaexpert.logger import MetaLogger
-            import metaexpert.logger.drainer as drainer
+            from metaexpert.logger.files.writing_thread import writing_thread
             logger = MetaLogger(expert_name="dead", log_to_console=False)
-            drainer.drainer._clients = ()
+            writing_thread._directories = ()
             for number in range(100):
                 logger.info("m", number=number)
             os._exit(0)
@@ -221,6 +222,7 @@ class TestForks:
     """Forks at awkward moments."""
 
     @MODES
+    @pytest.mark.storm
     def test_from_a_thread_while_others_log(self, program: Any, logs: Callable[..., Any], mode: str) -> None:
         """No child hangs on a lock of a thread that it has not; nothing is lost or doubled on either side."""
         program(
@@ -335,26 +337,36 @@ class TestForks:
         assert logs().numbers(message="parent") == [0]
 
 
+@pytest.mark.storm
 class TestStorms:
-    """Signals at a thousand a second, into whatever the program does."""
+    """Signals at a thousand a second, into whatever the program does.
+
+    A program ignores its signals at the very end, when Python has taken the handlers away: the last one may still be
+    on its way to another thread, and after a failure they go on. It would kill the program.
+    """
 
     @MODES
     def test_of_many_kinds_from_outside(self, program: Any, logs: Callable[..., Any], mode: str) -> None:
         """SIGTERM, SIGINT, SIGUSR1, SIGALRM handlers that log and flush, into calls, flushes, rotations, binds."""
         process = program.start(
             f"""
-            import json, signal, sys
+            import atexit, json, signal, sys
             from metaexpert.logger import MetaLogger
             logger = MetaLogger(log_to_console=False, max_file_size=50_000, backup_count=999, {mode})
-            ticks = [0]
+            ticks, depth = [0], [0]
             def handler(number, frame):
+                if depth[0] == 20:  # on a busy machine handlers in handlers would pile up until the stack is full
+                    return
+                depth[0] += 1
                 tick = ticks[0]
                 ticks[0] += 1
                 logger.error("tick", tick=tick)
                 if tick % 50 == 0:
                     logger.flush(5)
+                depth[0] -= 1
             for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGALRM"):
                 signal.signal(getattr(signal, name), handler)
+                atexit.register(signal.signal, getattr(signal, name), signal.SIG_IGN)
             print("ready", flush=True)
             number = 0
             while ticks[0] < 600:
@@ -386,19 +398,24 @@ class TestStorms:
         assert sorted(entry["tick"] for entry in logs().entries("errors.log")) == list(range(ticks))
         assert logs().gaps() == []
 
+    @pytest.mark.timeout(150)
     def test_while_loggers_open_and_close(self, program: Any, logs: Callable[..., Any]) -> None:
-        """A timer of 1 kHz whose handler logs on whatever logger there is, also on one that closes in this moment."""
+        """A timer whose handler logs on whatever logger there is, also on one that closes in this moment."""
         program(
             """
-            import signal
+            import atexit, signal
             from metaexpert.logger import MetaLogger
+            atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
             current, counts = [None], [0, 0]
             def handler(number, frame):
                 if current[0] is not None:
                     counts[0] += 1
                     current[0].error("tick")
+                if running:  # once more: a period would pile up handlers in handlers on a busy machine
+                    signal.setitimer(signal.ITIMER_REAL, 0.001)
+            running = True
             signal.signal(signal.SIGALRM, handler)
-            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
             written = dropped = 0
             for life in range(40):
                 logger = MetaLogger(log_to_console=False, max_file_size=5_000, backup_count=999)
@@ -412,10 +429,12 @@ class TestStorms:
                 assert stats["failed"] == 0, stats
                 written += stats["written"]
                 dropped += stats["dropped"]
+            running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             assert written + dropped == sum(counts), (written, dropped, counts)
             assert counts[0] > 20
-            """
+            """,
+            patience=120,  # whoever shares the machine leaves the program little time between two signals
         )
         for life in range(40):
             assert logs().numbers(life=life) == list(range(50))
@@ -493,7 +512,7 @@ class TestStack:
         program(
             f"""
             from metaexpert.logger import MetaLogger
-            from metaexpert.logger.encoding.fast import compiled
+            from metaexpert.logger.system.native import core
             logger = MetaLogger(log_to_console=False)
             raised, calls = [], [0]
             def deeper(n):
@@ -501,7 +520,7 @@ class TestStack:
                     logger.{call}
                 except RecursionError as error:
                     # Without the compiled call, or by another method, Python has to have room for one more frame.
-                    if compiled is not None and {call.startswith("info")} or n < reached[0] - 1:
+                    if core is not None and {call.startswith("info")} or n < reached[0] - 1:
                         raised.append((n, repr(error)))
                 calls[0] += 1
                 reached[0] = max(reached[0], n)

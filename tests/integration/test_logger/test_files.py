@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,10 @@ import pytest
 
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.files import directory
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 
 ReadLog = Callable[..., list[dict[str, Any]]]
 Make = Callable[..., BoundLogger]
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """A function that makes a quiet logger."""
-    made: list[BoundLogger] = []
-
-    def logger(**options: Any) -> BoundLogger:
-        made.append(MetaLogger(install=False, **{"log_to_console": False, **options}))
-        return made[-1]
-
-    yield logger
-    for logger_ in made:
-        logger_.close()
 
 
 def chain(base: str, directory: str = "logs") -> list[Path]:
@@ -259,7 +245,7 @@ class TestModes:
             logger = make(log_dir="deep/logs", max_file_size=1000, backup_count=9, compress_backups=True)
             for _ in range(20):
                 logger.error("m")
-            logger._logger.pipeline.files.diagnostics.report("test", "a trouble")
+            logger._logger.pipeline.directory.diagnostics.report("test", "a trouble")
             assert logger.close()
         finally:
             os.umask(before)
@@ -378,7 +364,7 @@ class TestLikeWindows:
         for number in range(200):
             logger.info("m", number=number)
             if number % 20 == 0:
-                logger._logger.pipeline.files.directory.archivist.wait(10)  # type: ignore[union-attr]
+                logger._logger.pipeline.directory.archivist.wait(10)
         assert logger.close()
         assert [path.suffix for path in chain("expert.log")[:-1]] == [".gz"] * (len(chain("expert.log")) - 1)
         assert [entry["number"] for entry in entries("expert.log")] == list(range(200))
@@ -395,7 +381,7 @@ class TestLikeWindows:
         assert len(chain("expert.log")) == 1
         assert capsys.readouterr().err.count("cannot be rotated") == 1
         windows.clear()
-        sink = logger._logger.pipeline.files.lanes[0][1].sink
+        sink = logger._logger.pipeline.files[0][1].sink
         sink._retry_rotation_at = 1.0  # type: ignore[attr-defined]  # the pause is over
         logger.info("m", number=100)
         assert len(chain("expert.log")) == 2

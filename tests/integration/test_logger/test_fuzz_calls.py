@@ -247,6 +247,7 @@ class Tail:
         return data.split(b"\n")[:-1]
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("kind", ["async", "sync", "rfc5424"])
 def test_no_call_raises_and_each_leaves_a_line(loggers: dict[str, BoundLogger], kind: str) -> None:

@@ -34,8 +34,8 @@ ENTRIES = 120
 VICTIM = f"""
 import os
 from metaexpert.logger import MetaLogger
-import metaexpert.logger.drainer as drainer
-import metaexpert.logger.segment as segment
+from metaexpert.logger.files.writing_thread import writing_thread
+import metaexpert.logger.journal.segment as segment
 logger = MetaLogger(log_to_console=False, journal_size=4096 * 16)
 for number in range(40):
     logger.info("m", number=number, filler="x" * 200)
@@ -43,7 +43,7 @@ if os.environ["DIE"] == "intent":
     segment.Segment.commit = lambda *_: os._exit(0)  # a batch is written, and not noted
     logger.info("m", number=40, filler="x" * 200)
     logger.flush()
-drainer.drainer._clients = ()
+writing_thread._directories = ()
 for number in range(40, {ENTRIES}):
     logger.error("m", number=number, filler="x" * 200) if number % 7 == 0 else logger.trade.info("m", number=number)
 os._exit(0)
@@ -74,6 +74,7 @@ CHANGES = st.tuples(
 )
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("died", ["waiting", "intent"])
 def test_whatever_lies_in_the_journal(

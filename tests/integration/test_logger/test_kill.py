@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_files import Logs
 
 from metaexpert.logger import MetaLogger
 
@@ -82,14 +83,14 @@ STEPS = [
     "metaexpert.logger.journal.segment:Segment.seal",
     "metaexpert.logger.journal.segment:Segment.clear",
     "metaexpert.logger.journal.journal:JournalLane.recycle",
-    "metaexpert.logger.files.rotating_file:RotatingFile._append",
-    "metaexpert.logger.files.rotating_file:RotatingFile._rotate",
-    "metaexpert.logger.files.rotating_file:_do",
+    "metaexpert.logger.files._rotating_file:RotatingFile._append",
+    "metaexpert.logger.files._rotating_file:RotatingFile._rotate",
+    "metaexpert.logger.files._rotating_file:_do",
 ]
 RECOVERY_STEPS = [
     "metaexpert.logger.journal.segment:Segment.attach",
     "metaexpert.logger.journal.segment:Segment.intend",
-    "metaexpert.logger.files.rotating_file:RotatingFile._append",
+    "metaexpert.logger.files._rotating_file:RotatingFile._append",
     "metaexpert.logger.journal.segment:Segment.commit",
     "metaexpert.logger.journal.segment:Segment.release",
     "pathlib:Path.unlink",
@@ -151,14 +152,7 @@ def victims(tmp_path: Path, python: str) -> Iterator[Victims]:
     made.kill_all()
 
 
-def entries(base: str) -> list[dict[str, Any]]:
-    """Return what a file and all its backups hold, none of them torn."""
-    found = []
-    for path in Path("logs").glob(f"{base}*"):
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        assert data == b"" or data.endswith(b"\n"), path
-        found += [json.loads(line) for line in data.split(b"\n")[:-1]]
-    return found
+entries = Logs().entries
 
 
 def recover() -> list[int]:
@@ -187,6 +181,7 @@ def check(victims: Victims, *, doubled: bool = False) -> None:
     assert left - {"archive", "index"} == {"lock"}
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_any_moment(victims: Victims, kind: str) -> None:

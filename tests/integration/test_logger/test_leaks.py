@@ -19,6 +19,7 @@ NIGHTLY = bool(os.environ.get("METAEXPERT_NIGHTLY"))
 ENTRIES = int(os.environ.get("METAEXPERT_LEAK_ENTRIES", 10_000_000 if NIGHTLY else 200_000))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(3600 if NIGHTLY else 300)
 def test_memory_is_flat(program: Any) -> None:
     """Within five per cent from a tenth of the way on, with all kinds of calls, rotation and trades going on."""
@@ -81,6 +82,7 @@ LIFE = """
 """
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "options",
     [
@@ -123,6 +125,7 @@ def test_nothing_is_left_after_close(program: Any, options: str) -> None:
     )
 
 
+@pytest.mark.soak
 def test_nothing_is_left_after_faults(program: Any) -> None:
     """Directories that vanish, files that cannot be opened, forks and recoveries: as many descriptors as before."""
     program(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import signal
 import subprocess
 import textwrap
 import time
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_files import Logs
 
 from metaexpert.logs import open_logs
 
@@ -23,37 +21,9 @@ fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def run(tmp_path: Path, python: str) -> Run:
-    """A function that runs a program, warnings being errors, and returns what came of it; a hang fails."""
-
-    def call(code: str, *args: object) -> subprocess.CompletedProcess[str]:
-        program = tmp_path / "program.py"
-        program.write_text(textwrap.dedent(code), "utf-8")
-        command = [python, "-X", "faulthandler", "-W", "error", str(program), *map(str, args)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        try:
-            out, err = process.communicate(timeout=40)
-        except subprocess.TimeoutExpired:
-            # The whole group: a child that hangs is the likely culprit; each prints where it stands.
-            os.killpg(process.pid, signal.SIGABRT) if hasattr(os, "killpg") else process.kill()
-            raise AssertionError(f"it hung:\n{process.communicate()[1]}") from None
-        assert process.returncode == 0, err
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-    return call
-
-
 def entries(directory: str, base: str) -> list[dict[str, Any]]:
     """Return the entries of a file and all its backups, having made sure that no line is torn."""
-    found = []
-    for path in sorted(Path(directory).glob(f"{base}*")):
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        assert data == b"" or data.endswith(b"\n"), path
-        found += [json.loads(line) for line in data.split(b"\n")[:-1]]
-    return found
+    return Logs(directory).entries(base)
 
 
 def numbers(found: list[dict[str, Any]]) -> dict[str, list[int]]:
@@ -83,6 +53,7 @@ WRITER = """
 """
 
 
+@pytest.mark.storm
 class TestOneDirectory:
     """Processes that know nothing of each other."""
 
@@ -214,6 +185,7 @@ class TestFork:
             assert [entry["number"] for entry in ours] == list(range(300))
         assert sorted(numbers(found).values()) == [list(range(1, 301)), list(range(1, 601))]
 
+    @pytest.mark.storm
     def test_forking_again_and_again_while_threads_log(self, run: Run) -> None:
         """Threads of the parent log and rotate all the time: no child hangs on a lock, nothing is lost or doubled."""
         run(

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 from pydantic import SecretStr
 
 from metaexpert import MetaExpert
@@ -114,7 +115,7 @@ def files() -> Iterator[str]:
             yield path.read_bytes().decode("utf-8", "replace")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     secret=secrets,
     form=st.sampled_from(forms),

@@ -22,7 +22,10 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs POSIX signals and forks")
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs POSIX signals and forks"),
+]
 
 NIGHTLY = bool(os.environ.get("METAEXPERT_NIGHTLY"))
 SECONDS = float(os.environ.get("METAEXPERT_SOAK_SECONDS", 600 if NIGHTLY else 20))

@@ -1,6 +1,6 @@
 """A real rsyslogd and a real syslog-ng receive what a logger sends, every field intact, also over a restart.
 
-SYSLOG_ENTRIES sets how many entries go over each way (a nightly run takes 100000).
+SYSLOG_ENTRIES sets how many entries go over each transport (a nightly run takes 100000).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def server(kind: str, tmp_path: Path) -> Iterator[Server]:
         running.kill()
 
 
-def options(server: Server, way: str, **more: Any) -> dict[str, Any]:
-    """Return what a logger needs to send over *way*."""
-    port = server.tls_port if way == "tls" else server.port
-    given = {"syslog_address": f"{way}://127.0.0.1:{port}{'?limit=65000' if way == 'udp' else ''}"}
-    if way == "tls":
+def options(server: Server, transport: str, **more: Any) -> dict[str, Any]:
+    """Return what a logger needs to send over *transport*."""
+    port = server.tls_port if transport == "tls" else server.port
+    given = {"syslog_address": f"{transport}://127.0.0.1:{port}{'?limit=65000' if transport == 'udp' else ''}"}
+    if transport == "tls":
         given["syslog_ca_file"] = str(server.place / "tls/ca.pem")
     base = {"expert_name": "EmaBot", "log_to_console": False, "overflow": "block", "max_file_size": "1GB"}
     return {**base, **given, **more}
@@ -89,36 +89,36 @@ def compare(expected: list[dict[str, Any]], received: list[dict[str, Any]]) -> i
     return lost
 
 
-@pytest.mark.parametrize("way", ["tcp", "tls", "udp"])
-def test_every_field_arrives(server: Server, way: str, read_log: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "tls", "udp"])
+def test_every_field_arrives(server: Server, transport: str, read_log: Callable[..., Any]) -> None:
     """All entries arrive as their server's own parser reads them; over UDP what is lost is counted."""
     began = time.monotonic()
-    logger = MetaLogger(**options(server, way, symbol="BTCUSDT"))
+    logger = MetaLogger(**options(server, transport, symbol="BTCUSDT"))
     log(logger, 0, ENTRIES)
     eventually(lambda: logger.stats()["exports"]["syslog"]["sent"] >= ENTRIES, _LONG)
     took = time.monotonic() - began
     assert logger.close()
-    if way != "udp":
+    if transport != "udp":
         eventually(lambda: server.lines() >= ENTRIES, _LONG)
     server.stop()
     expected, received = read_log("logs/expert.log"), server.entries()
     lost = compare(expected, received)
-    print(f"\n{server.kind} {way}: {len(received)} of {len(expected)} in {took:.1f} s, lost {lost}")
+    print(f"\n{server.kind} {transport}: {len(received)} of {len(expected)} in {took:.1f} s, lost {lost}")
     assert len(expected) == ENTRIES
-    assert lost == 0 if way != "udp" else lost < ENTRIES * 0.05
+    assert lost == 0 if transport != "udp" else lost < ENTRIES * 0.05
     assert len({entry["sequence_id"] for entry in received}) == len(received), "no repeats without a reconnection"
 
 
-@pytest.mark.parametrize("way", ["tcp", "tls"])
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_restart_of_the_server_loses_nothing(
-    server: Server, way: str, end: str, read_log: Callable[..., Any], tmp_path: Path
+    server: Server, transport: str, end: str, read_log: Callable[..., Any], tmp_path: Path
 ) -> None:
     """While the server is stopped and started, entries are kept; after dropping repeats by sequence none is missing.
 
     A server that is killed loses what it had read and not yet written: that is not in our hands, and is counted.
     """
-    logger = MetaLogger(**options(server, way))
+    logger = MetaLogger(**options(server, transport))
     log(logger, 0, ENTRIES // 2)
     eventually(lambda: server.lines() > ENTRIES // 4, _LONG)
     getattr(server, end)()
@@ -134,7 +134,7 @@ def test_a_restart_of_the_server_loses_nothing(
     expected = [entry for entry in read_log("logs/expert.log") if not entry["message"].startswith("log.")]
     received = server.entries()
     lost = compare(read_log("logs/expert.log"), received)
-    print(f"\n{server.kind} {way} {end}: {len(received)} received, resent {stats['resent']}, missing {lost}")
+    print(f"\n{server.kind} {transport} {end}: {len(received)} received, resent {stats['resent']}, missing {lost}")
     assert len(expected) == ENTRIES
     assert lost == 0
 

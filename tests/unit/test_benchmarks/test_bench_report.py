@@ -113,7 +113,7 @@ def test_results_are_a_page_of_their_own(report, tmp_path):
     file, page = tmp_path / "r.json", tmp_path / "RESULTS.md"
     file.write_text(json.dumps(report), "utf-8")
     page.write_text("old\n", "utf-8")
-    assert pages.main([str(file), "--markdown", str(page)]) == 0
+    assert pages.main([str(file), "--results", str(page)]) == 0
     text = page.read_text("utf-8")
     assert text.startswith("# Benchmark results\n")
     assert text.count("## Side by side\n") == 1

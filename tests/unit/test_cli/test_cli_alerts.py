@@ -22,6 +22,14 @@ def test_it_sends_one_and_says_that_it_arrived(cli: Any, monkeypatch: pytest.Mon
         assert two.accepted[0]["kind"] == "test"
 
 
+def test_the_wait_is_a_number_of_seconds(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--timeout` takes seconds, with a lower limit."""
+    with ScriptedServer(webhook) as server:
+        monkeypatch.setenv("METAEXPERT_WEBHOOK_URL", server.url)
+        assert cli("logs", "alert-test", "--timeout", "20").out == "webhook: arrived\n"
+        assert cli("logs", "alert-test", "--timeout", "0.01").code == 2
+
+
 def test_it_says_what_is_wrong(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A channel that refuses makes the exit code 1, and its reason is told without the token."""
     with ScriptedServer(telegram, [Answer(403, {"ok": False, "description": "Forbidden: bot was blocked"})]) as server:

@@ -10,7 +10,7 @@ import typer.main
 
 from metaexpert.cli import output
 from metaexpert.cli.app import app
-from metaexpert.cli.loading import check_expert, experts_in, load_expert, own_failures
+from metaexpert.cli.loading import compile_expert, experts_in, load_expert, own_failures
 from metaexpert.cli.options import with_logger_options
 from metaexpert.trading.bars import BarError
 
@@ -29,7 +29,7 @@ def test_a_file_too_deep_for_python(tmp_path: Path) -> None:
     """A file that Python itself gives up on is wrong input like any other."""
     (tmp_path / "deep.py").write_text("-" * 100_000 + "1")
     with pytest.raises(output.InputError, match="is no valid Python"):
-        check_expert(tmp_path / "deep.py")
+        compile_expert(tmp_path / "deep.py")
 
 
 def test_loading_creates_no_file(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_every_logging_argument_reaches_the_configuration(make: MakeExpert) -> N
     }
     config = make(**given).logger.config
     assert {name: getattr(config, name) for name in given} == given
-    assert {config.sources[name] for name in given} == {"argument in code"}
+    assert {config.sources()[name].source for name in given} == {"argument in code"}
 
 
 def test_the_aliases_of_the_file_names_are_accepted(make: MakeExpert) -> None:

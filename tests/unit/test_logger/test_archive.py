@@ -16,7 +16,7 @@ import pytest
 
 from metaexpert.logger.files import _archive
 from metaexpert.logger.files._archive import Archivist
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
@@ -275,13 +275,13 @@ class TestThread:
         archivist.poke()
         assert gate.reached.wait(10)
         threading.Timer(0.05, gate.go.set).start()
-        archivist.pause()
+        archivist._thread.before_fork()
         assert [thread.name for thread in threading.enumerate() if "archive" in thread.name] == []
         assert names(tmp_path) == ["expert.log.1"]
         assert not archivist.has_leftovers()
         archivist.poke()
         assert names(tmp_path) == ["expert.log.1"]
-        archivist.resume()
+        archivist._thread.after_fork_in_parent()
         archivist.poke()
         assert archivist.wait(20)
         assert names(tmp_path) == ["expert.log.1.gz"]

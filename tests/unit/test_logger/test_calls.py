@@ -86,14 +86,14 @@ def test_a_lock_excludes_others_until_it_is_given_back(calls: Calls, tmp_path: P
 def test_zeros_are_written_where_they_are_wanted(pure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nowhere else, in maps of any size."""
     if pure:
-        monkeypatch.setattr(calls, "_compiled", None)
+        monkeypatch.setattr(calls, "core", None)
     with mmap.mmap(-1, 200_000) as memory:
         memory[:] = b"x" * len(memory)
         zero(memory, 100, 199_000)
         assert memory[:] == b"x" * 100 + bytes(198_900) + b"x" * 1000
 
 
-@pytest.mark.skipif(calls._compiled is None, reason="nothing was compiled on this machine")
+@pytest.mark.skipif(native.core is None, reason="nothing was compiled on this machine")
 @pytest.mark.parametrize(("start", "end"), [(-1, 5), (5, 4), (0, 11)])
 def test_zeros_outside_a_buffer_are_refused(start: int, end: int) -> None:
     """Memory that is not the buffer's is never touched."""
@@ -112,7 +112,7 @@ def test_calls_that_may_take_long_let_others_go_on(kind: str, tmp_path: Path, mo
 
 def test_without_a_compiler_all_calls_are_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are Python's own."""
-    monkeypatch.setattr(calls, "_compiled", None)
+    monkeypatch.setattr(calls, "core", None)
     assert calls._quick() is PATIENT
 
 

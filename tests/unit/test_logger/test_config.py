@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 from pydantic import ValidationError
 
 from metaexpert.logger import ConfigurationError, ConfigurationWarning, LoggerConfig
@@ -56,7 +57,7 @@ class TestDefaults:
         assert config.async_logging
         assert config.capture_stdlib
         assert config.capture_warnings
-        assert set(config.sources.values()) == {"default"}
+        assert {setting.source for setting in config.sources().values()} == {"default"}
 
     def test_console_level_follows_log_level(self) -> None:
         """console_level is log_level unless it is set."""
@@ -72,26 +73,29 @@ class TestPrecedence:
         monkeypatch.setenv("METAEXPERT_LOG_LEVEL", "WARNING")
         with command_line({"log_level": "DEBUG"}):
             config = LoggerConfig(log_level="INFO")
-            assert (config.log_level, config.sources["log_level"]) == ("DEBUG", "command line --log-level")
+            assert (config.log_level, config.sources()["log_level"].source) == ("DEBUG", "command line --log-level")
         config = LoggerConfig(log_level="INFO")
-        assert (config.log_level, config.sources["log_level"]) == ("INFO", "argument in code")
+        assert (config.log_level, config.sources()["log_level"].source) == ("INFO", "argument in code")
         config = LoggerConfig()
-        assert (config.log_level, config.sources["log_level"]) == ("WARNING", "environment METAEXPERT_LOG_LEVEL")
+        assert (config.log_level, config.sources()["log_level"].source) == (
+            "WARNING",
+            "environment METAEXPERT_LOG_LEVEL",
+        )
         monkeypatch.delenv("METAEXPERT_LOG_LEVEL")
         config = LoggerConfig()
-        assert (config.log_level, config.sources["log_level"]) == ("ERROR", ".env METAEXPERT_LOG_LEVEL")
+        assert (config.log_level, config.sources()["log_level"].source) == ("ERROR", ".env METAEXPERT_LOG_LEVEL")
         Path(".env").unlink()
         config = LoggerConfig()
-        assert (config.log_level, config.sources["log_level"]) == ("CRITICAL", "pyproject.toml")
+        assert (config.log_level, config.sources()["log_level"].source) == ("CRITICAL", "pyproject.toml")
         Path("pyproject.toml").unlink()
         config = LoggerConfig()
-        assert (config.log_level, config.sources["log_level"]) == ("INFO", "default")
+        assert (config.log_level, config.sources()["log_level"].source) == ("INFO", "default")
 
     def test_long_name_beats_short_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """LOG_LEVEL works alone and yields to METAEXPERT_LOG_LEVEL."""
         monkeypatch.setenv("LOG_LEVEL", "ERROR")
         assert LoggerConfig().log_level == "ERROR"
-        assert LoggerConfig().sources["log_level"] == "environment LOG_LEVEL"
+        assert LoggerConfig().sources()["log_level"].source == "environment LOG_LEVEL"
         monkeypatch.setenv("METAEXPERT_LOG_LEVEL", "DEBUG")
         assert LoggerConfig().log_level == "DEBUG"
 
@@ -120,7 +124,7 @@ class TestPrecedence:
         monkeypatch.chdir(tmp_path / "a" / "b")
         config = LoggerConfig()
         assert config.expert_name == "Upper"
-        assert config.sources["expert_name"] == str(Path("../../pyproject.toml"))
+        assert config.sources()["expert_name"].source == str(Path("../../pyproject.toml"))
         (tmp_path / "pyproject.toml").write_text(PYPROJECT + 'expert_nam = "Upper"\n')
         assert f"({Path('../../pyproject.toml')})" in wrong()
         (tmp_path / "pyproject.toml").write_text("[tool")
@@ -148,7 +152,7 @@ class TestPrecedence:
         monkeypatch.setenv("LOG_LEVEL", "DEBUG")
         config = LoggerConfig.for_production(backup_count=2)
         assert (config.log_level, config.backup_count, config.compress_backups) == ("DEBUG", 2, True)
-        assert config.sources["compress_backups"] == "preset for_production"
+        assert config.sources()["compress_backups"].source == "preset for_production"
 
 
 class TestPresets:
@@ -331,7 +335,7 @@ class TestErrors:
         """A value of any length makes a line of bounded length."""
         assert len(wrong(log_level="x" * 10_000)) < 300
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(st.sampled_from(sorted(LoggerConfig.model_fields)), ANYTHING)
     def test_whatever_a_field_is_given(self, field: str, value: Any) -> None:
         """Any value of any type is taken, or told in one line of bounded length; nothing else is raised."""
@@ -398,28 +402,28 @@ class TestTheObject:
         config = LoggerConfig(log_level="ERROR")
         other = duplicate(config)
         assert other == config
-        assert other.sources["log_level"] == "argument in code"
+        assert other.sources()["log_level"].source == "argument in code"
 
-    def test_but_keeps_the_rest_with_its_sources(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`but` replaces what is named and takes nothing new from the environment."""
+    def test_replace_keeps_the_rest_with_its_sources(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`replace` replaces what is named and takes nothing new from the environment."""
         config = LoggerConfig(expert_name="A", log_level="ERROR")
         monkeypatch.setenv("LOG_LEVEL", "CRITICAL")
         monkeypatch.setenv("METAEXPERT_BACKUP_COUNT", "9")
-        other = config.but(structured_logging=True)
+        other = config.replace(structured_logging=True)
         assert (other.log_level, other.expert_name, other.backup_count, other.json_logging) == ("ERROR", "A", 5, True)
-        assert other.sources["backup_count"] == "default"
-        assert other.sources["json_logging"] == "argument in code"
+        assert other.sources()["backup_count"].source == "default"
+        assert other.sources()["json_logging"].source == "argument in code"
 
-    def test_but_validates(self) -> None:
+    def test_replace_validates(self) -> None:
         """A bad value is as wrong here as anywhere."""
         with pytest.raises(ConfigurationError, match="log_level"):
-            LoggerConfig().but(log_level="x")
+            LoggerConfig().replace(log_level="x")
 
     def test_shown_is_json(self) -> None:
         """Every value can be printed as JSON."""
         import json
 
-        shown = LoggerConfig(processors=[print]).shown()
+        shown = {name: value for name, (value, _) in LoggerConfig(processors=[print]).sources().items()}
         assert json.loads(json.dumps(shown)) == shown
         assert set(shown) == set(LoggerConfig.model_fields)
         assert shown["processors"] == ["print"]

@@ -20,8 +20,8 @@ def test_secrets_come_from_code() -> None:
     """As text or SecretStr; they are known from then on, and no repr shows them."""
     config = LoggerConfig(secrets=[VALUE, SecretStr("another-s3cr3t")])
     assert mask_text(f"{VALUE} another-s3cr3t") == "*** ***"
-    assert VALUE not in f"{config!r} {config} {config.shown()} {config.model_dump()}"
-    assert config.shown()["secrets"] == ["***", "***"]
+    assert VALUE not in f"{config!r} {config} {config.sources()} {config.model_dump()}"
+    assert config.sources()["secrets"].value == ["***", "***"]
 
 
 def test_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,14 +39,14 @@ def test_secrets_come_from_files_and_the_command_line() -> None:
     Path("pyproject.toml").write_text(
         f'[tool.metaexpert.logger]\nsecrets = ["{VALUE}"]\nextra_secret_keys = ["vault"]\n'
     )
-    assert LoggerConfig().sources["secrets"] == "pyproject.toml"
+    assert LoggerConfig().sources()["secrets"].source == "pyproject.toml"
     assert mask_text(VALUE) == "***"
     Path(".env").write_text("METAEXPERT_SECRETS=dotenv-s3cr3t\nMETAEXPERT_MASK_SECRETS=false\n")
     config = LoggerConfig()
-    assert (config.sources["secrets"], config.mask_secrets) == (".env METAEXPERT_SECRETS", False)
+    assert (config.sources()["secrets"].source, config.mask_secrets) == (".env METAEXPERT_SECRETS", False)
     with command_line({"secrets": ["option-s3cr3t"], "extra_secret_keys": ["wallet word"]}):
         config = LoggerConfig()
-    assert config.sources["secrets"] == "command line --secrets"
+    assert config.sources()["secrets"].source == "command line --secrets"
     assert config.extra_secret_keys == ["wallet word"]
     assert mask_text("option-s3cr3t") == "***"
 

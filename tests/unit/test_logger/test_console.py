@@ -20,8 +20,8 @@ from typing import Any, TextIO
 import pytest
 
 from metaexpert.logger.console import console, stderr
-from metaexpert.logger.console.console import STANDARD_OUTPUT, ConsoleHandler, Printer, enable_colors, wants_color
-from metaexpert.logger.console.stderr import MOST_WAITING, Outlet
+from metaexpert.logger.console.console import STANDARD_OUTPUT, Console, enable_colors, wants_color
+from metaexpert.logger.console.stderr import MOST_WAITING, NonBlockingStream
 
 LINE: dict[str, Any] = {
     "timestamp": "2026-11-22T10:31:00.123456Z",
@@ -38,9 +38,14 @@ LINE: dict[str, Any] = {
 }
 
 
-def line(message: str = "Position opened", **fields: Any) -> memoryview:
+def line(message: str = "Position opened", **fields: Any) -> bytes:
     """Return an entry as one line of JSON."""
-    return memoryview(json.dumps({**LINE, "message": message, **fields}, ensure_ascii=False).encode() + b"\n")
+    return json.dumps({**LINE, "message": message, **fields}, ensure_ascii=False).encode() + b"\n"
+
+
+def skipped_note(skipped: int) -> bytes:
+    """Return the entry that tells how many were skipped."""
+    return line("log.skipped", skipped=skipped)
 
 
 class Pipe:
@@ -88,12 +93,12 @@ class Stream(io.StringIO):
 
 
 class TestHandler:
-    """`ConsoleHandler`."""
+    """`Console`, a batch at a time."""
 
     def test_text(self) -> None:
         """One readable line for each entry."""
         stream = Stream()
-        ConsoleHandler("text", lambda: stream).write(memoryview(bytes(line(side="BUY")) + bytes(line("Closed"))))
+        Console("text", skipped_note, lambda: stream).write(line(side="BUY") + line("Closed"))
         first, second = stream.getvalue().splitlines()
         assert first == "2026-11-22 10:31:00.123 [info ] Position opened  side=BUY"
         assert second.endswith("Closed")
@@ -105,29 +110,29 @@ class TestHandler:
         monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
         stream = Stream()
         monkeypatch.setenv("FORCE_COLOR", "1")
-        ConsoleHandler("text", lambda: stream).write(line())
+        Console("text", skipped_note, lambda: stream).write(line())
         enable_colors(STANDARD_OUTPUT)
         assert calls == []
         monkeypatch.setattr(sys, "platform", "win32")
         enable_colors(STANDARD_OUTPUT)
-        handler = ConsoleHandler("text", lambda: stream)
+        handler = Console("text", skipped_note, lambda: stream)
         handler.write(line())
         handler.write(line())
         monkeypatch.setenv("NO_COLOR", "1")
-        ConsoleHandler("text", lambda: stream).write(line())
+        Console("text", skipped_note, lambda: stream).write(line())
         assert calls == [(("handle", -11), 7), (("handle", -12), 7)]
 
     def test_json(self) -> None:
         """The very line of the file."""
         stream = Stream()
-        ConsoleHandler("json", lambda: stream).write(line(side="BUY"))
-        assert stream.getvalue().encode() == bytes(line(side="BUY"))
+        Console("json", skipped_note, lambda: stream).write(line(side="BUY"))
+        assert stream.getvalue().encode() == line(side="BUY")
 
     @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "no-such-codec", None])
     def test_a_narrow_terminal_shows_escapes(self, encoding: str | None) -> None:
         """What the encoding cannot hold is escaped; the console never stops for it."""
         stream = Stream(encoding)
-        handler = ConsoleHandler("text", lambda: stream)
+        handler = Console("text", skipped_note, lambda: stream)
         handler.write(line("Prix 5 € → 日本"))
         assert handler.works
         text = stream.getvalue()
@@ -140,24 +145,24 @@ class TestHandler:
         """Bytes leave in the stream's own encoding."""
         reading, writing = os.pipe()
         with open(writing, "w", encoding=encoding, buffering=1) as stream:  # noqa: PTH123
-            ConsoleHandler("text", lambda: stream).write(line("5 €"))
+            Console("text", skipped_note, lambda: stream).write(line("5 €"))
         text = os.read(reading, 1000).decode(encoding)
         os.close(reading)
         assert ("5 €" if encoding == "utf-16-le" else "5 \\u20ac") in text
 
     def test_no_stream_at_all(self) -> None:
         """pythonw has none: entries are taken and nothing happens."""
-        handler = ConsoleHandler("text", lambda: None)
-        assert handler.write(line()) == len(line())
+        handler = Console("text", skipped_note, lambda: None)
+        handler.write(line())
         assert handler.push()
 
     def test_a_closed_stream_switches_the_console_off_once(self) -> None:
         """One report; later entries are taken; another stream is used again."""
         streams, told = [Stream()], list[Exception]()
-        handler = ConsoleHandler("text", lambda: streams[-1], told.append)
+        handler = Console("text", skipped_note, lambda: streams[-1], told.append)
         streams[-1].close()
         for _ in range(3):
-            assert handler.write(line()) > 0
+            handler.write(line())
         assert [type(error) for error in told] == [ValueError]
         assert not handler.works
         streams.append(Stream())
@@ -168,7 +173,7 @@ class TestHandler:
     def test_a_broken_pipe_switches_the_console_off(self, pipe: Pipe) -> None:
         """Its reader has gone (`bot 2>&1 | head`): one report, no exception, no signal."""
         told: list[Exception] = []
-        handler = ConsoleHandler("text", lambda: pipe.stream, told.append)
+        handler = Console("text", skipped_note, lambda: pipe.stream, told.append)
         os.close(pipe.reading)
         try:
             handler.write(line())
@@ -186,7 +191,7 @@ class TestHandler:
                 raise KeyError("surprise")
 
         stream = Odd()
-        handler = ConsoleHandler("text", lambda: stream)
+        handler = Console("text", skipped_note, lambda: stream)
         handler.write(line())
         assert not handler.works
 
@@ -201,7 +206,7 @@ class TestHandler:
                 self.texts.append(text)
 
         stream: Any = Least()
-        handler = ConsoleHandler("text", lambda: stream)
+        handler = Console("text", skipped_note, lambda: stream)
         handler.write(line())
         assert handler.works
         assert "Position opened" in stream.texts[0]
@@ -209,7 +214,7 @@ class TestHandler:
     def test_numbers_are_shown_exactly(self) -> None:
         """An integer of any size, as the file has it."""
         stream = Stream()
-        ConsoleHandler("text", lambda: stream).write(line(n=12345678901234567890123))
+        Console("text", skipped_note, lambda: stream).write(line(n=12345678901234567890123))
         assert "n=12345678901234567890123" in stream.getvalue()
 
     def test_a_full_disk_behind_the_stream_does_not_switch_it_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +229,7 @@ class TestHandler:
                 return super().write(text)
 
         stream = Full()
-        handler = ConsoleHandler("text", lambda: stream)
+        handler = Console("text", skipped_note, lambda: stream)
         handler.write(line("lost"))
         stream.full = False
         handler.write(line("shown"))
@@ -237,7 +242,7 @@ class TestHandler:
         reading, writing = os.pipe()
         with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
             stream.write("mine\n")
-            ConsoleHandler("text", lambda: stream).write(line("ours"))
+            Console("text", skipped_note, lambda: stream).write(line("ours"))
             stream.write("mine again\n")
         text = os.read(reading, 10_000).decode()
         os.close(reading)
@@ -275,7 +280,7 @@ class TestColor:
             monkeypatch.setenv(name, value)
         stream = self.Terminal() if terminal else Stream()
         assert wants_color(stream) is colors
-        ConsoleHandler("text", lambda: stream).write(line())
+        Console("text", skipped_note, lambda: stream).write(line())
         assert ("\x1b[" in stream.getvalue()) is colors
 
     def test_a_closed_or_missing_stream_has_none(self) -> None:
@@ -323,59 +328,59 @@ class TestNobodyReads:
     def test_it_waits_for_nothing_and_loses_nothing_that_it_took(self, stuck: tuple[TextIO, int]) -> None:
         """Texts are kept when the stream is full, in order and whole, until somebody reads."""
         stream, reading = stuck
-        outlet = Outlet(lambda: stream)
+        stderr_stream = NonBlockingStream(lambda: stream)
         texts: list[str] = []
         began = time.monotonic()
-        while outlet.clear:
+        while stderr_stream.clear:
             texts.append(f"{len(texts):07d} " + "x" * 1000 + "\n")
-            assert outlet.print(texts[-1])
+            assert stderr_stream.print(texts[-1])
         texts += ["last but one\n", "last\n"]
-        assert outlet.print(texts[-2])
-        assert outlet.print(texts[-1])
+        assert stderr_stream.print(texts[-2])
+        assert stderr_stream.print(texts[-1])
         assert time.monotonic() - began < 30
         data = b""
         deadline = time.monotonic() + 20
         while len(data.replace(b"\r", b"")) < sum(map(len, texts)) and time.monotonic() < deadline:
-            outlet.push()
+            stderr_stream.push()
             while select.select([reading], [], [], 0)[0]:
                 data += os.read(reading, 1 << 16)
         assert data.replace(b"\r", b"").decode() == "".join(texts)
-        assert outlet.clear
+        assert stderr_stream.clear
 
     def test_the_stream_of_others_stays_as_it_was(self, stuck: tuple[TextIO, int]) -> None:
         """Our not waiting must not make the program's own prints fail: its descriptor keeps blocking."""
         stream, _ = stuck
-        Outlet(lambda: stream).print("text\n")
+        NonBlockingStream(lambda: stream).print("text\n")
         assert os.get_blocking(stream.fileno())
 
     def test_no_descriptor_is_left(self, stuck: tuple[TextIO, int]) -> None:
         """What is opened to print is closed again."""
         stream, _ = stuck
-        outlet = Outlet(lambda: stream)
+        stderr_stream = NonBlockingStream(lambda: stream)
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(100):
-            outlet.print("text\n")
+            stderr_stream.print("text\n")
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-class TestOutlet:
-    """`Outlet`."""
+class TestNonBlockingStream:
+    """`NonBlockingStream`."""
 
-    def fill(self, outlet: Outlet) -> None:
+    def fill(self, stderr_stream: NonBlockingStream) -> None:
         """Print until the pipe is full."""
-        while outlet.clear:
-            outlet.print("x" * 4095 + "\n")
+        while stderr_stream.clear:
+            stderr_stream.print("x" * 4095 + "\n")
 
     def test_too_much_is_refused_counted_and_said(self, pipe: Pipe) -> None:
         """Beyond the bound nothing is kept; when there is room again a line tells how many are missing."""
-        outlet = Outlet(lambda: pipe.stream)
-        self.fill(outlet)
-        results = [outlet.print(f"text {number}\n") for number in range(MOST_WAITING + 9)]
+        stderr_stream = NonBlockingStream(lambda: pipe.stream)
+        self.fill(stderr_stream)
+        results = [stderr_stream.print(f"text {number}\n") for number in range(MOST_WAITING + 9)]
         refused = results.count(False)
         assert refused >= 9
         assert results.index(False) >= MOST_WAITING - 1
         text = ""
-        while not outlet.push():
+        while not stderr_stream.push():
             text += pipe.read()
         text += pipe.read()
         assert f"{refused} texts could not be printed here\n" in text
@@ -383,26 +388,26 @@ class TestOutlet:
 
     def test_whoever_waits_waits_once_for_all(self, pipe: Pipe) -> None:
         """Fifty loggers that close over a dead console together wait as long as one."""
-        outlet = Outlet(lambda: pipe.stream)
-        self.fill(outlet)
+        stderr_stream = NonBlockingStream(lambda: pipe.stream)
+        self.fill(stderr_stream)
         began = time.monotonic()
-        results = [outlet.push(0.1) for _ in range(50)]
+        results = [stderr_stream.push(0.1) for _ in range(50)]
         assert not any(results)
         assert time.monotonic() - began < 2
         pipe.read()
-        assert outlet.push(0.1)
-        self.fill(outlet)
+        assert stderr_stream.push(0.1)
+        self.fill(stderr_stream)
         began = time.monotonic()
-        outlet.push(0.1)
+        stderr_stream.push(0.1)
         assert time.monotonic() - began >= 0.1
 
     def test_waiting_ends_as_soon_as_somebody_reads(self, pipe: Pipe) -> None:
         """A slow reader gets everything within the patience."""
-        outlet = Outlet(lambda: pipe.stream)
-        self.fill(outlet)
+        stderr_stream = NonBlockingStream(lambda: pipe.stream)
+        self.fill(stderr_stream)
         reader = threading.Timer(0.05, pipe.read)
         reader.start()
-        assert outlet.push(10)
+        assert stderr_stream.push(10)
         reader.join()
 
     def test_printing_from_within_the_stream_does_not_recurse(self) -> None:
@@ -410,54 +415,53 @@ class TestOutlet:
 
         class Echo(Stream):
             def write(self, text: str) -> int:
-                outlet.print("echo " + text)
+                stderr_stream.print("echo " + text)
                 return super().write(text)
 
         stream = Echo()
-        outlet = Outlet(lambda: stream)
-        outlet.print("text\n")
+        stderr_stream = NonBlockingStream(lambda: stream)
+        stderr_stream.print("text\n")
         assert stream.getvalue().startswith("text\n")
         assert "echo" not in stream.getvalue()
 
     def test_threads_print_whole_texts(self, pipe: Pipe) -> None:
         """However many print at once, no text is inside another and none is missing."""
-        outlet = Outlet(lambda: pipe.stream)
+        stderr_stream = NonBlockingStream(lambda: pipe.stream)
 
         def run(name: int) -> None:
             for number in range(40):
-                outlet.print(f"{name}-{number}\n")
+                stderr_stream.print(f"{name}-{number}\n")
 
         threads = [threading.Thread(target=run, args=(name,)) for name in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        outlet.push(5)
+        stderr_stream.push(5)
         expected = sorted(f"{name}-{number}" for name in range(6) for number in range(40))
         assert sorted(pipe.read().splitlines()) == expected
 
     def test_a_child_prints_nothing_of_its_parents(self, pipe: Pipe) -> None:
         """What waits at a fork is printed once, by the parent."""
-        outlet = Outlet(lambda: pipe.stream)
-        self.fill(outlet)
-        outlet.after_fork()
-        assert outlet.clear
+        stderr_stream = NonBlockingStream(lambda: pipe.stream)
+        self.fill(stderr_stream)
+        stderr_stream.after_fork()
+        assert stderr_stream.clear
 
 
-class TestPrinter:
-    """`Printer`."""
+class TestQueue:
+    """`Console`, from the queue."""
 
-    def make(self, stream: TextIO) -> Printer:
-        """Return a printer on *stream*, in JSON, so that what is printed can be read back."""
-        handler = ConsoleHandler("json", lambda: stream)
-        return Printer(handler, lambda skipped: bytes(line("log.skipped", skipped=skipped)))
+    def make(self, stream: TextIO) -> Console:
+        """Return a console on *stream*, in JSON, so that what is printed can be read back."""
+        return Console("json", skipped_note, lambda: stream)
 
     def test_a_burst_is_printed_wholly_and_in_order(self) -> None:
         """Nothing is skipped in a program that logs a lot and then ends, on a console that works."""
         stream = Stream()
         printer = self.make(stream)
         for number in range(5000):
-            printer.put(bytes(line(str(number))))
+            printer.put(line(str(number)))
         while printer.tick():
             pass
         printer.finish()
@@ -469,7 +473,7 @@ class TestPrinter:
         stream = Stream()
         printer = self.make(stream)
         for _ in range(console.SLICE + 1):
-            printer.put(bytes(line()))
+            printer.put(line())
         assert printer.tick()
         assert stream.getvalue().count("\n") == console.SLICE
         assert not printer.tick()
@@ -483,7 +487,7 @@ class TestPrinter:
         monkeypatch.setattr(console, "MOST_WAITING", 1_000_000)
         printer = self.make(pipe.stream)
         for number in range(10_000):
-            printer.put(bytes(line(str(number))))
+            printer.put(line(str(number)))
             if number % 100 == 0:
                 printer.tick()
         assert 1_000_000 <= sum(map(len, printer._lines)) < 1_001_000
@@ -502,10 +506,10 @@ class TestPrinter:
         monkeypatch.setattr(console, "MOST_WAITING", 50_000)
         printer = self.make(pipe.stream)
         for number in range(2000):
-            printer.put(bytes(line(str(number))))
+            printer.put(line(str(number)))
             printer.tick()
         text = ""
-        while printer.tick() or printer._lines or not printer._console.push():
+        while printer.tick() or printer._lines or not printer.push():
             text += pipe.read()
         text += pipe.read()
         printed = [json.loads(piece) for piece in text.splitlines()]
@@ -518,12 +522,12 @@ class TestPrinter:
 
         class Logging(Stream):
             def write(self, text: str) -> int:
-                printer.put(bytes(line("echo")))
+                printer.put(line("echo"))
                 return super().write(text)
 
         stream = Logging()
         printer = self.make(stream)
-        printer.put(bytes(line("once")))
+        printer.put(line("once"))
         while printer.tick():
             pass
         assert stream.getvalue().count("\n") == 1
@@ -539,11 +543,11 @@ class TestPrinter:
                 return len(text)
 
         printer = self.make(Blocking())
-        printer.put(bytes(line()))
+        printer.put(line())
         thread = threading.Thread(target=printer.tick)
         thread.start()
         inside.wait(10)
-        printer.put(bytes(line()))
+        printer.put(line())
         assert not printer.tick()
         began = time.monotonic()
         printer.finish(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import inspect
 import itertools
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC
 from typing import Any
 
@@ -18,13 +19,15 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import BoundLogger, MetaLogger, log_context
-from metaexpert.logger.encoding import fast
+from metaexpert.logger.encoding._screen import screen
 from metaexpert.logger.encoding.fast import Encoder, Route
+from metaexpert.logger.system.native import core
 from metaexpert.logger.testing import FakeClock
 
-pytestmark = pytest.mark.skipif(fast.compiled is None, reason="the log call was not compiled on this machine")
+pytestmark = pytest.mark.skipif(core is None, reason="the log call was not compiled on this machine")
 
 prices = st.builds(lambda number, places: number / 10**places, st.integers(-(10**16), 10**16), st.integers(0, 13))
 texts = st.text(st.characters(max_codepoint=0x2100), max_size=12)
@@ -57,7 +60,7 @@ class Lane:
         return True
 
 
-class Desk:
+class Bench:
     """One log method, compiled and as Python function, with what stands around it."""
 
     def __init__(self) -> None:
@@ -67,14 +70,14 @@ class Desk:
         self.plain: list[tuple[Any, ...]] = []
         self.lost: list[tuple[bytes, int]] = []
         self.errors: list[Exception] = []
-        self.route, self.other = (self._way(trade=trade) for trade in (False, True))
+        self.route, self.other = (self._route(trade=trade) for trade in (False, True))
         self.compiled = self.encoder.method(self.route, self.other, self._emit)
         self.python = self.compiled.__wrapped__  # type: ignore[attr-defined]
         self.logger = type("Logger", (), {})()
-        self.logger._bound_context = self.encoder.form("bench", {"symbol": "BTCUSDT"})
+        self.logger._bound_context = self.encoder.context("bench", {"symbol": "BTCUSDT"})
         self.logger._context, self.logger._logger = {"symbol": "BTCUSDT"}, type("Output", (), {"name": "bench"})
 
-    def _way(self, *, trade: bool) -> Route:
+    def _route(self, *, trade: bool) -> Route:
         self.taken = itertools.count(1)
         route = Route(
             "info",
@@ -109,24 +112,24 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def bench() -> Bench:
     """One log method."""
-    return Desk()
+    return Bench()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(message=st.one_of(texts, st.none(), st.integers()), fields=st.dictionaries(names, values, max_size=6))
 def test_lines_equal_those_of_the_python_function(message: Any, fields: dict[str, Any]) -> None:
     """Any message, names and plain values make the same lines, or the same call of the plain chain."""
-    compiled, python = Desk().both(message, **fields)
+    compiled, python = Bench().both(message, **fields)
     assert compiled == python
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(value=st.one_of(prices, st.floats(), st.floats(1e-5, 1e-3), st.floats(1e14, 1e17)))
 def test_numbers_equal_those_of_orjson(value: float) -> None:
     """A fraction is written in its shortest form, as orjson writes it."""
-    compiled, python = Desk().both("Order filled", value=value)
+    compiled, python = Bench().both("Order filled", value=value)
     assert compiled == python
 
 
@@ -161,88 +164,88 @@ NUMBERS += [
 
 
 @pytest.mark.parametrize("value", NUMBERS)
-def test_numbers_at_the_edges(desk: Desk, value: float) -> None:
+def test_numbers_at_the_edges(bench: Bench, value: float) -> None:
     """Zeros, the ends of each range, and numbers of many digits."""
-    compiled, python = desk.both("Order filled", value=value)
+    compiled, python = bench.both("Order filled", value=value)
     assert compiled == python
 
 
-def test_the_usual_entry_never_reaches_python(desk: Desk) -> None:
+def test_the_usual_entry_never_reaches_python(bench: Bench) -> None:
     """Once names and message are known, a call with plain values is the compiled method's alone."""
     fields = {"order_id": "ord-1", "side": "BUY", "size": 0.25, "price": 64250.5, "n": 7, "ok": True, "none": None}
     structlog.contextvars.bind_contextvars(request_id=1)
     structlog.contextvars.clear_contextvars()  # its registry of names is never emptied
     for _ in range(2):
-        desk.compiled(desk.logger, "Order filled", **fields)
-    desk.lane.lines.clear()
+        bench.compiled(bench.logger, "Order filled", **fields)
+    bench.lane.lines.clear()
     calls: list[str] = []
     sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
     try:
-        desk.compiled(desk.logger, "Order filled", **fields)
+        bench.compiled(bench.logger, "Order filled", **fields)
     finally:
         sys.setprofile(None)
     # The clock and the counter of this test are Python functions; the real ones are not.
     assert set(calls) == {"ns", "<lambda>"}
-    assert len(desk.lane.lines) == 1
+    assert len(bench.lane.lines) == 1
 
 
-def test_a_full_segment_is_left_to_append(desk: Desk) -> None:
+def test_a_full_segment_is_left_to_append(bench: Bench) -> None:
     """A lane whose `write` raises ValueError is asked to find another segment."""
 
     def full(_: bytes) -> None:
         raise ValueError("full")
 
-    desk.lane.write = full
-    compiled, python = desk.both("Order filled", n=1)
+    bench.lane.write = full
+    compiled, python = bench.both("Order filled", n=1)
     assert compiled == python
     assert all(line.startswith(b"appended ") for line in compiled)
 
 
-def test_a_line_that_no_lane_takes_is_told(desk: Desk) -> None:
+def test_a_line_that_no_lane_takes_is_told(bench: Bench) -> None:
     """`Route.lost` hears of the line and of how many lanes took it."""
 
     def full(_: bytes) -> None:
         raise ValueError("full")
 
-    desk.lane.write = full
-    desk.lane.append = lambda line, *, reserve: False  # type: ignore[method-assign]
-    desk.both("Order filled", n=1)
-    assert len(desk.lost) == 4
-    assert {taken for _, taken in desk.lost} == {0}
+    bench.lane.write = full
+    bench.lane.append = lambda line, *, reserve: False  # type: ignore[method-assign]
+    bench.both("Order filled", n=1)
+    assert len(bench.lost) == 4
+    assert {taken for _, taken in bench.lost} == {0}
 
 
-def test_a_check_that_raises_leaves_the_call_to_python(desk: Desk) -> None:
+def test_a_check_that_raises_leaves_the_call_to_python(bench: Bench) -> None:
     """An error while a line is made never reaches the caller."""
 
     def check() -> bool:
         raise RuntimeError("broken")
 
-    desk.route.check = check
-    compiled, python = desk.both("Order filled", n=1)
+    bench.route.check = check
+    compiled, python = bench.both("Order filled", n=1)
     assert compiled == python == [b"('info', 'Order filled', (), {'n': 1})"] * 2
 
 
-def test_an_interrupt_reaches_the_caller(desk: Desk) -> None:
+def test_an_interrupt_reaches_the_caller(bench: Bench) -> None:
     """KeyboardInterrupt is not an error of ours and is not swallowed."""
 
     def check() -> bool:
         raise KeyboardInterrupt
 
-    desk.python(desk.logger, "Order filled", n=1)
-    desk.route.check = check
+    bench.python(bench.logger, "Order filled", n=1)
+    bench.route.check = check
     with pytest.raises(KeyboardInterrupt):
-        desk.compiled(desk.logger, "Order filled", n=1)
+        bench.compiled(bench.logger, "Order filled", n=1)
 
 
-def test_a_context_is_followed(desk: Desk) -> None:
-    """Inside `log_context` the fields of the block come first, and a trade goes the way of trades."""
+def test_a_context_is_followed(bench: Bench) -> None:
+    """Inside `log_context` the fields of the block come first, and a trade takes the route of trades."""
     with log_context(strategy_id=7):
-        compiled, python = desk.both("Order filled", n=1)
+        compiled, python = bench.both("Order filled", n=1)
     assert compiled == python
     assert b'"strategy_id":7' in compiled[0]
-    desk.other.head = b'T","number":'
+    bench.other.head = b'T","number":'
     with log_context(category="trade"):
-        compiled, python = desk.both("Order filled", n=1)
+        compiled, python = bench.both("Order filled", n=1)
     assert compiled == python
     assert b'T","number":' in compiled[0]
 
@@ -251,13 +254,28 @@ def test_it_looks_like_a_method() -> None:
     """Name, signature and documentation are those of the method that it stands for."""
     with MetaLogger(log_to_console=False, install=False) as logger:
         method = type(logger).info
-        assert isinstance(method, fast.compiled.Method)
+        assert isinstance(method, core.Method)
         assert (method.__name__, method.__qualname__) == ("info", "BoundLogger.info")
         assert method.__doc__ == BoundLogger.info.__doc__
         assert str(inspect.signature(logger.info)).startswith("(event")
         assert logger.info.__self__ is logger  # type: ignore[attr-defined]
         with pytest.raises(TypeError):
             method()
+
+
+def test_each_module_has_a_state_of_its_own() -> None:
+    """As each interpreter needs it: a second module knows neither the classes nor the generation of the first."""
+    spec = importlib.util.spec_from_file_location("_core", core.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    second = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(second)
+    with pytest.raises(RuntimeError, match="read_slots"):
+        second.Method()
+    second.begin_generation(object())
+    compiled, python = Bench().both("Order filled", n=1)
+    assert compiled == python
+    assert second.Method is not core.Method
 
 
 def test_it_can_be_collected() -> None:
@@ -270,35 +288,35 @@ def test_it_can_be_collected() -> None:
     assert seen() is None
 
 
-def test_many_threads_share_one_method(desk: Desk) -> None:
+def test_many_threads_share_one_method(bench: Bench) -> None:
     """Calls of several threads make whole lines whose numbers go up without a gap."""
     turns = 5000
 
     def log(thread: int) -> None:
         for turn in range(turns):
-            desk.compiled(desk.logger, "Order filled", thread=thread, turn=turn, text="x" * (turn % 200))
+            bench.compiled(bench.logger, "Order filled", thread=thread, turn=turn, text="x" * (turn % 200))
 
     threads = [threading.Thread(target=log, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    numbers = [int(line.split(b'"number":')[1].split(b",")[0]) for line in desk.lane.lines]
+    numbers = [int(line.split(b'"number":')[1].split(b",")[0]) for line in bench.lane.lines]
     assert sorted(numbers) == list(range(1, 4 * turns + 1))
-    assert all(line.endswith(b"}\n") for line in desk.lane.lines)
+    assert all(line.endswith(b"}\n") for line in bench.lane.lines)
 
 
-def test_no_reference_is_lost_or_kept(desk: Desk) -> None:
+def test_no_reference_is_lost_or_kept(bench: Bench) -> None:
     """Whatever way a call takes, the counts of what it was given stay as they were."""
     message, text, big = "Order filled", "BUY" * 3, 2**70
-    given = (message, text, big, desk.logger, desk.logger._bound_context, desk.route, desk.encoder._messages)
-    desk.compiled(desk.logger, message, text=text, big=1)
+    given = (message, text, big, bench.logger, bench.logger._bound_context, bench.route, bench.encoder._messages)
+    bench.compiled(bench.logger, message, text=text, big=1)
     before = [sys.getrefcount(thing) for thing in given]
     for _ in range(100):
-        desk.compiled(desk.logger, message, text=text, big=1.5)
-        desk.compiled(desk.logger, message, text=text, big=big)
-        desk.compiled(desk.logger, message)
-    desk.restart()
+        bench.compiled(bench.logger, message, text=text, big=1.5)
+        bench.compiled(bench.logger, message, text=text, big=big)
+        bench.compiled(bench.logger, message)
+    bench.restart()
     assert [sys.getrefcount(thing) for thing in given] == before
 
 
@@ -316,7 +334,7 @@ class Zone(dt.tzinfo):
     def utcoffset(self, moment):
         if not Zone.busy:
             Zone.busy = True
-            for number in range(4200):  # more names than a form keeps: it begins a new dictionary
+            for number in range(4200):  # more names than a context keeps: it begins a new dictionary
                 logger.info("other", **{f"name{number}": 1})
             pipeline.refresh()  # another check
             Zone.memory = [dict.fromkeys(range(5)) for _ in range(1000)], [bytes(99) for _ in range(1000)]
@@ -324,8 +342,8 @@ class Zone(dt.tzinfo):
 
 
 when = dt.datetime(2026, 1, 1, tzinfo=Zone())
-for calm in (pipeline._calm, frozenset()):
-    pipeline._calm = calm
+for calm in (pipeline._state[0], frozenset()):
+    pipeline._state = (calm, *pipeline._state[1:])
     pipeline.refresh()
     for _ in range(5):
         logger.info("m", when=when, second=1, third=2)
@@ -333,6 +351,110 @@ for calm in (pipeline._calm, frozenset()):
         logger.info("m", when=when, second=1, third=2)
 logger.close()
 """
+
+
+@pytest.mark.parametrize("slot", ["number", "count"])
+def test_a_callable_that_replaces_itself_lives_until_it_has_returned(bench: Bench, slot: str) -> None:
+    """The route may hold the only reference to it, and let it go while it runs."""
+
+    def replacing() -> Iterator[int]:
+        setattr(bench.route, slot, itertools.count(8).__next__)
+        yield 7
+
+    bench.compiled(bench.logger, "Order filled", n=1)
+    setattr(bench.route, slot, replacing().__next__)
+    bench.compiled(bench.logger, "Order filled", n=1)
+    bench.compiled(bench.logger, "Order filled", n=1)
+    assert len(bench.lane.lines) == 3
+    assert (bench.plain, bench.errors) == ([], [])
+
+
+def test_a_listener_that_replaces_itself_lives_until_it_has_returned(bench: Bench) -> None:
+    """The same holds for what is told of an entry that was taken."""
+
+    def replacing() -> Generator[None, bytes]:
+        told.append((yield))
+        bench.route.after = told.append
+        yield
+
+    told: list[Any] = []
+    listener = replacing()
+    next(listener)
+    bench.route.after = listener.send
+    del listener
+    bench.compiled(bench.logger, "Order filled", n=1)
+    bench.compiled(bench.logger, "Order filled", n=2)
+    assert told == bench.lane.lines[:2]
+    assert bench.errors == []
+
+
+def test_what_hears_of_a_lost_line_lives_until_it_has_returned(bench: Bench) -> None:
+    """A method of an object that nothing else holds, and that is replaced meanwhile."""
+
+    class Replacing:
+        def __eq__(self, line: object) -> bool:
+            bench.route.lost = lambda *lost: bench.lost.append(lost)
+            return False
+
+        __hash__ = None  # type: ignore[assignment]
+
+    bench.compiled(bench.logger, "Order filled", n=1)
+    bench.lane.write = [].index  # type: ignore[assignment]
+    bench.lane.append = lambda line, *, reserve: False  # type: ignore[method-assign]
+    bench.route.lost = [Replacing(), *range(1000)].index  # type: ignore[assignment]
+    bench.compiled(bench.logger, "Order filled", n=1)
+    bench.compiled(bench.logger, "Order filled", n=1)
+    assert [type(error) for error in bench.errors] == [ValueError]  # no line is in that list
+    assert [taken for _, taken in bench.lost] == [0]
+
+
+@pytest.mark.parametrize("slot", Route.__slots__)
+def test_a_slot_that_is_empty_is_an_error_like_another(bench: Bench, slot: str) -> None:
+    """Nothing is read that is not there, and nothing reaches the caller."""
+    bench.compiled(bench.logger, "Order filled", n=1)
+    delattr(bench.route, slot)
+    if slot == "failed":
+        bench.lane.write = None  # type: ignore[assignment]
+        with pytest.raises(AttributeError):
+            bench.compiled(bench.logger, "Order filled", n=1)
+    else:
+        bench.compiled(bench.logger, "Order filled", n=1)
+
+
+def test_the_screen_cannot_be_moved_under_a_call() -> None:
+    """Its bytes may change, never its place: a call of another thread may be reading it."""
+    bench = Bench()
+    with pytest.raises(BufferError):
+        screen.extend(b"x")
+    screen[:] = bytes(screen)
+    assert bench.both("Order filled", n=1)[0] == bench.both("Order filled", n=1)[1]
+
+
+def test_a_second_that_passes_within_a_call_does_not_tear_its_time(bench: Bench) -> None:
+    """An entry bears the time at which it was made, though another second began before it was joined."""
+
+    def number() -> int:
+        bench.route.number = itertools.count(2).__next__
+        bench.clock.advance(1.5)
+        bench.compiled(bench.logger, "inner")
+        return 1
+
+    for message in ("outer", "inner"):
+        bench.compiled(bench.logger, message)
+    bench.lane.lines.clear()
+    bench.route.number = number
+    bench.compiled(bench.logger, "outer")
+    times = [line[14:41] for line in bench.lane.lines]
+    assert times == [b"2023-11-14T22:13:21.623456Z", b"2023-11-14T22:13:20.123456Z"]
+
+
+@pytest.mark.parametrize("seconds", [0, 5e9, 9.2e9, -4e9])
+def test_the_first_entry_may_be_of_any_time(seconds: float) -> None:
+    """A clock far from today is taken as it is by both."""
+    bench = Bench()
+    bench.clock.advance(seconds - 1_700_000_000.123456)
+    compiled, python = bench.both("Order filled", n=1)
+    assert compiled == python
 
 
 def test_what_a_call_reads_lives_until_it_has_returned(python: str) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Header
-from metaexpert.logger.files._log_file import Lane
 from metaexpert.logger.files.directory import LogDirectory, leave_directory, open_directory
+from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore
@@ -25,20 +25,36 @@ HEADER = Header("bot", schema.FACILITY_LOCAL0)
 SIZE = 2**20
 
 
-class Watching:
-    """A watcher that keeps what it is told."""
+class Listening:
+    """A listener that keeps what it is told."""
 
     def __init__(self) -> None:
         self.told = 0
         self.shown: list[bytes] = []
 
-    def grown(self) -> None:
+    def changed(self, filled: int) -> None:
         """Count it."""
         self.told += 1
 
-    def stranded(self, lines: Iterable[bytes]) -> None:
+    def stranded(self, lines: list[bytes]) -> list[bytes]:
         """Keep them."""
         self.shown += lines
+        return []
+
+    def serve(self) -> bool:
+        """Do nothing."""
+        return False
+
+    def has_work(self) -> bool:
+        """Have none."""
+        return False
+
+    def close(self) -> bool:
+        """Do nothing."""
+        return True
+
+    def after_fork_in_child(self) -> None:
+        """Do nothing."""
 
 
 @pytest.fixture
@@ -76,16 +92,16 @@ class TestDirectory:
     def test_files_are_made_by_the_first_drain(self, directory: LogDirectory) -> None:
         """A new directory shows its files before the first entry."""
         for name in ("expert.log", "trades.log"):
-            directory.lane(name, POLICY)
+            directory.file(name, POLICY)
         directory.drain()
-        assert sorted(path.name for path in directory.path.glob("*.log")) == ["expert.log", "trades.log"]
+        assert sorted(path.name for path in directory.root.glob("*.log")) == ["expert.log", "trades.log"]
 
     @pytest.mark.skipif(os.name == "nt", reason="files in use cannot be deleted")
     def test_a_deleted_idle_file_is_noticed(self, tmp_path: Path) -> None:
         """Within a second a new one is there, and the deleted one's space is given back."""
         clock = FakeClock(100)
         directory = LogDirectory(tmp_path, HEADER, SIZE, clock)
-        directory.lane("expert.log", POLICY)
+        directory.file("expert.log", POLICY)
         directory.drain()
         (tmp_path / "expert.log").unlink()
         clock.advance(0.9)
@@ -95,26 +111,26 @@ class TestDirectory:
 
     def test_other_settings_for_an_open_file_are_told(self, directory: LogDirectory, capsys: object) -> None:
         """The first settings stay; the second logger is not left in the belief that its own count."""
-        lane = directory.lane("expert.log", POLICY)
-        assert directory.lane("expert.log", POLICY) is lane
+        file = directory.file("expert.log", POLICY)
+        assert directory.file("expert.log", POLICY) is file
         assert directory.diagnostics.count == 0
-        assert directory.lane("expert.log", RotationPolicy(7, 1)) is lane
-        assert "stay in force" in (directory.path / "logging_errors.log").read_text()
+        assert directory.file("expert.log", RotationPolicy(7, 1)) is file
+        assert "stay in force" in (directory.root / "logging_errors.log").read_text()
 
     def test_one_failing_file_does_not_stop_the_others(self, directory: LogDirectory) -> None:
         """A directory stands where trades.log should be: expert.log goes on, and the error names why."""
-        (directory.path / "trades.log").mkdir()
-        expert, trades = directory.lane("expert.log", POLICY), directory.lane("trades.log", POLICY)
+        (directory.root / "trades.log").mkdir()
+        expert, trades = directory.file("expert.log", POLICY), directory.file("trades.log", POLICY)
         trades.put(b"t\n")
         expert.put(b"e\n")
         directory.drain()
-        assert (directory.path / "expert.log").read_bytes() == b"e\n"
+        assert (directory.root / "expert.log").read_bytes() == b"e\n"
         assert isinstance(directory.error, IsADirectoryError | PermissionError)
-        (directory.path / "trades.log").rmdir()
+        (directory.root / "trades.log").rmdir()
         directory.request(insist=True)
         directory.drain()
         assert directory.error is None
-        assert (directory.path / "trades.log").read_bytes() == b"t\n"
+        assert (directory.root / "trades.log").read_bytes() == b"t\n"
 
     def test_a_failure_is_told_for_each_attempt_not_for_each_look(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,8 +139,8 @@ class TestDirectory:
         clock = FakeClock(100)
         directory = LogDirectory(tmp_path, HEADER, SIZE, clock)
         sink = FailingSink()
-        directory.lanes["expert.log"] = Lane(sink, Journal(None, SIZE).lane("expert.log"), monotonic=clock)
-        directory.lanes["expert.log"].put(b"1\n")
+        directory.files["expert.log"] = LogFile(sink, Journal(None, SIZE).lane("expert.log"), monotonic=clock)
+        directory.files["expert.log"].put(b"1\n")
         for _ in range(100):
             clock.advance(0.02)
             directory.drain()
@@ -138,23 +154,23 @@ class TestDirectory:
             def write(self, batch: memoryview, note: Note = ignore) -> int:
                 if not self.data:
                     self.data += b"<"
-                    lane.put(b"inner\n")
+                    file.put(b"inner\n")
                     directory.request(insist=True)
                     directory.drain()
                     self.data += b">"
                 return super().write(batch, note)
 
-        lane = directory.lanes["expert.log"] = Lane(Interrupted(), Journal(None, SIZE).lane("expert.log"))
-        lane.put(b"outer\n")
+        file = directory.files["expert.log"] = LogFile(Interrupted(), Journal(None, SIZE).lane("expert.log"))
+        file.put(b"outer\n")
         directory.drain()
-        assert bytes(lane.sink.data) == b"<>outer\ninner\n"  # type: ignore[attr-defined]
+        assert bytes(file.sink.data) == b"<>outer\ninner\n"  # type: ignore[attr-defined]
 
     def test_sync_is_done_by_the_next_drain_and_its_failure_told(
         self, directory: LogDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A device that does not answer costs a report, not an exception."""
-        lane = directory.lane("expert.log", POLICY)
-        lane.put(b"1\n")
+        file = directory.file("expert.log", POLICY)
+        file.put(b"1\n")
         directory.request(sync=True)
 
         def fsync(fd: int) -> None:
@@ -163,8 +179,8 @@ class TestDirectory:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fsync)
             directory.drain()
-        assert "forced to the device" in (directory.path / "logging_errors.log").read_text()
-        assert (directory.path / "expert.log").read_bytes() == b"1\n"
+        assert "forced to the device" in (directory.root / "logging_errors.log").read_text()
+        assert (directory.root / "expert.log").read_bytes() == b"1\n"
 
     def test_a_file_system_without_locks_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """One warning that only one process should log there; writing goes on."""
@@ -174,7 +190,7 @@ class TestDirectory:
             raise OSError(errno.ENOLCK, "No locks available")
 
         directory.lock = DirectoryLock(tmp_path / "lock", on_unsupported=directory._lock_trouble, try_lock=try_lock)
-        directory.lane("expert.log", POLICY).put(b"1\n")
+        directory.file("expert.log", POLICY).put(b"1\n")
         directory.drain()
         directory.release()
         assert (tmp_path / "expert.log").read_bytes() == b"1\n"
@@ -187,7 +203,7 @@ class TestDirectory:
         before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
         for _ in range(100):
             opened = open_directory(tmp_path / "logs", HEADER, SIZE)
-            opened.lane("expert.log", RotationPolicy(100, 2, compress=True)).put(b"12345678\n" * 5)
+            opened.file("expert.log", RotationPolicy(100, 2, compress=True)).put(b"12345678\n" * 5)
             opened.drain()
             opened.archivist.wait(10)
             leave_directory(opened)
@@ -196,27 +212,27 @@ class TestDirectory:
     def test_what_came_last_is_written_when_it_is_released(self, tmp_path: Path) -> None:
         """A call that was on its way when the last logger closed: in the file, and no journal is left."""
         opened = open_directory(tmp_path / "logs", HEADER, SIZE)
-        lane = opened.lane("expert.log", POLICY)
+        file = opened.file("expert.log", POLICY)
         opened.drain()
-        lane.put(b"late\n")
+        file.put(b"late\n")
         leave_directory(opened)
         assert (tmp_path / "logs/expert.log").read_bytes() == b"late\n"
-        assert not lane.put(b"later\n")
+        assert not file.put(b"later\n")
         assert [path.name for path in (tmp_path / "logs/.metaexpert").iterdir()] == ["lock"]
 
     def test_what_no_file_took_waits_in_the_journal_for_the_next_start(self, tmp_path: Path) -> None:
         """The next one to open the directory brings it in, once."""
         entry = b'{"timestamp":"2026-11-24T10:00:00.000000Z","sequence_id":1}\n'
         opened = open_directory(tmp_path / "logs", HEADER, SIZE)
-        opened.lane("expert.log", POLICY)
-        lane = opened.lanes["expert.log"]
-        lane.sink = FailingSink()
-        lane.put(entry)
+        opened.file("expert.log", POLICY)
+        file = opened.files["expert.log"]
+        file.sink = FailingSink()
+        file.put(entry)
         opened.drain()
         leave_directory(opened)
         for recovered in (1, 0):
             again = open_directory(tmp_path / "logs", HEADER, SIZE)
-            again.lane("expert.log", POLICY)
+            again.file("expert.log", POLICY)
             again.drain()
             assert again.recovery is not None
             assert again.recovery.entries == recovered
@@ -229,7 +245,7 @@ class TestDirectory:
         """The disk is full at the start: seconds later what the dead left is brought in."""
         clock = FakeClock(100)
         directory = LogDirectory(tmp_path, HEADER, SIZE, clock)
-        directory.lane("expert.log", POLICY)
+        directory.file("expert.log", POLICY)
 
         def fails(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -245,44 +261,44 @@ class TestDirectory:
         assert directory.recovery is not None
         directory.release()
 
-    def test_watchers_are_told_of_what_waits_and_of_what_is_stranded(self, tmp_path: Path) -> None:
+    def test_listeners_are_told_of_what_waits_and_of_what_is_stranded(self, tmp_path: Path) -> None:
         """Of a new segment, of each drain, and of lines that no file takes; until they are forgotten."""
-        directory, watcher = LogDirectory(tmp_path, HEADER, SIZE), Watching()
-        directory.watch(watcher)
-        lane = directory.lane("expert.log", POLICY)
-        lane.sink = FailingSink()
-        lane.put(b"1\n")
-        assert watcher.told == 1
+        directory, listener = LogDirectory(tmp_path, HEADER, SIZE), Listening()
+        directory.listeners.add(listener)
+        file = directory.file("expert.log", POLICY)
+        file.sink = FailingSink()
+        file.put(b"1\n")
+        assert listener.told == 1
         directory.drain()
-        assert watcher.told == 2
-        assert watcher.shown == [b"1"]
-        directory.forget(watcher)
+        assert listener.told == 2
+        assert listener.shown == [b"1"]
+        directory.listeners.remove(listener)
         directory.drain()
-        assert watcher.told == 2
+        assert listener.told == 2
         directory.release()
 
     def test_each_line_is_shown_once_while_files_fail(self, directory: LogDirectory) -> None:
         """A line of two files, or one seen when it came, is not shown again; after healing it is another matter."""
-        lane = directory.lane("expert.log", POLICY)
-        lane.error = OSError()
-        assert directory.unshown([b"1", b"2"]) == [b"1", b"2"]
-        assert directory.unshown([b"2", b"3"]) == [b"3"]
-        lane.error = None
-        assert directory.unshown([b"2"]) == [b"2"]
+        file = directory.file("expert.log", POLICY)
+        file.error = OSError()
+        assert directory.listeners.unshown([b"1", b"2"], directory.error) == [b"1", b"2"]
+        assert directory.listeners.unshown([b"2", b"3"], directory.error) == [b"3"]
+        file.error = None
+        assert directory.listeners.unshown([b"2"], directory.error) == [b"2"]
 
     def test_one_file_may_use_the_whole_reserve_whatever_the_others_keep(self, tmp_path: Path) -> None:
         """Two had a burst and keep grown segments to spare: the third still takes twice the journal's size."""
         size = 65_536
         directory = LogDirectory(tmp_path, HEADER, size)
-        lanes = [directory.lane(name, POLICY) for name in ("expert.log", "trades.log", "errors.log")]
+        files = [directory.file(name, POLICY) for name in ("expert.log", "trades.log", "errors.log")]
         line = b"x" * 299 + b"\n"
-        for lane in lanes[:2]:
+        for file in files[:2]:
             for _ in range(2):
-                while lane.journal.waiting < size:
-                    assert lane.put(line)
+                while file.lane.waiting < size:
+                    assert file.put(line)
                 directory.drain()
-        while lanes[2].journal.waiting < 2 * size:
-            assert lanes[2].put(line), lanes[2].journal.waiting
+        while files[2].lane.waiting < 2 * size:
+            assert files[2].put(line), files[2].lane.waiting
         directory.release()
 
     def test_the_largest_wish_for_the_journal_counts(self, directory: LogDirectory) -> None:

@@ -1,4 +1,4 @@
-"""The fused log call gives the bytes of the plain chain, takes the fast way when it can, and never loses its way."""
+"""The fast log call gives the bytes of the plain chain, takes the fast way when it can, and never loses its way."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 from structlog.testing import capture_logs
 
 from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, log_context, register_secret, trade_context
 from metaexpert.logger.bound import bound_logger
 from metaexpert.logger.encoding import fast
+from metaexpert.logger.encoding.bound_context import MOST_NAMES
 from metaexpert.logger.encoding.context_frames import current_frame
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.system.native import core
 from metaexpert.logger.testing import FakeClock, reset
 
 FILES = ("expert.log", "trades.log", "errors.log")
@@ -204,9 +207,9 @@ class Player:
 
 
 def lines_of(
-    played: list[Any], directory: Path, *, plain: bool = False, compiled: Any = fast.compiled, **options: Any
+    played: list[Any], directory: Path, *, plain: bool = False, compiled: Any = core, **options: Any
 ) -> dict[str, bytes]:
-    """Return the files that *played* makes, by the fused call (*compiled* or not) or by the plain chain alone."""
+    """Return the files that *played* makes, by the fast call (*compiled* or not) or by the plain chain alone."""
     clock = FakeClock(NOON)
     registered.forget()
     for secret in KNOWN:
@@ -216,7 +219,7 @@ def lines_of(
     )
     with (
         patch("metaexpert.logger.files.directory._sequences", {}),
-        patch("metaexpert.logger.encoding.fast.compiled", compiled),
+        patch("metaexpert.logger.encoding.fast.core", compiled),
     ):
         pipeline = Pipeline(config, clock.ns)
         logger = bound_logger(pipeline, {"symbol": "BTCUSDT"})
@@ -225,8 +228,8 @@ def lines_of(
 
             def refresh() -> None:
                 really()
-                for way in pipeline.routes.values():
-                    way.check = fast.never
+                for route in pipeline.routes.values():
+                    route.check = fast.never
 
             refresh()
             pipeline.refresh = pipeline.processors.on_change = refresh  # type: ignore[method-assign]
@@ -265,7 +268,7 @@ def plain_calls() -> Iterator[list[str]]:
 class TestEqualToThePlainChain:
     """Byte for byte, in all three files."""
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=12))
     def test_whatever_is_logged(self, tmp_path: Path, played: list[Any]) -> None:
         """Any messages, fields, contexts, levels and times."""
@@ -273,7 +276,7 @@ class TestEqualToThePlainChain:
         assert lines_of(played, tmp_path / "logs") == expected
         assert lines_of(played, tmp_path / "logs", compiled=None) == expected
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=8))
     def test_without_names_and_shapes(self, tmp_path: Path, played: list[Any]) -> None:
         """With `mask_secrets=False`, and with more names that are secret."""
@@ -282,7 +285,7 @@ class TestEqualToThePlainChain:
             assert lines_of(played, tmp_path / "logs", **options) == expected
             assert lines_of(played, tmp_path / "logs", compiled=None, **options) == expected
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(played=st.lists(steps, max_size=8))
     def test_under_small_limits(self, tmp_path: Path, played: list[Any]) -> None:
         """Texts and lines that have to be cut."""
@@ -454,27 +457,27 @@ class TestBounds:
     def test_messages(self, logger: BoundLogger) -> None:
         """A message with a number in it, ten thousand times; long ones are not kept at all."""
         encoder = logger._logger.pipeline.encoder
-        for number in range(3 * fast._MOST_MESSAGES):
+        for number in range(3 * fast.MOST_MESSAGES):
             logger.debug(f"message {number}")
-            assert len(encoder._messages) <= fast._MOST_MESSAGES
+            assert len(encoder._messages) <= fast.MOST_MESSAGES
         kept = len(encoder._messages)
         logger.info("x" * 1000)
         assert len(encoder._messages) == kept
 
     def test_names(self, logger: BoundLogger) -> None:
         """Fields with a name of their own each."""
-        for number in range(3 * fast._MOST_NAMES):
+        for number in range(3 * MOST_NAMES):
             logger.debug("m", **{f"name{number}": 1})
-        assert len(logger._bound_context.known) <= fast._MOST_NAMES + 1
+        assert len(logger._bound_context.known) <= MOST_NAMES + 1
 
     def test_loggers_in_a_context(self, logger: BoundLogger) -> None:
         """A logger bound anew for each call inside one long block."""
         with log_context(a=1) as context:
-            for number in range(3 * fast._MOST_FORMS):
+            for number in range(3 * fast.MOST_CONTEXTS):
                 logger.bind(number=number).info("m")
             frame = current_frame.get()
             assert frame is not None
-            assert len(frame.encoded) <= fast._MOST_FORMS
+            assert len(frame.encoded) <= fast.MOST_CONTEXTS
         assert context is not None
 
 

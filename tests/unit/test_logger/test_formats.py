@@ -13,9 +13,11 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import MetaLogger, log_context, schema
 from metaexpert.logger.encoding.line import Clock, Header, encoder
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.testing import FakeClock
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -221,7 +223,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     message=st.text(),
     fields=st.dictionaries(st.text(), json_values, max_size=6),
@@ -283,3 +285,15 @@ def test_no_value_forges_a_line_or_a_code(read_log: Read) -> None:
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]", data)
     entry = read_log("logs/expert.log")[0]
     assert (entry["message"], entry[evil], entry["exception"]["value"]) == (evil, evil, evil)
+
+
+@pytest.mark.parametrize("layout", ["flat", "rfc5424"])
+def test_a_line_of_either_layout_is_decoded_as_it_was_written(layout: Any) -> None:
+    """Fields come back at the top level, and integers beyond 64 bits are exact."""
+    with make(layout=layout) as logger:
+        logger.info("Filled", size=12345678901234567890123, at=1.5, note="ü")
+    (line,) = Path("logs/expert.log").read_bytes().splitlines()
+    entry = decode_line(line)
+    assert (entry["size"], entry["at"], entry["note"]) == (12345678901234567890123, 1.5, "ü")
+    assert entry["message"] == "Filled"
+    assert schema.STRUCTURED_DATA_KEY not in entry

@@ -55,11 +55,13 @@ class Pipe:
 class Bench:
     """A forwarder on a fake clock."""
 
-    def __init__(self, pipe: Pipe, place: Path | None, clock: FakeClock | None = None, most: int = 10_000_000) -> None:
+    def __init__(
+        self, pipe: Pipe, directory: Path | None, clock: FakeClock | None = None, most: int = 10_000_000
+    ) -> None:
         self.clock = clock or FakeClock(1000)
         self.pipe = pipe
         self.reports: list[str] = []
-        self.backlog = Backlog(place, pipe.endpoint, most)
+        self.backlog = Backlog(directory, pipe.endpoint, most)
         report = lambda _, text: self.reports.append(text)  # noqa: E731
         self.forwarder = Forwarder(pipe, self.backlog, report, self.clock, jitter=lambda: 1.0)
 
@@ -169,7 +171,7 @@ def test_a_full_spool_counts_what_it_drops(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_next_process_sends_what_was_left(tmp_path: Path) -> None:
-    """What a forwarder could not send when it closed is sent by the next one to the same place, and by no other."""
+    """What a forwarder could not send when it closed is sent by the next one to the same endpoint, and by no other."""
     one = Bench(Pipe(), tmp_path)
     one.pipe.up = False
     one.forwarder.take(lines(0, 300))

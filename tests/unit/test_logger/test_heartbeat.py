@@ -1,4 +1,4 @@
-"""Signs of life: who has died is found once; who lives, or has stopped, is not."""
+"""Heartbeats: an expert that died is found once; one that lives, or has stopped, is not."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_a_file_that_was_cut_short_is_taken_away(tmp_path: Path) -> None:
 
 def test_the_channels_are_told(tmp_path: Path) -> None:
     """With heartbeats, start, stop, and the death of an earlier process reach the owner."""
-    place = tmp_path / "logs/.metaexpert/alerts"
-    place.mkdir(parents=True)
-    gone = Heartbeat(place, {"expert": "OldBot", "procid": "7", "timestamp": "2026-11-24T12:00:00Z"})
+    directory = tmp_path / "logs/.metaexpert/alerts"
+    directory.mkdir(parents=True)
+    gone = Heartbeat(directory, {"expert": "OldBot", "procid": "7", "timestamp": "2026-11-24T12:00:00Z"})
     gone.begin()
     die(gone)
     with ScriptedServer(webhook) as server:
@@ -57,4 +57,4 @@ def test_the_channels_are_told(tmp_path: Path) -> None:
     assert "OldBot died without stopping (process 7, started 2026-11-24T12:00:00Z)" in texts
     assert texts.count("NewBot started") == 1
     assert texts.count("NewBot stopped") == 1
-    assert not list(place.glob("*.running"))
+    assert not list(directory.glob("*.running"))

@@ -20,7 +20,7 @@ from metaexpert.logger.entry.time_index import Span
 from metaexpert.logger.files import _archive, _indexer
 from metaexpert.logger.files._archive import Archivist
 from metaexpert.logger.files._indexer import Indexer, key_of, spans_of
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
@@ -503,24 +503,25 @@ class TestArchivist:
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Else a fork would come upon the last of it, and Python would warn."""
-        run, going, go = Archivist._run, threading.Event(), threading.Event()
+        run, going, go = archivist._thread._loop, threading.Event(), threading.Event()
 
-        def slow_to_end(self: Archivist) -> None:
-            run(self)
+        def slow_to_end() -> None:
+            run()
             going.set()
             go.wait(10)
 
-        monkeypatch.setattr(Archivist, "_run", slow_to_end)
+        monkeypatch.setattr(archivist._thread, "_loop", slow_to_end)
         backup(tmp_path, 1, line(1))
         archivist.poke()
         assert going.wait(10)
         timer = threading.Timer(0.05, go.set)
         timer.start()
-        thread = archivist.pause()
+        archivist._thread.before_fork()
+        thread = archivist._thread._latest
         assert thread is not None
         assert not thread.is_alive()
         timer.join()
-        archivist.resume()
+        archivist._thread.after_fork_in_parent()
 
     def test_a_pause_ends_it_soon(self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before a fork its thread ends in the middle of a file; after it, it goes on."""
@@ -537,10 +538,10 @@ class TestArchivist:
             archivist.poke()
             assert reached.wait(10)
             threading.Timer(0.05, go.set).start()
-            archivist.pause()
+            archivist._thread.before_fork()
         assert not archivist.busy
         assert not (tmp_path / schema.PRIVATE_DIRECTORY / "index").exists()
-        archivist.resume()
+        archivist._thread.after_fork_in_parent()
         archivist.poke()
         assert archivist.wait(20)
         assert len(noted(tmp_path)) == 1

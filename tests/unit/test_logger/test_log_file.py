@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from metaexpert.logger.files._log_file import Lane
+from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.testing import FailingSink, FakeClock, MemorySink
@@ -16,64 +16,64 @@ from metaexpert.logger.testing import FailingSink, FakeClock, MemorySink
 SIZE = 2**20
 
 
-def lane_to(
+def file_to(
     sink: MemorySink, clock: Callable[[], float] = time.monotonic, on_stranded: Callable[..., None] = lambda _: None
-) -> Lane:
-    """Return a lane with a journal in memory."""
-    return Lane(sink, Journal(None, SIZE).lane("expert.log"), on_stranded, clock)
+) -> LogFile:
+    """Return a log file with a journal in memory."""
+    return LogFile(sink, Journal(None, SIZE).lane("expert.log"), on_stranded, clock)
 
 
 class TestLane:
-    """`Lane`."""
+    """`LogFile`."""
 
     @pytest.mark.parametrize("room", [None, 1, 25])
     def test_lines_leave_in_order(self, room: int | None) -> None:
         """However little a file takes at once (it rotates), each line goes once."""
         sink = MemorySink(room)
-        lane = lane_to(sink)
+        file = file_to(sink)
         for number in range(10):
-            assert lane.put(b"line %d\n" % number)
-        assert not lane.empty
-        assert lane.lines() == [b"line %d" % number for number in range(10)]
-        assert lane.drain()
+            assert file.put(b"line %d\n" % number)
+        assert not file.empty
+        assert file.lines() == [b"line %d" % number for number in range(10)]
+        assert file.drain()
         assert bytes(sink.data) == b"".join(b"line %d\n" % number for number in range(10))
-        assert lane.empty
-        assert lane.lines() == []
+        assert file.empty
+        assert file.lines() == []
 
     def test_what_a_file_does_not_take_is_offered_again_after_growing_pauses(self) -> None:
         """No pause is longer than five seconds; nothing is lost, doubled or swapped."""
         sink, clock = FailingSink(), FakeClock(100)
-        lane = lane_to(sink, clock)
-        lane.put(b"1\n")
+        file = file_to(sink, clock)
+        file.put(b"1\n")
         pauses: list[float] = []
         since = clock()
-        assert not lane.drain()
+        assert not file.drain()
         while len(pauses) < 10:
             attempts = sink.attempts
             clock.advance(0.05)
-            lane.drain()
+            file.drain()
             if sink.attempts > attempts:
                 pauses.append(clock() - since)
                 since = clock()
         assert pauses[0] == pytest.approx(0.1, abs=0.06)
         assert pauses == sorted(pauses)
         assert max(pauses) == pytest.approx(5.0, abs=0.06)
-        lane.put(b"2\n")
+        file.put(b"2\n")
         sink.broken = False
         clock.advance(5)
-        assert lane.drain()
+        assert file.drain()
         assert bytes(sink.data) == b"1\n2\n"
-        assert lane.error is None
+        assert file.error is None
 
     def test_whoever_insists_does_not_wait_for_the_pause(self) -> None:
         """flush and close try at once."""
         sink, clock = FailingSink(), FakeClock(100)
-        lane = lane_to(sink, clock)
-        lane.put(b"1\n")
-        lane.drain()
+        file = file_to(sink, clock)
+        file.put(b"1\n")
+        file.drain()
         sink.broken = False
-        assert not lane.drain()
-        assert lane.drain(insist=True)
+        assert not file.drain()
+        assert file.drain(insist=True)
 
     def test_a_batch_that_fails_in_the_middle_goes_on_where_it_stopped(self) -> None:
         """The file rotates in the middle of a batch and then fails: what it took is not offered again."""
@@ -88,30 +88,30 @@ class TestLane:
                 return super().write(batch, note)
 
         sink = Once(room=4)
-        lane = lane_to(sink)
+        file = file_to(sink)
         for line in (b"1\n", b"2\n", b"3\n", b"4\n"):
-            lane.put(line)
-        assert not lane.drain(insist=True)
+            file.put(line)
+        assert not file.drain(insist=True)
         assert bytes(sink.data) == b"1\n2\n"
         for _ in range(4):
             sink.broken = False
-            lane.drain(insist=True)
+            file.drain(insist=True)
         assert bytes(sink.data) == b"1\n2\n3\n4\n"
 
     def test_the_first_failure_shows_what_waits_once(self) -> None:
         """All that waits is shown at the first error and not at each retry; again after it had healed."""
         sink, shown = FailingSink(), list[bytes]()
-        lane = lane_to(sink, on_stranded=shown.extend)
-        lane.put(b"1\n")
-        lane.put(b"2\n")
-        lane.drain(insist=True)
-        lane.drain(insist=True)
+        file = file_to(sink, on_stranded=shown.extend)
+        file.put(b"1\n")
+        file.put(b"2\n")
+        file.drain(insist=True)
+        file.drain(insist=True)
         assert shown == [b"1", b"2"]
         sink.broken = False
-        lane.drain(insist=True)
+        file.drain(insist=True)
         sink.broken = True
-        lane.put(b"3\n")
-        lane.drain(insist=True)
+        file.put(b"3\n")
+        file.drain(insist=True)
         assert shown == [b"1", b"2", b"3"]
 
     def test_a_drain_ends_although_lines_keep_coming(self) -> None:
@@ -119,36 +119,36 @@ class TestLane:
 
         class Busy(MemorySink):
             def write(self, batch: memoryview, note: Note = ignore) -> int:
-                lane.put(b"more\n")
+                file.put(b"more\n")
                 return super().write(batch, note)
 
-        lane = lane_to(Busy())
-        lane.put(b"first\n")
-        assert lane.drain()
-        assert bytes(lane.sink.data) == b"first\n"  # type: ignore[attr-defined]
-        assert not lane.empty
+        file = file_to(Busy())
+        file.put(b"first\n")
+        assert file.drain()
+        assert bytes(file.sink.data) == b"first\n"  # type: ignore[attr-defined]
+        assert not file.empty
 
-    def test_an_idle_lane_heals_too(self) -> None:
+    def test_an_idle_file_heals_too(self) -> None:
         """A file that could not be made is tried again although nothing waits for it."""
         sink, clock = FailingSink(), FakeClock(100)
-        lane = lane_to(sink, clock)
-        lane.look()
-        assert isinstance(lane.error, OSError)
+        file = file_to(sink, clock)
+        file.look()
+        assert isinstance(file.error, OSError)
         sink.broken = False
-        assert not lane.drain()
+        assert not file.drain()
         clock.advance(1)
-        assert lane.drain()
-        assert lane.error is None
+        assert file.drain()
+        assert file.error is None
 
     def test_sync_reaches_a_file_only_when_something_was_written(self) -> None:
         """An fsync of nothing would cost a disk turn a second."""
         sink = MemorySink()
-        lane = lane_to(sink)
-        lane.sync()
-        lane.put(b"1\n")
-        lane.drain()
-        lane.sync()
-        lane.sync()
+        file = file_to(sink)
+        file.sync()
+        file.put(b"1\n")
+        file.drain()
+        file.sync()
+        file.sync()
         assert sink.flushed == 1
 
     def test_segments_go_as_they_are_and_are_used_again(self) -> None:
@@ -160,23 +160,23 @@ class TestLane:
                 sizes.append(len(batch))
                 return super().write(batch, note)
 
-        lane = lane_to(Measured())
+        file = file_to(Measured())
         for _ in range(100):
-            assert lane.put(b"x" * 5_000 + b"\n")
-        before = lane.journal.allocated
-        lane.drain()
+            assert file.put(b"x" * 5_000 + b"\n")
+        before = file.lane.allocated
+        file.drain()
         assert len(sizes) > 3
         assert sum(sizes) == 100 * 5_001
-        assert lane.journal.allocated < before
+        assert file.lane.allocated < before
 
     def test_a_full_journal_takes_nothing_until_it_is_drained(self) -> None:
         """put says so; what was taken before is not touched."""
-        lane = lane_to(MemorySink())
+        file = file_to(MemorySink())
         taken = 0
-        while lane.put(b"x" * 5_000 + b"\n"):
+        while file.put(b"x" * 5_000 + b"\n"):
             taken += 1
         assert SIZE <= taken * 5_001 <= 2 * SIZE
-        lane.drain()
-        assert lane.put(b"x\n")
-        lane.drain()
-        assert len(lane.sink.data) == taken * 5_001 + 2  # type: ignore[attr-defined]
+        file.drain()
+        assert file.put(b"x\n")
+        file.drain()
+        assert len(file.sink.data) == taken * 5_001 + 2  # type: ignore[attr-defined]

@@ -10,13 +10,17 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretBytes, SecretStr
 
 from metaexpert.logger import register_secret
+from metaexpert.logger.masking import names, rules
+from metaexpert.logger.masking._pairs import Span
+from metaexpert.logger.masking.names import is_secret_name
 from metaexpert.logger.masking.registered import registered
-from metaexpert.logger.masking.rules import Rules, is_secret_name, mask_text, mask_tree
+from metaexpert.logger.masking.rules import _MOST_KEPT, Rules, _merged, mask_text, mask_tree
+from metaexpert.logger.masking.shapes import find_shapes
 
 SECRET = 'k9/Zp+3"q\\w=ü&'
 SECRET_NAMES = """
@@ -232,6 +236,74 @@ class TestNames:
             {"account_id": shown, "subAccountId": shown},
             0,
         )
+
+
+class TestRemembered:
+    """Rules remember texts without a secret, and never one that holds one."""
+
+    #: Texts around the length below which nothing is looked for, and pieces that secrets are made of.
+    TEXTS = st.lists(
+        st.one_of(
+            st.text(st.characters(), max_size=20),
+            st.text("abAPIkey_token=:;,'\"\\{}[]()<> &%3D-@/.*\n", max_size=40),
+            st.sampled_from(["s3cr3t-9", "s3cr", "password", "api_key", "ghp_" + "a1B2" * 9, "AKIA" + "X1" * 8, " = "]),
+        ),
+        max_size=4,
+    ).map("".join)
+
+    @staticmethod
+    def search(rules: Rules, text: str) -> list[Span]:
+        """Return all secrets in *text*, by the full search."""
+        spans = registered.find(text) + (find_shapes(text, rules.names) if rules.shapes else [])
+        return _merged(spans) if spans else []
+
+    @given(st.lists(st.one_of(TEXTS, st.binary(min_size=2, max_size=20).map(bytes.hex)), min_size=1, max_size=8))
+    @example(["pin:1234", "pin=1234", "s3cr3t-9", "is s3cr3t-9, is it?", "AKIA" + "X1" * 8])
+    def test_the_same_secrets_are_found_as_by_the_full_search(self, texts: list[str]) -> None:
+        """For each text, at first sight and again, while values are registered in between."""
+        registered.forget()
+        for some in (Rules(), Rules(shapes=False), Rules(extra_keys=["vault ref"])):
+            for number, value in enumerate(texts):
+                for text in (*texts, *texts, f"vaultRef={value}"):
+                    assert some.find(text) == self.search(some, text)
+                if number % 2 and len(value.strip()) >= 4:
+                    register_secret(value)
+                    for text in (*texts, f"before {value.strip()} after"):
+                        assert some.find(text) == self.search(some, text)
+                    assert some.find(value)
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        """Texts and names that never come again do not fill the memory."""
+        some = Rules()
+        for number in range(3 * _MOST_KEPT):
+            assert some.harmless(f"an ordinary text of its own, {number}")
+            assert not some.kind("", f"name_{number}_of_its_own")
+            assert len(some._harmless) <= _MOST_KEPT
+        assert len(some.names.judged) <= names._MOST_JUDGED
+        before = len(some._harmless)
+        assert some.harmless("a long text " * 1000)
+        assert len(some._harmless) == before
+
+    def test_a_known_call_enters_the_rules_alone(self) -> None:
+        """Names and texts that were seen before cost no search."""
+        tree = {"exchange": "binance", "note": "the order was filled, as expected", "n": 7}
+        assert mask_tree(tree) == (tree, 0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rules, "find_shapes", lambda *_: pytest.fail("searched"))
+            patch.setattr(names.Names, "kind", lambda *_: pytest.fail("judged"))
+            assert mask_tree(tree) == (tree, 0)
+
+    def test_a_value_registered_during_a_search_is_found_by_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a search found before is not taken for what there is now."""
+
+        def slow(text: str, known: names.Names) -> list[Span]:
+            register_secret("s3cr3t-9")
+            return find_shapes(text, known)
+
+        monkeypatch.setattr(rules, "find_shapes", slow)
+        mask = Rules().mask
+        assert mask("this is s3cr3t-9, it seems") == ("this is s3cr3t-9, it seems", 0)
+        assert mask("this is s3cr3t-9, it seems") == ("this is ***, it seems", 1)
 
 
 class TestTotal:

@@ -131,6 +131,7 @@ def test_records_equal_the_entries(receiver: Receiver, read_log: Callable[..., A
         raise ValueError("boom")
     except ValueError:
         logger.exception("Order failed")
+    eventually(lambda: len(receiver.entries) == 7)
     assert logger.close()
     sources = read_log("logs/expert.log")
     sources[5]["huge"] = str(2**70)  # OTLP has no larger integers than 64 bits
@@ -158,6 +159,7 @@ def test_what_the_collector_will_never_take_holds_up_nothing(receiver: Receiver)
     logger.info("refused")
     eventually(lambda: logger.stats()["exports"]["otlp"].get("refused"))
     logger.info("taken")
+    eventually(lambda: receiver.entries)
     assert logger.close()
     assert [entry["message"] for entry in receiver.entries] == ["taken"]
 
@@ -172,6 +174,7 @@ def test_entries_inside_a_span_have_its_ids(receiver: Receiver, read_log: Callab
         logger.info("own", trace_id="mine")
         context = span.get_span_context()
     logger.info("after")
+    eventually(lambda: len(receiver.entries) == 4)
     logger.close()
     outside, inside, own, after = read_log("logs/expert.log")
     assert (inside["trace_id"], inside["span_id"]) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")

@@ -16,26 +16,12 @@ from waiting import eventually
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.counts import SHARES, TRADE_SHARE
 from metaexpert.logger.encoding.fast import deliver
-from metaexpert.logger.files._log_file import Lane
-from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.files.log_file import LogFile
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.testing import BlockedSink, FailingSink, MemorySink
 
 Make = Callable[..., BoundLogger]
 ReadLog = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """A function that makes a quiet logger in `logs`."""
-    made: list[BoundLogger] = []
-
-    def logger(**options: Any) -> BoundLogger:
-        made.append(MetaLogger(install=False, **{"log_to_console": False, **options}))
-        return made[-1]
-
-    yield logger
-    for logger_ in made:
-        logger_.close(0)
 
 
 @pytest.fixture
@@ -51,19 +37,17 @@ def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", start)
 
 
-def lane(logger: BoundLogger, name: str = "expert.log") -> Lane:
-    """Return the lane behind one of the logger's files."""
-    directory = logger._logger.pipeline.files.directory
-    assert directory is not None
-    return directory.lanes[name]
+def log_file(logger: BoundLogger, name: str = "expert.log") -> LogFile:
+    """Return one of the logger's files."""
+    return logger._logger.pipeline.directory.files[name]
 
 
 def use(logger: BoundLogger, sink: MemorySink, *names: str) -> None:
     """Put *sink* behind the named files, or behind all three."""
     logger.flush()
     for name in names or ("expert.log", "trades.log", "errors.log"):
-        lane(logger, name).sink.close()
-        lane(logger, name).sink = sink
+        log_file(logger, name).sink.close()
+        log_file(logger, name).sink = sink
 
 
 @pytest.fixture
@@ -299,7 +283,7 @@ class TestBlock:
             logger.info("m")
         object.__setattr__(logger.config, "overflow_timeout", 60.0)
         with monkeypatch.context() as patch:
-            patch.setattr(drainer, "_thread", threading.current_thread())
+            patch.setattr(writing_thread._thread, "_thread", threading.current_thread())
             began = time.monotonic()
             logger.info("m")
             assert time.monotonic() - began < 10
@@ -406,15 +390,15 @@ class TestFlushAndClose:
         other = make(log_dir="shared")
         for logger in (shared, alone):
             pipeline = logger._logger.pipeline
-            (line, way), _ = pipeline.finish(logger._logger, "warning", {"event": "late"})
+            line, route = pipeline.finish(logger._logger, "warning", {"event": "late"})
             logger.close()
-            deliver(way, line)
+            deliver(route, line)
         assert other.flush()
         assert [entry["message"] for entry in read_log("shared/expert.log")] == ["late"]
         assert read_log("logs/expert.log") == []
         assert alone.stats()["dropped_by_route"] == {"closed": 1}
         assert "late" in capsys.readouterr().err
-        assert lane(alone).sink._file is None  # type: ignore[attr-defined]
+        assert log_file(alone).sink._file is None  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("layout", ["flat", "rfc5424"])
     def test_such_an_entry_is_shown_with_its_fields_in_either_layout(
@@ -422,9 +406,9 @@ class TestFlushAndClose:
     ) -> None:
         """It is laid out once, so that people read the fields and not the structure around them."""
         logger = make(layout=layout)
-        (line, way), _ = logger._logger.pipeline.finish(logger._logger, "warning", {"event": "late", "price": 1})
+        line, route = logger._logger.pipeline.finish(logger._logger, "warning", {"event": "late", "price": 1})
         logger.close()
-        deliver(way, line)
+        deliver(route, line)
         assert capsys.readouterr().err.rstrip().endswith("late  price=1")
 
     def test_two_threads_that_close_both_return_when_it_is_done(
@@ -450,10 +434,10 @@ class TestFlushAndClose:
         first.info("1")
         assert first.close()
         second.info("2")
-        assert drainer.running
+        assert writing_thread.running
         assert second.close()
         assert [entry["sequence_id"] for entry in read_log("logs/expert.log")] == [1, 2]
-        assert not drainer.running
+        assert not writing_thread.running
 
 
 class TestSynchronous:
@@ -484,7 +468,7 @@ class TestSynchronous:
         """As a __del__ that logs while the thread that compresses holds the lock of this directory, or of another."""
         logger, other = make(async_logging=False), make(async_logging=False, log_dir=where)
         began = time.monotonic()
-        directory = other._logger.pipeline.files.directory
+        directory = other._logger.pipeline.directory
         assert directory is not None
         with directory.lock:
             logger.error("within")
@@ -519,8 +503,8 @@ class TestWithoutThread:
         logger = make()
         logger.info("before")
         with monkeypatch.context() as patch:
-            patch.setattr(type(logger._logger.pipeline), "tick", lambda self: 1 / 0)
-            eventually(lambda: drainer.lost)
+            patch.setattr(type(logger._logger.pipeline.directory), "serve", lambda self: 1 / 0)
+            eventually(lambda: writing_thread.lost and logger.health != "ok")
         assert "no writing thread" in logger.health
         logger.info("after")
         messages = [entry["message"] for entry in read_log("logs/expert.log")]
@@ -552,7 +536,7 @@ class TestWithoutThread:
         """The entry was queued; writing failed in a way nobody foresaw; it is written by the next call."""
         logger = make()
         with monkeypatch.context() as patch:
-            patch.setattr(type(logger._logger.pipeline), "tick", lambda self: 1 / 0)
+            patch.setattr(type(logger._logger.pipeline.directory), "serve", lambda self: 1 / 0)
             logger.info("m")
         logger.info("n")
         assert [e["message"] for e in read_log("logs/expert.log") if e["message"] in "mn"] == ["m", "n"]
@@ -707,13 +691,13 @@ class TestRecovery:
         for _ in range(100):
             logger.info("m")
         eventually(lambda: logger.health != "ok")
-        really = drainer._serve
+        really = writing_thread._serve
 
         def serve() -> bool:
             turns.append(time.monotonic())
             return really()
 
-        monkeypatch.setattr(drainer, "_serve", serve)
+        monkeypatch.setattr(writing_thread, "_serve", serve)
         time.sleep(0.5)  # what is measured is that nothing happens
         assert len(turns) < 50
 

@@ -18,10 +18,11 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import schema
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.recovery import Recovery, recover, recover_directory
-from metaexpert.logger.files.rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal, JournalLane, write_out
 from metaexpert.logger.journal.segment import HEADER_SIZE, SLOT, SLOTS, Intent, Segment, State, pack_fixed, pack_slot
@@ -424,7 +425,7 @@ EDITS = st.lists(
 
 
 @given(edits=EDITS, cut=st.one_of(st.none(), st.integers(0, SMALLEST_SEGMENT)), intent=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_damage_makes_an_error_or_a_bad_line(edits: list[tuple[int, bytes]], cut: int | None, intent: bool) -> None:
     """Whatever is written over a segment: recovery ends, each line of each file is an entry, and the next is clean."""
     with tempfile.TemporaryDirectory() as made:
@@ -451,7 +452,7 @@ def test_no_damage_makes_an_error_or_a_bad_line(edits: list[tuple[int, bytes]], 
 
 
 @given(data=st.binary(max_size=2000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_file_at_all_makes_an_error(data: bytes) -> None:
     """Any bytes in a segment's place are put away."""
     with tempfile.TemporaryDirectory() as made:
@@ -463,7 +464,7 @@ def test_no_file_at_all_makes_an_error(data: bytes) -> None:
 
 
 @given(drained=st.integers(0, 2**64 - 1), fields=st.lists(st.integers(0, 2**64 - 1), min_size=5, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_state_makes_an_error(drained: int, fields: list[Any]) -> None:
     """A header may say anything, with a checksum that is right."""
     with tempfile.TemporaryDirectory() as made:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from properties import examples
 
 from metaexpert import _version
 from metaexpert.logger import schema
@@ -202,7 +203,7 @@ class Grammar:
         return self.data[self.at :].decode("utf-8")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(entries())
 def test_message_and_back(original: dict[str, Any]) -> None:
     """An entry that went through an RFC 5424 message is equal to itself, from bytes and from text."""
@@ -211,7 +212,7 @@ def test_message_and_back(original: dict[str, Any]) -> None:
     assert same(parse_message(message.decode()), original)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(entries())
 def test_message_is_valid(original: dict[str, Any]) -> None:
     """Every message obeys the grammar, names no parameter twice, and is one line without control characters."""
@@ -224,7 +225,7 @@ def test_message_is_valid(original: dict[str, Any]) -> None:
     assert grammar.pri == original["facility"] * 8 + original["severity"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(entries(), st.integers(0, 2**32 - 1))
 def test_layout_and_back(original: dict[str, Any], enterprise: int) -> None:
     """The rfc5424 layout validates, survives JSON, and gives the flat entry back; so does the entry's own schema."""
@@ -234,7 +235,7 @@ def test_layout_and_back(original: dict[str, Any], enterprise: int) -> None:
     assert same(from_layout(layout), original)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(entries())
 def test_key_order(original: dict[str, Any]) -> None:
     """Both ways back yield header, logger, context, fields, exception and stack in this order."""
@@ -284,7 +285,7 @@ def test_message_text() -> None:
     )
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text().filter(lambda text: text.isprintable() and "\\u" not in text))
 def test_ordinary_text_is_untouched(text: str) -> None:
     """A receiver that knows only RFC 5424 reads ordinary text, backslashes included, just as it was logged."""
@@ -377,7 +378,7 @@ def test_nesting_too_deep_for_json() -> None:
             render_message(entry(a=nested))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(sorted(schema.RESERVED_KEYS | {"symbol", "a"})), VALUES, max_size=12),
     st.sampled_from(["2026-02-30T00:00:00.000000Z", "0000-01-01T00:00:00.000000Z", "2026-13-01T99:00:00Z", "now", ""]),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from properties import examples
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry.rfc5424 import MessageError, parse_message, render_message
@@ -330,14 +331,14 @@ def parse_or_refuse(data: bytes | str) -> None:
     assert 0 <= position <= len(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary() | st.text(st.characters()) | st.binary().map(lambda tail: FOREIGN.encode() + tail))
 def test_arbitrary_data(data: bytes | str) -> None:
     """Arbitrary bytes and text either are a message, with a valid entry, or raise MessageError."""
     parse_or_refuse(data)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_mutated_messages(message: bytes, data: st.DataObject) -> None:
     """A message with bytes cut, put in or changed is read as a valid entry or refused with MessageError."""
@@ -396,20 +397,31 @@ def seconds_to_parse(message: str) -> float:
     return time.thread_time() - start
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("shape", HOSTILE)
 def test_linear_time(shape: str) -> None:
     """Four times the hostile input costs about four times the time, up to 1 MB; sixteen would be quadratic."""
-    small, large = (seconds_to_parse(HOSTILE[shape](size)) for size in (250_000, 1_000_000))
-    assert large < 9 * small + 0.05, (small, large)
+
+    def linear() -> bool:
+        small, large = (seconds_to_parse(HOSTILE[shape](size)) for size in (250_000, 1_000_000))
+        return large < 9 * small + 0.05
+
+    # Whoever shares the caches of the machine may slow one measurement down, but not one after another the longer text.
+    assert any(linear() for _ in range(4))
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("text", ["\\" * 200_000, "\\\n" * 100_000, "\\u000a" * 30_000, "]" * 200_000, "é" * 200_000])
 def test_rendering_in_linear_time(text: str) -> None:
     """Rendering hostile text, as value, name and message, is linear too."""
     entry = next(iter(EXAMPLES.values()))
-    taken = []
-    for piece in (text[: len(text) // 4], text):
-        start = time.thread_time()
-        render_message(entry | {"message": piece, "a": piece, "b": [piece], piece: 1})
-        taken.append(time.thread_time() - start)
-    assert taken[1] < 8 * taken[0] + 0.05, taken
+
+    def linear() -> bool:
+        taken = []
+        for piece in (text[: len(text) // 4], text):
+            start = time.thread_time()
+            render_message(entry | {"message": piece, "a": piece, "b": [piece], piece: 1})
+            taken.append(time.thread_time() - start)
+        return taken[1] < 8 * taken[0] + 0.05
+
+    assert any(linear() for _ in range(4))

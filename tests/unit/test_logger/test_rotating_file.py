@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.files.rotating_file import ROTATION_RETRY, RotatingFile
+from metaexpert.logger.files._rotating_file import ROTATION_RETRY, RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy, backup_number
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock

@@ -53,6 +53,7 @@ def grows_linearly(name: str) -> bool:
     return seconds(name, SIZE) < min(10 * small, 20)
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_megabyte_takes_linear_time(name: str) -> None:
     """Four times the text takes far less than sixteen times as long, and a megabyte seconds at most."""

@@ -64,27 +64,27 @@ class Listener:
 def test_octet_counting() -> None:
     """Over TCP each message follows its length, as RFC 6587 has it; the end is confirmed by the other side."""
     listener = Listener()
-    way = Syslog(parse_address(f"tcp://127.0.0.1:{listener.port}"), 32473)
-    way.connect()
-    assert way.connected
-    way.send([line(n=1), line(text="ü" * 100)])
-    assert way.finish()
+    transport = Syslog(parse_address(f"tcp://127.0.0.1:{listener.port}"), 32473)
+    transport.connect()
+    assert transport.connected
+    transport.send([line(n=1), line(text="ü" * 100)])
+    assert transport.finish()
     data = listener.end()
     for expected in (entry(n=1), entry(text="ü" * 100)):
         length, _, data = data.partition(b" ")
         assert parse_message(data[: int(length)]) == expected
         data = data[int(length) :]
     assert data == b""
-    assert not way.connected
+    assert not transport.connected
 
 
 def test_lf_framing() -> None:
     """With framing=lf a newline ends each message, and none is inside."""
     listener = Listener()
-    way = Syslog(parse_address(f"tcp://127.0.0.1:{listener.port}?framing=lf"), 32473)
-    way.connect()
-    way.send([line(n=1), line(n=2)])
-    assert way.finish()
+    transport = Syslog(parse_address(f"tcp://127.0.0.1:{listener.port}?framing=lf"), 32473)
+    transport.connect()
+    transport.send([line(n=1), line(n=2)])
+    assert transport.finish()
     first, second, rest = listener.end().split(b"\n")
     assert (parse_message(first), parse_message(second), rest) == (entry(n=1), entry(n=2), b"")
 
@@ -94,18 +94,18 @@ def test_a_long_entry_is_cut_to_a_datagram() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(10)
-        way = Syslog(parse_address(f"udp://127.0.0.1:{receiver.getsockname()[1]}?limit=1200"), 32473)
-        way.connect()
-        assert way.connected
-        way.send([line(n=1), line(text="long " * 1000, order_id="ord-1")])
+        transport = Syslog(parse_address(f"udp://127.0.0.1:{receiver.getsockname()[1]}?limit=1200"), 32473)
+        transport.connect()
+        assert transport.connected
+        transport.send([line(n=1), line(text="long " * 1000, order_id="ord-1")])
         assert parse_message(receiver.recv(65536)) == entry(n=1)
         data = receiver.recv(65536)
-        assert way.finish()
+        assert transport.finish()
     assert len(data) <= 1200
     found = parse_message(data)
     assert found["order_id"] == "ord-1"
     assert "…[cut " in found["text"]
-    assert way.truncated == 1
+    assert transport.truncated == 1
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
@@ -116,54 +116,54 @@ def test_unix_sockets(kind: socket.SocketKind, tmp_path: Path) -> None:
         receiver.bind(str(path))
         if kind == socket.SOCK_STREAM:
             receiver.listen()
-        way = Syslog(parse_address(f"unix://{path}"), 32473)
-        way.connect()
-        assert way.connected
-        way.send([line(n=1)])
+        transport = Syslog(parse_address(f"unix://{path}"), 32473)
+        transport.connect()
+        assert transport.connected
+        transport.send([line(n=1)])
         if kind == socket.SOCK_STREAM:
             connection, _ = receiver.accept()
             with connection:
                 assert parse_message(connection.recv(65536).rstrip(b"\n")) == entry(n=1)
         else:
             assert parse_message(receiver.recv(65536)) == entry(n=1)
-        way.abort()
+        transport.abort()
 
 
 def test_a_server_that_goes_is_noticed() -> None:
     """When the other side closes, the connection does not count as standing any more."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        way = Syslog(parse_address(f"tcp://127.0.0.1:{server.getsockname()[1]}"), 32473)
-        way.connect()
+        transport = Syslog(parse_address(f"tcp://127.0.0.1:{server.getsockname()[1]}"), 32473)
+        transport.connect()
         connection, _ = server.accept()
-        assert way.connected
+        assert transport.connected
         connection.sendall(b"hello")
         connection.close()
     for _ in range(100):
-        if not way.connected:
+        if not transport.connected:
             break
-    assert not way.connected
-    way.abort()
+    assert not transport.connected
+    transport.abort()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "unix:///nowhere/at/all", "udp://nowhere.invalid:514"])
 def test_what_cannot_be_reached_is_told(address: str) -> None:
     """A failed connection says why."""
-    way = Syslog(parse_address(address), 32473)
+    transport = Syslog(parse_address(address), 32473)
     with pytest.raises(TransportError, match=r"\w"):
-        way.connect()
+        transport.connect()
     with pytest.raises(TransportError):
-        way.send([line()])
-    assert not way.connected
-    assert way.finish()
+        transport.send([line()])
+    assert not transport.connected
+    assert transport.finish()
 
 
 def test_a_child_lets_go_of_the_connection() -> None:
     """After a fork the child closes its copy; the parent's connection stands."""
     listener = Listener()
-    way = Syslog(parse_address(f"tcp://127.0.0.1:{listener.port}"), 32473)
-    way.connect()
-    way.after_fork()
-    assert not way.connected
+    transport = Syslog(parse_address(f"tcp://127.0.0.1:{listener.port}"), 32473)
+    transport.connect()
+    transport.after_fork()
+    assert not transport.connected
     assert listener.end() == b""
 
 
@@ -235,6 +235,6 @@ def test_files_of_tls_that_are_missing_are_told(tmp_path: Path) -> None:
         tls_context(None, tmp_path / "none.pem", None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = parse_address(f"tls://127.0.0.1:{server.getsockname()[1]}")
-        way = Syslog(address, 32473, lambda: tls_context(tmp_path / "none.pem", None, None))
+        transport = Syslog(address, 32473, lambda: tls_context(tmp_path / "none.pem", None, None))
         with pytest.raises(TransportError, match="No such file"):
-            way.connect()
+            transport.connect()

@@ -1,18 +1,22 @@
-"""The thread behind each remote place: bound, errors, end, fork."""
+"""The thread behind each endpoint: bound, errors, end, fork."""
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from metaexpert.logger.remote.worker import Worker
+from metaexpert.logger.remote.worker import Job, Worker
+from metaexpert.logger.system import threads
 
 _PATIENCE = 20.0
 
 
-class Note:
+class Note(Job):
     """A job that notes what it is told."""
 
     def __init__(self) -> None:
@@ -24,7 +28,6 @@ class Note:
         self.go_on.set()
         self.raises: Exception | None = None
         self.told: list[str] = []
-        self.stuck = False
 
     def take(self, lines: list[bytes]) -> None:
         self.entered.set()
@@ -34,13 +37,6 @@ class Note:
             raise error
         self.lines += lines
         self.taken.set()
-
-    def step(self) -> float:
-        return 30.0
-
-    @property
-    def idle(self) -> bool:
-        return True
 
     def hurry(self) -> None:
         self.told.append("hurry")
@@ -128,17 +124,50 @@ def test_around_a_fork_there_is_no_thread(job: Note) -> None:
     worker = Worker("test-worker", job, 1000)
     worker.put(b"one")
     assert job.taken.wait(_PATIENCE)
-    worker.before_fork()
+    threads._before_fork()
     assert "test-worker" not in [thread.name for thread in threading.enumerate()]
-    worker.after_fork_in_parent()
+    threads._after_fork_in_parent()
     assert worker.asleep
     job.taken.clear()
     worker.put(b"two")
     assert job.taken.wait(_PATIENCE)
     assert not worker.asleep
-    worker.before_fork()
+    threads._before_fork()
     worker.put(b"lost on the child")
-    worker.after_fork_in_child()
+    threads._after_fork_in_child()
     assert job.told == ["before", "before", "after"]
     assert worker.waiting == 0
     worker.finish(_PATIENCE)
+
+
+def test_a_request_that_hangs_delays_a_fork_for_half_a_second(job: Note) -> None:
+    """A fork waits no longer than that; the job, which is still at work, is not asked to close anything."""
+    job.go_on.clear()
+    worker = Worker("test-worker", job, 1000)
+    worker.put(b"one")
+    assert job.entered.wait(_PATIENCE)
+    began = time.monotonic()
+    threads._before_fork()
+    took = time.monotonic() - began
+    threads._after_fork_in_parent()
+    assert 0.4 < took < 5.0
+    assert job.told == []
+    job.go_on.set()
+    worker.put(b"two")
+    assert worker.flush(_PATIENCE)
+    worker.finish(_PATIENCE)
+    assert job.lines == [b"one", b"two"]
+
+
+def test_a_worker_that_is_gone_takes_no_part_in_forks(job: Note) -> None:
+    """After its end nothing holds it: a program may make and close loggers for ever."""
+    worker = Worker("test-worker", job, 1000)
+    worker.put(b"one")
+    worker.finish(_PATIENCE)
+    held = weakref.ref(worker)
+    del worker
+    gc.collect()
+    assert held() is None
+    threads._before_fork()
+    threads._after_fork_in_parent()
+    assert job.told == ["hurry", "close"]

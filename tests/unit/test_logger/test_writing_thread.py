@@ -1,4 +1,4 @@
-"""The writing thread: one for all, served in turns, gone when nobody needs it, and told when it is lost."""
+"""The writing thread: one for all, served in passes, gone when nobody needs it, and told when it is lost."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from metaexpert.logger.files.writing_thread import Drainer
+from metaexpert.logger.files.directory import LogDirectory
+from metaexpert.logger.files.writing_thread import WritingThread
 
 
-class Client:
-    """A pipeline's double: counts ticks; `work` is done in each."""
+class Served(LogDirectory):
+    """A directory's double: counts how often it was served; `work` is done each time."""
 
     def __init__(self, work: Callable[[], Any] = bool) -> None:
         self.work = work
-        self.ticks = 0
+        self.passes = 0
         self.threads: set[int] = set()
         self.lost: list[BaseException] = []
         self.found = 0
         self.closed: list[str] = []
 
-    def tick(self) -> bool:
+    def serve(self) -> bool:
         """Count and work."""
-        self.ticks += 1
+        self.passes += 1
         self.threads.add(threading.get_ident())
         return bool(self.work())
 
@@ -38,28 +39,17 @@ class Client:
         """Count it."""
         self.found += 1
 
-    def close(self, timeout: float | None = None) -> bool:
+    def close(self) -> None:
         """Count it."""
         self.closed.append("closed")
-        return True
 
     def has_work(self) -> bool:
         """Have none."""
         return False
 
-    def before_fork(self) -> threading.Thread | None:
-        """Have no thread."""
-        return None
 
-    def after_fork_in_parent(self) -> None:
-        """Do nothing."""
-
-    def after_fork_in_child(self) -> None:
-        """Do nothing."""
-
-
-class Hanging(Client):
-    """A client whose first tick hangs until `leave` is set; `inside` tells that it does."""
+class Hanging(Served):
+    """A directory whose first pass hangs until `leave` is set; `inside` tells that it does."""
 
     def __init__(self) -> None:
         super().__init__(self.hang)
@@ -72,13 +62,13 @@ class Hanging(Client):
 
 
 @pytest.fixture
-def drainer() -> Iterator[Drainer]:
-    """A drainer of the test's own, without hooks, that wakes only when it is asked to."""
-    made = Drainer(interval=60)
+def writing_thread() -> Iterator[WritingThread]:
+    """A thread of the test's own, without hooks, that wakes only when it is asked to."""
+    made = WritingThread(interval=60)
     made._hooked = True
     yield made
-    for client in made._clients:
-        made.remove(client)
+    for directory in made._directories:
+        made.remove(directory)
 
 
 def log_threads() -> int:
@@ -86,23 +76,23 @@ def log_threads() -> int:
     return sum(thread.name == "metaexpert-log" for thread in threading.enumerate())
 
 
-def test_one_thread_serves_all_and_ends_with_the_last(drainer: Drainer) -> None:
-    """Fifty clients, one thread; none when the last has gone."""
+def test_one_thread_serves_all_and_ends_with_the_last(writing_thread: WritingThread) -> None:
+    """Fifty directories, one thread; none when the last has gone."""
     before = log_threads()
-    clients = [Client() for _ in range(50)]
-    for client in clients:
-        drainer.add(client)
-    assert drainer.turn()
+    directories = [Served() for _ in range(50)]
+    for directory in directories:
+        writing_thread.add(directory)
+    assert writing_thread.wait_for_pass()
     assert log_threads() == before + 1
-    assert len(set().union(*(client.threads for client in clients))) == 1
-    for client in clients:
-        drainer.remove(client)
+    assert len(set().union(*(directory.threads for directory in directories))) == 1
+    for directory in directories:
+        writing_thread.remove(directory)
     assert log_threads() == before
-    assert not drainer.running
+    assert not writing_thread.running
 
 
-def test_a_turn_covers_everything_that_was_there_before_it(drainer: Drainer) -> None:
-    """When turn returns, each client was served from beginning to end since the call."""
+def test_a_pass_covers_everything_that_was_there_before_it(writing_thread: WritingThread) -> None:
+    """When the wait is over, each directory was served from beginning to end since the call."""
     begun, seen = [0], []
 
     def work() -> None:
@@ -110,24 +100,24 @@ def test_a_turn_covers_everything_that_was_there_before_it(drainer: Drainer) -> 
         time.sleep(0)
         seen.append(number)
 
-    drainer.add(Client(work))
+    writing_thread.add(Served(work))
     for number in range(50):
         begun[0] = number
-        assert drainer.turn()
+        assert writing_thread.wait_for_pass()
         assert seen[-1] == number
 
 
-def test_turns_of_many_threads_are_shared(drainer: Drainer) -> None:
-    """Each caller's entry is served by the time its turn returns."""
+def test_passes_are_shared_by_many_threads(writing_thread: WritingThread) -> None:
+    """Each caller's entry is served by the time its wait is over."""
     queued: list[tuple[int, int]] = []
     done: set[tuple[int, int]] = set()
     failures: list[tuple[int, int]] = []
-    drainer.add(Client(lambda: done.update(list(queued))))
+    writing_thread.add(Served(lambda: done.update(list(queued))))
 
     def call(name: int) -> None:
         for number in range(50):
             queued.append((name, number))
-            if not drainer.turn() or (name, number) not in done:
+            if not writing_thread.wait_for_pass() or (name, number) not in done:
                 failures.append((name, number))
 
     threads = [threading.Thread(target=call, args=(name,)) for name in range(6)]
@@ -138,145 +128,149 @@ def test_turns_of_many_threads_are_shared(drainer: Drainer) -> None:
     assert failures == []
 
 
-def test_a_turn_gives_up_after_its_time(drainer: Drainer) -> None:
+def test_a_wait_gives_up_after_its_time(writing_thread: WritingThread) -> None:
     """The thread hangs in a write: the caller does not."""
-    client = Hanging()
-    drainer.add(client)
-    drainer.wake()
-    assert client.inside.wait(10)
+    directory = Hanging()
+    writing_thread.add(directory)
+    writing_thread.wake()
+    assert directory.inside.wait(10)
     began = time.monotonic()
-    assert drainer.turn(0.05) is False
+    assert writing_thread.wait_for_pass(0.05) is False
     assert time.monotonic() - began < 5
-    client.leave.set()
+    directory.leave.set()
 
 
-def test_a_turn_without_a_time_waits_as_long_as_it_gets_on(drainer: Drainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_without_a_time_waits_as_long_as_it_gets_on(
+    writing_thread: WritingThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that does not return is waited for once; slow ones that do are waited for to the end."""
     monkeypatch.setattr("metaexpert.logger.files.writing_thread.LONGEST_HANG", 0.3)
-    client = Hanging()
-    drainer.add(client)
-    drainer.wake()
-    assert client.inside.wait(10)
-    assert drainer.turn() is False
-    assert drainer.hangs
+    directory = Hanging()
+    writing_thread.add(directory)
+    writing_thread.wake()
+    assert directory.inside.wait(10)
+    assert writing_thread.wait_for_pass() is False
+    assert writing_thread.hangs
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread.LONGEST_HANG", 30.0)
     began = time.monotonic()
-    assert drainer.turn() is False
-    assert time.monotonic() - began < 0.25, "known to hang"
-    client.leave.set()
-    assert drainer.turn(10) is True
-    assert not drainer.hangs
+    assert writing_thread.wait_for_pass() is False
+    assert time.monotonic() - began < 5, "known to hang"
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread.LONGEST_HANG", 1.0)
+    directory.leave.set()
+    assert writing_thread.wait_for_pass(10) is True
+    assert not writing_thread.hangs
 
     def slow() -> None:
-        for _ in range(6):
+        for _ in range(12):
             time.sleep(0.1)
-            drainer.beats += 1
+            writing_thread.writes += 1
 
-    client.work = slow
-    assert drainer.turn() is True
+    directory.work = slow
+    assert writing_thread.wait_for_pass() is True
 
 
-def test_the_thread_never_waits_for_itself(drainer: Drainer) -> None:
+def test_the_thread_never_waits_for_itself(writing_thread: WritingThread) -> None:
     """A __del__ that logs on the writing thread is told that there is nobody to wait for."""
     results: list[object] = []
-    drainer.add(Client(lambda: results.append(drainer.turn())))
-    assert drainer.turn()
+    writing_thread.add(Served(lambda: results.append(writing_thread.wait_for_pass())))
+    assert writing_thread.wait_for_pass()
     assert set(results) == {None}
 
 
-def test_more_work_is_done_without_a_pause(drainer: Drainer) -> None:
-    """A client that has more to do is asked again at once, not after the interval."""
+def test_more_work_is_done_without_a_pause(writing_thread: WritingThread) -> None:
+    """A directory that has more to do is asked again at once, not after the interval."""
     left = [20]
 
     def work() -> bool:
         left[0] -= 1
         return left[0] > 0
 
-    drainer.add(Client(work))
-    drainer.wake()
+    writing_thread.add(Served(work))
+    writing_thread.wake()
     eventually(lambda: left[0] <= 0)
 
 
-def test_a_client_that_raises_is_the_threads_end_and_everybody_is_told(drainer: Drainer) -> None:
+def test_a_client_that_raises_is_the_threads_end_and_everybody_is_told(writing_thread: WritingThread) -> None:
     """Whoever waits is released with the news that nobody serves; later calls know at once."""
-    broken, other = Client(lambda: 1 / 0), Client()
-    drainer.add(other)
-    drainer.add(broken)
-    assert drainer.turn() is None
-    eventually(lambda: not drainer.running)
-    assert drainer.lost
+    broken, other = Served(lambda: 1 / 0), Served()
+    writing_thread.add(other)
+    writing_thread.add(broken)
+    assert writing_thread.wait_for_pass() is None
+    eventually(lambda: not writing_thread.running)
+    assert writing_thread.lost
     assert [type(error) for error in broken.lost] == [ZeroDivisionError]
     assert len(other.lost) == 1
-    assert drainer.turn() is None
-    drainer.ensure()
-    assert not drainer.running
+    assert writing_thread.wait_for_pass() is None
+    writing_thread.ensure()
+    assert not writing_thread.running
 
 
 def test_a_thread_that_cannot_start_is_told_and_tried_again_by_the_next_logger(
-    drainer: Drainer, monkeypatch: pytest.MonkeyPatch
+    writing_thread: WritingThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more threads: everybody writes by himself, until a new logger finds that there are some again."""
 
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    first, second = Client(), Client()
+    first, second = Served(), Served()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        drainer.add(first)
-    assert (len(first.lost), drainer.lost, drainer.running) == (1, True, False)
-    drainer.add(second)
-    assert (first.found, second.lost, drainer.lost) == (1, [], False)
-    assert drainer.turn()
+        writing_thread.add(first)
+    assert (len(first.lost), writing_thread.lost, writing_thread.running) == (1, True, False)
+    writing_thread.add(second)
+    assert (first.found, second.lost, writing_thread.lost) == (1, [], False)
+    assert writing_thread.wait_for_pass()
 
 
-def test_closing_all_begins_with_the_latest(drainer: Drainer) -> None:
+def test_closing_all_begins_with_the_latest(writing_thread: WritingThread) -> None:
     """As with any stack of resources."""
-    order: list[Client] = []
+    order: list[Served] = []
 
-    class Ordered(Client):
-        def close(self, timeout: float | None = None) -> bool:
+    class Ordered(Served):
+        def close(self) -> None:
             order.append(self)
-            return super().close(timeout)
+            super().close()
 
-    clients = [Ordered() for _ in range(3)]
-    for client in clients:
-        drainer.add(client)
-    drainer.close_all()
-    assert order == clients[::-1]
+    directories = [Ordered() for _ in range(3)]
+    for directory in directories:
+        writing_thread.add(directory)
+    writing_thread.close_all()
+    assert order == directories[::-1]
 
 
-def test_removing_while_the_thread_hangs_does_not_hang(drainer: Drainer) -> None:
+def test_removing_while_the_thread_hangs_does_not_hang(writing_thread: WritingThread) -> None:
     """close returns although the disk does not."""
-    client = Hanging()
-    drainer.add(client)
-    drainer.wake()
-    assert client.inside.wait(10)
+    directory = Hanging()
+    writing_thread.add(directory)
+    writing_thread.wake()
+    assert directory.inside.wait(10)
     began = time.monotonic()
-    drainer.remove(client, 0.05)
+    writing_thread.remove(directory, 0.05)
     assert time.monotonic() - began < 4
-    client.leave.set()
+    directory.leave.set()
 
 
-def test_a_process_forked_behind_pythons_back_is_not_fooled(drainer: Drainer) -> None:
+def test_a_process_forked_behind_pythons_back_is_not_fooled(writing_thread: WritingThread) -> None:
     """There the thread object exists and the thread does not: whoever waits finds out."""
-    drainer.add(Client())
-    mail, drainer._mail = drainer._mail, type(drainer._mail)()  # nobody reads this one
-    drainer._pid = -1
-    assert drainer.turn() is None
-    drainer._mail = mail
+    writing_thread.add(Served())
+    mail, writing_thread._mail = writing_thread._mail, type(writing_thread._mail)()  # nobody reads this one
+    writing_thread._pid = -1
+    assert writing_thread.wait_for_pass() is None
+    writing_thread._mail = mail
 
 
-def test_many_threads_may_add_and_remove(drainer: Drainer) -> None:
-    """No client is forgotten, none is left, and the thread has ended."""
+def test_many_threads_may_add_and_remove(writing_thread: WritingThread) -> None:
+    """No directory is forgotten, none is left, and the thread has ended."""
     failures = []
 
     def run() -> None:
         for _ in range(20):
-            client = Client()
-            drainer.add(client)
-            if drainer.turn() is False:
-                failures.append(client)
-            drainer.remove(client)
+            directory = Served()
+            writing_thread.add(directory)
+            if writing_thread.wait_for_pass() is False:
+                failures.append(directory)
+            writing_thread.remove(directory)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -284,5 +278,5 @@ def test_many_threads_may_add_and_remove(drainer: Drainer) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert drainer._clients == ()
-    eventually(lambda: not drainer.running)
+    assert writing_thread._directories == ()
+    eventually(lambda: not writing_thread.running)

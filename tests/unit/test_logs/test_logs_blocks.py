@@ -88,7 +88,7 @@ def test_ranges_of_a_compressed_file(data: bytes, ranges: list[tuple[int, int]],
     """Any ranges, in any order, are those of the inflated text."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_blocks, "FORWARD_BLOCK", block)
-        patch.setattr(_blocks, "_MOST_POINTS", 3)
+        patch.setattr(_blocks, "_MOST_CHECKPOINTS", 3)
         inflater = SeekableInflater(io.BytesIO(gzip.compress(data)))
         for offset, length in ranges:
             assert b"".join(inflater.read(offset, length)) == data[offset : offset + length]

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry.rfc5424 import from_layout
 from metaexpert.logger.files import _archive, _indexer
 from metaexpert.logger.files._archive import Archivist
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
 from metaexpert.logs import Entry, Record, Unparsed, open_logs
-from metaexpert.logs.reading import search
+from metaexpert.logs.reading import merge, search
 from metaexpert.logs.reading.filters import Criteria, is_regular
 
 Line = Callable[..., bytes]
@@ -103,7 +104,7 @@ def flat(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [record.flat for record in records if isinstance(record, Entry)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(CALLS, st.sampled_from(["ema", "rsi", "π"]), STEPS), max_size=25),
     st.sampled_from(["flat", "rfc5424"]),
@@ -143,9 +144,9 @@ def test_any_filter_equals_the_plain_loop(
             last = flat(open_logs(directory, limit=limit, **wanted))
             assert last == (expected[-limit:] if limit else []) if in_order else len(last) == min(limit, len(expected))
             assert all(entry in expected for entry in last)
-            patch.setattr(search, "BUDGET", 2000)  # what is found does not fit into the memory: the other way
-            patch.setattr(search, "_SMALLEST", 700)
-            patch.setattr(search, "_OPEN", 700)
+            patch.setattr(merge, "MEMORY_LIMIT", 2000)  # what is found does not fit into the memory: the other way
+            patch.setattr(merge, "_SMALLEST", 700)
+            patch.setattr(merge, "_OPEN", 700)
             logs = open_logs(directory, **wanted)
             got = flat(logs)
             assert logs.counts.unordered or got == expected

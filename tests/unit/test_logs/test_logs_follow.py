@@ -11,8 +11,9 @@ import pytest
 
 from metaexpert.logs import Entry, Logs, open_logs
 from metaexpert.logs.reading import files
-from metaexpert.logs.reading.files import Counts, Snapshot
+from metaexpert.logs.reading.files import Counts
 from metaexpert.logs.reading.follow import GRACE, Follower
+from metaexpert.logs.reading.snapshot import Snapshot
 
 Line = Callable[..., bytes]
 

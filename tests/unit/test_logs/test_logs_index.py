@@ -17,14 +17,14 @@ from metaexpert.logger import schema
 from metaexpert.logger.entry import time_index
 from metaexpert.logger.files import _archive, _indexer
 from metaexpert.logger.files._archive import Archivist
-from metaexpert.logger.files.rotating_file import RotatingFile
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logs import Logs, Record, open_logs
 from metaexpert.logs.questions.bundle import make_bundle
 from metaexpert.logs.questions.stats import collect_stats
 from metaexpert.logs.questions.verify import verify
-from metaexpert.logs.reading import search
+from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from tests.unit.test_logs.conftest import START, Line
 
@@ -166,7 +166,7 @@ def test_only_stretches_that_may_match_are_read(
     """Ten seconds out of half an hour cost a few stretches and the current file; the recovered ones are among them."""
     write(tmp_path, story(line), compress=compress)
     if not collected:
-        monkeypatch.setattr(search, "collected", lambda *_: None)
+        monkeypatch.setattr(merge, "collected", lambda *_: None)
     names = [path.name for path in tmp_path.glob("*.log.*")]
     assert len(names) > 10
     for ask, most in (
@@ -190,7 +190,7 @@ def test_what_inflating_took_is_released_file_by_file(tmp_path: Path, line: Line
     write(tmp_path, story(line), compress=True)
     logs = open_logs(tmp_path, grep="x")
     with logs.opened() as chains:
-        assert search.collected(chains, logs.criteria, logs.counts, search.ignore)
+        assert merge.collected(chains, logs.criteria, logs.counts, merge.ignore)
         assert all(file._handle is not None and file._inflated is None for log in chains for file in log.files)
 
 
@@ -348,15 +348,15 @@ def test_the_reader_writes_nothing(tmp_path: Path, line: Line) -> None:
 
 def test_many_logs_are_read_in_small_stretches(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where stretches of so many logs would not fit into the memory together, smaller ones are made of them."""
-    monkeypatch.setattr(search, "_SMALLEST", 1000)
-    monkeypatch.setattr(search, "_OPEN", 1000)
+    monkeypatch.setattr(merge, "_SMALLEST", 1000)
+    monkeypatch.setattr(merge, "_OPEN", 1000)
     for compress in (False, True):
         directory = tmp_path / str(compress)
         directory.mkdir()
         write(directory, story(line, 600), compress=compress)
         with open_logs(directory).opened() as logs:
             wanted = open_logs(directory, **seconds(300, 350)).criteria
-            found = search.survey(logs, wanted, Counts(), search.ignore)
+            found = merge.survey(logs, wanted, Counts(), merge.ignore)
             assert max(stretch.length for stretch in found if stretch.file.spans) < 2000
         for ask in QUESTIONS:
             with_index, without = both_ways(directory, ask)
@@ -454,14 +454,14 @@ def test_many_closed_files_are_asked_one_after_another(
     tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the number of files that are held open, each is opened for its turn and closed behind it."""
-    monkeypatch.setattr("metaexpert.logs.reading.files._MOST_OPEN", 0)
+    monkeypatch.setattr("metaexpert.logs.reading.snapshot._MOST_OPEN", 0)
     write(tmp_path, story(line), compress=True)
     for ask in QUESTIONS:
         with_index, without = both_ways(tmp_path, ask)
         assert with_index == without, ask
     with open_logs(tmp_path).opened() as logs:
         wanted = open_logs(tmp_path, level="critical").criteria
-        assert search.collected(logs, wanted, Counts(), search.ignore)
+        assert merge.collected(logs, wanted, Counts(), merge.ignore)
         assert all(file._handle is None for log in logs for file in log.files)
 
 

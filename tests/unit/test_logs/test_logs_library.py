@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from metaexpert.logs import Entry, Record, Unparsed, level_number, open_logs
 from metaexpert.logs.entry import parse
-from metaexpert.logs.reading import files, merge, search
-from metaexpert.logs.reading.files import Counts, LogFile, Snapshot, find_logs
+from metaexpert.logs.reading import dedup, merge
+from metaexpert.logs.reading.files import Counts, LogFile, find_logs
+from metaexpert.logs.reading.snapshot import Snapshot
 
 Line = Callable[..., bytes]
 
@@ -90,7 +91,7 @@ def test_foreign_errors_without_numbers_are_all_shown(tmp_path: Path) -> None:
 
 def test_the_window_of_copies_is_bounded() -> None:
     """What is remembered of trades and errors does not grow with the logs; a very late copy is shown again."""
-    once = merge.Once(window=2)
+    once = dedup.Once(window=2)
     entries = [parse(_error(n), "x.log") for n in (1, 2, 1, 3, 2, 4, 5, 1)]
     assert [once.is_copy(entry) for entry in entries if entry] == [False, False, True, False, True, False, False, False]
 
@@ -240,9 +241,9 @@ def test_reading_is_bounded_by_files_not_by_their_size(tmp_path: Path, line: Lin
 
 def test_disorder_beyond_the_memory_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files too disordered to be sorted in bounded memory lose nothing; what came out of order is counted."""
-    monkeypatch.setattr(search, "BUDGET", 20_000)
-    monkeypatch.setattr(search, "_SMALLEST", 500)
-    monkeypatch.setattr(search, "_OPEN", 500)
+    monkeypatch.setattr(merge, "MEMORY_LIMIT", 20_000)
+    monkeypatch.setattr(merge, "_SMALLEST", 500)
+    monkeypatch.setattr(merge, "_OPEN", 500)
     times = list(range(300))
     random.Random(1).shuffle(times)
     write(tmp_path / "expert.log", *(line(n + 1, at=n) for n in times))
@@ -345,7 +346,7 @@ def test_many_files_are_opened_when_their_turn_comes(
     tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files beyond the limit of open ones are found again under a new name, or named when they are gone."""
-    monkeypatch.setattr(files, "_MOST_OPEN", 1)
+    monkeypatch.setattr("metaexpert.logs.reading.snapshot._MOST_OPEN", 1)
     for number in range(1, 4):
         write(tmp_path / f"expert.log.{number}", line(10 - number))
     write(tmp_path / "expert.log", line(10))
@@ -364,7 +365,7 @@ def test_a_rotation_while_the_files_are_opened_is_noticed(
 ) -> None:
     """When a rotation happens between finding the files and opening them, they are found anew."""
     write(tmp_path / "expert.log", line(1))
-    found = files.find_logs
+    found = find_logs
     pending = [lambda: _rotate(tmp_path, line(2))]
 
     def find_then_rotate(*args: Any, **kwargs: Any) -> Any:
@@ -373,7 +374,7 @@ def test_a_rotation_while_the_files_are_opened_is_noticed(
             pending.pop()()
         return chains
 
-    monkeypatch.setattr(files, "find_logs", find_then_rotate)
+    monkeypatch.setattr("metaexpert.logs.reading.snapshot.find_logs", find_then_rotate)
     assert numbers(open_logs(tmp_path)) == [1, 2]
 
 
@@ -382,14 +383,14 @@ def test_a_directory_that_never_rests_is_read_as_it_is(
 ) -> None:
     """When each look finds other files, the last set is taken rather than none."""
     write(tmp_path / "expert.log", line(1))
-    found = files.find_logs
+    found = find_logs
 
     def find_then_rotate(*args: Any, **kwargs: Any) -> Any:
         chains = found(*args, **kwargs)
         _rotate(tmp_path, line(2))
         return chains
 
-    monkeypatch.setattr(files, "find_logs", find_then_rotate)
+    monkeypatch.setattr("metaexpert.logs.reading.snapshot.find_logs", find_then_rotate)
     with Snapshot(tmp_path, diagnostics=False) as snapshot:
         assert snapshot.chains["expert.log"]
 

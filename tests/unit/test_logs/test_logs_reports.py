@@ -18,12 +18,12 @@ from metaexpert.logger.entry.rfc5424 import to_layout
 from metaexpert.logs import open_logs
 from metaexpert.logs.entry import parse
 from metaexpert.logs.questions._distribution import Distribution
-from metaexpert.logs.questions._runs import Runs
-from metaexpert.logs.questions._vocabulary import Facts
-from metaexpert.logs.questions.orders import order_life, plain
+from metaexpert.logs.questions._gaps import SeenNumbers
+from metaexpert.logs.questions.orders import order_life
 from metaexpert.logs.questions.stats import collect_stats, fingerprint
 from metaexpert.logs.questions.trades import Ledger
 from metaexpert.logs.questions.verify import schema_problem, verify
+from metaexpert.logs.questions.vocabulary import Facts, plain
 
 Line = Callable[..., bytes]
 
@@ -214,7 +214,7 @@ def test_gaps_and_restarts(tmp_path: Path, line: Line) -> None:
 @given(st.permutations(list(range(1, 30))), st.sets(st.integers(1, 29)))
 def test_ranges_hold_any_order(numbers: list[int], missing: set[int]) -> None:
     """Numbers in any order leave just the gaps that they have."""
-    runs = Runs()
+    runs = SeenNumbers()
     present = [n for n in numbers if n not in missing]
     for number in present:
         runs.add(number, ordinary=True)

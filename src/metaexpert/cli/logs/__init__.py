@@ -1,4 +1,4 @@
-"""`metaexpert logs`: what the experts logged. Each command is a module of its own, imported when it is called."""
+"""`metaexpert logs`: read what experts logged. Each command is a module of its own, imported when it is called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metaexpert.cli.logs.show import show
 
 
 class _Commands(DefaultGroup):
-    #: A further command is one more line here: its name, and the module whose ``app`` it is.
+    #: A new command is one more line here: its name, and the module whose ``app`` it is.
     modules: ClassVar[dict[str, str]] = {
         "order": "metaexpert.cli.logs.order",
         "trades": "metaexpert.cli.logs.trades",
@@ -31,13 +31,13 @@ app = typer.Typer(cls=_Commands, add_completion=False, subcommand_metavar="| COM
 
 @app.callback()
 def logs() -> None:
-    """Show what experts logged: the last entries, merged by time.
+    """Show the last log entries of all experts, merged by time.
 
     Reads NAME.log, NAME.log.1, NAME.log.2.gz … of running, stopped and
-    crashed experts. Each entry is shown once, though trades and errors
-    stand in several files. Lines that are no entries are shown as found.
+    crashed experts. Each entry is shown once, although trades and errors
+    are in several files. Lines that are not entries are shown as they are.
 
-    A directory that is called like a command is reached as ./NAME.
+    If a directory has the name of a command, write ./NAME.
 
     Example:
       metaexpert logs

@@ -1,8 +1,7 @@
-"""`metaexpert logs bundle`: an archive that is safe to share."""
+"""`metaexpert logs bundle`: pack an archive that is safe to share."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +10,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
-from metaexpert.cli.progress import shown
+from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
 from metaexpert.cli.tables import counted
 
 app = typer.Typer(add_completion=False)
@@ -24,21 +22,21 @@ def bundle(
     context: typer.Context,
     directories: Directories = None,
     redacted: Annotated[
-        bool, typer.Option("--redacted", help="Say that secrets are to be masked: there is no other way.")
+        bool, typer.Option("--redacted", help="Required: confirms that all secrets are masked.")
     ] = False,
     to: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE.tar.gz", help="Where it goes.", show_default=False),
+        typer.Option("--output", "-o", metavar="FILE.tar.gz", help="Path of the archive.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="What was packed, as one JSON object.")] = False,
+    as_json: Json = False,
     **filters: Any,
 ) -> None:
-    """Pack logs into an archive that is safe to share: every secret is masked.
+    """Pack logs into an archive that is safe to share: secrets are masked.
 
-    It holds entries.jsonl (what passes the filters, each entry once, in
+    The archive holds entries.jsonl (the entries that pass the filters, in
     order of time), config.json (settings with their sources), versions.json,
-    stats.json and verify.json. Look into it before you pass it on: a secret
-    that has no name, no known form and was never registered is not known.
+    stats.json and verify.json. Look inside before you share it: a secret is
+    recognised by the name of its field, by its form, or by registration.
 
     Example:
       metaexpert logs bundle --redacted
@@ -49,29 +47,25 @@ def bundle(
     if not redacted:
         raise output.InputError("say --redacted: the archive holds the logs with their secrets masked")
     path = Path(to or f"metaexpert-logs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
-    chosen = selected(context, directories, filters)
-    settings = _settings()
     try:
-        with shown(chosen, "packing") as logs:
-            found = make_bundle(logs, path, settings)
+        with reading(context, directories, filters, "packing") as logs:
+            found = make_bundle(logs, path, _settings())
     except FileExistsError:
         raise output.InputError(f"{path} exists") from None
     except OSError as error:
         raise output.InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    tell(logs.counts)
     if as_json:
         facts = {"path": str(path), "members": found.members, "lines": found.lines, "masked": found.masked}
-        output.write(json.dumps(facts, indent=2) + "\n")
+        output.write_json(facts, ensure_ascii=True)
     else:
         output.write(f"{path}: {counted(found.lines, 'line')}, something masked in {found.masked} of them\n")
 
 
 def _settings() -> dict[str, Any]:
-    """Settings and sources as far as they can be told: a wrong one must keep nobody from asking for help."""
+    """Return settings and sources, or the problems: a wrong setting must not keep a user from asking for help."""
     from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
 
     try:
-        current = settings()
+        return {name: row._asdict() for name, row in settings().sources().items()}
     except output.InputError as error:
         return {"problems": list(error.problems)}
-    return {name: {"value": value, "source": current.sources[name]} for name, value in current.shown().items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -10,11 +9,11 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.select import Directories, selected, tell, with_filters, zone
-from metaexpert.cli.progress import shown
+from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters, zone
 from metaexpert.cli.tables import money, seconds, table
 from metaexpert.logger.entry.console_text import escape, time_text
-from metaexpert.logs.questions.orders import OrderLife, Step, order_life, plain
+from metaexpert.logs.questions.orders import OrderLife, Step, order_life
+from metaexpert.logs.questions.vocabulary import SIDES, plain
 
 app = typer.Typer(add_completion=False)
 
@@ -23,39 +22,38 @@ app = typer.Typer(add_completion=False)
 @with_filters
 def order(
     context: typer.Context,
-    order_id: Annotated[str, typer.Argument(metavar="ID", help="The order_id, or the client_order_id.")],
+    order_id: Annotated[str, typer.Argument(metavar="ID", help="Its order_id or client_order_id.")],
     directories: Directories = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, amounts as exact text.")] = False,
+    as_json: Json = False,
     **filters: Any,
 ) -> None:
-    """Show the whole life of an order, over all experts.
+    """Show the whole life of an order, across all experts.
 
-    Placed, acknowledged, partially filled, filled, cancelled, rejected: each
-    entry with the time since the one before, what was executed at which
-    price, slippage against the requested price, fees, and entries that were
-    logged twice (DUPLICATE; they are not counted).
+    Lists every step (placed, acknowledged, partially filled, filled,
+    cancelled, rejected) with the time since the step before, executed size
+    and price, and fees, and sums up fees and slippage. An entry that repeats
+    a step is marked DUPLICATE and not counted.
 
-    Exit code 1: nothing is logged about it.
+    Exit code 1: no entry mentions the order.
 
     Example:
       metaexpert logs order ord-42
       metaexpert logs order ord-42 ./ema ./rsi --json
     """
-    with shown(selected(context, directories, filters), "searching") as logs:
+    with reading(context, directories, filters, "searching") as logs:
         life = order_life(logs, order_id)
-    tell(logs.counts)
     if not life.steps:
         output.complain("error", [f"nothing is logged about order {order_id}"])
         raise typer.Exit(1)
     if as_json:
-        output.write(json.dumps(life.as_dict(), ensure_ascii=False, indent=2) + "\n")
-        return
-    output.write("".join(_summary(life)) + "\n" + _steps(life, zone(filters.get("tz"))))
+        output.write_json(life.as_dict())
+    else:
+        output.write("".join(_summary(life)) + "\n" + _steps(life, zone(filters.get("tz"))))
 
 
 def _summary(life: OrderLife) -> Iterator[str]:
-    side = {1: "BUY", -1: "SELL"}.get(life.side, "")
-    size = "" if life.size is None else plain(life.size)
+    side = SIDES.get(life.side, "")
+    size = plain(life.size)
     yield _line("order", " ".join(filter(None, [life.order_id, side, size, life.symbol, life.type])))
     other = sorted(life.ids - {life.order_id})
     yield _line("also", ", ".join(other))

@@ -1,17 +1,20 @@
-"""`metaexpert logs recover`: entries of dead writers, brought into the files."""
+"""`metaexpert logs recover`: bring the entries of dead writers into the files."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.select import Directories, opened
+from metaexpert.cli.logs.filters import Directories, Json, opened
+from metaexpert.cli.tables import counted
 from metaexpert.logs.questions.recover import recover_logs
+
+if TYPE_CHECKING:
+    from metaexpert.logger.files.recovery import Recovery
 
 app = typer.Typer(add_completion=False)
 
@@ -20,15 +23,15 @@ app = typer.Typer(add_completion=False)
 def recover(
     context: typer.Context,
     directories: Directories = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per directory.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Bring what a killed process had logged into the files, each entry once.
+    """Bring the entries of a killed process into the files, each exactly once.
 
-    The next start of an expert does the same. Use this when none will
-    start. It is the only command that writes; journals of running processes
-    are left alone. What was found is logged as log.recovered.
+    The next start of an expert does the same; use this when none will start.
+    It is the only command that writes. Journals of running processes are left
+    alone. The outcome is logged as log.recovered.
 
-    Exit code 1: a part cannot be read or written; it stays for the next time.
+    Exit code 1: a file cannot be read or written; try again later.
 
     Example:
       metaexpert logs recover
@@ -41,16 +44,15 @@ def recover(
             output.complain("error", [f"{directory} cannot be recovered: {error.strerror or error}"])
             raise typer.Exit(1) from None
         if as_json:
-            output.write(json.dumps({"directory": str(directory), **asdict(found)}) + "\n")
+            output.write_json({"directory": str(directory), **asdict(found)}, ensure_ascii=True, indent=None)
         else:
-            output.write(f"{directory}: {_told(found)}\n")
+            output.write(f"{directory}: {_text(found)}\n")
 
 
-def _told(found: Any) -> str:
+def _text(found: Recovery) -> str:
     if not (found.entries or found.torn or found.damaged or found.set_aside):
         return "nothing was left to recover"
-    entries = "1 entry" if found.entries == 1 else f"{found.entries} entries"
-    parts = [f"{entries} recovered"]
+    parts = [f"{counted(found.entries, 'entry')} recovered"]
     if found.lines:
         parts.append(", ".join(f"{count} into {name}" for name, count in sorted(found.lines.items())))
     if found.torn:

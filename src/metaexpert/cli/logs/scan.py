@@ -1,8 +1,7 @@
-"""`metaexpert logs scan`: are there secrets in the files?"""
+"""`metaexpert logs scan`: look for secrets in files."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,8 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
+from metaexpert.cli.logs.filters import Json
+from metaexpert.cli.tables import counted
 
 if TYPE_CHECKING:
     from metaexpert.logs.questions.scan import Finding, Report
@@ -23,16 +24,16 @@ def scan(
     path: Annotated[
         str | None, typer.Argument(metavar="DIR", help="Directory or file; the configured log_dir if left out.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Look for secrets in files, ours and others'.
+    """Look for secrets in log files, ours and others'.
 
-    Looks for the configured secrets, for names such as api_key, and for
-    shapes such as tokens in addresses, in all files below DIR, also in gzip.
-    Prints file, line and rule of each, and never the secret itself. Changes
+    Searches all files below DIR, also compressed ones, for the configured
+    secrets, for names such as api_key and for forms such as tokens in URLs.
+    Prints file, line and rule of each, never the secret itself. Changes
     nothing.
 
-    Exit code 0: none was found. 1: some were, or a file could not be read.
+    Exit code 0: no secrets. 1: secrets, or a file that could not be read.
     2: wrong input.
 
     Example:
@@ -43,18 +44,18 @@ def scan(
     from metaexpert.logger.masking.rules import Rules  # noqa: PLC0415
     from metaexpert.logs.questions.scan import Report, scan  # noqa: PLC0415
 
-    config = settings()  # also has its secrets registered
-    place = Path(path) if path is not None else config.log_dir
+    config = settings()  # this also registers its secrets
+    target = Path(path) if path is not None else config.log_dir
     report, findings = Report(), []
     try:
-        for finding in scan(place, report, Rules(extra_keys=config.extra_secret_keys)):
+        for finding in scan(target, report, Rules(extra_keys=config.extra_secret_keys)):
             findings.append(finding)
             if not as_json:
                 output.write(f"{finding.file}:{finding.line}: {finding.rule}\n")
     except FileNotFoundError:
-        raise output.InputError(f"there is no file or directory {place}") from None
+        raise output.InputError(f"there is no file or directory {target}") from None
     if as_json:
-        output.write(json.dumps(_as_data(findings, report), indent=2) + "\n")
+        output.write_json(_as_dict(findings, report), ensure_ascii=True)
     output.complain("warning", [f"{name} cannot be read: {why}" for name, why in report.unreadable.items()])
     if not as_json:
         output.complain("note", [_summary(len(findings), report)])
@@ -62,7 +63,7 @@ def scan(
         raise typer.Exit(1)
 
 
-def _as_data(findings: list[Finding], report: Report) -> dict[str, object]:
+def _as_dict(findings: list[Finding], report: Report) -> dict[str, object]:
     return {
         "findings": [{"file": str(found.file), "line": found.line, "rule": found.rule} for found in findings],
         "files": report.files,
@@ -72,7 +73,5 @@ def _as_data(findings: list[Finding], report: Report) -> dict[str, object]:
 
 
 def _summary(count: int, report: Report) -> str:
-    files = f"{report.files} file{'' if report.files == 1 else 's'}"
-    lines = f"{report.lines} line{'' if report.lines == 1 else 's'}"
     found = "no secret was found" if count == 0 else "1 secret was found" if count == 1 else f"{count} were found"
-    return f"{found} in {lines} of {files}"
+    return f"{found} in {counted(report.lines, 'line')} of {counted(report.files, 'file')}"

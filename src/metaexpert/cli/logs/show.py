@@ -1,4 +1,4 @@
-"""`metaexpert logs`: the entries themselves."""
+"""`metaexpert logs`: show the entries."""
 
 from __future__ import annotations
 
@@ -7,33 +7,42 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from itertools import batched
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.select import Directories, selected, tell, with_filters, zone
+from metaexpert.cli.logs.filters import (
+    FORMATS,
+    Directories,
+    JsonFormat,
+    format_name,
+    report,
+    selected,
+    with_filters,
+    zone,
+)
+from metaexpert.cli.progress import shown
 from metaexpert.logs import Logs, Record
-from metaexpert.logs.render import FormatName
+from metaexpert.logs.render import FormatName, make_format
 
 #: Records written at once.
 _BATCH: Final = 1000
-_FORMATS: Final = ("text", "json", "csv")
-#: Entries shown when nothing says what is wanted.
+#: Entries shown when neither --limit nor a precise filter is given.
 _LAST: Final = 50
-#: Filters that say what is wanted, so that all of it is shown.
+#: Filters so precise that all entries that pass are shown.
 _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
 
 
 def _formats(incomplete: str) -> list[str]:
-    return [name for name in _FORMATS if name.startswith(incomplete)]
+    return [name for name in FORMATS if name.startswith(incomplete)]
 
 
 @with_filters
 def show(
     context: typer.Context,
     directories: Directories = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new entries until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new entries until Ctrl-C.")] = False,
     limit: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +51,7 @@ def show(
             "or --grep.",
         ),
     ] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The newest entry first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="Newest entry first.")] = False,
     fields: Annotated[
         str | None,
         typer.Option("--fields", metavar="A,B", help="Only these fields: message,order_id,price.", show_default=False),
@@ -51,22 +60,20 @@ def show(
         str,
         typer.Option(
             "--format", metavar="text|json|csv", autocompletion=_formats,
-            help="json: the lines as they stand in the files. csv: fixed columns, the rest as JSON in the last; "
-            "text that a spreadsheet would run as a formula gets an apostrophe in front.",
+            help="json: the lines as they are in the files. csv: fixed columns, and other fields as JSON in the last; "
+            "text that a spreadsheet would run as a formula gets a leading apostrophe.",
         ),
     ] = "text",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: JsonFormat = False,
     pager: Annotated[
         bool | None,
-        typer.Option("--pager/--no-pager", help="Page through the output. On a terminal that is done for all entries."),
+        typer.Option("--pager/--no-pager", help="Page the output; default on a terminal when all entries are shown."),
     ] = None,
     **filters: Any,
 ) -> None:  # fmt: skip
     """Show the last entries."""
     count = _limit(limit, follow=follow, filters=filters)
-    form = "json" if as_json else form
-    if form not in _FORMATS:
-        raise output.InputError(f"--format: {form!r} should be text, json or csv")
+    chosen = format_name(form, as_json=as_json)
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
     found = replace(selected(context, directories, filters), reverse=reverse)
@@ -74,13 +81,13 @@ def show(
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):
         try:
-            show_batch = _printer(cast("FormatName", form), wanted, zone(filters.get("tz")))
+            show_batch = _printer(chosen, wanted, zone(filters.get("tz")))
             for batch in _batches(found, count, follow=follow):
                 show_batch(batch)
         except KeyboardInterrupt:
-            _tell(found)
+            _report(found)
             raise
-    _tell(found)
+    _report(found)
     if found.counts.unreadable:
         raise typer.Exit(1)
 
@@ -99,21 +106,13 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
     if follow:
         yield from found.batches(last=sys.maxsize if count is None else count, sleep=output.wait)
     elif count is None:
-        yield from _all(found)
+        with shown(found, "searching") as logs:
+            yield from batched(logs, _BATCH)
     else:
         yield list(replace(found, limit=count))
 
 
-def _all(found: Logs) -> Iterator[Sequence[Record]]:
-    from metaexpert.cli.progress import shown  # noqa: PLC0415 - not for the last entries
-
-    with shown(found, "searching") as logs:
-        yield from batched(logs, _BATCH)
-
-
 def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[Sequence[Record]], None]:
-    from metaexpert.logs.render import make_format  # noqa: PLC0415 - needed from here on only
-
     terminal = output.to_terminal()
     colors = form == "text" and output.wants_color()
     render = make_format(form, colors=colors, tz=tz, terminal=terminal, fields=fields)
@@ -122,9 +121,9 @@ def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[S
     return lambda batch: write(render(batch))
 
 
-def _tell(found: Logs) -> None:
+def _report(found: Logs) -> None:
     counts = found.counts
-    tell(counts)
+    report(counts)
     if not (counts.entries or counts.unparsed or counts.unreadable):
         output.complain("note", [_nothing(found)])
 

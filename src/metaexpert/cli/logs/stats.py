@@ -1,8 +1,7 @@
-"""`metaexpert logs stats`: figures and a small chart."""
+"""`metaexpert logs stats`: statistics and a small chart."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -10,8 +9,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.select import Directories, selected, tell, with_filters
-from metaexpert.cli.progress import shown
+from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
 from metaexpert.cli.tables import bar, table
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.questions.stats import Stats, collect_stats
@@ -30,20 +28,18 @@ def stats(
     directories: Directories = None,
     field: Annotated[
         list[str] | None,
-        typer.Option(
-            "--field", metavar="NAME", help="Percentiles of this numeric field, latency_ms say; may be repeated."
-        ),
+        typer.Option("--field", metavar="NAME", help="Percentiles of a numeric field (latency_ms); may be repeated."),
     ] = None,
     top: Annotated[str, typer.Option("--top", metavar="N", help="How many messages and errors to list.")] = "10",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all figures.")] = False,
+    as_json: Json = False,
     **filters: Any,
 ) -> None:
-    """Count entries: by level, expert and minute; top messages and errors.
+    """Count entries by level, expert and minute; list top messages and errors.
 
-    Messages that differ only in numbers, ids and quoted texts count as one.
-    Gaps are numbers that no entry bears amid those of a process: lost or
-    rotated away, or the file is missing (sequence_id counts all files of a
-    directory together).
+    Messages that differ only in numbers, ids and quoted text count as one.
+    A gap is a range of sequence ids that no entry of a process has: entries
+    were lost or rotated away, or a file is missing (all files of a directory
+    share one sequence).
 
     Example:
       metaexpert logs stats --since today
@@ -51,15 +47,14 @@ def stats(
     """
     if not top.isdecimal():
         raise output.InputError(f"--top: {top!r} should be a number")
-    with shown(selected(context, directories, filters), "counting") as logs:
+    with reading(context, directories, filters, "counting") as logs:
         found = collect_stats(logs, field or ())
     if as_json:
-        output.write(json.dumps(found.as_dict(int(top)), ensure_ascii=False, indent=2) + "\n")
+        output.write_json(found.as_dict(int(top)))
     elif found.entries:
         output.write("\n".join(_sections(found, int(top))))
     else:
         output.complain("note", ["there are no entries to count"])
-    tell(logs.counts)
     if logs.counts.unreadable:
         raise typer.Exit(1)
 
@@ -88,7 +83,7 @@ def _counted(name: str, counts: dict[str, int], total: int) -> str:
 
 
 def _chart(minutes: dict[str, int]) -> str:
-    """Entries over time: minutes put together so that they fit."""
+    """Return entries over time, in the finest unit that fits."""
     width = next(w for w in (16, 15, 13, 10, 7, 4) if len({m[:w] for m in minutes}) <= _CHART_LINES or w == 4)
     counts: dict[str, int] = {}
     for minute, count in minutes.items():

@@ -1,10 +1,7 @@
-"""`metaexpert logs trades`: executions, positions, and what they come to."""
+"""`metaexpert logs trades`: executions, positions and totals."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import deque
 from typing import Annotated, Any
 
@@ -12,11 +9,11 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.select import Directories, selected, tell, with_filters, zone
-from metaexpert.cli.progress import shown
-from metaexpert.cli.tables import money, table
+from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters, zone
+from metaexpert.cli.tables import csv_table, money, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.questions.trades import Execution, Ledger
+from metaexpert.logs.questions.vocabulary import SIDES
 
 app = typer.Typer(add_completion=False)
 
@@ -31,33 +28,30 @@ def trades(
     ] = "20",
     form: Annotated[
         str,
-        typer.Option("--format", metavar="text|json|csv", help="csv: the executions; json: these and the totals."),
+        typer.Option("--format", metavar="text|json|csv", help="csv: the executions; json: also the totals."),
     ] = "text",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: JsonFormat = False,
     **filters: Any,
 ) -> None:
-    """Show executions and positions, and totals per expert and symbol.
+    """Show executions and positions, with totals per expert and symbol.
 
-    The totals are those of all trades that pass the filters, not only of
-    those listed. What was realised is what entries say (pnl); where none
-    does, it is computed at average cost. An execution that was logged twice
-    under one trade_id counts once.
+    Totals cover all trades that pass the filters, not only those listed. The
+    realised result is the sum of the pnl in the entries; if none has one, it
+    is computed at average cost. An execution that was logged twice with one
+    trade_id counts once.
 
     Example:
       metaexpert logs trades --since today --symbol BTCUSDT
       metaexpert logs trades -n all --format csv > trades.csv
     """
-    form = "json" if as_json else form
-    if form not in ("text", "json", "csv"):
-        raise output.InputError(f"--format: {form!r} should be text, json or csv")
+    form = format_name(form, as_json=as_json)
     if limit != "all" and not limit.isdecimal():
         raise output.InputError(f"--limit: {limit!r} should be a number of executions, or all")
     ledger = Ledger()
-    with shown(selected(context, directories, filters), "searching") as logs:
+    with reading(context, directories, filters, "searching") as logs:
         listed = deque(ledger.read(logs), maxlen=None if limit == "all" else int(limit))
-    tell(logs.counts)
     if form == "json":
-        output.write(json.dumps(_as_dict(ledger, listed), ensure_ascii=False, indent=2) + "\n")
+        output.write_json(_as_dict(ledger, listed))
     elif form == "csv":
         output.write_exact(_csv(listed))
     elif not ledger.totals:
@@ -77,11 +71,8 @@ def _as_dict(ledger: Ledger, listed: deque[Execution]) -> dict[str, Any]:
 
 def _csv(listed: deque[Execution]) -> str:
     columns = ("timestamp", "expert", "symbol", "side", "size", "price", "fee", "pnl", "order_id", "trade_id")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(execution.as_dict() for execution in listed)
-    return text.getvalue()
+    rows = (execution.as_dict() for execution in listed)
+    return csv_table(columns, ([row[column] for column in columns] for row in rows))
 
 
 def _listed(listed: deque[Execution], tz: Any) -> str:
@@ -91,7 +82,7 @@ def _listed(listed: deque[Execution], tz: Any) -> str:
             time_text(one.entry.data["timestamp"], tz),
             one.entry.expert,
             one.symbol,
-            "BUY" if one.side > 0 else "SELL",
+            SIDES[one.side],
             money(one.size),
             money(one.price),
             money(one.fee),

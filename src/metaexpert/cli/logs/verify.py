@@ -1,15 +1,12 @@
-"""`metaexpert logs verify`: whether the files are what they should be."""
+"""`metaexpert logs verify`: check the log files."""
 
 from __future__ import annotations
-
-import json
-from typing import Annotated
 
 import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.select import Directories, opened
+from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.progress import shown
 from metaexpert.cli.tables import counted
 from metaexpert.logger.entry.console_text import escape
@@ -24,13 +21,13 @@ app = typer.Typer(add_completion=False)
 def verify(
     context: typer.Context,
     directories: Directories = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check log files: schema, gaps in sequence_id, duplicates, torn lines, order.
 
-    Each problem is told with file and line. Reads everything; writes nothing.
+    Reports each problem with file and line. Reads everything, writes nothing.
 
-    Exit code 0: all is well. 1: there are problems.
+    Exit code 0: no problems. 1: there are problems.
 
     Example:
       metaexpert logs verify
@@ -43,17 +40,20 @@ def verify(
             report.remarks.append(
                 f"{directory} has journals: an expert runs, or died, and metaexpert logs recover brings in its entries"
             )
-    output.write(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n" if as_json else _told(report))
+    if as_json:
+        output.write_json(report.as_dict())
+    else:
+        output.write(_text(report))
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _told(report: Report) -> str:
+def _text(report: Report) -> str:
     lines = [f"{p.kind:<10} {p.file}{f':{p.line}' if p.line else ''}: {p.text}" for p in report.problems]
     for kind, count in report.counts.items():
-        told = sum(problem.kind == kind for problem in report.problems)
-        if kind != "gap" and count > told:
-            lines.append(f"{kind:<10} and {count - told} more")
+        listed = sum(problem.kind == kind for problem in report.problems)
+        if kind != "gap" and count > listed:
+            lines.append(f"{kind:<10} and {count - listed} more")
     lines += [f"{'remark':<10} {remark}" for remark in report.remarks]
     verdict = "all is well" if report.ok else ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
     seen = (counted(report.files, "file"), counted(report.lines, "line"), counted(report.entries, "entry"))

@@ -1,1 +1,1 @@
-"""The settings of a logger: their model, and the sources that they come from."""
+"""The settings of a logger: their model, types, sources and errors."""

@@ -1,4 +1,4 @@
-"""Types and rules of the settings of what leaves the machine: tokens, addresses, chats. Opens nothing."""
+"""Types and rules of the settings of alerts and exports: tokens, addresses, chats. Opens nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pydantic_core import PydanticCustomError
 from metaexpert.logger.config.syslog_address import parse_address
 from metaexpert.logger.masking.registered import MIN_LENGTH
 
-#: Fields that need libraries which not everybody installs: a package, and the extra that brings it.
+#: Fields that need an optional library: the field, its package, and the extra that installs it.
 _EXTRAS: Final = (
     ("otlp_endpoint", "opentelemetry", "otel"),
     ("trace_ids", "opentelemetry", "otel"),
     ("metrics", "prometheus_client", "metrics"),
 )
-#: Fields that are of use only when another one is set.
+#: Fields that need another field.
 _NEEDED: Final = (
     ("telegram_token", "telegram_chat_id"),
     ("telegram_chat_id", "telegram_token"),
@@ -31,7 +31,7 @@ _NEEDED: Final = (
 
 
 def _chat_id(value: object) -> object:
-    """Read a chat's number, as a number or a text, or a channel's name with its @."""
+    """Read the number of a chat, as a number or a text, or the name of a channel with its @."""
     text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"-?\d+|@\w+", text):
         raise PydanticCustomError("chat_id", 'should be a number such as 123456789 or -1001234567890, or "@channel"')
@@ -39,7 +39,7 @@ def _chat_id(value: object) -> object:
 
 
 def _web_address(value: object) -> object:
-    """Accept an address over TLS; a plain one only inside the own network, since addresses hold tokens."""
+    """Accept https://, and http:// only inside the own network, since addresses hold tokens."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     parts = urlsplit(text) if isinstance(text, str) else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
@@ -75,7 +75,7 @@ def _token(value: object) -> object:
 
 
 def remote_conflicts(config: Any) -> Iterator[tuple[str, str]]:
-    """Yield what does not go together: a field, and what is wrong with it."""
+    """Yield contradictions between settings: a field, and what is wrong with it."""
     for one, module, extra in _EXTRAS:
         if getattr(config, one) and find_spec(module) is None:
             yield one, f"it needs the extra {extra}: pip install 'metaexpert[{extra}]'"

@@ -1,4 +1,4 @@
-"""Where settings may stand, and whether any can, told without the half second that pydantic takes to import."""
+"""The places where settings may be, and a quick check for any that does not wait half a second to import pydantic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHORT_PREFIX: Final = "LOG_"
 DOTENV_FILE: Final = ".env"
 PYPROJECT_FILE: Final = "pyproject.toml"
 PYPROJECT_TABLE: Final = ("tool", "metaexpert", "logger")
-#: ``log_dir`` when nothing says otherwise.
+#: The default of ``log_dir``.
 DEFAULT_DIRECTORY: Final = "logs"
 
 
@@ -19,18 +19,18 @@ def nearest_pyproject() -> Path | None:
     """Return the nearest ``pyproject.toml``, from the working directory upwards."""
     try:
         here = Path.cwd()
-    except FileNotFoundError:  # somebody has deleted it: there is nothing in it
+    except FileNotFoundError:  # deleted meanwhile: it holds nothing
         return None
     return next((p for d in (here, *here.parents) if (p := d / PYPROJECT_FILE).is_file()), None)
 
 
 def may_be_configured() -> bool:
-    """Tell whether a setting may stand in the environment, ``.env`` or ``pyproject.toml``. False is certain."""
+    """Return whether the environment, ``.env`` or ``pyproject.toml`` may hold a setting. False is certain."""
     prefixes = (ENV_PREFIX, SHORT_PREFIX)
     if any(name.upper().startswith(prefixes) for name in os.environ) or Path(DOTENV_FILE).is_file():
         return True
     path = nearest_pyproject()
     try:
         return path is not None and PYPROJECT_TABLE[1].encode() in path.read_bytes()
-    except OSError:  # whoever reads the settings tells it
+    except OSError:  # reading the settings reports it
         return True

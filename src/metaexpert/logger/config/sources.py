@@ -1,9 +1,9 @@
-"""Where a configuration comes from: five layers, read but not judged.
+"""The five sources of a configuration, read but not validated.
 
 Highest first: command line, arguments in code, environment, ``.env``, ``[tool.metaexpert.logger]`` in
-``pyproject.toml``. Each layer is a pydantic-settings source that also remembers, for every field, a label that
-a person can act on ("environment METAEXPERT_LOG_LEVEL"). Reading creates nothing; a layer that cannot be read
-becomes a `Problem`, never an exception half-way.
+``pyproject.toml``. Each layer is a pydantic-settings source that also keeps a label for every field, such as
+"environment METAEXPERT_LOG_LEVEL", by which a person finds the value. Reading creates nothing. A source that cannot be
+read becomes a `Problem` and raises nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -25,12 +24,12 @@ from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from metaexpert.logger.config._problems import Problem
 from metaexpert.logger.config.locations import DOTENV_FILE, ENV_PREFIX, PYPROJECT_TABLE, SHORT_PREFIX, nearest_pyproject
 
-DEFAULT_LABEL: Final = "default"
 CODE_LABEL: Final = "argument in code"
 
-#: Other names under which a field may be given, and the field that they mean.
+#: Other names of fields, each with its field.
 ALIASES: Final[Mapping[str, str]] = {
     "structured_logging": "json_logging",
     "trade_log_file": "log_trade_file",
@@ -44,23 +43,8 @@ class ConfigurationWarning(UserWarning):
     """A setting that has no effect, most likely a misspelt name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a configuration.
-
-    Attributes:
-        field: Name of the field, as it was given.
-        source: Where it was given.
-        message: One line that names the field, the value (unless it may be secret), the source and the mend.
-    """
-
-    field: str
-    source: str
-    message: str
-
-
 class Layer(PydanticBaseSettingsSource):
-    """The values of one source, each with a label that says where it stands."""
+    """The values of one source, each with a label that says where it was given."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
@@ -74,11 +58,11 @@ class Layer(PydanticBaseSettingsSource):
         return self.values
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return value, key and "is it JSON text" of one field (pydantic-settings protocol)."""
+        """Return a field's value, its key, and whether it is JSON text (pydantic-settings protocol)."""
         return self.values.get(field_name), field_name, False
 
     def take(self, name: str, value: Any, label: str) -> None:
-        """Accept *value* for the field that *name* means, or note why it cannot be."""
+        """Take *value* for the field called *name*, or note the problem with it."""
         field = ALIASES.get(name, name)
         if field not in self.settings_cls.model_fields:
             self.problems.append(_unknown(name, label, self.settings_cls))
@@ -91,23 +75,23 @@ class Layer(PydanticBaseSettingsSource):
 
 
 def _unknown(name: str, label: str, settings_cls: type[BaseSettings]) -> Problem:
-    # The value is left out on purpose: under an unknown name it may be a secret.
+    # The value is left out on purpose: with an unknown name it may be a secret.
     guess = likely_name(name, [*settings_cls.model_fields, *ALIASES])
     hint = f"did you mean {guess!r}?" if guess else "see `metaexpert config show` for the names that exist"
     return Problem(name, label, f"{name}: no such option ({label}); {hint}")
 
 
 def likely_name(name: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that *name* is most likely a misspelling of, or None."""
+    """Return the candidate of which *name* is most likely a misspelling, or None."""
     return next(iter(difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.7)), None)
 
 
 @contextmanager
 def command_line(options: Mapping[str, Any]) -> Iterator[None]:
-    """Put *options* above every other source, for configurations built inside the block.
+    """Put *options* above all other sources, for configurations that are made inside the block.
 
-    The command line uses this around loading an expert, so that ``--log-level`` beats what the expert's
-    code says. Follows tasks like any context variable; threads started inside do not inherit it.
+    The command line loads an expert inside it, so that ``--log-level`` wins over the expert's code. The options follow
+    tasks like any context variable. Threads that are started inside do not inherit them.
     """
     token = _command_line.set(dict(options))
     try:
@@ -128,11 +112,11 @@ def read_layers(
     Args:
         settings_cls: The settings model whose fields are wanted.
         arguments: Arguments given in code.
-        preset: Values that stand in for the defaults; any other source beats them.
+        preset: Values in place of the defaults. Any other source wins over them.
         preset_name: Name of the preset, for the label.
 
     Returns:
-        One layer per source, with unknown names already noted as problems. Nothing is validated yet.
+        One layer per source, with unknown names noted as problems. Values are not validated yet.
     """
     overrides = _command_line.get()
     command = _named(settings_cls, overrides, {k: f"command line --{k.replace('_', '-')}" for k in overrides})
@@ -150,7 +134,7 @@ def _named(settings_cls: type[BaseSettings], values: Mapping[str, Any], labels: 
 
 
 def _environment(settings_cls: type[BaseSettings], variables: Mapping[str, str | None], where: str) -> Layer:
-    """Read the variables that are ours: the long names, then the short ones of the ``log_`` fields."""
+    """Read our variables: the long names, then the short ones of the ``log_`` fields."""
     layer = Layer(settings_cls)
     found = {name.upper(): (name, value) for name, value in variables.items() if value}
     fields = settings_cls.model_fields
@@ -165,7 +149,7 @@ def _environment(settings_cls: type[BaseSettings], variables: Mapping[str, str |
 
 
 def _decoded(field: FieldInfo, text: str) -> Any:
-    """Turn the text of a variable into a list for list fields: JSON, or words between commas."""
+    """Return the text of a variable, as a list for list fields: it is JSON, or words separated by commas."""
     if "list" not in str(field.annotation):
         return text
     if text.lstrip().startswith("["):
@@ -179,7 +163,7 @@ def _decoded(field: FieldInfo, text: str) -> Any:
 def _warn_misspelt(found: Mapping[str, tuple[str, str | None]], fields: Iterable[str], where: str) -> None:
     known = [field.upper() for field in (*fields, *ALIASES)]
     for upper, (name, _) in found.items():
-        # Compared without the prefix, which all have in common: it would make any two names look alike.
+        # Compared without the common prefix, which would make any two names look alike.
         rest = upper.removeprefix(ENV_PREFIX)
         if upper != rest and rest not in known and (guess := likely_name(rest, known)):
             text = f"{name} ({where}) is not a setting and is ignored; did you mean {ENV_PREFIX}{guess}?"
@@ -214,7 +198,7 @@ def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
 
 def _unreadable(settings_cls: type[BaseSettings], name: str, error: Exception) -> Layer:
     layer = Layer(settings_cls)
-    # Only the kind of a decoding error is told: its text may quote what stands in the file.
+    # Of a decoding error only the kind is told, since its text may quote the file.
     what = f": {error.strerror}" if isinstance(error, OSError) else f": {type(error).__name__}"
     if isinstance(error, UnicodeDecodeError):
         what = ": it is not UTF-8 text"

@@ -1,4 +1,4 @@
-"""Addresses of syslog servers, read but not opened."""
+"""Addresses of syslog servers: parsed, not opened."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 SCHEMES: Final = ("udp", "tcp", "tls", "unix")
 PORTS: Final = {"udp": 514, "tcp": 514, "tls": 6514}
-#: Largest datagram unless the address says otherwise: what RFC 5426 wants every receiver to take.
+#: Default of the largest datagram: RFC 5426 recommends that every receiver takes this size.
 DATAGRAM: Final = 2048
 _LEAST_DATAGRAM: Final = 480
 _MOST_DATAGRAM: Final = 65_000
 
 
 class Address(NamedTuple):
-    """Where a syslog server listens.
+    """The address of a syslog server.
 
     Attributes:
         scheme: One of `SCHEMES`.
-        host: Name or address; empty for a socket of this machine.
+        host: Name or IP address; empty for a Unix socket.
         port: Port.
-        path: Of a Unix socket.
+        path: Path of a Unix socket.
         framing: ``octet`` or ``lf``, for streams.
-        limit: Largest datagram in bytes.
+        limit: Largest datagram, in bytes.
     """
 
     scheme: str
@@ -37,7 +37,7 @@ def parse_address(text: str) -> Address:
     """Read an address such as ``udp://host:514?limit=1400``, ``tcp://host?framing=lf`` or ``unix:///dev/log``.
 
     Raises:
-        ValueError: It is none; says what would be right.
+        ValueError: If it is not one. The message says what would be right.
     """
     parts = urlsplit(text)
     if parts.scheme not in SCHEMES:

@@ -1,11 +1,11 @@
-"""Standard error without waiting: for the console, and as the last resort of entries that no file takes.
+"""Standard error that never blocks: for the console, and as the last resort for entries that no file takes.
 
-A pipe that nobody reads, a frozen terminal or a hanging connection never holds up the thread that prints: what the
-stream does not take now is kept and offered again later.
+A pipe that is not read, a frozen terminal or a hanging connection does not hold up the thread that prints. Text that
+the stream does not take now is kept and offered again later.
 
-Bound: `MOST_WAITING` texts wait; more are refused and counted, and a line tells how many as soon as there is room.
-Only on POSIX, and for a stream with a descriptor. On Windows, and for a stream of somebody's own making (a test's, a
-notebook's), its own `write` is called and takes as long as it takes.
+Bound: `MOST_WAITING` texts wait. More are refused and counted, and a line tells how many as soon as there is room.
+This holds on POSIX for a stream with a descriptor. On Windows, and for a stream without one (in a test or a notebook),
+the stream's own `write` is called, and may block.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from metaexpert.logger.entry.values import no_surrogates
 
 #: Texts that may wait for a stream that takes nothing.
 MOST_WAITING: Final = 256
-#: The stream is gone for good; after any other error (a full disk behind it) the next text is tried.
+#: After these errors the stream is gone for good. After any other, such as a full disk, the next text is tried.
 _GONE: Final = {errno.EPIPE, errno.EBADF, errno.ENXIO, errno.EIO, errno.ECONNRESET}
-#: What a pipe or socket takes at once and without waiting when it is ready.
+#: Bytes that a pipe or socket takes without blocking when it is ready.
 _SAFE_PIECE: Final = getattr(select, "PIPE_BUF", 512)
 
 
 def standard_error() -> TextIO | None:
-    """Return the standard error of this moment (None under pythonw); tests and shells replace it."""
+    """Return the standard error of this moment, which tests and shells replace. None under pythonw."""
     return sys.stderr
 
 
-class Outlet:
-    """Prints text on a stream without waiting for it. Any thread may call it, also from a signal handler.
+class NonBlockingStream:
+    """Prints text on a stream without waiting for it. Any thread may call it, and a signal handler too.
 
     Args:
-        stream: Returns where to print; asked again each time.
+        stream: Returns the stream to print on; asked again each time.
     """
 
     def __init__(self, stream: Callable[[], TextIO | None] = standard_error) -> None:
@@ -58,22 +58,22 @@ class Outlet:
 
     @property
     def error(self) -> Exception | None:
-        """Why the stream of this moment takes nothing any more: it is closed, or its reader has gone."""
+        """The error that ended the stream of this moment: it is closed, or its reader has gone. None while it works."""
         failure = self._failure
         return failure[1] if failure is not None and failure[0] is self._stream() else None
 
     @property
     def clear(self) -> bool:
-        """Whether everything was taken."""
+        """Whether the stream has taken everything."""
         return not self._texts and not self._rest
 
     @property
     def within(self) -> bool:
-        """Whether this is called from inside the stream's `write`: a stream that logs what it is given."""
+        """Whether the stream's own `write` is calling, because it logs what it is given."""
         return self._writer == threading.get_ident()
 
     def print(self, text: str) -> bool:
-        """Print *text*, or keep it until the stream takes it. Returns whether one of both was done."""
+        """Print *text*, or keep it until the stream takes it. Returns False if neither is possible."""
         if self.within or self.error is not None:
             return False
         if len(self._texts) >= MOST_WAITING:
@@ -87,13 +87,13 @@ class Outlet:
         """Offer the stream what waits. Returns whether it took everything.
 
         Args:
-            patience: Longest wait for the stream to take something, in seconds. After it was once exhausted, no
-                call waits any more until the stream takes something: closing fifty loggers must not wait fifty times.
+            patience: Longest wait for the stream to take something, in seconds. Once a call has waited in vain, no
+                call waits until the stream takes something, so that closing fifty loggers waits once.
         """
         patience = 0.0 if self._stuck else patience
         deadline = time.monotonic() + patience
         while not self.clear:
-            # Whoever is at it goes on with what others put there, so that nobody has to wait, not even for himself.
+            # The thread that holds the lock also prints what others add, so none of them needs to wait for it.
             if not self._busy.acquire(timeout=patience):
                 return False
             try:
@@ -106,7 +106,7 @@ class Outlet:
         return True
 
     def after_fork(self) -> None:
-        """Start anew in a child: what waits is the parent's to print."""
+        """Start anew in a child: what waits is for the parent to print."""
         self._busy = threading.Lock()
         self._forget()
         self._writer = 0
@@ -122,7 +122,7 @@ class Outlet:
                     self._write_whole(stream)
                 elif not self._write_some(stream, fd):
                     return
-        except Exception as error:  # ValueError: the stream is closed; a stream of somebody's own may raise anything
+        except Exception as error:  # ValueError for a closed stream; a custom stream may raise anything
             self._rest = b""
             self._refused += 1
             if stream is not None and not (isinstance(error, OSError) and error.errno not in _GONE):
@@ -144,12 +144,12 @@ class Outlet:
             self._writer = 0
 
     def _write_some(self, stream: TextIO, fd: int) -> bool:
-        """Write a text or what is left of one. Returns whether all of it was taken."""
+        """Write a text, or the rest of one. Returns whether all of it was taken."""
         if not self._rest:
             text = self._texts.popleft()
             self._rest = _encodable(text, stream.encoding).encode(stream.encoding, "backslashreplace")
             if not stream.line_buffering:
-                stream.flush()  # what the program itself printed there comes first
+                stream.flush()  # the program's own output comes first
         taken = _write_without_waiting(fd, self._rest)
         self._rest = self._rest[taken:]
         self._stuck = self._stuck and not taken
@@ -173,7 +173,7 @@ class Outlet:
 
 
 def _descriptor(stream: TextIO) -> int | None:
-    """Return the descriptor behind an ordinary stream, or None for one whose own `write` must be called."""
+    """Return the descriptor of an ordinary stream, or None if the stream's own `write` must be called."""
     if os.name == "nt" or type(stream) is not io.TextIOWrapper:
         return None
     raw = getattr(stream.buffer, "raw", stream.buffer)
@@ -181,7 +181,7 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 def _write_without_waiting(fd: int, data: bytes) -> int:
-    """Write what *fd* takes at once. Returns how many bytes that is. Raises OSError."""
+    """Write as much as *fd* takes without blocking. Returns how many bytes that is. Raises OSError."""
     taken = 0
     kind = os.fstat(fd).st_mode
     if stat.S_ISREG(kind):
@@ -192,7 +192,7 @@ def _write_without_waiting(fd: int, data: bytes) -> int:
                 break
             piece = data[taken : taken + _SAFE_PIECE]
             try:
-                # Whole lines of at most this size are never mixed with those of another process on the same pipe.
+                # Whole lines of at most this size never mix with those of another process on the same pipe.
                 taken += os.write(fd if own is None else own, piece[: piece.rfind(b"\n") + 1 or None])
             except BlockingIOError:
                 break
@@ -201,10 +201,10 @@ def _write_without_waiting(fd: int, data: bytes) -> int:
 
 @contextlib.contextmanager
 def _never_waiting(fd: int, kind: int) -> Iterator[int | None]:
-    """Open the pipe or terminal behind *fd* once more, so that ours never waits and everybody else's does as before.
+    """Open the pipe or terminal behind *fd* once more, non-blocking. The program's own descriptor keeps blocking.
 
-    Yields None where that cannot be done (a socket; no ``/proc``): then readiness is asked before each piece, which
-    is as good for a single writer.
+    Yields None where that is impossible (a socket, no ``/proc``). The caller then asks before each piece whether
+    *fd* is ready, and this serves a single writer as well.
     """
     if sys.platform == "win32":  # where `_descriptor` finds none
         yield None
@@ -225,8 +225,8 @@ def _never_waiting(fd: int, kind: int) -> Iterator[int | None]:
 
 
 def _is_ready(fd: int, timeout: float) -> bool:
-    """Return whether *fd* takes something within *timeout* seconds, or an error is to be had from it."""
-    # macOS has a poll that does not know terminals.
+    """Return whether *fd* takes something, or reports an error, within *timeout* seconds."""
+    # The poll of macOS does not support terminals.
     if sys.platform != "win32" and sys.platform != "darwin" and hasattr(select, "poll"):
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
@@ -235,7 +235,7 @@ def _is_ready(fd: int, timeout: float) -> bool:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """Return *text* with what *encoding* cannot hold as escapes, so that a narrow terminal never stops the console."""
+    """Return *text* with escapes for characters that *encoding* lacks, so that it can always be printed."""
     if encoding is None or text.isascii() or encoding.lower().replace("-", "") == "utf8":
         return no_surrogates(text)
     try:
@@ -244,14 +244,14 @@ def _encodable(text: str, encoding: str | None) -> str:
         return text.encode("ascii", "backslashreplace").decode()
 
 
-#: The standard error of this process, shared by all consoles so that no line is torn by another.
-outlet: Final = Outlet()
+#: The standard error of this process. All consoles share it, so that lines do not mix.
+stream: Final = NonBlockingStream()
 _render = ConsoleText(colors=False)
 
 
 def print_line(text: str) -> None:
     """Print *text* and a newline on standard error. Never raises and never waits."""
-    outlet.print(text + "\n")
+    stream.print(text + "\n")
 
 
 def print_entry(entry: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ class ContextFrame:
         self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
         #: Whether entries of every level are accepted (inside a trade context).
         self.lifts: bool = lifts or (parent is not None and parent.lifts)
-        #: What `metaexpert.logger.fused` made of the fields, by the form that they are laid under.
+        #: The fields encoded, by the `BoundContext` of the logger that they belong to (see `Encoder.context_in`).
         self.encoded: dict[Any, Any] = {}
 
 

@@ -5,8 +5,8 @@ Whatever is the same over many calls is encoded once: the header of a level (`Ro
 and appends the line to the journal of each of its files. Unusual values and names, `%` arguments, exceptions and a
 user's processors go through the plain chain. It is the reference: a property test holds both to the same bytes.
 
-Where `_fast.c` could be compiled, it stands for the function that `Encoder.method` makes, and leaves to it what is
-rare.
+Where the core was compiled (`system/core`), it replaces the function that `Encoder.method` makes, and calls that
+function for the rare cases.
 
 Threads: everything here may be called by any thread at any time. Caches are replaced or filled by single operations.
 """
@@ -21,32 +21,25 @@ import orjson
 from structlog import contextvars as _foreign
 
 from metaexpert.logger import schema
+from metaexpert.logger.encoding._screen import screen
+from metaexpert.logger.encoding.bound_context import LONGEST_NAME, BoundContext, may_be_encoded
 from metaexpert.logger.encoding.context_frames import ContextFrame, current_frame
+from metaexpert.logger.encoding.line import SECOND, Clock
 from metaexpert.logger.entry.values import MAX_DEPTH, TEXTS, dumps, escape_c1
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.rules import RULES, Rules
-from metaexpert.logger.masking.shapes import HINTS
-from metaexpert.logger.schema import CATEGORY, TRADE
-from metaexpert.logger.system.native import load
+from metaexpert.logger.system.native import core
 
-OPTIONS: Final = (
+_OPTIONS: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
     | orjson.OPT_APPEND_NEWLINE
 )
-#: Names of fields that mean something to a processor.
-UNUSUAL_NAMES: Final = schema.RESERVED_KEYS | {"event", "exc_info", "stack_info", "expert_name", schema.ALERT, CATEGORY}
-_LONGEST_NAME: Final = 200
-#: Values of a context that cannot change after `bind`, so that they may be encoded there.
-_FIXED: Final = frozenset({str, int, float, bool, type(None), *TEXTS})
-_MOST_NAMES: Final = 4096
-_MOST_MESSAGES: Final = 1024
+MOST_MESSAGES: Final = 1024
 _LONGEST_MESSAGE: Final = 256
-_MOST_FORMS: Final = 64
-_SECOND: Final = 1_000_000_000
-THOUSANDTHS: Final = tuple(b"%03d" % number for number in range(1000))
-
+MOST_CONTEXTS: Final = 64
+_THOUSANDTHS: Final = tuple(b"%03d" % number for number in range(1000))
 #: An integer is found in bytes four times as fast as a piece of bytes is.
 _EQUALS: Final = ord("=")
 _LIST: Final = ord("]")
@@ -54,30 +47,11 @@ _OBJECT: Final = ord("{")
 
 Emit = Callable[..., None]
 
-compiled: Final[Any] = load("metaexpert.logger.encoding._fast")
-
-#: By what the compiled call sees that only Python can say whether a text holds a secret (its layout is in `_fast.c`).
-screen: Final = bytearray(258 + 16384)
-
-
-_begin_generation: Final[Callable[[int], Any]] = compiled.begin_generation if compiled is not None else bool
-
-
-def _watch() -> None:
-    """Fill the screen, after a secret was registered."""
-    escaped = (character in b'"\\' or not 32 <= character < 127 for character in range(256))
-    new = bytearray(flag | (character in b"=:<%'") << 1 for character, flag in enumerate(escaped))
-    new += bytes((min(registered.reach, 255), bool(registered.numbers), *bytes(16384)))
-    for characters in (*HINTS, *(form[:4] for form in (*registered.forms, *registered.encoded))):
-        if characters.isascii():  # the compiled call takes ASCII alone
-            bit = ((int.from_bytes(characters.encode()) * 2_654_435_761) & 0xFFFF_FFFF) >> 15
-            new[258 + (bit >> 3)] |= 1 << (bit & 7)
-    screen[:] = new  # at once: calls of other threads look at it meanwhile
-    _begin_generation(registered.generation)
-
 
 class Route:
-    """The route of one level's entries of a pipeline. Its attributes are replaced while calls run.
+    """The route of one level's entries of a pipeline, which replaces the attributes while calls run.
+
+    The core reads the slots, so their names stand in `system/core/module.c` too.
 
     Attributes:
         word: The level as it stands in the line.
@@ -104,10 +78,10 @@ class Route:
         failed: Callable[[Exception], object],
     ) -> None:
         self.word = word
-        self.failed = failed
         self.trade = trade
         self.count = count
         self.lost = lost
+        self.failed = failed
         self.head = b""
         self.number: Callable[[], int] = lambda: 0
         self.lanes: tuple[Any, ...] = ()
@@ -120,74 +94,14 @@ def never() -> bool:
     return False
 
 
-class BoundContext:
-    """What a bound logger, inside a context or not, adds to each of its entries.
-
-    Attributes:
-        comma: Its fields as they stand in a line before those of the call.
-        bare: The same when the call has none.
-        known: Names of fields that calls gave and that may follow.
-        names: The same, each with its piece of a line; None when only the plain chain can lay out the context.
-        trade: Whether its entries are trades.
-        generation: Of which state of the register of secrets it is; in another one it has to be made anew.
-    """
-
-    __slots__ = ("_rules", "bare", "comma", "generation", "known", "names", "taken", "trade")
-
-    def __init__(
-        self, fixed: bytes, taken: frozenset[str], *, trade: bool, generation: int = 0, rules: Rules = RULES
-    ) -> None:
-        self.generation = generation
-        self._rules = rules
-        self.comma = fixed + b","
-        self.bare = fixed
-        self.known: set[str] = set()
-        self.names: dict[str, bytes] | None = {}
-        self.taken = taken
-        self.trade = trade
-
-    def judge(self, fields: Mapping[str, Any]) -> bool:
-        """Return whether *fields* may follow as they are, and remember their names."""
-        for name in fields:
-            unusual = name in UNUSUAL_NAMES or name.startswith(schema.RESERVED_PREFIX)
-            if unusual or name in self.taken or len(name) > _LONGEST_NAME or not self._rules.clear({name: None}):
-                return False
-        if len(self.known) > _MOST_NAMES:
-            self.known, self.names = set(), {}
-        self.known.update(fields)
-        if self.names is not None:
-            self.names.update((name, dumps(name) + b":") for name in fields)
-        return True
-
-
-class _Nothing(set[str]):
-    """The known names of a context that only the plain chain can lay out: not even no field may follow."""
-
-    def issuperset(self, other: Any) -> bool:
-        return False
-
-
-class Unfit(BoundContext):
-    """The form of such a context."""
-
-    def __init__(self, *, trade: bool, generation: int) -> None:
-        super().__init__(b"", frozenset(), trade=trade, generation=generation)
-        self.known = _Nothing()
-        self.names = None
-
-    def judge(self, fields: Mapping[str, Any]) -> bool:
-        """Return that no entry may go the fast way."""
-        return False
-
-
 class Encoder:
-    """Makes the forms and log methods of one pipeline.
+    """Makes the bound contexts and log methods of one pipeline.
 
     Args:
         expert_name: As it stands in the entries.
-        limit: Lines that are longer go the plain way, which knows how to cut.
+        limit: Longer lines, in bytes, go the plain way, where they are cut.
         clean: The plain chain's way to make JSON types of fields, without secrets.
-        now: Nanoseconds since the epoch.
+        now: Returns nanoseconds since the epoch.
         rules: What is masked, by the plain chain: an entry with secrets is left to it.
     """
 
@@ -199,75 +113,58 @@ class Encoder:
         now: Callable[[], int] = time.time_ns,
         rules: Rules = RULES,
     ) -> None:
-        self.limit = limit
-        self.rules = rules
-        self.now = now
+        self._limit = limit
+        self._rules = rules
+        self._clock = Clock(now)
         self._expert_name = expert_name
         self._clean = clean
         self._messages: dict[Any, bytes] = {}
         self._generation = registered.generation
-        #: The second that was last logged in: when it began, and how a line of it begins.
-        self._second = (-_SECOND, b"")
 
-    def form(self, name: str | None, context: Mapping[str, Any]) -> BoundContext:
-        """Return the form of a logger of that *name* with that *context*."""
-        trade = context.get(CATEGORY) == TRADE
-        generation = registered.generation  # read first: a secret that comes in meanwhile makes this form stale
+    def context(self, name: str | None, fields: Mapping[str, Any]) -> BoundContext:
+        """Return the context of a logger of that *name* with those bound *fields*."""
+        trade = fields.get(schema.CATEGORY) == schema.TRADE
+        generation = registered.generation  # read first: a secret that comes in meanwhile makes this context stale
         if generation != self._generation:
             self._messages.clear()
             self._generation = generation
-        usual = all(
-            type(value) in _FIXED
-            and type(key) is str
-            and len(key) <= _LONGEST_NAME
-            and (key == CATEGORY or key not in UNUSUAL_NAMES)
-            and not key.startswith(schema.RESERVED_PREFIX)
-            for key, value in context.items()
-        )
-        if not usual:
-            return Unfit(trade=trade, generation=generation)
-        named = {schema.LOGGER_KEY: self.rules.mask(name)[0]} if name else {}
-        clean = self._clean(dict(context))
-        fixed = dumps({**named, "expert_name": self._expert_name, **clean})
-        return BoundContext(
-            b"," + fixed[1:-1], frozenset((*context, *clean)), trade=trade, generation=generation, rules=self.rules
-        )
+        if not may_be_encoded(fields):
+            return BoundContext(None, (), trade=trade, generation=generation)
+        named = {schema.LOGGER_KEY: self._rules.mask(name)[0]} if name else {}
+        clean = self._clean(dict(fields))
+        encoded = b"," + dumps({**named, "expert_name": self._expert_name, **clean})[1:-1]
+        own_names = frozenset((*fields, *clean))
+        return BoundContext(encoded, own_names, trade=trade, generation=generation, rules=self._rules)
 
-    def renewed(self, logger: Any, frame: ContextFrame | None) -> BoundContext:
-        """Return the form of *logger* inside *frame*, made anew because a secret was registered."""
-        form: BoundContext = self.form(logger._logger.name, logger._context)
-        logger.__dict__["_bound_context"] = form
-        return form if frame is None else self.form_in(frame, logger)
+    def context_in(self, frame: ContextFrame, logger: Any) -> BoundContext:
+        """Return the context of *logger* inside *frame*."""
+        encoded = frame.encoded
+        context: BoundContext | None = encoded.get(logger._bound_context)
+        if context is None:
+            if len(encoded) >= MOST_CONTEXTS:  # loggers come and go, the block stays
+                encoded.clear()
+            context = self.context(logger._logger.name, {**frame.fields, **logger._context})
+            encoded[logger._bound_context] = context
+        return context
 
-    def form_in(self, frame: ContextFrame, logger: Any) -> BoundContext:
-        """Return the form of *logger* inside *frame*."""
-        forms = frame.encoded
-        form: BoundContext | None = forms.get(logger._bound_context)
-        if form is None:
-            if len(forms) >= _MOST_FORMS:  # loggers come and go, the block stays
-                forms.clear()
-            form = forms[logger._bound_context] = self.form(logger._logger.name, {**frame.fields, **logger._context})
-        return form
+    def _renewed(self, logger: Any, frame: ContextFrame | None) -> BoundContext:
+        """Return the context of *logger* inside *frame*, made anew because a secret was registered."""
+        context = logger.__dict__["_bound_context"] = self.context(logger._logger.name, logger._context)
+        return context if frame is None else self.context_in(frame, logger)
 
-    def learn(self, message: object) -> bytes | None:
-        """Return *message* as it stands in a line; None if that is for the plain chain to say."""
+    def _encode_message(self, message: object) -> bytes | None:
+        """Return *message* as it stands in a line; None if only the plain chain can."""
         generation = registered.generation
-        if type(message) is not str or len(message) > self.limit or not self.rules.harmless(message):
+        if type(message) is not str or len(message) > self._limit or not self._rules.harmless(message):
             return None
         piece = b',"message":' + escape_c1(orjson.dumps(message))
         if len(message) <= _LONGEST_MESSAGE:
-            if len(self._messages) >= _MOST_MESSAGES:
+            if len(self._messages) >= MOST_MESSAGES:
                 self._messages.clear()
             self._messages[message] = piece
             if registered.generation != generation:  # the message may hold what has just become a secret
                 self._messages.pop(message, None)
         return piece
-
-    def turn(self, second: int) -> tuple[int, bytes]:
-        """Return, and keep, when *second* began and how a line of it begins."""
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second if 0 <= second < 253_402_300_800 else 0))
-        self._second = turned = (second * _SECOND, b'{"timestamp":"%s.' % text.encode())
-        return turned
 
     def method(self, route: Route, other: Route, emit: Emit) -> Emit:
         """Return the log method of *route*, for a class of bound loggers.
@@ -277,79 +174,82 @@ class Encoder:
             other: Where they go when the context makes trades of them, or the reverse.
             emit: The plain chain: takes the logger, the level's word, message, arguments and fields.
         """
-        now, limit, form_in, learn, turn = self.now, self.limit, self.form_in, self.learn, self.turn
-        messages, frame_now, foreign = self._messages, current_frame.get, _foreign._CONTEXT_VARS
-        word, rules = route.word, self.rules
-        encoder = self
+        plain = self._python_method(route, other, emit)
+        if core is None:
+            return plain
+        clock = self._clock
+        now = None if clock.now is time.time_ns else clock.now  # the core reads the system's clock without a call
+        pieces = self._messages, current_frame, _foreign._CONTEXT_VARS, self.context_in, clock.new_second
+        method: Emit = core.Method(plain, route, other, *pieces, now, screen, TEXTS, self._limit)
+        return method
 
-        def fused(self: Any, event: object = None, /, *args: Any, **fields: Any) -> None:
-            line, path = None, route
+    def _python_method(self, route: Route, other: Route, emit: Emit) -> Emit:
+        own, now, limit, clock = route, self._clock.now, self._limit, self._clock
+        messages, frame_now, foreign = self._messages, current_frame.get, _foreign._CONTEXT_VARS
+        word, rules, encode_message = route.word, self._rules, self._encode_message
+        context_in, renewed = self.context_in, self._renewed
+
+        def log(self: Any, event: object = None, /, *args: Any, **fields: Any) -> None:
+            line, route = None, own
             try:
-                form, frame = self._bound_context, frame_now()
+                context, frame = self._bound_context, frame_now()
                 if frame is not None:
-                    form = form_in(frame, self)
-                    path = route if form.trade is route.trade else other
-                if form.generation != registered.generation:
-                    form = encoder.renewed(self, frame)
-                free = not args and (path.check is None or path.check()) and not (foreign and foreign_is_set())
-                if free and (form.known.issuperset(fields) or form.judge(fields)):
-                    rest = orjson.dumps(fields, text_of, OPTIONS)[1:]
+                    context = context_in(frame, self)
+                    route = own if context.trade is own.trade else other
+                if context.generation != registered.generation:
+                    context = renewed(self, frame)
+                usual = not args and context.alone is not None and not (foreign and foreign_is_set())
+                free = usual and (route.check is None or route.check())
+                if free and (context.known.issuperset(fields) or context.judge(fields)):
+                    rest = orjson.dumps(fields, text_of, _OPTIONS)[1:]
                     plain = rest.isascii() and _LIST not in rest and _OBJECT not in rest and not rest.count(b"null")
-                    message = messages.get(event) or learn(event)
+                    message = messages.get(event) or encode_message(event)
                     clear = is_clear(fields, rest, rules, plain=plain)
                     if message is not None and clear and (plain or (rest := ordinary(fields, rest))):
-                        moment, (start, text) = now(), encoder._second
-                        if not 0 <= moment - start < _SECOND:
-                            start, text = turn(moment // _SECOND)
-                        micro = (moment - start) // 1000
-                        ms, us = THOUSANDTHS[micro // 1000], THOUSANDTHS[micro % 1000]
-                        fixed = form.comma if fields else form.bare
-                        if len(fixed) + len(message) + len(rest) < limit:
-                            line = b"".join((text, ms, us, path.head, b"%d" % path.number(), message, fixed, rest))
-            except Exception:  # whatever it was, the plain chain meets it too, and tells
+                        nanoseconds, (second, start) = now(), clock.second
+                        if not 0 <= nanoseconds - second < SECOND:
+                            second, start = clock.new_second(nanoseconds)
+                        micro = (nanoseconds - second) // 1000
+                        ms, us = _THOUSANDTHS[micro // 1000], _THOUSANDTHS[micro % 1000]
+                        encoded = context.before_fields if fields else context.alone
+                        if len(encoded) + len(message) + len(rest) < limit:
+                            line = b"".join((start, ms, us, route.head, b"%d" % route.number(), message, encoded, rest))
+            except Exception:  # the plain chain meets the same error, and tells it
                 line = None
             try:
                 if line is None:
                     emit(self, word, event, args, fields)
                 else:
-                    deliver(path, line)
+                    deliver(route, line)
             except Exception as error:  # no room on the stack even to call it
-                path.failed(error.with_traceback(None))
+                route.failed(error.with_traceback(None))
 
-        if compiled is None:
-            return fused
-        clock = None if now is time.time_ns else now  # the system's is read without a call
-        stand_in: Emit = compiled.Method(
-            fused, route, other, messages, current_frame, foreign, form_in, turn, clock, screen, TEXTS, limit
-        )
-        return stand_in
+        return log
 
 
-if compiled is not None:
-    compiled.learn(Route, BoundContext, ContextFrame)
-registered.watchers.append(_watch)
-_watch()
+if core is not None:
+    core.read_slots(Route, BoundContext, ContextFrame)
 
 
-def deliver(path: Route, line: bytes) -> None:
-    """Put *line* into the journal of each of its files, count it, and do what is due."""
+def deliver(route: Route, line: bytes) -> None:
+    """Append *line* to the journal of each of its files, count it, and do what is due. Raises no `Exception`."""
     taken = 0
     try:
-        for lane in path.lanes:
+        for lane in route.lanes:
             try:
                 lane.write(line)
             except ValueError:  # the segment is full: on to the next one
                 if not lane.append(line, reserve=True):
                     continue
             taken += 1
-        if taken < len(path.lanes):
-            path.lost(line, taken)
-        if taken or not path.lanes:
-            path.count()
-        if path.after is not None:
-            path.after(line)
-    except Exception as error:  # no memory, or no room on the stack: who tried again would log it twice
-        path.failed(error.with_traceback(None))
+        if taken < len(route.lanes):
+            route.lost(line, taken)
+        if taken or not route.lanes:
+            route.count()
+        if route.after is not None:
+            route.after(line)
+    except Exception as error:  # no memory, or no room on the stack: another try would log it twice
+        route.failed(error.with_traceback(None))
 
 
 def text_of(value: Any) -> str:
@@ -378,7 +278,7 @@ def is_clear(fields: Mapping[str, Any], rest: bytes, rules: Rules, *, plain: boo
 
 
 def ordinary(fields: Mapping[str, Any], rest: bytes) -> bytes:
-    """Return *rest* mended, or nothing when the plain chain has to encode *fields*.
+    """Return *rest* as it may stand in a line, or nothing when the plain chain has to encode *fields*.
 
     orjson writes NaN as null, nests deeper, and leaves characters as they are that a terminal obeys.
     """
@@ -391,7 +291,7 @@ def _is_ordinary(value: Any, depth: int) -> bool:
         return bool(value - value == 0)  # neither NaN nor infinite
     if kind is dict:
         return depth > 0 and all(
-            len(key) <= _LONGEST_NAME and _is_ordinary(item, depth - 1) for key, item in value.items()
+            len(key) <= LONGEST_NAME and _is_ordinary(item, depth - 1) for key, item in value.items()
         )
     if kind is list or kind is tuple:
         return depth > 0 and all(_is_ordinary(item, depth - 1) for item in value)

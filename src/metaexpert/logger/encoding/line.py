@@ -1,7 +1,7 @@
-"""An entry as bytes: the header, the JSON line in either layout, and the cut that keeps a line bounded.
+"""An entry as bytes: the clock and the header, the JSON line in either layout, and the cut that keeps a line bounded.
 
-Pure functions, apart from a one-second cache of a timestamp's text. The RFC 5424 message itself is the matter of
-`metaexpert.logger.entry.rfc5424`, the console's text that of `metaexpert.logger.entry.console_text`.
+The RFC 5424 message itself is made by `metaexpert.logger.entry.rfc5424`, the console's text by
+`metaexpert.logger.entry.console_text`.
 """
 
 from __future__ import annotations
@@ -19,35 +19,51 @@ from metaexpert.logger.schema import Layout
 Entry = dict[str, Any]
 Encode = Callable[[Entry], bytes]
 
-_SECOND: Final = 1_000_000_000
+#: In nanoseconds.
+SECOND: Final = 1_000_000_000
+#: The first second of the year 10000, which strftime does not know.
+_END_OF_TIME: Final = 253_402_300_800
+#: How each line begins.
+_START: Final = b'{"%s":"' % schema.HEADER_KEYS[0].encode()
 #: Room for the braces, quotes and marks that a cut adds.
 _SMALLEST_VALUE: Final = 16
 
 
 class Clock:
-    """Wall-clock time as RFC 3339 UTC text with six digits.
+    """Wall-clock time as RFC 3339 UTC text with six digits. Keeps the text of the second that was last asked for.
 
     Args:
         now: Returns nanoseconds since the epoch; a test passes a clock of its own.
 
-    Safe to call from any thread: the cache is one tuple, replaced at once.
+    Attributes:
+        now: The same.
+        second: When the last second began, in nanoseconds since the epoch, and how a line of it begins.
+
+    Safe to call from any thread: the second is one tuple, replaced in one step.
     """
 
-    __slots__ = ("_cached", "_now")
+    __slots__ = ("now", "second")
 
     def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
-        self._now = now
-        self._cached = (-1, "")
+        self.now = now
+        self.second = (-SECOND, b"")
 
     def __call__(self) -> str:
-        """Return the time of this moment, for example ``2026-11-22T10:31:00.123456Z``."""
-        second, rest = divmod(self._now(), _SECOND)
-        cached, text = self._cached
-        if cached != second:
-            # A clock outside the years that strftime knows is pinned to the epoch rather than refused.
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second if 0 <= second < 253_402_300_800 else 0))
-            self._cached = (second, text)
-        return f"{text}.{rest // 1000:06d}Z"
+        """Return the current time, for example ``2026-11-22T10:31:00.123456Z``."""
+        nanoseconds, (second, start) = self.now(), self.second
+        if not 0 <= nanoseconds - second < SECOND:
+            second, start = self.new_second(nanoseconds)
+        return f"{start[len(_START) :].decode()}{(nanoseconds - second) // 1000:06d}Z"
+
+    def new_second(self, nanoseconds: int) -> tuple[int, bytes]:
+        """Return, and keep, when the second of *nanoseconds* began and how a line of it begins.
+
+        A time outside the years that strftime knows is written as the epoch rather than refused.
+        """
+        second = nanoseconds // SECOND
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second if 0 <= second < _END_OF_TIME else 0))
+        self.second = begun = (second * SECOND, b"%s%s." % (_START, text.encode()))
+        return begun
 
 
 class Header:

@@ -1,15 +1,15 @@
-"""The structlog chain, one plain processor per step: what an entry goes through, and in which order.
+"""The structlog chain that each entry goes through, one plain processor per step.
 
-This is the reference: the fast call (`metaexpert.logger.encoding.fast`) gives the same bytes. `chain` puts the steps
+It is the reference: the fast call (`metaexpert.logger.encoding.fast`) gives the same bytes. `chain` puts the steps
 together:
 
 1. `merge_context`: fields of `log_context` and structlog's contextvars, below those of the logger and the call;
 2. the user's own processors;
-3. `add_stack`, `add_exception`: what ``stack_info`` and ``exc_info`` ask for, as data;
+3. `add_stack`, `add_exception`: the stack and the exception that ``stack_info`` and ``exc_info`` ask for, as data;
 4. `keep_reserved_keys`: a caller's field of a reserved name moves aside;
 5. `CleanValues`: everything becomes JSON types, masked and bounded.
 
-What follows, stamping and routing, is the pipeline's (`Pipeline.finish`).
+The pipeline stamps and routes the entry then (`Pipeline.finish`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ EVENT: Final = "event"
 CALLER_EVENT: Final = "field_event"
 EXC_INFO: Final = "exc_info"
 STACK_INFO: Final = "stack_info"
+#: Exception and stack are ours by the time that callers' fields move aside.
+_KEPT_KEYS: Final = schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}
 #: Module names whose frames are never the caller's.
 _INNER: Final = ("metaexpert.logger", "structlog", "logging")
 
@@ -53,7 +55,8 @@ def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
 
 def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Replace ``exc_info`` (True, an exception, or a tuple) by the exception, which `CleanValues` makes data of."""
-    error = _tracebacks.exception_of(event_dict.pop(EXC_INFO, None))
+    exc_info = event_dict.pop(EXC_INFO, None)
+    error = None if exc_info is None else _tracebacks.exception_of(exc_info)
     event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
     if error is not None:
         event_dict[schema.EXCEPTION_KEY] = error
@@ -62,7 +65,7 @@ def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict
 
 def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Move a caller's field that bears a reserved key to ``field_<key>``; nothing of ours is overwritten."""
-    for key in schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}:
+    for key in _KEPT_KEYS:
         event_dict = _set_aside(event_dict, key)
     return event_dict
 
@@ -122,12 +125,12 @@ class ProcessorList(list[Any]):
     def __init__(self, steps: Iterable[Any], *, plain: bool = False) -> None:
         super().__init__(steps)
         self._original = tuple(self) if plain else None
-        #: Told whenever somebody has changed the list.
+        #: Called after each change of the list.
         self.on_change: Callable[[], None] = lambda: None
 
     @property
     def untouched(self) -> bool:
-        """Whether it is our own chain and nothing else, so that the fused call may stand for it."""
+        """Whether it is our own chain and nothing else, so that the fast call may stand for it."""
         return self._original is not None and tuple(self) == self._original
 
 

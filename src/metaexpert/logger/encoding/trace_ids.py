@@ -1,7 +1,7 @@
 """Trace and span ids of OpenTelemetry on entries, while a span is active.
 
-Nothing of it costs a call anything unless OpenTelemetry is in use; then a call looks for an active span (some hundred
-nanoseconds), and one inside a span goes the plain way.
+Unless OpenTelemetry is in use, this costs a call nothing. Otherwise each call looks for an active span (some hundred
+nanoseconds), and a call inside a span goes the plain way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Tracing:
     """Looks at the active span.
 
     Args:
-        config: Says whether to; when it does not, whether OpenTelemetry is in use decides.
+        config: Says whether to; if it does not, the ids are added when OpenTelemetry is in use.
     """
 
     def __init__(self, config: LoggerConfig) -> None:
@@ -54,7 +54,7 @@ class Tracing:
         self.first, self.active = (add_ids,), active
 
     def check(self, check: Callable[[], bool] | None) -> Callable[[], bool] | None:
-        """Return *check* of a way (see `fused.Route`), which also keeps entries inside a span from the fast way."""
+        """Return *check* of a route (see `Route`), which also keeps entries inside a span from the fast way."""
         active = self.active
         if active is None:
             return check

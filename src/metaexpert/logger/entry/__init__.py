@@ -1,1 +1,1 @@
-"""What an entry is: its values, its text on a console, its RFC 5424 message. Writer and reader share this."""
+"""An entry in its forms: values, a line, text on a console, an RFC 5424 message. Writer and reader share them."""

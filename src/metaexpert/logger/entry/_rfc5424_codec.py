@@ -1,15 +1,15 @@
-r"""The text of RFC 5424 parameters, there and back: names, values, JSON, times. Pure functions, linear in time.
+r"""Encodes and decodes the parameters of RFC 5424: names, values, JSON, times. Pure functions that take linear time.
 
-RFC 5424 section 6.3 allows a parameter name 32 printable ASCII characters without ``=``, ``]``, ``"`` and space,
-and a parameter value any UTF-8 with a backslash before ``"``, ``\`` and ``]``. Our fields may have any name and
-any value, so each function here has an exact inverse:
+RFC 5424 section 6.3 allows a parameter name up to 32 printable ASCII characters without ``=``, ``]``, ``"`` and space.
+A parameter value may be any UTF-8, with a backslash before ``"``, ``\`` and ``]``. Fields of an entry may have any
+name and any value, so each encoding here has an exact inverse:
 
-- *Names*: percent-encoded UTF-8 (``größe`` is ``gr%C3%B6%C3%9Fe``); ``%`` alone is the empty name. What is longer
-  than 32 even so becomes ``%L1``, ``%L2`` …, which percent-encoding never yields, and is spelt out elsewhere.
-- *Texts*: a control character becomes ``\u000a``. To keep ordinary text as it is (``C:\new`` and ``\u00e9``
-  included), backslashes are doubled only where they stand right before a control character or before something
-  that looks like its escape. This layer is ours and lies below the backslashes of RFC 5424.
-- *Values that are no text*: compact JSON, on one line.
+- *Names* are percent-encoded UTF-8: ``größe`` is ``gr%C3%B6%C3%9Fe``, and ``%`` alone is the empty name. A name that
+  is then longer than 32 becomes ``%L1``, ``%L2`` …, which no percent-encoding looks like, and is spelled out elsewhere.
+- *Texts* have their control characters as ``\u000a``. Backslashes are doubled only before a control character and
+  before text that looks like such an escape, so that ordinary text, such as ``C:\new`` and ``\u00e9``, stays as it is.
+  The backslashes of RFC 5424 are added on top.
+- *Other values* are compact JSON on one line.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from metaexpert.logger.schema import MAX_SEQUENCE_ID
 MAX_NAME: Final = 32
 EMPTY_NAME: Final = "%"
 LONG_NAME_PREFIX: Final = "%L"
-#: Longest integer that `json_value` reads, in digits. A conversion costs more than linear time, so it needs a bound.
+#: Digits of the longest integer that `json_value` reads. Conversion takes more than linear time, so it has a bound.
 MAX_INTEGER_DIGITS: Final = 65_536
 
-# Python converts integers of up to so many digits whatever `sys.set_int_max_str_digits` says.
+# Digits that Python always converts, whatever the value of `sys.set_int_max_str_digits`.
 _ALWAYS_CONVERTED: Final = 640
 
 _PLAIN_NAME: Final = re.compile(r"[!#-$&-<>-\\^-~]+")
 _ENCODED_NAME: Final = re.compile(r"(?:[^%]|%[0-9A-F]{2})++")
 _SAFE_IN_NAMES: Final = "!#$&'()*+,/:;<>?@[\\^`{|}"
 
-# C0, DEL, C1, the two Unicode line ends, and surrogates, which UTF-8 cannot hold.
+# C0, DEL, C1, the two Unicode line separators, and surrogates, which UTF-8 cannot encode.
 _CONTROL: Final = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _CODE: Final = "u(?:00[0189][0-9a-f]|007f|202[89]|d[89a-f][0-9a-f]{2})"
 _TO_ESCAPE: Final = re.compile(rf"(?<!\\)(?:(\\++)({_CODE})|(\\*+)({_CONTROL}))")
@@ -57,17 +57,17 @@ _TIMESTAMP: Final = re.compile(
 
 
 def encode_name(name: str) -> str:
-    """Return *name* in the characters of an SD-NAME; different names never become equal. May exceed `MAX_NAME`."""
+    """Return *name* in the characters of an SD-NAME. The result is unique, and may be longer than `MAX_NAME`."""
     if _PLAIN_NAME.fullmatch(name):
         return name
     return quote(name, safe=_SAFE_IN_NAMES, errors="surrogatepass") or EMPTY_NAME
 
 
 def decode_name(encoded: str) -> str:
-    """Return the name that `encode_name` made *encoded* of.
+    """Return the name that `encode_name` encoded as *encoded*.
 
     Raises:
-        ValueError: If it made no such text.
+        ValueError: If no name is encoded like that.
     """
     if encoded == EMPTY_NAME:
         return ""
@@ -77,7 +77,7 @@ def decode_name(encoded: str) -> str:
 
 
 def escape_text(text: str) -> str:
-    """Return *text* with its control characters escaped, so that it is one line without NUL."""
+    """Return *text* as one line without NUL: its control characters are escaped."""
     if text.isprintable() and "\\u" not in text:
         return text
     return _TO_ESCAPE.sub(_escape_match, text)
@@ -89,7 +89,7 @@ def _escape_match(match: re.Match[str]) -> str:
 
 
 def unescape_text(text: str) -> str:
-    """Undo `escape_text`."""
+    """Return the text that `escape_text` escaped as *text*."""
     return _ESCAPED.sub(_unescape_match, text) if "\\u" in text else text
 
 
@@ -104,22 +104,22 @@ def escape_value(text: str) -> str:
 
 
 def unescape_value(text: str) -> str:
-    """Undo `escape_value`. A backslash before any other character stays, as RFC 5424 section 6.3.3 demands."""
+    """Return the text of a PARAM-VALUE. A backslash before another character stays (RFC 5424 section 6.3.3)."""
     return _ESCAPED_SPECIAL.sub(r"\1", text)
 
 
 def json_text(value: Any) -> str:
-    """Return *value* as compact JSON without control characters; integers of any size are exact.
+    """Return *value* as compact JSON without control characters. Integers of any size are exact.
 
     Raises:
-        ValueError: If JSON cannot express it (NaN, an infinity, too deep a nesting).
+        ValueError: If JSON cannot express it: NaN, an infinity, too many levels.
         TypeError: If it is not made of JSON types.
     """
     try:
         try:
             text = _dumps(value)
         except ValueError:
-            # Python declines to print an integer beyond its limit of digits, or there is a NaN, which fails again.
+            # Either an integer exceeds Python's limit of digits, or there is a NaN, and that fails again.
             text = _long_json(value)
     except RecursionError:
         raise ValueError("nested too deeply for JSON") from None
@@ -136,16 +136,16 @@ def _long_json(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_long_json, value)) + "]"
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(Decimal(value))  # exact, and not subject to the limit of digits
+        return str(Decimal(value))  # exact, and without the limit of digits
     return _dumps(value)
 
 
 def json_value(text: str) -> Any:
-    """Return the value of JSON *text*; integers are exact.
+    """Return the value of JSON *text*. Integers are exact.
 
     Raises:
-        ValueError: If it is no JSON, nested too deeply, has a number beyond the range of a float, or an integer of
-            more than `MAX_INTEGER_DIGITS` digits.
+        ValueError: If it is not JSON, is nested too deeply, or has a number beyond the range of a float or an integer
+            of more than `MAX_INTEGER_DIGITS` digits.
     """
     try:
         return _DECODER.decode(text)
@@ -183,19 +183,19 @@ _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse
 
 
 def wrap_sequence_id(number: int) -> int:
-    """Return *number* (1 or more) as a ``sequenceId``: after 2147483647 comes 1 (RFC 5424 section 7.3.1)."""
+    """Return *number*, 1 or more, as a ``sequenceId``, which is 1 after 2147483647 (RFC 5424 section 7.3.1)."""
     return (number - 1) % MAX_SEQUENCE_ID + 1
 
 
 def utc_timestamp(text: str) -> str | None:
-    """Return an RFC 5424 TIMESTAMP as UTC with six fraction digits, or None if that lies outside the years 1 to 9999.
+    """Return an RFC 5424 TIMESTAMP as UTC with six fraction digits, or None if it is outside the years 1 to 9999.
 
     Raises:
-        ValueError: If *text* is no TIMESTAMP by RFC 5424 section 6.2.3.
+        ValueError: If *text* is not a TIMESTAMP (RFC 5424 section 6.2.3).
     """
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError("no TIMESTAMP")
-    # The year 0 exists in RFC 3339 and has a 29 February, but Python does not know it.
+    # RFC 3339 has a year 0, with a 29 February. Python has not.
     year = text[:4]
     moment = datetime.fromisoformat(("2000" if year == "0000" else year) + text[4:])
     if year == "0000":

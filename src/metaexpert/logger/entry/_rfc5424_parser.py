@@ -1,19 +1,18 @@
-r"""RFC 5424 messages into flat entries: a strict parser that runs in linear time.
+r"""Parses RFC 5424 messages into flat entries, strictly and in linear time.
 
-A message is *ours* when its ``origin`` names the software ``metaexpert``: then the result equals the entry that
-`rfc5424.render_message` was given. Every other valid message is *foreign* and is read as follows:
+A message is *ours* if its ``origin`` names the software ``metaexpert``. The result then equals the entry that
+`rfc5424.render_message` was given. Any other valid message is *foreign* and is read as follows:
 
-- ``-`` in HOSTNAME, APP-NAME, PROCID and MSGID stays ``-``; no MSG is the message ``""``.
-- The severities 0 and 1 become ``critical``, 5 (notice) becomes ``info``; the number itself is kept in
-  ``field_severity``.
-- The time becomes UTC with six digits. A nil time is the Unix epoch with ``field_timestamp`` null; a time outside
-  the years that Python knows likewise, with its text in ``field_timestamp``.
-- ``meta sequenceId`` becomes ``sequence_id``; without one it is 1, with ``field_sequence_id`` null.
-- Any other element becomes a field of its SD-ID: an object of its parameters as they stand, a list of strings
-  where a name is repeated.
-- MSG that is no UTF-8 is read with ``\xNN`` for each foreign byte.
+- ``-`` in HOSTNAME, APP-NAME, PROCID and MSGID stays ``-``. A missing MSG is the message ``""``.
+- Severities 0 and 1 become ``critical``, and 5 (notice) becomes ``info``. ``field_severity`` keeps the number.
+- The time becomes UTC with six digits. A nil time becomes the Unix epoch, with ``field_timestamp`` null. So does a
+  time outside the years that Python supports, with its text in ``field_timestamp``.
+- ``meta sequenceId`` becomes ``sequence_id``. If it is missing, that is 1, with ``field_sequence_id`` null.
+- Any other element becomes a field named like its SD-ID: an object of its parameters, with a list of strings where a
+  name is repeated.
+- In a MSG that is not UTF-8, each invalid byte becomes ``\xNN``.
 
-An element whose SD-ID is one of our keys, or a field that exists, is kept under ``field_<SD-ID>``.
+An element whose SD-ID is a key of ours or an existing field is kept as ``field_<SD-ID>``.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ from metaexpert.logger.entry._rfc5424_codec import (
 SOFTWARE: Final = "metaexpert"
 META: Final = "meta"
 ORIGIN: Final = "origin"
-#: Parameters whose content a flat entry has elsewhere or does not need.
+#: Parameters whose content is elsewhere in a flat entry, or not needed.
 OWN_PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {META: ("sequenceId",), ORIGIN: ("software", "swVersion")}
-#: Our elements that bear the enterprise number, in the order in which a message has them.
+#: Our elements with the enterprise number, in the order of a message.
 GROUPS: Final = ("context", "fields", "types", "names")
-#: The one parameter of ``types@N``: the names, parted by spaces, of the parameters whose value is JSON text.
+#: The one parameter of ``types@N``: the names of the parameters whose value is JSON, separated by spaces.
 JSON_TYPE: Final = "json"
 
 _EPOCH: Final = "1970-01-01T00:00:00.000000Z"
-# RFC 5424 table 2 has three severities that Python has no level for.
+# Python has no level for three severities of RFC 5424 table 2.
 _NEAREST_SEVERITY: Final[Mapping[int, int]] = {0: 2, 1: 2, 5: 6}
 _MAX_PRIORITY: Final = 191
 _OURS: Final = schema.RESERVED_KEYS | {*schema.DOMAIN_FIELDS, schema.CATEGORY}
-# Header fields travel in the header, except for a number that the wrapped sequenceId cannot hold.
+# Header fields are in the header, except a number that the wrapped sequenceId cannot express.
 _NEVER_PARAMETERS: Final = frozenset(schema.HEADER_KEYS) - {"sequence_id"}
 _OWN_TYPES: Final[Mapping[str, type]] = {
     schema.LOGGER_KEY: str,
@@ -75,7 +74,7 @@ _NO_ELEMENTS: Final = re.compile(rb"-(?= |\Z)")
 _OPEN: Final = re.compile(rb"\[")
 _SPACE_OR_CLOSE: Final = re.compile(rb"[ \]]")
 _ASSIGN: Final = re.compile(rb'="')
-# Possessive, so that a value without an end is given up at once.
+# Possessive, so that a value without an end fails at once.
 _VALUE: Final = re.compile(rb'[^"\\\]]*+(?:\\.[^"\\\]]*+)*+', re.DOTALL)
 _QUOTE: Final = re.compile(rb'"')
 _SEQUENCE: Final = re.compile(r"[1-9][0-9]{0,9}")
@@ -83,14 +82,14 @@ _OWN_ID: Final = re.compile(r"(?:context|fields|types|names)@([0-9]+)")
 
 
 class MessageError(ValueError):
-    """Data that is no RFC 5424 message, or a message of ours that was tampered with.
+    """The data is not an RFC 5424 message, or a message of ours that was changed.
 
     Args:
-        expected: What should have stood at *position*.
-        position: Offset from 0.
-        unit: What the offset counts: ``"byte"``, or ``"character"`` when the data was text.
+        expected: What the parser expected at *position*.
+        position: Offset, from 0.
+        unit: Unit of the offset: ``"byte"``, or ``"character"`` if the data was text.
 
-    The arguments are attributes of the same names.
+    The arguments are attributes too.
     """
 
     def __init__(self, expected: str, position: int, unit: str = "byte") -> None:
@@ -110,7 +109,7 @@ def parse_message(data: bytes | str) -> dict[str, Any]:
         data: The message without the framing of its transport (octet count or final newline).
 
     Raises:
-        MessageError: If it is malformed. No other exception, whatever the data.
+        MessageError: If it is malformed. Nothing else is raised.
     """
     if isinstance(data, bytes):
         return _parse(data)
@@ -126,7 +125,7 @@ def parse_message(data: bytes | str) -> dict[str, Any]:
 
 
 def adopt(entry: dict[str, Any], name: str, value: Any) -> None:
-    """Add a field that is not ours to *entry*, under ``field_<name>`` if the name is ours or taken."""
+    """Add a foreign field to *entry*, as ``field_<name>`` if the name is a key of ours or exists already."""
     while name in entry or name in _OURS:
         name = schema.RESERVED_PREFIX + name
     entry[name] = value
@@ -144,7 +143,7 @@ class _Element(NamedTuple):
     parameters: list[_Parameter]
 
     def values(self, without: Collection[str] = ()) -> dict[str, str | list[str]]:
-        """Return the parameters by name, apart from those named *without*; a list where a name is repeated."""
+        """Return the parameters by name, except those named *without*. A repeated name has a list."""
         lists: dict[str, list[str]] = {}
         for name, value, _ in self.parameters:
             if name not in without:
@@ -153,7 +152,7 @@ class _Element(NamedTuple):
 
 
 class _Cursor:
-    """A position in the data that moves on by patterns."""
+    """A position in the data, which each matching pattern moves on."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -195,7 +194,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _header(cursor: _Cursor) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the header keys up to ``msgid``, and those originals which they cannot express."""
+    """Return the header keys up to ``msgid``, and the original values that they cannot express."""
     original: dict[str, Any] = {}
     priority = int(cursor.take(_PRIORITY, "<PRI> without leading zeros")[1])
     if priority > _MAX_PRIORITY:
@@ -279,13 +278,13 @@ def _message(cursor: _Cursor) -> str:
         return ""
     if not cursor.next_is(b" "):
         raise MessageError("a space and MSG, or the end", cursor.position)
-    # A transport may cut a message anywhere, so MSG need not be UTF-8 even behind a BOM (sections 6.1, 6.4).
+    # A transport may cut a message anywhere, so even after a BOM, MSG need not be UTF-8 (sections 6.1, 6.4).
     raw = cursor.data[cursor.position + 1 :]
     return raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "backslashreplace")
 
 
 def _own_values(elements: dict[str, _Element]) -> dict[str, Any]:
-    """Take our elements out of *elements* and return the fields, context first, that they hold."""
+    """Remove our elements from *elements*, and return their fields, context first."""
     found = next((match for sd_id in elements if (match := _OWN_ID.fullmatch(sd_id))), None)
     if found is None:
         return {}
@@ -344,7 +343,7 @@ def _own_value(name: str, parameter: _Parameter, *, is_json: bool) -> Any:
 
 
 def _sequence_id(meta: _Element | None, own: dict[str, Any]) -> int | None:
-    """Return the sequence number: the full one, taken out of *own*, else the one of ``meta``, else None."""
+    """Return the sequence number: the full one, removed from *own*, else the one of ``meta``, else None."""
     text = meta.values().get("sequenceId") if meta else None
     wrapped = int(text) if isinstance(text, str) and _SEQUENCE.fullmatch(text) else None
     if wrapped is not None and wrapped > schema.MAX_SEQUENCE_ID:

@@ -1,8 +1,8 @@
-r"""A decoded entry as a line for people: structlog's console renderer over our own columns.
+r"""A decoded entry as text for people, by structlog's console renderer with our own columns.
 
 ``2026-11-22 10:31:00.123 [info ] Position opened  side=BUY size=0.1``, with a traceback indented below. Control
-characters are escaped everywhere, and whatever belongs to an entry stands on its own line or is indented, so that
-no value can forge an entry or send codes to a terminal. Shared by the console and by the reader; pure.
+characters are escaped and all further lines are indented, so that values cannot inject entries or terminal escapes.
+Console and reader share this. Pure.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from metaexpert.logger import schema
 if TYPE_CHECKING:
     from structlog.dev import ConsoleRenderer
 
-#: Fields that a person at a console need not see on each line.
+#: Fields that a console line leaves out.
 HIDDEN: Final = frozenset({*schema.HEADER_KEYS, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.CATEGORY, "expert_name"})
 _INDENT: Final = "    "
 _NEEDS_QUOTES: Final = re.compile(r"""[\s="'\\]""")
 _LEVEL_WIDTH: Final = len("debug")
-# Column keys that no escaped field name can equal.
+# Column keys that no escaped field name equals.
 _TIME, _LEVEL, _EXPERT, _MESSAGE = "\0time", "\0level", "\0expert", "\0message"
-#: Keys that structlog's renderer takes for itself.
+#: Keys that structlog's renderer handles by itself.
 RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
 
 
@@ -36,7 +36,7 @@ class ConsoleText:
     Args:
         colors: Whether to use ANSI colours.
         tz: Time zone of the printed times.
-        show_expert: Whether to name the expert on each line, for a view over several.
+        show_expert: Whether each line names its expert, for a view of several.
     """
 
     def __init__(self, colors: bool, tz: tzinfo = UTC, *, show_expert: bool = False) -> None:
@@ -60,25 +60,25 @@ class ConsoleText:
 
 
 def time_text(timestamp: object, tz: tzinfo) -> str:
-    """Return a *timestamp* in ISO 8601 as people read it, in the time zone *tz*, to the millisecond."""
+    """Return an ISO 8601 *timestamp* for people, in the time zone *tz* and to the millisecond."""
     try:
         moment = datetime.fromisoformat(str(timestamp)).astimezone(tz)
     except (ValueError, OverflowError):
         return escape(str(timestamp))
-    # Not by strftime, which imports something at each call: the last words of a program come when nothing is left.
+    # Not by strftime: it imports a module at each call, and at the end of a program imports fail.
     day = f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}"
     return f"{day} {moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}.{moment.microsecond // 1000:03d}"
 
 
 def escape(text: str) -> str:
-    r"""Return *text* with everything that is not printable as ``\n``, ``\x1b``, ``\u202e`` and so on."""
+    r"""Return *text* with each unprintable character escaped: ``\n``, ``\x1b``, ``\u202e``."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def value_text(value: object) -> str:
-    """Return a field's *value* as it stands behind ``key=``: bare when simple, as JSON otherwise."""
+    """Return the *value* of a field as text to follow ``key=``: bare if simple, else as JSON."""
     if isinstance(value, str):
         bare = value and value.isprintable() and not _NEEDS_QUOTES.search(value)
         return value if bare else escape(_json(value))
@@ -93,7 +93,7 @@ def _json(value: object) -> str:
 
 
 def fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands behind the message: the fields of *entry*, of either layout, without those of `HIDDEN`."""
+    """Return the fields of *entry*, of either layout, to print after the message: all but `HIDDEN`."""
     parameters = entry.get(schema.STRUCTURED_DATA_KEY)
     if not isinstance(parameters, Mapping):
         return {name: value for name, value in entry.items() if name not in HIDDEN}
@@ -109,7 +109,7 @@ def _field(entry: Mapping[str, Any], name: str) -> object:
 
 
 def below(entry: Mapping[str, Any]) -> list[str]:
-    """Return the lines that stand indented under the line of *entry*: its stack and its traceback."""
+    """Return the indented lines below the line of *entry*: its stack and its traceback."""
     exception = entry.get(schema.EXCEPTION_KEY)
     texts = [entry.get(schema.STACK_KEY), exception.get("text") if isinstance(exception, Mapping) else exception]
     if isinstance(exception, Mapping) and not exception.get("text"):
@@ -118,7 +118,7 @@ def below(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _renderer(colors: bool) -> ConsoleRenderer:
-    # Imported here: it takes half as long to import as everything else together, and the reader needs none of it.
+    # Imported late: it takes half as long as all other imports together, and the reader does not need it.
     from structlog.dev import (  # noqa: PLC0415
         Column,
         ConsoleRenderer,
@@ -135,7 +135,7 @@ def _renderer(colors: bool) -> ConsoleRenderer:
         "critical": styles.level_critical,
     }
     level = LogLevelColumnFormatter({name: style + styles.bright for name, style in levels.items()}, styles.reset)
-    level.width = _LEVEL_WIDTH  # the two long words stick out rather than push every line to the right
+    level.width = _LEVEL_WIDTH  # the two long words stick out, so that the other lines need no padding
 
     def column(style: str, postfix: str = "") -> KeyValueColumnFormatter:
         return KeyValueColumnFormatter(None, style, styles.reset, str, postfix=postfix)

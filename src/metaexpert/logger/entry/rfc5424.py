@@ -1,23 +1,23 @@
-r"""The lossless mapping of a log entry to RFC 5424: structured data, the JSON layout, and the message itself.
+r"""Maps entries to RFC 5424 and back without loss: structured data, the JSON layout, and messages.
 
-An entry is a dict in the flat layout, as ``json.loads`` makes it of a line. Everything here is a pure function of
-its arguments and safe to call from any thread; nothing changes an argument.
+An entry is a dict in the flat layout, as ``json.loads`` returns it for a line. All functions are pure, leave their
+arguments as they are, and may be called by any thread.
 
-A message of ours reads, all on one line and with ``N`` for the enterprise number::
+A message has this form, on one line and with ``N`` for the enterprise number::
 
     <PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID
     [meta …][origin …][context@N …][fields@N …][types@N …][names@N …] MSG
 
-- ``context@N`` has the six domain fields, ``fields@N`` all others, with ``logger``, ``exception`` and ``stack``.
-  An element without parameters is left out.
-- Text travels as text, every other value as JSON text. ``types@N json="size price"`` names the latter.
-- A name that RFC 5424 does not allow is percent-encoded. Where that exceeds 32 characters the parameter is called
-  ``%L1``, ``%L2`` …, and ``names@N %L1="…"`` has its full name.
-- ``meta sequenceId`` wraps at 2147483647. Past that the full number is the parameter ``sequence_id`` of ``fields@N``,
-  a name that no caller's field can have.
-- Control characters in MSG and in values are written as ``\u000a`` (`_rfc5424_codec`), so that a
-  transport which ends messages with a newline is safe.
-- MSG is UTF-8 behind a byte order mark (RFC 5424 section 6.4).
+- ``context@N`` holds the six domain fields, ``fields@N`` all others and ``logger``, ``exception`` and ``stack``. An
+  element without parameters is left out.
+- Text stays text, and any other value becomes JSON. ``types@N json="size price"`` names the parameters in JSON.
+- A name that RFC 5424 does not allow is percent-encoded. If it is then longer than 32 characters, the parameter is
+  called ``%L1``, ``%L2`` …, and ``names@N %L1="…"`` holds its full name.
+- ``meta sequenceId`` wraps at 2147483647. From then on ``fields@N`` has the full number as ``sequence_id``, a name
+  that no field of a caller can have.
+- Control characters in MSG and in values become ``\u000a`` (`_rfc5424_codec`), so that a transport may end messages
+  with a newline.
+- MSG is UTF-8 after a byte order mark (RFC 5424 section 6.4).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _DOMAIN: Final = frozenset(schema.DOMAIN_FIELDS)
 _FIRST_KEYS: Final = (*schema.HEADER_KEYS, schema.LOGGER_KEY)
 _LAST_KEYS: Final = (schema.EXCEPTION_KEY, schema.STACK_KEY)
 _TOP_LEVEL: Final = frozenset({*_FIRST_KEYS, *_LAST_KEYS})
-#: Keys that are neither context nor fields in the rfc5424 layout; the last three become fields in a message.
+#: Keys at the top level of the rfc5424 layout that become fields in a message.
 _IN_MESSAGE_FIELDS: Final = (schema.LOGGER_KEY, *_LAST_KEYS)
 _OWN_GROUP: Final = re.compile(r"(?:context|fields)@[0-9]+")
 
@@ -72,11 +72,11 @@ def structured_data(
     """Return the parameters of a flat *entry* by SD-ID, with their native values.
 
     Args:
-        entry: Flat entry. ``logger``, ``exception`` and ``stack`` are no parameters here.
-        enterprise_id: Private enterprise number (IANA) that stands behind the ``@``.
+        entry: Flat entry. Its ``logger``, ``exception`` and ``stack`` are left out.
+        enterprise_id: Private enterprise number (IANA) after the ``@``.
 
     Returns:
-        ``meta``, ``origin``, and, when they have any parameters, ``context@N`` and ``fields@N``.
+        ``meta`` and ``origin``, and ``context@N`` and ``fields@N`` if they have parameters.
 
     Raises:
         ValueError: If *enterprise_id* is negative or has more than 32 bits.
@@ -97,7 +97,7 @@ def structured_data(
 
 
 def to_layout(entry: Mapping[str, Any], *, enterprise_id: int = schema.DOCUMENTATION_ENTERPRISE) -> dict[str, Any]:
-    """Return a flat *entry* in the ``rfc5424`` JSON layout; `from_layout` is the inverse.
+    """Return a flat *entry* in the ``rfc5424`` JSON layout. `from_layout` is the inverse.
 
     Raises:
         ValueError: As `structured_data`.
@@ -111,8 +111,8 @@ def to_layout(entry: Mapping[str, Any], *, enterprise_id: int = schema.DOCUMENTA
 def from_layout(obj: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object in the ``rfc5424`` JSON layout as a flat entry.
 
-    Never raises for a decoded JSON object. One without ``structured_data`` is returned as it is. Elements and keys
-    that are not ours become fields; one whose name is taken is kept under ``field_<name>``.
+    Accepts any decoded JSON object, and returns one without ``structured_data`` as it is. Foreign elements and keys
+    become fields, as ``field_<name>`` if the name exists already.
     """
     elements = obj.get(schema.STRUCTURED_DATA_KEY)
     if not isinstance(elements, Mapping):
@@ -140,7 +140,7 @@ def _add_fields(entry: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 
 def _foreign_part(sd_id: str, values: Any) -> dict[str, Any]:
-    """Return what of an element does not follow from the rest of the entry."""
+    """Return the part of an element that the rest of the entry does not imply."""
     if sd_id in OWN_PARAMETERS and isinstance(values, Mapping):
         rest = {key: value for key, value in values.items() if key not in OWN_PARAMETERS[sd_id]}
         return {sd_id: rest} if rest else {}
@@ -150,14 +150,14 @@ def _foreign_part(sd_id: str, values: Any) -> dict[str, Any]:
 def render_message(entry: Mapping[str, Any], *, enterprise_id: int = schema.DOCUMENTATION_ENTERPRISE) -> bytes:
     """Return a flat *entry* as one RFC 5424 message, without the framing of a transport.
 
-    `parse_message` gives an equal entry back if *entry* is valid by `metaexpert.logger.schema`. Header values that
-    are not are replaced, so that the message is valid all the same: a time by ``-``, text by `printable_ascii`, a
-    facility by 16, a severity by that of the level or 6, a sequence number by 1. Integers of any size are exact
+    For an *entry* that is valid by `metaexpert.logger.schema`, `parse_message` returns an equal one. Invalid header
+    values are replaced, so that the message is always valid: a time by ``-``, text by `printable_ascii`, a facility
+    by 16, a severity by that of the level or 6, a sequence number by 1. Integers of any size are exact
     (`parse_message` reads up to 65,536 digits). A lone surrogate is escaped like a control character.
 
     Raises:
-        ValueError: If a field has a NaN or an infinity or is nested too deeply for JSON, and as `structured_data`.
-        TypeError: If a field's value is not made of JSON types.
+        ValueError: If a field holds NaN or an infinity, or is nested too deeply for JSON, and as `structured_data`.
+        TypeError: If the value of a field is not made of JSON types.
     """
     header = " ".join(
         (
@@ -220,7 +220,7 @@ def _structured_data_text(entry: Mapping[str, Any], enterprise_id: int) -> str:
 
 
 def _message_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands at the top level of both JSON layouts but has no header field in a message."""
+    """Return the values at the top level of both JSON layouts that have no header field in a message."""
     fields = {key: entry[key] for key in _IN_MESSAGE_FIELDS if key in entry}
     number = _sequence_id(entry)
     if number > schema.MAX_SEQUENCE_ID:
@@ -229,7 +229,7 @@ def _message_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(values: Mapping[str, Any], typed: list[str], long_names: dict[str, str]) -> dict[str, str]:
-    """Return parameters as text; add the names of those that are JSON to *typed*, long names to *long_names*."""
+    """Return parameters as text. Adds the names of those in JSON to *typed*, and long names to *long_names*."""
     encoded: dict[str, str] = {}
     for name, value in values.items():
         short = encode_name(name)

@@ -1,8 +1,8 @@
-"""The time index of a directory: which times and levels the stretches of its backups hold.
+"""The time index of a directory: the times and levels in each stretch of its backups.
 
-The writer keeps it (`metaexpert.logger.files._indexer`), the reader looks there what it need not read. It only saves
-time: whatever has no line in it, or is no longer just what the line was made from, is read as if there were no index.
-The format is in ``docs/journal.md``.
+The writer keeps it (`metaexpert.logger.files._indexer`), and the reader finds in it which stretches it can skip. The
+index only saves time. A backup that has no line in it, or that has changed since, is read as a whole. The format is in
+``docs/journal.md``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Final, NamedTuple
 
 import orjson
 
-#: Name of the file in the private directory, and its first line. A later format gets another name, so that two
-#: versions at work in one directory do not throw away each other's.
+#: Name of the file in the private directory, and its first line. Another format needs another name, so that two
+#: versions in one directory do not delete each other's index.
 NAME: Final = "index"
 HEADER: Final = b"metaexpert time index 1\n"
-#: Bytes at the beginning and at the end of a file that are looked at to know it again.
+#: Bytes at the beginning and at the end of a file by which it is recognised.
 EDGE: Final = 4096
 
 
 class Span(NamedTuple):
     """A stretch of whole lines: where it is, its earliest and latest time, and the number of its highest level.
 
-    Offset and length are those of the inflated data, times as they stand in the lines, without the Z.
+    Offset and length are those of the uncompressed data. Times are as in the lines, without the Z.
     """
 
     offset: int
@@ -37,35 +37,35 @@ class Span(NamedTuple):
 
 
 def key_of(status: os.stat_result, read_at: Callable[[int, int], bytes]) -> bytes:
-    """Return what a backup is known by, wherever it was renamed or copied to.
+    """Return the key of a backup, which stays the same when the file is renamed or copied.
 
-    Size, time of modification, and a checksum of both ends. The ends tell files of one size and one moment apart. An
-    edit, an append and a truncation change size or time; an edit that does not (of the same size, within the tick of
-    the file system's clock in which the file was last written, or with its time put back) is nobody's accident. A
-    compressed file bears the checksum of all its data at its end.
+    It consists of the size, the time of modification, and a checksum of both ends, which distinguishes files of the
+    same size and time. Edits, appends and truncations change size or time. An edit that changes neither (of the same
+    size, and within a tick of the file system's clock or with the time set back) does not happen by accident. A
+    compressed file has the checksum of all its data at its end.
 
     Args:
-        status: Of the open file.
-        read_at: Returns so many of its bytes (the second argument) from an offset (the first) on. Raises OSError.
+        status: The status of the open file.
+        read_at: Returns bytes of the file, from an offset (first argument) and up to a number (second). Raises OSError.
     """
     edges = read_at(0, EDGE) + read_at(max(0, status.st_size - EDGE), EDGE)
     return b"%b-%08x" % (stamp_of(status), zlib.crc32(edges))
 
 
 def stamp_of(status: os.stat_result) -> bytes:
-    """Return the part of a key that is known without opening the file."""
+    """Return the part of a key that needs no look into the file."""
     return b"%d-%d" % (status.st_size, status.st_mtime_ns)
 
 
 def line_of(key: bytes, spans: Iterable[Span]) -> bytes:
-    """Return the line of the file of that *key*; no spans say that nothing can be said of it."""
+    """Return the line of the file with that *key*. No spans mean that nothing is known of it."""
     rows = [(span.length, span.low.decode(), span.high.decode(), span.level) for span in spans]
     text = orjson.dumps(rows)
     return b"%b %08x %b\n" % (key, _checksum(key, text), text)
 
 
 def spans_of(line: bytes) -> list[Span]:
-    """Return the stretches of a file from its line, in their order; none when it says nothing, or is damaged."""
+    """Return the stretches of a file from its line, in order; none if the line is empty or damaged."""
     spans: list[Span] = []
     offset = 0
     try:
@@ -81,7 +81,7 @@ def spans_of(line: bytes) -> list[Span]:
 
 
 def lines_by_key(path: Path) -> dict[bytes, bytes]:
-    """Return the lines of the index at *path* by the keys of their files; none when it is no index.
+    """Return the lines of the index at *path* by the keys of their files; none if it is not an index.
 
     Raises:
         OSError: It cannot be read.

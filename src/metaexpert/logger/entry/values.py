@@ -1,7 +1,7 @@
-"""Any Python value as JSON can hold it: total, bounded, and never an exception.
+"""Turns any Python value into JSON types, within bounds and without exceptions.
 
-`Cleaner` is the complete and slow way, and the reference for any faster one. Pure: it opens nothing, keeps no
-state between calls, and may be used from any thread.
+`Cleaner` handles every value, and is the reference for faster ways. Nothing here keeps state between calls, so any
+thread may use it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-#: Containers inside containers; orjson itself stops at 254.
+from metaexpert.logger import schema
+
+#: Levels of containers. orjson stops at 254.
 MAX_DEPTH: Final = 64
-#: CPython refuses to print, and `json.loads` to read, an integer of more decimal digits by default.
+#: By default, CPython does not print longer integers, and `json.loads` does not read them.
 MAX_INT_BITS: Final = 14_000
 _MIN_I64: Final = -(2**63)
 _MAX_U64: Final = 2**64 - 1
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-#: C1 controls (a terminal may obey U+009B like ESC [) and the line separators that JSON leaves as they are.
+#: C1 controls, since a terminal may obey U+009B like ESC [, and the line separators that JSON does not escape.
 _C1_OR_SEPARATOR: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
@@ -38,7 +40,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def marked(text: str, left_out: int) -> str:
-    """Return *text* with a mark at its end that says how many characters were left out, if any."""
+    """Return *text*, with a mark at its end if *left_out* characters are missing."""
     return f"{text}…[cut {left_out}]" if left_out else text
 
 
@@ -50,7 +52,7 @@ def no_surrogates(text: str) -> str:
 
 
 class BigInteger:
-    """An integer beyond 64 bits, which orjson refuses, as the digits that go into the line."""
+    """An integer beyond 64 bits, as its digits in a line. orjson does not accept one."""
 
     __slots__ = ("digits",)
 
@@ -59,19 +61,19 @@ class BigInteger:
 
 
 def dumps(cleaned: Any) -> bytes:
-    """Return what `Cleaner` made as JSON text, without a newline and without a character that a terminal obeys."""
+    """Return a value made by `Cleaner` as JSON, without a newline and without characters that a terminal obeys."""
     return escape_c1(orjson.dumps(cleaned, default=_digits))
 
 
 def escape_c1(line: bytes) -> bytes:
-    r"""Return the JSON text *line* with C1 controls and U+2028/2029 as ``\uXXXX``; most lines are untouched."""
+    r"""Return the JSON text *line* with C1 controls and U+2028/2029 as ``\uXXXX``."""
     if line.isascii():
         return line
     return _C1_OR_SEPARATOR.sub(lambda m: b"\\u%04x" % ord(m[0].decode()), line)
 
 
 def failed(value: object, error: BaseException) -> str:
-    """Return the text that stands in for a *value* that cannot be written, naming its type and the error's."""
+    """Return the text to write for a *value* that cannot be written. It names its type and the error's."""
     return f"<unserialisable {type(value).__name__}: {type(error).__name__}>"
 
 
@@ -83,50 +85,30 @@ def safe_str(value: object) -> str:
         return failed(value, error)
 
 
-class Masker(Protocol):
-    """What masks the secrets of an entry while it is cleaned (see `metaexpert.logger.masking.rules.Masker`)."""
+class _Masker(Protocol):
+    """Masks the secrets of an entry while it is cleaned: `metaexpert.logger.masking.rules.Masker`, which says how."""
 
-    def text(self, text: str, limit: int) -> tuple[str, int]:
-        """Return *text* masked and within *limit*, and how many characters were left out."""
-        ...
-
-    def kind(self, parent: str, name: str) -> int:
-        """Return 0, or what the name of a field in the object under *parent* means."""
-        ...
-
-    def named(self, kind: int, value: Any) -> Any:
-        """Return what to write of a clean *value* under a name of that kind."""
-        ...
-
-    def option(self, word: Any) -> int:
-        """Return 0, or what an option of a command line means, whose value comes next."""
-        ...
-
-    def pair(self, first: Any, second: Any) -> int:
-        """Return 0, or what the first of two in a tuple means as the name of the second."""
-        ...
-
-    def number(self, number: int) -> bool:
-        """Return whether an integer is a secret."""
-        ...
-
-    def secret(self) -> str:
-        """Return what to write of a value that is secret by its type."""
-        ...
+    def text(self, text: str, limit: int) -> tuple[str, int]: ...
+    def kind(self, parent: str, name: str) -> int: ...
+    def named(self, kind: int, value: Any) -> Any: ...
+    def option(self, word: Any) -> int: ...
+    def pair(self, first: Any, second: Any) -> int: ...
+    def number(self, number: int) -> bool: ...
+    def secret(self) -> str: ...
 
 
 class Cleaner:
     """Turns values into JSON types (str, int, float, bool, None, list, dict with str keys).
 
     Args:
-        max_length: Longest text, in characters; longer is cut and marked.
-        max_items: Most values in one entry over all levels; what follows is cut and marked.
-        masker: Masks the secrets among them, if given.
+        max_length: Longest text, in characters. A longer one is cut and marked.
+        max_items: Most values in one entry over all levels. The rest is cut and marked.
+        masker: Masks the secrets among them.
     """
 
     __slots__ = ("_left", "_masker", "_max_length", "_parent", "_path")
 
-    def __init__(self, max_length: int, max_items: int, masker: Masker | None = None) -> None:
+    def __init__(self, max_length: int, max_items: int, masker: _Masker | None = None) -> None:
         self._max_length = max_length
         self._left = max_items
         self._path: set[int] = set()
@@ -154,7 +136,7 @@ class Cleaner:
     def _last_resort(self, value: object) -> str:
         try:
             return self._text(repr(value))
-        except Exception as error:  # and so may a hostile __repr__
+        except Exception as error:  # a hostile __repr__ too
             return self._text(failed(value, error))
 
     def key(self, key: object) -> str:
@@ -169,7 +151,7 @@ class Cleaner:
     def _text(self, text: str) -> str:
         if self._masker is None:
             return no_surrogates(cut(text, self._max_length))
-        # Surrogates first: two halves that become one character may be part of a secret.
+        # Surrogates first: two of them may become one character, and part of a secret.
         return marked(*self._masker.text(no_surrogates(text), self._max_length))
 
     def _integer(self, value: int) -> Any:
@@ -180,10 +162,10 @@ class Cleaner:
     def _other(self, value: Any) -> Any:
         for kinds, convert in _SCALARS:
             if isinstance(value, kinds):
-                if kinds is _Secret and self._masker is not None:
-                    return self._masker.secret()
                 result = convert(value)
                 return self._text(result) if isinstance(result, str) else result
+        if hasattr(type(value), "get_secret_value"):  # pydantic's SecretStr and SecretBytes, by their interface
+            return schema.MASK if self._masker is None else self._masker.secret()
         if isinstance(value, enum.Enum):
             return self.clean(value.value)
         if isinstance(value, str):
@@ -231,12 +213,12 @@ class Cleaner:
                 result["…"] = f"…[cut {count - done}]"
                 break
             key = self.key(raw)
-            while key in result:  # 1 and "1" are two keys; neither may be lost
+            while key in result:  # 1 and "1" are two keys
                 key += "_"
             result[key] = self.clean(value) if self._masker is None else self._masked(raw, key, value, self._masker)
         return result
 
-    def _masked(self, raw: object, key: str, value: object, masker: Masker) -> Any:
+    def _masked(self, raw: object, key: str, value: object, masker: _Masker) -> Any:
         """Return the clean *value* of a field, masked when its name is secret."""
         name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
         if kind := masker.kind(self._parent, name):
@@ -247,9 +229,9 @@ class Cleaner:
         finally:
             self._parent = before
 
-    def _named(self, kind: int, value: object, masker: Masker) -> Any:
-        """Return what to write of a *value* whose name means *kind*."""
-        before, self._masker = self._masker, None  # what is masked as a whole is not counted in parts
+    def _named(self, kind: int, value: object, masker: _Masker) -> Any:
+        """Return the text or value to write for a *value* whose name means *kind*."""
+        before, self._masker = self._masker, None  # a value that is masked as a whole counts once
         try:
             cleaned = self.clean(value)
         finally:
@@ -267,21 +249,21 @@ class Cleaner:
             option = self._masker.option(value) if self._masker else 0
         return result
 
-    def _pair(self, pair: tuple[Any, Any], masker: Masker) -> list[Any]:
+    def _pair(self, pair: tuple[Any, Any], masker: _Masker) -> list[Any]:
         kind = masker.pair(*pair)
         if not kind:
             return self._items(pair, 2)
         return [self.clean(pair[0]), self._named(kind, pair[1], masker)]
 
     def _array(self, value: Any) -> Any:
-        """NumPy scalars and arrays, by their interface: NumPy itself is never imported."""
+        """Return NumPy scalars and arrays, by their interface and without an import of NumPy."""
         if value.dtype.kind in "mM":
             if not getattr(value, "ndim", 0) and value != value:  # noqa: PLR0124 - NaT is not equal to itself
                 return "NaT"
-            # Finer units than microseconds come back from NumPy as bare integers.
+            # NumPy returns units finer than microseconds as integers.
             value = value.astype(f"{'datetime64' if value.dtype.kind == 'M' else 'timedelta64'}[us]")
         if getattr(value, "ndim", 0):
-            # A part first: a million numbers must not become a million objects to be cut afterwards.
+            # Cut first, so that a million numbers do not become a million objects.
             room = max(self._left, 0)
             return self._items((value if value.size <= room else value.ravel()[: room + 1]).tolist(), value.size)
         item = value.item()
@@ -328,7 +310,7 @@ def _ordered(values: Set[Any]) -> Iterable[Any]:
 
 
 def _field_names(value: Any) -> list[str] | None:
-    """Names of the fields of a dataclass, Pydantic, attrs or msgspec object that its author lets `repr` show."""
+    """Return the fields of a dataclass, Pydantic, attrs or msgspec object that its `repr` shows."""
     kind = type(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [field.name for field in dataclasses.fields(value) if field.repr]
@@ -341,19 +323,8 @@ def _field_names(value: Any) -> list[str] | None:
     return None
 
 
-class _SecretLike(type):
-    """Tells pydantic's SecretStr and SecretBytes by their interface, so that pydantic need not be imported."""
-
-    def __instancecheck__(cls, instance: object) -> bool:
-        return hasattr(type(instance), "get_secret_value")
-
-
-class _Secret(metaclass=_SecretLike):
-    pass
-
-
-#: Kinds whose one form is a short ASCII text, by their exact type, so that a log call can write them without a look at
-#: all the others.
+#: Types whose values are written as a short ASCII text. A log call finds them by their exact type, without trying the
+#: others.
 TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     Decimal: str,
     datetime: _datetime,
@@ -362,16 +333,11 @@ TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     uuid.UUID: str,
 }
 
-#: Kinds that have one plain form, most frequent in a trading log first.
+#: The same and more by their classes, most frequent in a trading log first.
 _SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
-    (Decimal, str),
-    (datetime, _datetime),
-    (date, date.isoformat),
-    (time, time.isoformat),
+    *TEXTS.items(),
     (timedelta, lambda v: _number(v.total_seconds())),
-    (uuid.UUID, str),
     (os.PathLike, lambda v: _bytes(p) if isinstance(p := os.fspath(v), bytes) else p),
     ((bytes, bytearray, memoryview), _bytes),
     (Fraction, str),
-    (_Secret, lambda _: "***"),
 )

@@ -15,7 +15,6 @@ import gzip
 import io
 import math
 import os
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +27,7 @@ from metaexpert.logger.files.rotation import FileFact, backup_number, over_budge
 from metaexpert.logger.system.calls import try_lock
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.threads import ForkSafeThread
 
 _SUFFIX: Final = ".gz"
 _UNFINISHED: Final = ".compressing"
@@ -71,14 +71,12 @@ class Archivist:
         self._private = private
         self._lock = lock
         self._on_trouble = on_trouble
-        self._turn = DirectoryLock(private / "archive", _PATIENCE, _PAUSE, try_lock=self._try_turn)
-        self._turn.close()  # opened for each work and closed behind it
-        self._guard = threading.RLock()
-        self._thread: threading.Thread | None = None
-        #: The latest thread, which may not be quite over though it has no more work.
-        self._latest: threading.Thread | None = None
+        self._one_process = DirectoryLock(private / "archive", _PATIENCE, _PAUSE, try_lock=self._try_lock)
+        self._one_process.close()  # opened for each work and closed behind it
+        self._thread = ForkSafeThread(
+            "metaexpert-archive", self._run, more=lambda: self._again and not self._stop, patience=_LONGEST_PIECE
+        )
         self._again = False
-        self._stop = False
         self._index_until = math.inf
         #: Base names whose backups are compressed; names of all current files; bytes for all of them.
         self.compressed: set[str] = set()
@@ -88,20 +86,20 @@ class Archivist:
     @property
     def busy(self) -> bool:
         """Whether the thread is at work."""
-        return self._thread is not None
+        return self._thread.running
+
+    @property
+    def _stop(self) -> bool:
+        return self._thread.forking
 
     def poke(self, *, always: bool = False) -> None:
         """Start the work if there may be some, or *always*. Returns at once."""
         if not (always or self.compressed or self.budget is not None or self._has_backups()):
             return
-        with self._guard:
-            self._again = True
-            if self._thread is None and not self._stop:
-                self._latest = self._thread = threading.Thread(target=self._run, name="metaexpert-archive", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # no more threads, or the interpreter is ending: `wait` does the work
-                    self._latest = self._thread = None
+        self._again = True
+        # No more threads, or the interpreter is ending: `wait` does the work.
+        with contextlib.suppress(RuntimeError):
+            self._thread.start(wait=True)
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
@@ -109,33 +107,18 @@ class Archivist:
         Work that found no thread is done here, now. Backups that are in no index after some seconds stay without.
         """
         self._index_until = time.monotonic() + _INDEX_PATIENCE
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
-        if self._again and self._thread is None and not self._stop:
+        if self._thread.running:
+            self._thread.join(timeout)
+        if self._again and not self._thread.running and not self._stop:
             self._again = False
             self.work()
         self._index_until = math.inf
-        return self._thread is None
+        return not self._thread.running
 
-    def pause(self) -> threading.Thread | None:
-        """Have the thread end soon, and start no other until `resume`. Returns the one that was ended, if any."""
-        self._stop = True
-        thread = self._latest
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_LONGEST_PIECE)
-        return thread
-
-    def resume(self) -> None:
-        """Allow what `pause` interrupted; the next `poke` begins it anew."""
-        self._stop = False
-
-    def after_fork(self) -> None:
-        """Forget, in the child, the parent's thread; what it was doing is the parent's."""
-        self._guard = threading.RLock()
-        self._turn.after_fork()
-        self._latest = self._thread = None
-        self._again = self._stop = False
+    def after_fork_in_child(self) -> None:
+        """Forget, in the child, what the parent's thread was doing."""
+        self._one_process.after_fork()
+        self._again = False
 
     def has_leftovers(self) -> bool:
         """Return whether an earlier process left copies half done."""
@@ -145,7 +128,7 @@ class Archivist:
         """Compress what should be, meet the budget, then see to the index. Errors are told, never raised."""
         index = Index(self._private)
         try:
-            with self._turn:
+            with self._one_process:
                 self._tidy()
                 self._try("the time index could not be read", index.load)
                 for name in self._backups():
@@ -168,15 +151,11 @@ class Archivist:
             self._on_trouble(what, error)
 
     def _run(self) -> None:
-        while True:
-            with self._guard:
-                if self._stop or not self._again:
-                    self._thread = None
-                    return
-                self._again = False
+        while self._again and not self._stop:
+            self._again = False
             self.work()
 
-    def _try_turn(self, fd: int) -> None:
+    def _try_lock(self, fd: int) -> None:
         if self._stop:
             raise _Stopped
         try_lock(fd)

@@ -1,11 +1,12 @@
 """A log directory of this process: its files, the crash-safe journal before them, and one sequence over all.
 
-Each file has a lane of its own (see `_log_file`). What dead processes left in their journals is brought
-in by the first drain.
+The writing thread serves directories; the loggers of a directory listen to it (`Listener`). Each file is a `LogFile`.
+The first drain brings in the entries that dead processes left in their journals. A logger without files has a
+directory without a path, which writes nothing and serves its one listener.
 
-Bound: what waits is bounded by the journal; who may put how much of it there is the pipeline's matter.
+Bound: the journal bounds what waits. Each logger decides how much of it its own entries may take.
 
-Threads: any thread may `put`; the writing thread drains, and any other only when there is none.
+Threads: any thread may put lines into the files. The writing thread drains, and any other only when there is none.
 """
 
 from __future__ import annotations
@@ -15,29 +16,37 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files._archive import Archivist
-from metaexpert.logger.files._log_file import Lane
-from metaexpert.logger.files.diagnostics import Diagnostics
+from metaexpert.logger.files._diagnostics import Diagnostics
+from metaexpert.logger.files._listeners import Listener, Listeners
+from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.recovery import Recovery, recover
-from metaexpert.logger.files.rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
-from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
 from metaexpert.logger.system.descriptors import make_directory
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.threads import on_fork
 
-#: Seconds until what could not be brought in is tried again.
+#: Seconds until a recovery that failed is tried again.
 _RECOVERY_PAUSE: Final = 5.0
-#: Seconds between two looks at whether somebody has deleted or moved a file that nothing is written to.
+#: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
+#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it.
+_SERVICE: Final = 1.0
+#: Seconds between two forced writes with ``fsync="interval"``.
+_SYNC_INTERVAL: Final = 1.0
 #: Longest wait for another thread that drains, in seconds.
 _PATIENCE: Final = 1.0
 #: Segments that may be allocated beyond what waits: three files, each with one half filled, two to spare, and two from
@@ -46,69 +55,138 @@ _PATIENCE: Final = 1.0
 _SLACK: Final = 20
 
 
-class Watcher(Protocol):
-    """Who logs into a directory: a pipeline."""
-
-    def grown(self) -> None:
-        """Look how much waits: it is more, or less, than when last told. By any thread."""
-        ...
-
-    def stranded(self, lines: Iterable[bytes]) -> None:
-        """Show on standard error what of *lines*, which no file takes, must not go unseen."""
-        ...
-
-
 class LogDirectory:
     """Everything that the loggers of one directory share. Made by `open_directory`, released by `leave_directory`.
 
     Args:
-        path: The directory.
+        path: The directory; None for a logger without files.
         header: Header fields of the reports about it.
         journal_size: Bytes that may wait, as the first logger wants it; `allow` asks for more.
         monotonic: Seconds; a test passes a clock of its own.
     """
 
     def __init__(
-        self, path: Path, header: Header, journal_size: int, monotonic: Callable[[], float] = time.monotonic
+        self, path: Path | None, header: Header, journal_size: int, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.path = path
         self._monotonic = monotonic
-        self._private = path / schema.PRIVATE_DIRECTORY
+        self.root = path or Path()  # without a path nothing is ever opened below it
+        self.private = self.root / schema.PRIVATE_DIRECTORY
         self.diagnostics = Diagnostics(path, header)
-        self._calls = calls = calls_for(path)
-        self.lock = DirectoryLock(self._private / "lock", on_unsupported=self._lock_trouble, calls=calls)
-        self.archivist = Archivist(path, self._private, self.lock, self._archive_trouble)
-        self.journal = Journal(self._private, _allocation(journal_size), self._journal_trouble)
+        self._calls = calls = calls_for(self.root)
+        self.lock = DirectoryLock(self.private / "lock", on_unsupported=self._lock_trouble, calls=calls)
+        self.archivist = Archivist(self.root, self.private, self.lock, partial(self._trouble, "archive"))
+        journal = self.private if path else None
+        self.journal = Journal(journal, _allocation(journal_size), partial(self._trouble, "journal"))
         self.journal.on_growth = self._grown
-        self.lanes: dict[str, Lane] = {}
-        #: Replaced, never changed, so that it can be walked over at any time.
-        self.watchers: tuple[Watcher, ...] = ()
-        #: What was found of dead processes, until somebody has announced it.
+        # Replaced, never changed, so that it can be walked over at any time.
+        self.files: dict[str, LogFile] = {}
+        self.listeners = Listeners()
+        #: What was found of dead processes, until a listener has announced it.
         self.recovery: Recovery | None = None
-        self._shown: set[int] = set()
-        self._recovered = False
-        self._next_recovery = 0.0
-        self._policy: RotationPolicy | None = None
-        self._files: dict[str, RotatingFile] = {}
+        #: Whether the files are forced to the device each second.
+        self.syncs = False
         self.users = 0
-        self._guard = threading.RLock()
+        self._released = False
+        self._rotating: dict[str, RotatingFile] = {}
+        self._recovered = False
+        self._next_recovery = self._next_sync = self._next_look = self._next_service = 0.0
+        self._drain_lock = threading.RLock()
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
-        self._next_look = 0.0
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
-        self.sequence = _sequences.setdefault(str(path), itertools.count(1))
+        self.sequence = itertools.count(1) if path is None else _sequences.setdefault(str(path), itertools.count(1))
+        on_fork(self)
 
     def allow(self, journal_size: int) -> None:
         """Let at least *journal_size* bytes wait."""
         self.journal.limit = max(self.journal.limit, _allocation(journal_size))
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell *watcher* of what waits from now on."""
-        self.watchers = (*self.watchers, watcher)
+    def file(self, name: str, policy: RotationPolicy, *, durable: bool = False) -> LogFile:
+        """Return the file *name*, made with *policy* when it is new; the first policy stays in force.
 
-    def forget(self, watcher: Watcher) -> None:
-        """Tell *watcher* no longer."""
-        self.watchers = tuple(other for other in self.watchers if other is not watcher)
+        Args:
+            name: Its name in the directory.
+            policy: When it is rotated.
+            durable: Whether it is forced to the device before it is rotated away.
+        """
+        file = self.files.get(name)
+        if file is None:
+            sink = self._rotating[name] = self._sink(name, policy)
+            file = LogFile(sink, self.journal.lane(name), self._stranded, self._monotonic)
+            self.archivist.bases.add(name)
+            if policy.compress:
+                self.archivist.compressed.add(name)
+            self.files = {**self.files, name: file}
+            self._next_look = 0.0  # so that it is made at once: a new directory shows its three files
+        elif self._rotating[name].policy != policy:
+            text = f"{name} is open already with other rotation settings, which stay in force for all its loggers"
+            self.diagnostics.report(f"settings {name}", text, level="warning")
+        self._rotating[name].durable |= durable
+        return file
+
+    # -- listeners --------------------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> None:
+        """Have *listener* told and served, and the writing thread at work, until `forget`."""
+        self.listeners.add(listener)
+        writing_thread.add(self)
+
+    def forget(self, listener: Listener, patience: float = 0.0) -> None:
+        """Tell and serve *listener* no longer.
+
+        Args:
+            listener: Who listened.
+            patience: Longest wait for the writing thread, in seconds, when it ends with this listener.
+        """
+        self.listeners.remove(listener)
+        if not self.listeners.all:
+            writing_thread.remove(self, patience)
+
+    def serve(self) -> bool:
+        """Drain, and serve the listeners that have asked for it; every second all of them.
+
+        Returns:
+            Whether there is more to do at once. An exception is the writing thread's end.
+        """
+        self.drain()
+        stderr.stream.push()
+        everyone = self.recovery is not None or self._monotonic() >= self._next_service
+        if everyone:
+            self._next_service = self._monotonic() + _SERVICE
+        more = self.listeners.serve(everyone=everyone)
+        if not self.empty and self.error is None:  # they have announced something
+            self.drain()
+        return more
+
+    def close(self) -> None:
+        """Close all loggers, the latest first."""
+        for listener in reversed(self.listeners.all):
+            listener.close()
+
+    def thread_lost(self, error: BaseException) -> None:
+        """Report that there is no writing thread: from here on each call writes by itself."""
+        self.diagnostics.report("thread", "the writing thread is lost; each call writes by itself", error=error)
+        self.thread_found()
+
+    def thread_found(self) -> None:
+        """Tell the listeners that the writing thread has come or gone."""
+        self._tell(always=True)
+        self.listeners.serve(everyone=True)
+
+    def _tell(self, *, always: bool = False) -> None:
+        open_room = sum(file.lane.open_room for file in self.files.values())
+        self.listeners.tell(self.journal.used() + open_room, self.error, always=always)
+
+    def _grown(self) -> None:
+        # On a caller's thread, once per segment: in a burst the usual pass would come too late.
+        self._tell(always=True)
+        writing_thread.wake()
+
+    def _stranded(self, lines: list[bytes]) -> None:
+        self.listeners.show(lines, self.error)
+
+    # -- what waits -------------------------------------------------------------------------------------------
 
     def waiting_lines(self, *, durable: bool = False) -> list[bytes]:
         """Return all lines that wait; one that goes to several files comes as often. By any thread.
@@ -117,44 +195,27 @@ class LogDirectory:
             durable: Only those that would survive the process.
         """
         lines: list[bytes] = []
-        for lane in self.lanes.values():
+        for file in self.files.values():
             with contextlib.suppress(ValueError):  # drained and given back meanwhile
-                lines += lane.lines(durable=durable)
+                lines += file.lines(durable=durable)
         return lines
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
-        return all(lane.empty for lane in self.lanes.values())
+        return all(file.empty for file in self.files.values())
 
-    def unshown(self, lines: Iterable[bytes]) -> list[bytes]:
-        """Return those of *lines* that nobody has asked this for since the files began to take nothing."""
-        if self.error is None:
-            self._shown = set()
-        new = [line for line in lines if hash(line) not in self._shown]
-        self._shown.update(map(hash, new))
-        return new
+    @property
+    def error(self) -> OSError | None:
+        """Why a file takes nothing at the moment, or None."""
+        return next((file.error for file in self.files.values() if file.error is not None), None)
 
-    def prepare(self) -> None:
-        """Make the directory and tidy up. What fails is told and tried again by the first write."""
-        try:
-            make_directory(self._private)
-            if self.archivist.has_leftovers():
-                self.archivist.poke(always=True)
-        except OSError as error:
-            self.diagnostics.report(f"prepare {self.path}", f"{self.path} cannot be prepared", error=error)
+    def has_work(self) -> bool:
+        """Return whether something waits to be written, to be forced to the device, or for a listener."""
+        waits = any(not file.empty or (self.syncs and file.needs_sync) for file in self.files.values())
+        return waits or any(listener.has_work() for listener in self.listeners.all)
 
-    def lane(self, name: str, policy: RotationPolicy) -> Lane:
-        """Return the lane of the file *name*, made with *policy* when it is new; the first policy stays in force."""
-        if name not in self.lanes:
-            sink = self._files[name] = self._file(name, policy)
-            lane = Lane(sink, self.journal.lane(name), self._stranded, self._monotonic)
-            self._add(name, lane, policy.compress)
-            self._policy = self._policy or policy
-        elif self._files[name].policy != policy:
-            text = f"{name} is open already with other rotation settings, which stay in force for all its loggers"
-            self.diagnostics.report(f"settings {name}", text, level="warning")
-        return self.lanes[name]
+    # -- out --------------------------------------------------------------------------------------------------
 
     def request(self, *, insist: bool = False, sync: bool = False, archive: bool = False) -> None:
         """Ask the next `drain` to try also files that pause after an error, to force all to the device, or to tidy."""
@@ -163,10 +224,10 @@ class LogDirectory:
         self._wants_archive = self._wants_archive or archive
 
     def drain(self) -> None:
-        """Write what waits in all lanes. What fails is told, and stays in its lane (see `Lane.error`)."""
+        """Write the lines that wait for all files. A failure is reported, and kept in `LogFile.error`."""
         self._again = True
-        # Who holds this may have been interrupted by one who waits for us: he goes on with it when he is back.
-        if not self._guard.acquire(timeout=_PATIENCE):
+        # The holder of this lock may have been interrupted by a caller that waits for us: it goes on when it is back.
+        if not self._drain_lock.acquire(timeout=_PATIENCE):
             return
         try:
             # A signal handler or __del__ that comes here while its thread is inside leaves its entry to the outer call.
@@ -175,67 +236,79 @@ class LogDirectory:
                 self._draining = True
                 try:
                     self._recover()
-                    self._drain_lanes()
+                    self._drain_files()
                 finally:
                     self._draining = False
         finally:
-            self._guard.release()
-        self._tell_watchers()
+            self._drain_lock.release()
+        self._tell()
 
-    def keep_durable(self) -> None:
-        """Force files to the device before they are rotated away."""
-        for file in self._files.values():
-            file.durable = True
+    def _drain_files(self) -> None:
+        now = self._monotonic()
+        insist, self._insist = self._insist, False
+        sync, self._wants_sync = self._wants_sync or (self.syncs and now >= self._next_sync), False
+        look = now >= self._next_look
+        if look:
+            self._next_look = now + _LOOK
+            self.journal.check()
+        for file in self.files.values():
+            failures = file.failures
+            if not file.empty or file.error is not None:
+                file.drain(insist=insist)
+            elif look:
+                file.look()
+            if file.failures > failures:
+                self.diagnostics.report(f"write {self.path}", "log files cannot be written", error=file.error)
+        if sync:
+            self._next_sync = now + _SYNC_INTERVAL
+            self._sync()
+        if self._wants_archive:
+            self._wants_archive = False
+            self.archivist.poke()
+        self.diagnostics.summarise()
 
-    @property
-    def error(self) -> OSError | None:
-        """Why a file takes nothing at the moment, or None."""
-        return next((lane.error for lane in self.lanes.values() if lane.error is not None), None)
+    def _sync(self) -> None:
+        try:
+            for file in self.files.values():
+                file.sync()
+        except OSError as error:
+            self.diagnostics.report(f"fsync {self.path}", "log files cannot be forced to the device", error=error)
 
     def release(self, patience: float = 0.0) -> None:
-        """Write what came last, close files, journal and lock, and tell what is left to tell.
+        """Write what came last, close files, journal and lock, and report what is left to report.
 
-        A write that takes longer than *patience* keeps them. What no file took stays in the journal for the next start.
+        A write that takes longer than *patience* keeps them. Lines that no file took stay in the journal for the next
+        start.
         """
-        if self._guard.acquire(timeout=patience):
+        if self._drain_lock.acquire(timeout=patience):
             try:
-                for lane in self.lanes.values():
-                    lane.journal.shut()
-                    if not lane.empty:
-                        lane.drain(insist=True)
-                    lane.sink.close()
+                for file in self.files.values():
+                    file.lane.shut()
+                    if not file.empty:
+                        file.drain(insist=True)
+                    file.sink.close()
                 self.journal.close()
                 self.lock.close()
+                self._released = True
             finally:
-                self._guard.release()
+                self._drain_lock.release()
         self.diagnostics.summarise(final=True)
 
-    def after_fork(self) -> None:
-        """Start anew in a child: what waits is the parent's to write, and so are its locks and descriptors."""
-        self._guard = threading.RLock()
-        self._draining = False
-        self.lock.after_fork()
-        self.archivist.after_fork()
-        self.diagnostics.after_fork()
-        self.sequence = _sequences[str(self.path)] = itertools.count(1)
-        self.journal.after_fork()
-        self._recovered = True  # the parent does it, or has done it
-        for lane in self.lanes.values():
-            lane.sink.close()
+    # -- recovery ---------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
         """Bring in, once, what dead processes left; a disk that does not take it now is tried again."""
-        if self._recovered or self._policy is None or self._monotonic() < self._next_recovery:
+        if self._recovered or not self._rotating or self._monotonic() < self._next_recovery:
             return
-        policy, sinks, found = self._policy, dict[str, Sink](), Recovery()
+        policy, sinks, found = next(iter(self._rotating.values())).policy, dict[str, Sink](), Recovery()
 
         def sink_of(name: str) -> Sink:
-            if name in self.lanes:
-                return self.lanes[name].sink
-            return sinks.setdefault(name, self._file(name, policy))
+            if name in self.files:
+                return self.files[name].sink
+            return sinks.setdefault(name, self._sink(name, policy))
 
         try:
-            recover(self.path, self._private, sink_of, self.lock, found)
+            recover(self.root, self.private, sink_of, self.lock, found)
             self._recovered = True
         except OSError as error:
             self._next_recovery = self._monotonic() + _RECOVERY_PAUSE
@@ -249,64 +322,46 @@ class LogDirectory:
             if self._recovered or found != Recovery():
                 self.recovery = found
 
-    def _file(self, name: str, policy: RotationPolicy) -> RotatingFile:
+    # -- fork -------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Have each call see by itself whether there is a thread again."""
+        self._tell(always=True)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on with the backups."""
+        self.request(archive=True)
+
+    def after_fork_in_child(self) -> None:
+        """Start anew in a child: what waits is the parent's to write, and so are its locks and descriptors."""
+        if self._released:
+            return
+        self._drain_lock = threading.RLock()
+        self._draining = False
+        self.lock.after_fork()
+        self.archivist.after_fork_in_child()
+        self.diagnostics.after_fork()
+        self.sequence = itertools.count(1)
+        if self.path is not None:
+            _sequences[str(self.path)] = self.sequence
+        self.journal.after_fork()
+        self._recovered = True  # the parent does it, or has done it
+        for file in self.files.values():
+            file.sink.close()
+        for listener in self.listeners.all:
+            listener.after_fork_in_child()
+
+    # -- parts ------------------------------------------------------------------------------------------------
+
+    def _sink(self, name: str, policy: RotationPolicy) -> RotatingFile:
         return RotatingFile(
-            self.path / name,
+            self.root / name,
             policy,
             self.lock,
             calls=self._calls,
             on_rotated=lambda _: self.archivist.poke(),
-            on_trouble=lambda error: self._rotation_trouble(name, error),
+            on_trouble=partial(self._rotation_trouble, name),
         )
-
-    def _grown(self) -> None:
-        # On a caller's thread, once per segment: in a burst the usual look would come too late.
-        self._tell_watchers()
-        drainer.wake()
-
-    def _tell_watchers(self) -> None:
-        for watcher in self.watchers:
-            watcher.grown()
-
-    def _stranded(self, lines: list[bytes]) -> None:
-        for watcher in self.watchers[:1]:
-            watcher.stranded(lines)
-
-    def _drain_lanes(self) -> None:
-        insist, self._insist = self._insist, False
-        sync, self._wants_sync = self._wants_sync, False
-        look = self._monotonic() >= self._next_look
-        if look:
-            self._next_look = self._monotonic() + _LOOK
-            self.journal.check()
-        for lane in self.lanes.values():
-            failures = lane.failures
-            if not lane.empty or lane.error is not None:
-                lane.drain(insist=insist)
-            elif look:
-                lane.look()
-            if lane.failures > failures:
-                self.diagnostics.report(f"write {self.path}", "log files cannot be written", error=lane.error)
-        if sync:
-            self._sync()
-        if self._wants_archive:
-            self._wants_archive = False
-            self.archivist.poke()
-        self.diagnostics.summarise()
-
-    def _sync(self) -> None:
-        try:
-            for lane in self.lanes.values():
-                lane.sync()
-        except OSError as error:
-            self.diagnostics.report(f"fsync {self.path}", "log files cannot be forced to the device", error=error)
-
-    def _add(self, name: str, lane: Lane, compress: bool) -> None:
-        self.archivist.bases.add(name)
-        if compress:
-            self.archivist.compressed.add(name)
-        self.lanes = {**self.lanes, name: lane}  # the writing thread may be walking over them
-        self._next_look = 0.0  # so that it makes the file at once: a new directory shows its three files
 
     def _rotation_trouble(self, name: str, error: OSError) -> None:
         if self.archivist.busy:  # on Windows our own reading may stand in the way; then the next try will do
@@ -314,58 +369,79 @@ class LogDirectory:
         text = f"{name} cannot be rotated and goes on growing; tried again every few seconds"
         self.diagnostics.report(f"rotate {name}", text, level="warning", error=error)
 
-    def _archive_trouble(self, what: str, error: OSError) -> None:
-        self.diagnostics.report(f"archive {self.path}", what, level="warning", error=error)
-
-    def _journal_trouble(self, what: str, error: OSError | None) -> None:
-        self.diagnostics.report(f"journal {self.path}", what, level="warning", error=error)
+    def _trouble(self, kind: str, text: str, error: OSError | None) -> None:
+        self.diagnostics.report(f"{kind} {self.path}", text, level="warning", error=error)
 
     def _lock_trouble(self, error: OSError) -> None:
-        text = f"{self.path} knows no file locks; only one process should log there"
-        self.diagnostics.report(f"lock {self.path}", text, level="warning", error=error)
+        self._trouble("lock", f"{self.path} knows no file locks; only one process should log there", error)
 
 
-_directories: dict[str, LogDirectory] = {}
-_sequences: dict[str, itertools.count[int]] = {}
-_guard = threading.RLock()
+_directories: Final[dict[str, LogDirectory]] = {}
+_sequences: Final[dict[str, itertools.count[int]]] = {}
+
+
+class _Opening:
+    """The lock of the table of directories; another thread of a forked parent may have held it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        on_fork(self)
+
+    def before_fork(self) -> None:
+        """Do nothing."""
+
+    def after_fork_in_parent(self) -> None:
+        """Do nothing."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin with a fresh lock."""
+        self.lock = threading.RLock()
+
+
+_opening: Final = _Opening()
 
 
 def _allocation(journal_size: int) -> int:
     return journal_size + _SLACK * max(SMALLEST_SEGMENT, min(journal_size // SHARE, USUAL_SEGMENT))
 
 
-def open_directory(path: Path, header: Header, journal_size: int) -> LogDirectory:
-    """Return the directory of *path*, shared with the process's other loggers there; count one more user."""
+def open_directory(path: Path | None, header: Header, journal_size: int) -> LogDirectory:
+    """Return the directory of *path*, shared with the process's other loggers there; count one more user.
+
+    Without a path it is a directory of the caller's own.
+    """
+    if path is None:
+        directory = LogDirectory(None, header, journal_size)
+        directory.users = 1
+        return directory
     try:
         key = os.path.realpath(path)
-    except FileNotFoundError:  # the working directory was deleted; what the writes say will be told
+    except FileNotFoundError:  # the working directory was deleted; the writes will tell
         key = str(path)
-    with _guard:
+    with _opening.lock:
         if key not in _directories:
             _directories[key] = LogDirectory(Path(key), header, journal_size)
-            _directories[key].prepare()
+            _prepare(_directories[key])
         _directories[key].allow(journal_size)
         _directories[key].users += 1
         return _directories[key]
 
 
+def _prepare(directory: LogDirectory) -> None:
+    """Make the directory and tidy up. A failure is reported, and the first write tries again."""
+    try:
+        make_directory(directory.private)
+        if directory.archivist.has_leftovers():
+            directory.archivist.poke(always=True)
+    except OSError as error:
+        directory.diagnostics.report(f"prepare {directory.path}", f"{directory.path} cannot be prepared", error=error)
+
+
 def leave_directory(directory: LogDirectory, patience: float = 0.0) -> None:
     """Count one user less; the last one releases the directory (see `LogDirectory.release`)."""
-    with _guard:
+    with _opening.lock:
         directory.users -= 1
         if directory.users == 0:
             directory.release(patience)
             if _directories.get(str(directory.path)) is directory:
                 del _directories[str(directory.path)]
-
-
-def after_fork() -> None:
-    """Start anew in a child: another thread of the parent may have held the lock."""
-    global _guard  # noqa: PLW0603
-    _guard = threading.RLock()
-    for directory in _directories.values():
-        directory.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork)

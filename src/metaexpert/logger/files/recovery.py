@@ -27,7 +27,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logger.files.rotating_file import LINE_START, RotatingFile
+from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy, backup_number
 from metaexpert.logger.journal.segment import (
     FIXED,

@@ -4,7 +4,7 @@ A call appends its line with one ``mmap.write``: one C call, atomic under the in
 was written is in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
 
 Bound: at most `limit` bytes of segments per journal, and as much again for what may not be refused; beyond that
-`JournalLane.append` returns False. Nobody is woken; the drainer looks for itself.
+`JournalLane.append` returns False. Nobody is woken; the drainer looks by itself.
 
 Threads: `JournalLane.write` by any thread, without a lock; `append` takes the lane's re-entrant lock when it needs
 another segment, so that a signal handler may log in the middle of it. The drainer's side (`pending`, `recycle`,

@@ -1,8 +1,8 @@
-"""Secrets in a text that stand behind a name: ``api_key=…``, ``"token": "…"``, ``--password …``, ``<secret>…``.
+"""Secrets in a text that follow a name: ``api_key=…``, ``"token": "…"``, ``--password …``, ``<secret>…``.
 
-The name decides (see `metaexpert.logger.masking.names`); where a text is prose, a plain word behind a colon is none:
-"Wrong password: try again" stays. Every pattern is linear in the length of the text: repetitions are possessive, and
-a name is only begun where none goes on.
+The name decides (see `metaexpert.logger.masking.names`). In prose, a plain word after a colon is not a secret: "Wrong
+password: try again" stays. Every pattern takes linear time: repetitions are possessive, and a name begins only where
+no other name goes on.
 
 Pure functions; safe to use from any thread.
 """
@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, SECRETS, SIGN, Names, words
+from metaexpert.logger.schema import MASK
 
-#: Characters of an account number that are kept, and the longest number of which none are.
+#: Characters at the end of an account number that stay, and the length up to which none do.
 ACCOUNT_TAIL: Final = 4
 ACCOUNT_SHORT: Final = 8
-#: The rule by which one is found, which is no secret.
+#: The rule of account numbers, which are not secrets.
 ACCOUNT_RULE: Final = "account number"
 
 
 class Span(NamedTuple):
-    """A secret in a text: where it begins and ends, and by which rule it was found."""
+    """A secret in a text: its start, its end, and the rule that found it."""
 
     start: int
     end: int
@@ -45,7 +46,7 @@ _QUOTED_PAIR: Final = re.compile(
 _ELEMENT: Final = re.compile(r"<([\w.\-:]++)>([^<]++)</")
 _OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
 _BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
-#: A value without quotes. It ends at a space or quote, and where another pair or parameter begins without a space.
+#: A value without quotes. It ends at a space, at a quote, and where another pair or parameter begins.
 _RUN: Final = re.compile(
     r"""(?:[^\s"'`<>,;&\\]
         |["'`](?=[A-Za-z0-9])
@@ -54,10 +55,10 @@ _RUN: Final = re.compile(
         |\\(?![rnu]))++""",
     re.VERBOSE,
 )
-#: The same in a percent-encoded text, where it also ends at an encoded quote, # & and comma.
+#: The same in percent-encoded text, where it also ends at an encoded quote, ``#``, ``&`` or comma.
 _ENCODED_RUN: Final = re.compile(r"""(?:[^\s"'`<>&%]|%(?!2[236Cc]))++""")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
-#: Schemes with several parameters: all that is left of the line belongs to them.
+#: Schemes with several parameters, to which the rest of the line belongs.
 _MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
 _LINE: Final = re.compile(r"[^\r\n]*+")
 _COOKIES: Final = re.compile(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
@@ -89,12 +90,12 @@ _PROSE_WORDS: Final = """
     use used user using valid validated verified very via was we weak were what when where which while who why will
     with without wrong yes yet you your
 """
-#: Words that say something about a secret and are none, behind ``password:`` and the like.
+#: Words that follow ``password:`` and the like in a sentence, and are not secrets.
 _PROSE: Final = frozenset(_PROSE_WORDS.split())
 
 
 def find_pairs(text: str, names: Names) -> Iterator[Span]:
-    """Yield the values in *text* that stand behind a secret name."""
+    """Yield the values in *text* that follow a secret name."""
     yield from _separated(text, names)
     if "-" in text:
         yield from _options(text, names)
@@ -110,12 +111,12 @@ def find_pairs(text: str, names: Names) -> Iterator[Span]:
 def _separated(text: str, names: Names) -> Iterator[Span]:
     done = 0
     for match in _PAIR.finditer(text):
-        if match.start() < done:  # inside a value that is masked: looking again would take quadratic time
+        if match.start() < done:  # inside a value that is masked; searching it again would take quadratic time
             continue
         kind, rule, prose = _meaning(text, match, names)
         if kind != PLAIN:
-            place = _Place(match[3], bool(match[2]), prose, bool(match[4]))
-            for span in _value(text, match.end(), kind, rule, place):
+            context = _Context(match[3], bool(match[2]), prose, bool(match[4]))
+            for span in _value(text, match.end(), kind, rule, context):
                 done = span.end
                 yield span
 
@@ -126,13 +127,13 @@ def _options(text: str, names: Names) -> Iterator[Span]:
         name = match[1].lstrip("-")
         if match.start() >= done and (kind := names.kind(name)) != PLAIN:
             prose = not match[1].startswith("--")
-            for span in _value(text, match.end(), kind, f"name {name}", _Place(" ", False, prose, True)):
+            for span in _value(text, match.end(), kind, f"name {name}", _Context(" ", False, prose, True)):
                 done = span.end
                 yield span
 
 
-class _Place(NamedTuple):
-    """How a value stands behind its name."""
+class _Context(NamedTuple):
+    """What stands between a name and its value, and whether the name is a word of prose."""
 
     separator: str
     quoted_name: bool
@@ -141,18 +142,18 @@ class _Place(NamedTuple):
 
     @property
     def in_prose(self) -> bool:
-        """Whether this may be a sentence rather than data."""
+        """Whether this may be a sentence instead of data."""
         return self.separator in (":", " ", "->") and not self.quoted_name
 
 
 def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, bool]:
-    """Return what the name of a pair means, a rule to tell, and whether it is a word that prose uses."""
+    """Return what the name of a pair means, the rule to report, and whether prose uses the name as a word."""
     name = match[1].strip("-.")
     if not name or name.isdigit() or (name[0].isdigit() and name[-1].isdigit() and "_" not in name):
         return PLAIN, "", False
     if name[:1] == "D" and match[1].startswith("-D"):  # java -Dname=value
         name = name[1:]
-    elif match.start() and text[match.start() - 1] == "%":  # the name begins behind an encoded & or ?
+    elif match.start() and text[match.start() - 1] == "%":  # the name begins after an encoded & or ?
         name = name[2:]
     kind = names.kind(name)
     if kind == PLAIN and name.isalpha() and len(name) <= 9:  # "api key:", "Session ID ="
@@ -167,8 +168,8 @@ def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, b
     return kind, f"name {name}", False
 
 
-def _value(text: str, start: int, kind: int, rule: str, place: _Place) -> Iterator[Span]:
-    """Yield the span of the value that begins at *start*, unless it is none."""
+def _value(text: str, start: int, kind: int, rule: str, context: _Context) -> Iterator[Span]:
+    """Yield the span of the value that begins at *start*, if there is one to mask."""
     opening = _OPENING.match(text, start)
     if opening is not None:
         begin = opening.end()
@@ -178,12 +179,12 @@ def _value(text: str, start: int, kind: int, rule: str, place: _Place) -> Iterat
             yield _span(begin, end, kind, rule)
         return
     brackets = text[start : start + 1] in ("{", "[", "(") and kind != ACCOUNT
-    if brackets and (end := _container(text, start, place)):
+    if brackets and (end := _container(text, start, context)):
         yield Span(start, end, rule)
         return
-    end = _bare_end(text, start, rule, place)
+    end = _bare_end(text, start, rule, context)
     found = text[start:end]
-    if found and not _is_nothing(found) and not _is_no_secret(found, rule, kind, place):
+    if found and not _is_nothing(found) and not _is_no_secret(found, rule, kind, context):
         yield _span(start, end, kind, rule)
 
 
@@ -194,7 +195,7 @@ def _span(start: int, end: int, kind: int, rule: str) -> Span:
 
 
 def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
-    """Return where a quoted value ends: at the same quote, escaped as often; or with the line."""
+    """Return where a quoted value ends: at the same quote with as many escapes, or with the line."""
     depth = len(slashes)
     end = text.find(quote, begin)
     while end >= 0:
@@ -209,12 +210,12 @@ def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
     return len(text) if line < 0 else line
 
 
-def _container(text: str, start: int, place: _Place) -> int:
-    """Return where the brackets that open at *start* close; 0 when there is nothing in them, or only prose."""
+def _container(text: str, start: int, context: _Context) -> int:
+    """Return where the brackets that open at *start* close; 0 if they hold nothing, or only prose."""
     following = text[start + 1 : start + 2]
     if following in ("", "}", "]", ")") or _REDACTED.match(text, start) or _VARIABLE.match(text, start):
         return 0
-    if place.in_prose and following not in ('"', "'", "{", "[", "(", "b"):
+    if context.in_prose and following not in ('"', "'", "{", "[", "(", "b"):
         return 0
     depth = 0
     for match in _BRACKETS.finditer(text, start):
@@ -227,14 +228,14 @@ def _container(text: str, start: int, place: _Place) -> int:
     return len(text)
 
 
-def _bare_end(text: str, start: int, rule: str, place: _Place) -> int:
+def _bare_end(text: str, start: int, rule: str, context: _Context) -> int:
     """Return where a value without quotes ends."""
     last = rule.rpartition(" ")[2].lower()
     if last.endswith(("auth", "authorization")) and (scheme := _SCHEME.match(text, start)) is not None:
         if scheme[1].lower().startswith(_MANY) and (line := _LINE.match(text, scheme.end())) is not None:
             return line.end()
-        end = _run_end(text, scheme.end(), place)
-        if not (place.in_prose and scheme[1].lower() in _PROSE and _WORD.fullmatch(text, scheme.end(), end)):
+        end = _run_end(text, scheme.end(), context)
+        if not (context.in_prose and scheme[1].lower() in _PROSE and _WORD.fullmatch(text, scheme.end(), end)):
             return end
     if last.endswith("cookie") and (cookies := _COOKIES.match(text, start)) is not None:
         return cookies.end()
@@ -242,15 +243,15 @@ def _bare_end(text: str, start: int, rule: str, place: _Place) -> int:
         said = phrase[0].lower().replace(",", " ").split()
         if 3 * sum(word in _PROSE for word in said) <= len(said):
             return phrase.end()
-    return _run_end(text, start, place)
+    return _run_end(text, start, context)
 
 
-def _run_end(text: str, start: int, place: _Place) -> int:
-    """Return where the run of characters that begins at *start* ends, without what closes the text around it."""
+def _run_end(text: str, start: int, context: _Context) -> int:
+    """Return where the run of characters that begins at *start* ends, without brackets and stops of the text around."""
     variable = _VARIABLE.match(text, start)
     if variable is not None:
         return variable.end()
-    run = (_ENCODED_RUN if place.separator.startswith("%") else _RUN).match(text, start)
+    run = (_ENCODED_RUN if context.separator.startswith("%") else _RUN).match(text, start)
     end = start if run is None else run.end()
     while end > start and (text[end - 1] in ",;)]}\\" or (text[end - 1] in ":." and text[end - 2] in ")]}")):
         end -= 1
@@ -258,36 +259,36 @@ def _run_end(text: str, start: int, place: _Place) -> int:
 
 
 def _is_nothing(found: str) -> bool:
-    """Return whether *found* stands for no value, or for one that is hidden already."""
-    if not found or (found.startswith("***") and len(found) <= len("***") + ACCOUNT_TAIL):
+    """Return whether *found* is an empty value, or one that is masked already."""
+    if not found or (found.startswith(MASK) and len(found) <= len(MASK) + ACCOUNT_TAIL):
         return True
     if len(found) > 40 and set(found[:40]) != {"*"}:
         return False
     return any(p.fullmatch(found) is not None for p in (_NOTHING, _REDACTED, _VARIABLE))
 
 
-def _is_no_secret(found: str, rule: str, kind: int, place: _Place) -> bool:
-    """Return whether a value without quotes is a number or word that the name may well stand before in a text."""
+def _is_no_secret(found: str, rule: str, kind: int, context: _Context) -> bool:
+    """Return whether a value without quotes is a number or a word that ordinary text puts after such a name."""
     if kind == SIGN and found in _SIGNS:
         return True
     if kind == SECRETS and found.replace(".", "").isdigit():
         return True
-    if place.separator.startswith("=="):  # a comparison in code
+    if context.separator.startswith("=="):  # a comparison in code
         return True
-    if not place.in_prose:
+    if not context.in_prose:
         return False
     word = _WORD.fullmatch(found) is not None
     if word and found.lower().rstrip(".!?…") in _PROSE:
         return True
-    if place.ambiguous and _PARAMETER.match(found) is not None and not rule.lower().endswith("cookie"):
+    if context.ambiguous and _PARAMETER.match(found) is not None and not rule.lower().endswith("cookie"):
         return True
-    if place.ambiguous and place.spaced:
+    if context.ambiguous and context.spaced:
         return word or bool(_AMOUNT.fullmatch(found) or _ADDRESS.fullmatch(found))
     return False
 
 
 def _quoted_pairs(text: str, names: Names) -> Iterator[Span]:
-    """Yield values of pairs of texts: ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
+    """Yield the values of quoted pairs, ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
     done = 0
     for match in _QUOTED_PAIR.finditer(text):
         if match.start() < done or (kind := names.kind(match[3])) == PLAIN:

@@ -1,6 +1,6 @@
-"""Which names mean a secret: the last words of a field's name decide, in any spelling.
+"""Names of fields that hold secrets. The last words of a name decide, in any spelling.
 
-Pure: it opens nothing and may be used from any thread.
+Safe to use from any thread.
 
 Sources of the header names: the signing pages of the exchanges' own API references (Binance ``X-MBX-APIKEY``, OKX
 ``OK-ACCESS-*``, Kraken ``API-Key`` and ``API-Sign``, KuCoin ``KC-API-*``, Coinbase ``CB-ACCESS-*``, Bybit
@@ -17,9 +17,9 @@ from typing import Final
 #: What a name may mean.
 PLAIN: Final = 0
 SECRET: Final = 1
-#: An account number: its last characters are kept, so that two accounts can be told apart.
+#: An account number. Its last characters stay, so that two accounts can be told apart.
 ACCOUNT: Final = 2
-#: Several secrets, or how many there are: a number under such a name is a count.
+#: Several secrets, or their number: a number under such a name is a count.
 SECRETS: Final = 3
 #: ``sign``: a signature, or the sign of a number.
 SIGN: Final = 4
@@ -39,16 +39,16 @@ _PLURALS: Final = """
     passwords; passphrases; secrets; cookies; api keys; apikeys; secret keys; access keys; private keys; mnemonics;
     access tokens; refresh tokens; bot tokens; auth tokens; api secrets
 """
-#: Whole families of headers, whatever comes behind.
+#: Beginnings of headers that are secret whatever follows.
 _HEADER_PREFIXES: Final = ("ok-access-", "kc-api-", "cb-access-")
-#: Below these, a field that is just called ``key`` is meant: ``{"api": {"key": …}}``.
+#: Names of objects in which a field called ``key`` is secret: ``{"api": {"key": …}}``.
 _PARENTS_OF_KEY: Final = frozenset({"api", "secret", "private", "access", "signing", "encryption"})
-#: Names whose last word also occurs in the prose of a trading log. Behind a colon in a text, they count less.
+#: Words that the prose of a trading log uses too. Before a colon in a text, they are a weaker sign.
 AMBIGUOUS: Final = frozenset({"token", "sign", "pin", "auth", "secret", "cookie", "bearer", "credential", "signature"})
-#: Names whose value may be several words.
+#: Last words of names whose value may be several words.
 PHRASES: Final = frozenset({"mnemonic", "phrase", "words", "passphrase"})
 
-#: More of a name than its end is not looked at.
+#: Characters at the end of a name that are looked at.
 _LONGEST: Final = 100
 _CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _BETWEEN: Final = re.compile(r"[^A-Za-z0-9]+")
@@ -64,8 +64,10 @@ class Names:
     """Tells what a field's name means. Safe to use from any thread.
 
     Args:
-        extra: More names that are secret (`extra_secret_keys`); like the others, their words are compared with the
-            last words of a name.
+        extra: More secret names (`extra_secret_keys`). Their words too are compared with the last words of a name.
+
+    Attributes:
+        judged: Names that were judged before, each with what it means.
     """
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
@@ -77,26 +79,17 @@ class Names:
         self._kinds.setdefault(("account", "id"), ACCOUNT)
         self._kinds.setdefault(("mask", "secrets"), PLAIN)  # our own setting
         self._longest = max(map(len, self._kinds))
-        self._judged: dict[str, int] = {}
+        self.judged: Final[dict[str, int]] = {}
 
     def kind(self, name: str) -> int:
         """Return `PLAIN`, or what *name* means."""
-        kind = self._judged.get(name)
+        kind = self.judged.get(name)
         if kind is None:
             kind = self._judge(name)
             if len(name) <= _LONGEST:
-                if len(self._judged) >= _MOST_JUDGED:
-                    self._judged.clear()
-                self._judged[name] = kind
-        return kind
-
-    def kind_below(self, parent: str, name: str) -> int:
-        """Return the same for a field of the object that stands under *parent*."""
-        kind = self.kind(name)
-        if kind == PLAIN and name[-3:].lower() == "key" and parent:
-            last = words(parent)[-1:]
-            if words(name) == ["key"] and last and last[0] in _PARENTS_OF_KEY:
-                return SECRET
+                if len(self.judged) >= _MOST_JUDGED:
+                    self.judged.clear()
+                self.judged[name] = kind
         return kind
 
     def _judge(self, name: str) -> int:
@@ -105,7 +98,7 @@ class Names:
             name = unicodedata.normalize("NFKC", name)[-_LONGEST:]
         if name.translate(_DASH).lower().startswith(_HEADER_PREFIXES):
             return SECRET
-        # Both ways: "apiKey" is two words, "aPiKeY" is one.
+        # By both ways to split a name: "apiKey" is two words, "aPiKeY" is one.
         return self._ending(words(name)) or self._ending(_without_numbers(_BETWEEN.split(name.lower())))
 
     def _ending(self, found: list[str]) -> int:
@@ -122,7 +115,7 @@ def words(name: str) -> list[str]:
 
 
 def _without_numbers(found: list[str]) -> list[str]:
-    """Return *found* without numbers at its end: ``token2`` and ``api_key_1`` are tokens and keys."""
+    """Return the words *found* without numbers at the end: ``token2`` is a token, and ``api_key_1`` an API key."""
     found = [word for word in found if word]
     while found and (found[-1].isdigit() or not (short := found[-1].rstrip("0123456789"))):
         found.pop()
@@ -131,12 +124,18 @@ def _without_numbers(found: list[str]) -> list[str]:
     return found
 
 
+def is_secret_key(parent: str, name: str) -> bool:
+    """Return whether *name* is ``key``, and secret because of *parent*, the name of the object around it."""
+    last = words(parent)[-1:]
+    return words(name) == ["key"] and bool(last) and last[0] in _PARENTS_OF_KEY
+
+
 #: The names that are secret everywhere.
 NAMES: Final = Names()
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a field of that *name* is masked, by the rules that apply everywhere.
+    """Return whether a field called *name* is masked in every configuration that masks secrets.
 
     Args:
         name: A field's name, in any spelling: ``api_key``, ``apiKey``, ``X-MBX-APIKEY``.

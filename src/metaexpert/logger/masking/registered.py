@@ -1,9 +1,10 @@
-"""Known values: what was registered as a secret, as it is and in the forms in which a log may show it.
+"""Known values: the secrets that were registered, as they are and in every form that a log may show.
 
-Those are: encoded for a URL, in Base64, in hexadecimal, and escaped as in JSON. The register is the process's; nothing
-is ever taken out of it.
+The forms are those encoded for a URL, in Base64 and in hexadecimal, and escaped as in JSON. There is one register for
+the process, and a value stays in it.
 
-Threads: everything may be called by any thread. Readers see the register as it was or as it is, never in between.
+Threads: any thread may call everything here. A search sees a value that is being registered in all its forms or not
+at all.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from urllib.parse import quote, quote_plus
 from metaexpert.logger.masking._pairs import Span
 from metaexpert.logger.masking.shapes import SHORTEST
 
-#: Shorter values are not registered: they would mask half of the log.
+#: Shorter values are refused. They would mask half of the log.
 MIN_LENGTH: Final = 4
-#: Shorter values have no hexadecimal form and no Base64 form inside that of a longer text.
+#: Shorter values, in bytes, are not looked for in hexadecimal or inside the Base64 of a longer text.
 _MIN_ENCODED: Final = 8
-#: Lines of a longer secret (a key in PEM) that are registered too, since a log may show it line by line.
+#: Shortest line of a secret of several lines (a key in PEM) that is a form too: a log may show it line by line.
 _MIN_LINE: Final = 16
 #: A length that no text has.
 _NEVER: Final = 1 << 62
-#: CPython reads no longer number by default.
+#: By default, CPython reads no longer number.
 _LONGEST_NUMBER: Final = 4000
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 
@@ -36,7 +37,7 @@ class SecretLike(Protocol):
     """Pydantic's SecretStr and SecretBytes, by their interface."""
 
     def get_secret_value(self) -> Any:
-        """Return what is hidden."""
+        """Return the hidden value."""
         ...
 
 
@@ -44,63 +45,49 @@ class Registered:
     """The known values of this process.
 
     Attributes:
-        generation: Grows whenever a value comes in; what was made before may hold it.
-        shortest: Length of the shortest form of a value; larger than any text while there is none.
-        longest: Length of the longest one.
-        forms: The forms that are masked as they are.
-        encoded: Those inside Base64, whose neighbours go with them.
-        numbers: Those that are numbers: they might be logged as such.
-        reach: A text that is shorter, and has neither ``=`` nor ``:``, holds no secret of any kind.
+        generation: Grows with each new value. Text that was searched in an earlier generation may hold one.
+        shortest: Length of the shortest form; larger than any text while there is none.
+        longest: Length of the longest form.
+        forms: All forms of all values, shortest first.
+        numbers: Known values that are whole numbers, and may be logged as such.
+        reach: A shorter text without ``=`` and ``:`` holds no secret of any kind.
     """
-
-    __slots__ = (
-        "_lock",
-        "_values",
-        "encoded",
-        "forms",
-        "generation",
-        "longest",
-        "numbers",
-        "reach",
-        "shortest",
-        "watchers",
-    )
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.generation = 0
         self._values: set[str | bytes] = set()
         self.forms: tuple[str, ...] = ()
-        self.encoded: tuple[str, ...] = ()
+        #: The forms inside Base64, whose neighbours go with them.
+        self._encoded: frozenset[str] = frozenset()
         self.numbers: frozenset[int] = frozenset()
         self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
         #: Called after each change.
         self.watchers: list[Callable[[], None]] = []
 
     def add(self, value: str | bytes) -> bool:
-        """Register *value*. Returns False when it is too short."""
+        """Register *value*. Returns False if it is too short."""
         if len(value) < MIN_LENGTH:
             return False
         if value not in self._values:
             plain, encoded = forms_of(value)
             with self._lock:
                 self._values.add(value)
-                # By length, so that a search ends with those that are longer than the text.
-                self.forms = tuple(sorted({*self.forms, *plain}, key=len))
-                self.encoded = tuple(sorted({*self.encoded, *encoded}, key=len))
-                lengths = [len(form) for form in (*self.forms, *self.encoded)]
-                self.shortest, self.longest = min(lengths), max(lengths)
+                self._encoded |= frozenset(encoded)
+                # Shortest first, so that a search can stop at the first form that is longer than the text.
+                self.forms = tuple(sorted({*self.forms, *plain, *encoded}, key=len))
+                self.shortest, self.longest = len(self.forms[0]), len(self.forms[-1])
                 self.reach = min(self.shortest, SHORTEST)
-                self.numbers = frozenset(int(form) for form in self.forms if _is_number(form))
+                self.numbers |= {int(form) for form in plain if _is_number(form)}
                 self._changed()
         return True
 
     def forget(self) -> None:
-        """Forget everything. For tests alone."""
+        """Forget all values. Only for tests."""
         with self._lock:
             self._values.clear()
-            self.forms = self.encoded = ()
-            self.numbers = frozenset()
+            self.forms = ()
+            self._encoded, self.numbers = frozenset(), frozenset()
             self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
             self._changed()
 
@@ -112,15 +99,12 @@ class Registered:
     def find(self, text: str) -> list[Span]:
         """Return where known values stand in *text*, in no order; they may overlap."""
         size = len(text)
-        if size < self.shortest:
-            return []
         spans: list[Span] = []
-        for forms, look in ((self.forms, _occurrences), (self.encoded, _whole_runs)):
-            for form in forms:
-                if len(form) > size:
-                    break
-                if form in text:
-                    spans.extend(look(text, form))
+        for form in self.forms:
+            if len(form) > size:
+                break
+            if form in text:
+                spans.extend(_whole_runs(text, form) if form in self._encoded else _occurrences(text, form))
         return spans
 
 
@@ -136,7 +120,7 @@ def _occurrences(text: str, form: str) -> Iterable[Span]:
 
 
 def _whole_runs(text: str, form: str) -> Iterable[Span]:
-    """Yield occurrences with the Base64 around them: its neighbours hold the ends of the secret."""
+    """Yield occurrences with the Base64 around them, which holds the ends of the secret."""
     position, done = text.find(form), 0
     while position >= 0:
         start, end = position, position + len(form)
@@ -154,18 +138,18 @@ registered: Final = Registered()
 
 
 def register_secret(value: str | bytes | SecretLike) -> None:
-    """Have *value* masked from now on, wherever it stands in whatever is logged in this process.
+    """Mask *value* from now on in everything that this process logs.
 
-    Masked are the value itself and its URL-encoded, Base64, hexadecimal and JSON-escaped forms, in messages, names,
-    values, tracebacks, and records of other libraries; also with ``mask_secrets=False``. What was logged before stays
-    as it is. White space around the value does not belong to it. It cannot be taken back.
+    The value and its URL-encoded, Base64, hexadecimal and JSON-escaped forms are masked in messages, names, values,
+    tracebacks and the records of other libraries, even with ``mask_secrets=False``. Entries that were logged before
+    stay as they are. White space around the value is ignored. A value cannot be unregistered.
 
     Args:
-        value: A text, bytes, or a pydantic SecretStr or SecretBytes. One of fewer than 4 characters is not
-            registered, with a warning: it would mask half of the log.
+        value: A text, bytes, or a pydantic SecretStr or SecretBytes. A value of fewer than 4 characters would mask
+            half of the log; it is not registered, and a warning says so.
 
     Raises:
-        TypeError: For a value of another type; its type is named, never the value.
+        TypeError: For a value of another type. The message names the type, never the value.
     """
     if not add_secret(value):
         warnings.warn(
@@ -176,7 +160,7 @@ def register_secret(value: str | bytes | SecretLike) -> None:
 
 
 def add_secret(value: str | bytes | SecretLike) -> bool:
-    """Do what `register_secret` does, but return False for a value that is too short instead of warning."""
+    """Register *value* as `register_secret` does, but return False instead of warning if it is too short."""
     hidden: Any = value
     if hasattr(type(value), "get_secret_value"):
         hidden = hidden.get_secret_value()
@@ -192,7 +176,7 @@ def add_secret(value: str | bytes | SecretLike) -> bool:
 
 
 def forms_of(value: str | bytes) -> tuple[list[str], list[str]]:
-    """Return the texts by which *value* is recognised: those that are exact, and those within Base64."""
+    """Return the forms of *value*: those that stand alone, and those that are a part of longer Base64."""
     if isinstance(value, bytes):
         text, raw = value.decode("utf-8", "backslashreplace"), value
     else:
@@ -211,7 +195,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def no_lone(text: str) -> str:
-    """Return *text* without lone surrogates, which no encoding holds."""
+    """Return *text* with each lone surrogate as ``?``, since UTF-8 cannot hold one."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -223,12 +207,12 @@ def _lower_percent(text: str) -> str:
 def _escaped(text: str) -> list[str]:
     inner = json.dumps(text)[1:-1]
     forms = [inner, json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]]
-    # Once more, for JSON inside JSON; and with the slash that some encoders escape.
+    # Escaped twice, as JSON inside JSON is; and with escaped slashes, as some encoders write them.
     return [*forms, json.dumps(inner)[1:-1], inner.replace("/", "\\/")]
 
 
 def _base64_forms(raw: bytes) -> list[str]:
-    """Return what of the Base64 of *raw* does not depend on its neighbours, for each of the three ways it may begin."""
+    """Return the part of the Base64 of *raw* that does not depend on the bytes around it, for each of three offsets."""
     forms = []
     for shift in range(3 if len(raw) >= _MIN_ENCODED else 1):
         encoded = base64.b64encode(b"\0" * shift + raw).rstrip(b"=").decode()

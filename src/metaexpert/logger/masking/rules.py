@@ -1,15 +1,15 @@
-"""No secret gets out: known values, secret names and shapes become ``***``.
+"""Masking: known values, values under secret names, and texts that look like secrets become ``***``.
 
-Three layers, in one go over a text (`mask_text`) or over the fields of an entry (`Masker`, used by
-`metaexpert.logger.entry.values.Cleaner`):
+`mask_text` masks a text; a `Masker` masks the fields of an entry for `metaexpert.logger.entry.values.Cleaner`. Three
+kinds of secrets are found:
 
-1. *Known values*, wherever they stand (`metaexpert.logger.masking.registered`).
+1. *Known values* anywhere (`metaexpert.logger.masking.registered`).
 2. *Names* of fields at any depth (`metaexpert.logger.masking.names`).
 3. *Shapes* inside texts (`metaexpert.logger.masking.shapes`).
 
-With `mask_secrets=False` only the first layer is left, and what is a SecretStr.
+With `mask_secrets=False` only known values and SecretStr objects are masked.
 
-Threads: everything but a `Masker` may be used by any thread.
+Threads: any thread may use everything here, except that a `Masker` belongs to one call.
 """
 
 from __future__ import annotations
@@ -19,48 +19,71 @@ from typing import Any, Final
 
 from metaexpert.logger.entry.values import TEXTS, Cleaner
 from metaexpert.logger.masking._pairs import ACCOUNT_RULE, ACCOUNT_SHORT, ACCOUNT_TAIL, Span
-from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, NAMES, PLAIN, SECRETS, SIGN, Names, is_secret_name
+from metaexpert.logger.masking.names import (
+    ACCOUNT,
+    AMBIGUOUS,
+    NAMES,
+    PLAIN,
+    SECRET,
+    SECRETS,
+    SIGN,
+    Names,
+    is_secret_key,
+)
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.shapes import find_shapes
+from metaexpert.logger.schema import MASK
 
-__all__ = [
-    "ACCOUNT_RULE",
-    "MASK",
-    "Masker",
-    "Rules",
-    "is_secret_name",
-    "mask_text",
-    "mask_tree",
-]
+__all__ = ["ACCOUNT_RULE", "MASK", "RULES", "Masker", "Rules", "mask_text", "mask_tree"]
 
-MASK: Final = "***"
-#: A limit that nothing reaches.
+#: A limit that no value reaches.
 _UNLIMITED: Final = 1 << 62
-#: How much more than its limit of a text is searched, so that a secret across the limit is seen whole.
+#: Characters beyond a text's limit that are searched too, so that a secret across the limit is seen whole.
 _MARGIN: Final = 4096
+#: Texts that are remembered, and the longest of them, in characters.
+_MOST_KEPT: Final = 1024
+_LONGEST_KEPT: Final = 200
 
 
 class Rules:
-    """What is masked besides known values. Safe to share between threads.
+    """The rules by which secrets are found. Safe to share between threads.
+
+    Log calls repeat their texts. Up to `_MOST_KEPT` texts without a secret are remembered, so that a usual call
+    searches none.
 
     Args:
         shapes: Whether names and shapes are masked (`mask_secrets`).
         extra_keys: More secret names (`extra_secret_keys`).
     """
 
-    __slots__ = ("names", "shapes")
+    __slots__ = ("_harmless", "_judged", "names", "shapes")
 
     def __init__(self, *, shapes: bool = True, extra_keys: Iterable[str] = ()) -> None:
         self.shapes: Final = shapes
         extra = tuple(extra_keys)
         self.names: Final = Names(extra) if extra else NAMES
+        self._judged: Final = self.names.judged
+        #: Texts without a secret, each with the generation of known values for which that is true.
+        self._harmless: Final[dict[str, int]] = {}
 
     def find(self, text: str) -> list[Span]:
         """Return the secrets in *text*, merged and in order."""
+        if len(text) < registered.reach and "=" not in text and ":" not in text:
+            return []
+        # Read before the search: if a value is registered meanwhile, the answer is out of date at once.
+        generation = registered.generation
+        if self._harmless.get(text) == generation:
+            return []
         spans = registered.find(text)
         if self.shapes:
             spans += find_shapes(text, self.names)
-        return _merged(spans) if spans else spans
+        if spans:
+            return _merged(spans)
+        if len(text) <= _LONGEST_KEPT:
+            if len(self._harmless) >= _MOST_KEPT:
+                self._harmless.clear()
+            self._harmless[text] = generation
+        return spans
 
     def mask(self, text: str) -> tuple[str, int]:
         """Return *text* with each secret in it as ``***``, and how many there were. Never raises an `Exception`."""
@@ -71,11 +94,21 @@ class Rules:
         """Return whether nothing in *text* is a secret."""
         return not self.find(text)
 
+    def kind(self, parent: str, name: str) -> int:
+        """Return what a field's *name* means (see `metaexpert.logger.masking.names`), in the object under *parent*."""
+        if not self.shapes:
+            return PLAIN
+        kind = self._judged.get(name)
+        if kind is None:
+            kind = self.names.kind(name)
+        if kind == PLAIN and parent and name[-3:].lower() == "key" and is_secret_key(parent, name):
+            return SECRET
+        return kind
+
     def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
-        """Return whether there is nothing to mask in *fields*, of JSON types; False when that is hard to tell."""
-        kind_below, harmless = self.names.kind_below, self.harmless
+        """Return whether *fields*, of JSON types, hold nothing to mask. False when that is hard to tell."""
         return all(
-            harmless(name) and not (self.shapes and kind_below(parent, name)) and self.clear_value(value, name)
+            not self.find(name) and not self.kind(parent, name) and self.clear_value(value, name)
             for name, value in fields.items()
         )
 
@@ -92,11 +125,11 @@ class Rules:
             return all(self.clear_value(item, parent) for item in value) and not (
                 self.shapes and self._is_paired(value)
             )
-        # Numbers and times that are written as text have no shape, but may be known.
+        # Numbers and times that are written as text have no shape, but may be known values.
         return kind not in TEXTS or not registered.find(TEXTS[kind](value))
 
     def _is_paired(self, values: Sequence[Any]) -> bool:
-        """Return whether one of *values* may be a name or an option whose value is the next one."""
+        """Return whether one of *values* may be a name, or an option, and the next one its value."""
         return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
 
 
@@ -126,9 +159,9 @@ def _replaced(text: str, spans: list[Span]) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Return *text* with every secret in it as ``***``: known values, and shapes.
+    """Return *text* with every known value and every shape of a secret as ``***``.
 
-    Total and linear in the length of the text; never raises an `Exception`. Safe to call from any thread.
+    Takes linear time and never raises an `Exception`. Safe to call from any thread.
 
     Args:
         text: Any text: a message, a traceback, a line of a file.
@@ -137,21 +170,21 @@ def mask_text(text: str) -> str:
 
 
 def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
-    """Return a decoded JSON *value* with the secrets in it masked, and how many there were.
+    """Return a decoded JSON *value* with its secrets masked, and how many there were.
 
     Args:
         value: str, int, float, bool, None, and lists and dicts of them.
-        rules: What is masked.
+        rules: The rules by which secrets are found.
     """
     masker = Masker(rules)
     return Cleaner(_UNLIMITED, _UNLIMITED, masker).clean(value), masker.count
 
 
 class Masker:
-    """Masks what belongs to one entry, and counts. Not shared between threads.
+    """Masks the values of one entry for `Cleaner`, and counts the secrets. Not to be shared between threads.
 
     Args:
-        rules: What is masked.
+        rules: The rules by which secrets are found.
     """
 
     __slots__ = ("count", "rules")
@@ -161,9 +194,9 @@ class Masker:
         self.count = 0
 
     def text(self, text: str, limit: int) -> tuple[str, int]:
-        """Return *text* masked, and how many of its characters are not in it since they are beyond *limit*.
+        """Return *text* masked and cut to *limit* characters, and how many characters were cut off.
 
-        It is masked first and cut afterwards: a part of a secret is one too.
+        Cutting comes last, since a part of a secret is a secret too.
         """
         beyond = len(text) - limit - max(_MARGIN, registered.longest)
         if beyond > 0:
@@ -174,8 +207,8 @@ class Masker:
         return (text[:limit] if left_out else text), left_out
 
     def kind(self, parent: str, name: str) -> int:
-        """Return what a field's *name* means (see `secret_names`), in the object under *parent*."""
-        return self.rules.names.kind_below(parent, name) if self.rules.shapes else PLAIN
+        """Return what a field's *name* means in the object under *parent* (see `Rules.kind`)."""
+        return self.rules.kind(parent, name)
 
     def option(self, word: Any) -> int:
         """Return what the option *word* of a command line (``--api-key``) means."""
@@ -186,21 +219,21 @@ class Masker:
         if not (isinstance(first, str | bytes) and isinstance(second, str | bytes)):
             return PLAIN
         name = first.decode("utf-8", "replace") if isinstance(first, bytes) else first
-        # ("token", "price") are two words; a header's value is more than that.
+        # ("token", "price") are two words. The value of a header is more than a word.
         word = isinstance(second, str) and second.isalpha() and second.islower() and name.lower() in AMBIGUOUS
         return PLAIN if word else self.kind("", name)
 
     def secret(self) -> str:
-        """Count a secret, and return what stands in for it."""
+        """Count a secret, and return its replacement."""
         self.count += 1
         return MASK
 
     def number(self, number: int) -> bool:
-        """Return whether an integer is a known value."""
+        """Return whether *number* is a known value."""
         return number in registered.numbers
 
     def named(self, kind: int, value: Any) -> Any:
-        """Return what to write of a clean *value* under a name that means *kind*."""
+        """Return the text or value to write for a clean *value* under a name that means *kind*."""
         if value is None or isinstance(value, bool) or value in ("", MASK) or value in ([], {}):
             return value
         if kind == ACCOUNT and not isinstance(value, list | dict):

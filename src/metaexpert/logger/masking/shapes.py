@@ -1,7 +1,7 @@
-"""Secrets in a text by their shape: tokens, signed URLs, keys in PEM, passwords in addresses, and named values.
+"""Secrets that a text gives away by their shape: tokens, signed URLs, PEM keys, passwords in URLs, named values.
 
-A shape is judged with what stands around it. A bare UUID, a hash or a hexadecimal id is no secret: order ids look
-like that. Every pattern is linear in the length of the text.
+The text around a shape counts too. A UUID, a hash or a hexadecimal id alone is not a secret, since order ids look the
+same. Every pattern takes linear time.
 
 Sources of the shapes: the Telegram Bot API ("Authorizing your bot"), Discord's and Slack's pages on webhooks and
 tokens, RFC 7519 (JWT), RFC 7468 (PEM), RFC 3986 section 3.2.1 (userinfo), RFC 7617 (Basic), and the providers' own
@@ -17,17 +17,18 @@ from typing import Final
 
 from metaexpert.logger.masking._pairs import Span, find_pairs
 from metaexpert.logger.masking.names import Names
+from metaexpert.logger.schema import MASK
 
-#: In shorter texts without ``=`` or ``:`` there is no room for a secret that can be told by its shape.
+#: Shorter texts without ``=`` and ``:`` have no room for a secret with a shape.
 SHORTEST: Final = 15
 
 _Check = Callable[[re.Match[str]], bool]
 _Shape = tuple[str, re.Pattern[str], _Check | None]
 _BASE64: Final = r"[A-Za-z0-9+/]"
-#: A host that is not a price or the name of a stream: with a domain, an address, or a port.
+#: A host rather than a price or the name of a stream: it has a domain, an address or a port.
 _HOST: Final = r"(?:[\w\-]++\.)++[A-Za-z]{2,}|(?:\d++\.){3}\d|localhost|[\w\-]++:\d"
 _UUID_OR_HEX: Final = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
-#: What stands before an address of mail rather than being a user with a password; and what may be either.
+#: Words before the colon of "word:name@host": labels of a mail address, and those that may also be a user's name.
 _MAIL_LABELS: Final = frozenset(
     ("mailto", "mail", "email", "e-mail", "from", "to", "cc", "bcc", "by", "contact", "author", "sender", "recipient")
 )
@@ -37,7 +38,7 @@ _LABELS: Final = frozenset(
 
 
 def _shape(rule: str, pattern: str, check: _Check | None = None) -> _Shape:
-    """Return a shape. The secret is the last group of *pattern*; what stands before it is only looked at."""
+    """Return a shape. The secret is the last group of *pattern*; the text before it stays."""
     return rule, re.compile(pattern), check
 
 
@@ -74,32 +75,32 @@ def _is_not_an_id(match: re.Match[str]) -> bool:
 
 
 def _is_password_in_url(match: re.Match[str]) -> bool:
-    return match[1] not in ("", "***")
+    return match[1] not in ("", MASK)
 
 
 def _is_login(match: re.Match[str]) -> bool:
     """Return whether these are user and password rather than a label and an address of mail."""
     label = match[1].lower()
-    if label in _MAIL_LABELS or match[2] == "***":
+    if label in _MAIL_LABELS or match[2] == MASK:
         return False
     return label not in _LABELS or any(not c.isalpha() for c in match[2])
 
 
 def _is_user_option(match: re.Match[str]) -> bool:
     """Return whether these are user and password rather than two numeric ids."""
-    return not (match[1].isdigit() and match[2].isdigit()) and match[2] != "***"
+    return not (match[1].isdigit() and match[2].isdigit()) and match[2] != MASK
 
 
 _OPEN_NAMES: Final = (
     r"(?:api|secret|access|private|listen|signing)[ _\-]?key|(?:api|client)[ _\-]?secret|password|passphrase"
 )
-#: "Using API key AKx9…": a value that is no word, behind a name that means nothing else.
+#: "Using API key AKx9…": a value that is not a word, after a name that can only mean a secret.
 _SENTENCE: Final = _shape(
     "named in a sentence",
     rf"""(?<![A-Za-z])(?i:{_OPEN_NAMES})(?: is| was)?[ ]["']?([^\s"'`,;<>]{{6,}}+)""",
     _is_mixed,
 )
-#: Shapes by a text without which there is none of them, and these by a character that they all need.
+#: Shapes by a text that each of them needs, grouped by a character that the whole group needs. Both are quick to test.
 _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
     "": {
         "earer": [
@@ -191,20 +192,13 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
     },
 }
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
-#: Identifiers that hold no shape: hexadecimal digits, UUIDs, numbers, times of day excluded.
+#: Identifiers without a shape: hexadecimal digits, UUIDs, numbers, single words.
 _IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
-#: Of a text with none of these in it, and none of ``= : < % ' " --``, no shape is found. Three characters each.
+#: A text with none of these, and none of ``= : < % ' " --``, has no shape. Three characters each, as `_fast.c` needs.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
-    *(
-        "hf_",
-        "npm",
-        "dop",
-        "eyJ",
-        "a29",
-        "SG.",
-    ),
+    *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
     *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
@@ -213,11 +207,11 @@ _PEM_END: Final = "-----END "
 
 
 def find_shapes(text: str, names: Names) -> list[Span]:
-    """Return the secrets in *text*, in no order; they may overlap.
+    """Return the secrets in *text*, in no order. They may overlap.
 
     Args:
         text: Any text.
-        names: What is secret behind which name.
+        names: The names whose values are secret.
     """
     paired = "=" in text or ":" in text
     if not paired and (len(text) < SHORTEST or _IDENTIFIER.fullmatch(text) is not None):
@@ -243,7 +237,7 @@ def _matches(text: str, shapes: list[_Shape]) -> Iterator[Span]:
 
 
 def _pem_blocks(text: str) -> Iterator[Span]:
-    """Yield the private keys in *text*, header and all; one without an end reaches as far as the text."""
+    """Yield the private keys in *text* with their headers. A key without an end reaches to the end of the text."""
     position = 0
     while (start := text.find(_PEM_BEGIN, position)) >= 0:
         position = start + len(_PEM_BEGIN)

@@ -1,11 +1,10 @@
-"""Endpoints: a sender with its thread for each, shared by the loggers of a process that log to one directory.
+"""Endpoints: a sender and its thread for each, shared by the loggers of a process that log to one directory.
 
-Threads: any thread may open and leave endpoints. A forked child begins with a lock of its own.
+Threads: any thread may open and leave endpoints.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,74 +13,76 @@ from typing import Any, Final
 
 from metaexpert.logger.remote.sender import Remote, Sender
 from metaexpert.logger.remote.worker import Worker
+from metaexpert.logger.system.threads import on_fork
 
-#: Longest that the end of a logger waits for what it has to send when no timeout is given, in seconds.
+#: Longest that a closing logger waits for what it has to send when no timeout is given, in seconds.
 LAST_PATIENCE: Final = 5.0
-#: And the least for each remote place.
+#: And the least that each endpoint gets.
 _LEAST_PATIENCE: Final = 0.2
 
-#: The directory that a endpoint keeps its things in, and the endpoint that it speaks to.
+#: The directory in which an endpoint's spool lies, and the endpoint's id.
 Key = tuple[str, str]
 
 
 def last_patience(timeout: float | None) -> float:
-    """Return how long the end of a logger waits, in seconds, when it is given *timeout*."""
+    """Return how long a logger that closes with *timeout* waits, in seconds."""
     return LAST_PATIENCE if timeout is None else min(timeout, LAST_PATIENCE)
 
 
 class Endpoint[S: Sender]:
-    """What speaks to one remote place.
+    """A sender with its thread.
 
     Args:
-        key: By which loggers find it.
-        sender: What it sends with.
-        most: Bytes of entries that may wait for its thread.
+        key: Loggers with the same key share the endpoint.
+        sender: Sends the entries.
+        capacity: Bytes of entries that may wait for the thread.
     """
 
-    def __init__(self, key: Key, sender: S, most: int) -> None:
+    def __init__(self, key: Key, sender: S, capacity: int) -> None:
         self.key = key
         self.name = sender.name
         self.sender = sender
-        self.worker = Worker(f"metaexpert-{sender.name}", sender, most)
+        self.worker = Worker(f"metaexpert-{sender.name}", sender, capacity)
+        #: How many loggers use it.
         self.users = 0
-        self.told = 0
+        #: How many dropped entries `Endpoints.dropped` has reported.
+        self.reported = 0
 
     @property
     def dropped(self) -> int:
-        """Entries that never came to the place, for want of room."""
+        """How many entries were dropped because the queue or the spool was full."""
         return self.worker.dropped.value + self.sender.counts.dropped
 
     def stats(self) -> dict[str, Any]:
-        """Return what was done, and what waits."""
+        """Return counts of what was sent, dropped, and is waiting."""
         return {**self.sender.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
 
 
 class OpenEndpoints[S: Sender]:
-    """The endpoints of one kind that are open in this process.
+    """The open endpoints of one kind in this process.
 
     Args:
-        most: Bytes of entries that may wait for each.
+        capacity: Bytes of entries that may wait for each.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._open: dict[Key, Endpoint[S]] = {}
-        self._guard = threading.RLock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        self._lock = threading.RLock()
+        on_fork(self)
 
     def open(self, key: Key, make: Callable[[], S]) -> Endpoint[S]:
-        """Return the endpoint of *key*, with a sender that is made when there is none; count one more user."""
-        with self._guard:
+        """Return the endpoint of *key* for one more user. *make* makes the sender if the endpoint is not open."""
+        with self._lock:
             endpoint = self._open.get(key)
             if endpoint is None:
-                endpoint = self._open[key] = Endpoint(key, make(), self._most)
+                endpoint = self._open[key] = Endpoint(key, make(), self._capacity)
             endpoint.users += 1
             return endpoint
 
     def leave(self, endpoint: Endpoint[S], patience: float) -> None:
-        """Count one user less; wait for what it has to send, and for its end when that was the last one."""
-        with self._guard:
+        """Count one user less, wait for what the endpoint has to send, and close it after its last user."""
+        with self._lock:
             endpoint.users -= 1
             last = endpoint.users == 0
             if last and self._open.get(endpoint.key) is endpoint:
@@ -91,26 +92,35 @@ class OpenEndpoints[S: Sender]:
         else:
             endpoint.worker.flush(patience)
 
-    def _after_fork(self) -> None:
-        self._guard = threading.RLock()
+    # -- fork: the lock is held over it, so that the child gets whole counts and a free lock ------------------------
+
+    def before_fork(self) -> None:
+        """Wait until no other thread opens or leaves an endpoint."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Allow it again."""
+        self._lock.release()
+
+    after_fork_in_child = after_fork_in_parent
 
 
 class Endpoints[S: Sender]:
-    """The endpoints of one kind that one logger hands its entries to."""
+    """The endpoints to which one logger sends its entries."""
 
     def __init__(self, shared: OpenEndpoints[S]) -> None:
         self._shared = shared
         self._endpoints: list[Endpoint[S]] = []
 
-    def open(self, place: Path | None, remote: Remote, make: Callable[[], S]) -> None:
-        """Hand entries to *remote* too.
+    def open(self, directory: Path | None, remote: Remote, make: Callable[[], S]) -> None:
+        """Send entries to one more endpoint.
 
         Args:
-            place: Directory of what is kept until it is sent; None for nothing over a restart.
-            remote: The remote place.
+            directory: Where its spool lies; None keeps nothing over a restart.
+            remote: The way to it.
             make: Makes its sender, unless another logger has one.
         """
-        self._endpoints.append(self._shared.open((str(place), remote.endpoint), make))
+        self._endpoints.append(self._shared.open((str(directory), remote.endpoint), make))
 
     def start(self) -> None:
         """Send what an earlier process left."""
@@ -118,39 +128,37 @@ class Endpoints[S: Sender]:
             endpoint.worker.ensure()
 
     def put(self, line: bytes) -> None:
-        """Send the entry *line* everywhere. Never waits; may be called by any thread and signal handler."""
+        """Send the entry *line* to every endpoint. Any thread and any signal handler may call this; it never waits."""
         for endpoint in self._endpoints:
             endpoint.worker.put(line)
 
     def ensure(self) -> None:
-        """Have the threads run again after a fork."""
+        """Start the threads again that a fork has ended."""
         for endpoint in self._endpoints:
             if endpoint.worker.asleep:
                 endpoint.worker.ensure()
 
     def dropped(self) -> dict[str, int]:
-        """Return, by name, how many entries were dropped since this was last asked."""
-        news = {}
+        """Return, by endpoint, how many entries were dropped since the last call."""
+        found = {}
         for endpoint in self._endpoints:
-            count, endpoint.told = endpoint.dropped - endpoint.told, endpoint.dropped
+            count, endpoint.reported = endpoint.dropped - endpoint.reported, endpoint.dropped
             if count:
-                news[endpoint.name] = count
-        return news
+                found[endpoint.name] = count
+        return found
 
     def stats(self) -> dict[str, Any]:
-        """Return counts by name."""
+        """Return counts by endpoint."""
         return {endpoint.name: endpoint.stats() for endpoint in self._endpoints}
 
     def close(self, timeout: float | None) -> None:
-        """Send what can be sent in time, keep the rest for the next process. Idempotent."""
-        left, self._endpoints = self._endpoints, []
+        """Send what can be sent within *timeout* seconds, and keep the rest for the next process. Idempotent."""
+        leaving, self._endpoints = self._endpoints, []
         deadline = time.monotonic() + last_patience(timeout)
-        for (
-            endpoint
-        ) in left:  # their threads work at the same time: one that hangs must not use up everybody's patience
+        for endpoint in leaving:  # all threads work at once: one that hangs must not use up the time of the others
             endpoint.worker.wake()
-        for endpoint in left:
+        for endpoint in leaving:
             self._shared.leave(endpoint, max(deadline - time.monotonic(), _LEAST_PATIENCE))
 
     def after_fork(self) -> None:
-        """Start anew in a child."""
+        """Start anew in a forked child. The threads do so by themselves."""

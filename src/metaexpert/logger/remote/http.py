@@ -1,9 +1,9 @@
-"""One POST over HTTP, and what is known of it afterwards.
+"""One POST over HTTP, and whether it has arrived.
 
-A request that was certainly not sent may be sent again; of one that broke off nobody knows whether it arrived.
+A request that was certainly not sent may be sent again. After one that broke off it is unknown whether it arrived.
 
-Nothing here tells a URL: addresses of Telegram and Discord hold the token. Errors bear the kind of trouble alone, and
-what httpx and httpcore would log about our requests, at any level, is dropped.
+No error and no log record shows a URL: addresses of Telegram and Discord contain the token. Errors carry the kind of
+trouble alone, and the records that httpx and httpcore would log about our requests, at any level, are dropped.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from metaexpert import _version
 if TYPE_CHECKING:
     import httpx
 
-#: Seconds until a connection must stand, and between two signs of life of one that does.
+#: Longest wait for a connection, and between two pieces of an answer, in seconds.
 CONNECT_TIMEOUT: Final = 5.0
 TIMEOUT: Final = 10.0
-#: Longest whole request, in seconds, and most bytes of an answer: a server may drip.
+#: Longest time of a whole request, in seconds, and most bytes of an answer: a server may send it in drips.
 DEADLINE: Final = 30.0
 MOST_ANSWER: Final = 64 * 1024
+#: Loggers of the library that quote addresses.
 _TALKATIVE: Final = (
     "httpx",
     "httpcore.connection",
@@ -37,12 +38,12 @@ _TALKATIVE: Final = (
 )
 
 
-class NotSent(Exception):  # noqa: N818 - it says what is known
+class NotSent(Exception):  # noqa: N818 - an outcome rather than an error
     """The request has certainly not been sent."""
 
 
-class Unknown(Exception):  # noqa: N818 - it says what is known
-    """Nobody knows whether the request has arrived."""
+class Unknown(Exception):  # noqa: N818 - an outcome rather than an error
+    """The request may have arrived."""
 
 
 class Reply(NamedTuple):
@@ -58,21 +59,17 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:
-        """Return the body as JSON; None if it is none."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-
     def fields(self) -> dict[str, Any]:
         """Return the body as a JSON object; an empty one if it is none."""
-        answer = self.json()
+        try:
+            answer = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
         return answer if isinstance(answer, dict) else {}
 
 
 def seconds(value: object) -> float | None:
-    """Return the seconds that a server asks for; None for what is no number: a date is legal too, and rare."""
+    """Return the seconds that a server asks for; None for anything but a number (a date is legal, but rare)."""
     try:
         return float(str(value))
     except ValueError:
@@ -80,7 +77,7 @@ def seconds(value: object) -> float | None:
 
 
 class _Silence(logging.Filter):
-    """Drops what a library logs about our requests: it quotes addresses."""
+    """Drops the records of a thread that is posting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +92,7 @@ _silence: Final = _Silence()
 
 @contextmanager
 def silenced(names: Iterable[str]) -> Iterator[None]:
-    """Drop what the loggers *names* say on this thread inside the block."""
+    """Drop the records of the loggers *names* on this thread inside the block."""
     for name in names:
         logger = logging.getLogger(name)
         if _silence not in logger.filters:
@@ -110,36 +107,37 @@ def silenced(names: Iterable[str]) -> Iterator[None]:
 class Poster:
     """Posts JSON. Used by one thread at a time.
 
-    Each request has a connection of its own: of one that is kept, the server's closing would look like a lost answer.
+    Each request has a connection of its own: if one were kept, its closing by the server would look like a lost answer.
 
     Args:
-        timeout: Seconds between two signs of life.
-        deadline: Longest whole request, in seconds.
+        timeout: Longest wait between two pieces of an answer, in seconds.
+        deadline: Longest time of a whole request, in seconds.
     """
 
     def __init__(self, timeout: float = TIMEOUT, deadline: float = DEADLINE) -> None:
-        # On the caller's thread while a logger is made: an import later would hold the interpreter while it trades.
-        import httpx  # noqa: PLC0415 - only those who send alerts pay for it
+        # Imported while a logger is made: a later import would hold the interpreter while the program trades.
+        import httpx  # noqa: PLC0415 - slow, and for loggers with alerts only
 
         self._httpx = httpx
+        unreachable = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+        invalid = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, ValueError)
+        self._not_sent = (*unreachable, *invalid)
         self._timeout = httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._deadline = deadline
         self._client: httpx.Client | None = None
 
     def post(self, url: str, payload: object, headers: Mapping[str, str] | None = None) -> Reply:
-        """Post *payload* as JSON and return the answer, whatever it says. Redirects are not followed.
+        """Post *payload* as JSON and return the answer of any status. Redirects are not followed.
 
         Raises:
-            NotSent: It was not sent.
-            Unknown: It may have been.
+            NotSent: It was certainly not sent.
+            Unknown: It may have arrived.
         """
         httpx = self._httpx
         try:
             with silenced(_TALKATIVE):
                 return self._post(url, payload, headers or {})
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            raise NotSent(_reason(error)) from None
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, ValueError) as error:
+        except self._not_sent as error:
             raise NotSent(_reason(error)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise Unknown(_reason(error)) from None
@@ -162,18 +160,18 @@ class Poster:
             return Reply(response.status_code, named, body[:MOST_ANSWER])
 
     def close(self) -> None:
-        """Release what is held. A later `post` works again. Idempotent."""
+        """Release the client. A later `post` works again. Idempotent."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
     def after_fork(self) -> None:
-        """Start anew in a child: no connection stands between two requests."""
+        """Start anew in a child. No connection is open between two requests."""
         self._client = None
 
 
 def _reason(error: BaseException) -> str:
-    """Return the kind of *error*, with the system's word for it, and nothing of its own text."""
+    """Return the type of *error* and the system's words for it, but nothing of its own text."""
     name, cause = type(error).__name__, error.__cause__ or error.__context__
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, UnicodeError):

@@ -1,16 +1,12 @@
-"""How many messages a token may send: a promise kept by all processes of the machine together.
+"""The rate limit of a token, which all processes of a user on a machine keep together.
 
-The moments of the last messages lie in a small file per token, named by a hash of it, under a lock. Where that file
-cannot be kept (no home, a full disk), the process counts by itself.
-
-Sources of the numbers: Telegram, "My bot is hitting limits" in core.telegram.org/bots/faq; Discord, Rate Limits in
-the developer documentation, and the 30 messages a minute that a webhook may post to a channel.
+The times of the last messages are in a small file per token, named by a hash, under a lock. Where that file cannot be
+kept (no home, a full disk), the process keeps the limit by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -23,47 +19,38 @@ from typing import Any, Final, NamedTuple
 from metaexpert.logger.system.descriptors import Descriptor, make_directory
 from metaexpert.logger.system.locks import DirectoryLock
 
-#: The longest that one answer may silence a token, in seconds.
+#: Longest that one answer may block a token, in seconds.
 LONGEST_BLOCK: Final = 3600.0
 _PATIENCE: Final = 1.0
 
 
 class Limit(NamedTuple):
-    """At most *most* messages to *scope* in *seconds*."""
+    """At most *most* messages in any *seconds* to *scope*: a chat, for example, or a bot."""
 
     scope: str
     most: int
     seconds: float
 
 
-def digest(*parts: str) -> str:
-    """Return a name for *parts* that does not tell them."""
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
-
-
 def state_directory() -> Path:
-    """Return where this user's programs keep what all of them share."""
+    """Return where the programs of this user keep what all of them share."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         return Path(base or tempfile.gettempdir()) / "metaexpert"
-    base = os.environ.get("XDG_STATE_HOME")
-    if base:
+    if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "metaexpert"
-    home = os.environ.get("HOME")
-    return Path(home) / ".local" / "state" / "metaexpert" if home else _temporary()
-
-
-def _temporary() -> Path:
+    if home := os.environ.get("HOME"):
+        return Path(home) / ".local" / "state" / "metaexpert"
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir()) / f"metaexpert-{user}"
 
 
 class RateLimit:
-    """The rate_limit of one token. Used by one thread at a time.
+    """The rate limit of one token. Used by one thread at a time, and by several processes.
 
     Args:
-        token: What the rate_limit belongs to, already hashed.
-        limits: What must hold at any time.
+        token: The token, hashed.
+        limits: The limits, all of which hold at any time.
         clock: Seconds since the epoch, the same for all processes.
         directory: Where the file lies; `state_directory` when left out.
     """
@@ -77,18 +64,19 @@ class RateLimit:
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._path = (directory or state_directory()) / f"rate_limit-{token}.json"
+        # The file keeps its first name, so that processes of different versions keep the limit together.
+        self._path = (directory or state_directory()) / f"budget-{token}.json"
         self._lock = DirectoryLock(self._path.with_suffix(".lock"), _PATIENCE)
-        self._own: dict[str, Any] = {}
-        #: Why the rate_limit is not shared with other processes, if it is not.
+        self._state: dict[str, Any] = {}
+        #: Why the limit is not shared with other processes, if it is not.
         self.error: OSError | None = None
 
     def take(self) -> float:
-        """Take one message out of the rate_limit. Returns 0.0, or how long to wait before asking again, in seconds."""
+        """Count one message. Returns 0.0 if it may be sent, or after how many seconds to ask again."""
         return self._with_state(self._taken)
 
     def block(self, seconds: float, scope: str = "") -> None:
-        """Send nothing to *scope* (all when empty) for *seconds*, in any process: the server said so."""
+        """Let no process send anything to *scope* (all when empty) for *seconds*, because the server said so."""
 
         def note(state: dict[str, Any]) -> float:
             until = self._clock() + min(max(seconds, 0.0), LONGEST_BLOCK)
@@ -101,13 +89,7 @@ class RateLimit:
     def _taken(self, state: dict[str, Any]) -> float:
         now = self._clock()
         sent: dict[str, list[float]] = state.setdefault("sent", {})
-        blocked: dict[str, float] = state.setdefault("blocked", {})
-        for scope, until in [*blocked.items()]:
-            if not now < until <= now + LONGEST_BLOCK:  # over, or the clock was set back
-                del blocked[scope]
-        wait = max(
-            (blocked[s] - now for s in ("", *(limit.scope for limit in self._limits)) if s in blocked), default=0
-        )
+        wait = self._blocked(state.setdefault("blocked", {}), now)
         for limit in self._limits:
             recent = [moment for moment in sent.get(_key(limit), []) if now - limit.seconds < moment <= now]
             sent[_key(limit)] = recent
@@ -119,7 +101,16 @@ class RateLimit:
             sent[_key(limit)].append(now)
         return 0.0
 
+    def _blocked(self, blocked: dict[str, float], now: float) -> float:
+        """Return for how many seconds our scopes are still blocked."""
+        for scope, until in [*blocked.items()]:
+            if not now < until <= now + LONGEST_BLOCK:  # over, or the clock was set back
+                del blocked[scope]
+        scopes = ("", *(limit.scope for limit in self._limits))
+        return max((blocked[scope] - now for scope in scopes if scope in blocked), default=0.0)
+
     def _with_state(self, change: Callable[[dict[str, Any]], float]) -> float:
+        """Have *change* change the shared state; that of this process alone where there is no shared one."""
         try:
             make_directory(self._path.parent)
             with self._lock:
@@ -128,16 +119,15 @@ class RateLimit:
                 self._write(state)
         except OSError as error:
             self.error = error
-            return change(self._own)
-        self._own = state
+            return change(self._state)
+        self._state = state
         self.error = None
         return result
 
     def _read(self) -> dict[str, Any]:
         try:
-            state = json.loads(self._path.read_bytes())
-            return _sound(state)
-        except (FileNotFoundError, ValueError):  # none yet, or a machine that died while writing it
+            return _sound(json.loads(self._path.read_bytes()))
+        except (FileNotFoundError, ValueError):  # none yet, or the machine died while it was written
             return {}
 
     def _write(self, state: dict[str, Any]) -> None:
@@ -160,7 +150,7 @@ def _key(limit: Limit) -> str:
 
 
 def _sound(state: Any) -> dict[str, Any]:
-    """Return *state* if it has the shape that it should have, and nothing otherwise."""
+    """Return *state* if it has the right shape, and an empty one otherwise."""
     with contextlib.suppress(AttributeError, TypeError, ValueError):
         sent = {str(key): [float(moment) for moment in moments] for key, moments in state["sent"].items()}
         return {"sent": sent, "blocked": {str(key): float(until) for key, until in state["blocked"].items()}}

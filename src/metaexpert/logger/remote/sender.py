@@ -1,13 +1,14 @@
-"""What sends entries to one remote place: what alerts (`delivery`) and exports (`forward`) have in common.
+"""The base of everything that sends entries to one endpoint: `alerts._delivery` and `exports._forwarder`.
 
-A sender is the job of a worker's thread (see `metaexpert.logger.remote.worker`). What the place has not taken is kept
-in a spool, from where a later process takes it over.
+A sender is the job of a worker (see `metaexpert.logger.remote.worker`). Entries that the endpoint has not taken stay in
+a spool, from which a later process takes them over.
 
-Threads: all methods but `idle` and `stuck` are called by one thread at a time.
+Threads: one thread at a time calls the methods; any thread reads `idle` and `stuck`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,23 +17,29 @@ from typing import Any, Final, Protocol
 from metaexpert.logger.remote.spool import Spool
 from metaexpert.logger.remote.worker import Job
 
-#: Seconds between two looks for what dead processes left.
+#: Seconds between two searches for what dead processes have left.
 ADOPTION_INTERVAL: Final = 30.0
 
+#: Called with each trouble: its kind, by which repeats are recognised, and a sentence.
 Report = Callable[[str, str], None]
 
 
+def digest(*parts: str) -> str:
+    """Return a name for *parts* that does not reveal them."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
 class Remote(Protocol):
-    """A remote place, and the way there. Used by one thread at a time."""
+    """The way to an endpoint: a channel of alerts or a transport of exports. Used by one thread at a time."""
 
     @property
     def name(self) -> str:
-        """A word for people."""
+        """Its name for people."""
         ...
 
     @property
     def endpoint(self) -> str:
-        """Whom the entries go to, hashed."""
+        """Id of the endpoint: a `digest` of its address."""
         ...
 
     def after_fork(self) -> None:
@@ -41,7 +48,7 @@ class Remote(Protocol):
 
 
 class Backoff:
-    """Pauses between tries: doubling, with jitter so that many processes do not come at once.
+    """Pauses between attempts: doubling, with jitter so that many processes do not come at once.
 
     Args:
         longest: The longest pause in seconds.
@@ -51,22 +58,22 @@ class Backoff:
     def __init__(self, longest: float, jitter: Callable[[], float] = random.random) -> None:
         self._longest = longest
         self._jitter = jitter
-        self.tries = 0
+        self._attempts = 0
 
     def next(self) -> float:
-        """Return the next pause in seconds: between half of and the whole of 1, 2, 4, 8 and so on."""
-        pause = min(2.0 ** min(self.tries, 30), self._longest)
-        self.tries += 1
+        """Return the next pause in seconds: between a half and the whole of 1, 2, 4, 8 and so on."""
+        pause = min(2.0 ** min(self._attempts, 30), self._longest)
+        self._attempts += 1
         return pause * (0.5 + 0.5 * self._jitter())
 
     def reset(self) -> None:
-        """Begin anew."""
-        self.tries = 0
+        """Begin with the shortest pause again."""
+        self._attempts = 0
 
 
 @dataclass
 class Counts:
-    """What a sender has done.
+    """Counts of a sender.
 
     Attributes:
         dropped: Entries for which the spool had no room.
@@ -76,15 +83,15 @@ class Counts:
 
 
 class Sender(Job):
-    """Sends to one remote place. What it sends and how is the matter of its subclasses.
+    """Sends entries to one endpoint; its subclasses say how.
 
     Args:
-        remote: The place.
-        spool: Keeps what it has not taken.
-        report: Told of troubles: what repeats of it are recognised by, and a sentence.
+        remote: The way to the endpoint.
+        spool: Keeps the entries that the endpoint has not taken.
+        report: Called with each trouble.
         clock: Seconds that never step back.
-        backoff: The pauses between tries.
-        counts: Where everything is zero.
+        backoff: The pauses between attempts.
+        counts: Counts that are zero.
     """
 
     counts: Counts
@@ -99,6 +106,9 @@ class Sender(Job):
         counts: Counts,
     ) -> None:
         self.name = remote.name
+        self.counts = counts
+        #: Why the last attempt failed; empty after a success.
+        self.trouble = ""
         self._remote = remote
         self._spool = spool
         self._report = report
@@ -107,12 +117,9 @@ class Sender(Job):
         self._paused_until = 0.0
         self._next_adoption = 0.0
         self._idle = False
-        self.counts = counts
-        #: Why the last try failed; empty when it did not.
-        self.trouble = ""
 
     def _adopt(self, now: float) -> bool:
-        """Take over what dead processes left, when it is time for that. Returns whether it was."""
+        """Take over what dead processes left, if it is time for that. Returns whether it was."""
         if now < self._next_adoption:
             return False
         self._next_adoption = now + ADOPTION_INTERVAL
@@ -128,21 +135,21 @@ class Sender(Job):
 
     @property
     def stuck(self) -> bool:
-        """Whether the last try failed."""
+        """Whether the last attempt failed."""
         return bool(self.trouble)
 
     def stats(self) -> dict[str, Any]:
-        """Return what was done."""
+        """Return the counts and the trouble."""
         return {**asdict(self.counts), "trouble": self.trouble}
 
     # -- fork -------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Close the spool: SQLite must not be carried across."""
+        """Close the spool: a connection to SQLite must not be used by two processes."""
         self._spool.close()
 
     def after_fork(self) -> None:
-        """Start anew in a child: what waits, and what is open, is the parent's."""
+        """Start anew in a child: all that waits or is open belongs to the parent."""
         self._spool.after_fork()
         self._remote.after_fork()
         self._idle = True

@@ -1,10 +1,10 @@
-"""A SQLite file per log directory in which the threads of its processes keep what is to leave the machine.
+"""A SQLite file per log directory that keeps entries until they are sent.
 
-Each row belongs to the owner that holds the lock of its owner file; rows of a dead owner are taken over by who sends
-to the same place. SQLite because it is in the standard library, survives a kill at any moment, and gives several
-processes transactions.
+Each row belongs to the owner that holds the lock of its owner file. A process that sends to the same endpoint takes
+over the rows of dead owners. SQLite, because it is in the standard library, survives a kill at any moment, and gives
+several processes transactions.
 
-Threads: used by one thread at a time. Never across a fork: `close` before; the child calls `after_fork`.
+Threads: used by one thread at a time, and never across a fork: call `close` before it and `after_fork` in the child.
 """
 
 from __future__ import annotations
@@ -21,22 +21,27 @@ from metaexpert.logger.system.descriptors import FILE_MODE, make_directory
 from metaexpert.logger.system.locks import FileLock
 
 OWNER_SUFFIX: Final = ".owner"
+#: Longest wait for another process that changes the file, in seconds.
 _PATIENCE: Final = 5.0
+#: Connections that a parent had open at a fork: closing one in the child would harm the parent.
+_inherited: Final[list[Any]] = []
 
 
 class Spool:
-    """The rows of one owner in one table.
+    """The rows of one owner for one endpoint, in one table.
 
     Args:
         directory: Where the file lies; None keeps everything in memory, and nothing over a restart.
-        endpoint: Says to whom the rows go, without telling a secret.
+        endpoint: Id of the endpoint, which reveals no secret.
     """
 
-    #: Name of the file, how it is made, and which version of it this is.
+    #: Name of the file, the statements that make its tables, the table of the rows, and the version of the file.
     FILE_NAME: ClassVar[str]
     SCHEMA: ClassVar[str]
     TABLE: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    #: Further changes to a row that is taken over from a dead owner, in SQL.
+    ON_TAKE_OVER: ClassVar[str] = ""
 
     def __init__(self, directory: Path | None, endpoint: str) -> None:
         self._directory = directory
@@ -44,11 +49,11 @@ class Spool:
         self._connection: sqlite3.Connection | None = None
         self._owner = ""
         self._lock: FileLock | None = None
-        #: Name of the file that could not be read and was set aside, if there was one.
+        #: Name under which an unreadable file was set aside, if there was one.
         self.set_aside = ""
 
     def open(self) -> None:
-        """Open the file, and make it when missing. An unreadable one is set aside.
+        """Open the file, and make it when missing. An unreadable one is set aside. Idempotent.
 
         Raises:
             OSError: It cannot be made.
@@ -72,7 +77,7 @@ class Spool:
         self._own(self._directory)
 
     def forget_disk(self) -> None:
-        """Keep everything in memory from now on; what is on disk stays there for a later process."""
+        """Keep everything in memory from now on. The rows on disk stay there for a later process."""
         self._directory = None
         self.close()
         self.open()
@@ -81,7 +86,7 @@ class Spool:
         if self._lock is None:
             self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
             self._lock = FileLock(directory / f"{self._owner}{OWNER_SUFFIX}")
-            with contextlib.suppress(OSError):  # a file system without locks: nobody takes over from us, nor we
+            with contextlib.suppress(OSError):  # a file system without locks: nobody takes over from anybody
                 self._lock.acquire()
 
     def _prepared(self, path: str) -> sqlite3.Connection:
@@ -99,6 +104,11 @@ class Spool:
         return connection
 
     @property
+    def _mine(self) -> tuple[str, str]:
+        """Owner and endpoint of our rows. The owner is known when the file is open."""
+        return self._owner, self._endpoint
+
+    @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
             self.open()
@@ -106,30 +116,23 @@ class Spool:
         return self._connection
 
     def commit(self) -> None:
-        """Keep what was changed."""
+        """Make the changes durable."""
         self._db.commit()
 
-    def adopt(self, change: str = "") -> int:
-        """Take over the rows of dead owners, with *change* (SQL) made to them. Returns how many."""
-        taken = 0
+    def take_over(self) -> None:
+        """Take over the rows that dead owners had for our endpoint."""
         for owner in self._dead_owners():
-            changed = self._db.execute(
-                f"UPDATE {self.TABLE} SET owner = ?{change} WHERE endpoint = ? AND owner = ?",  # noqa: S608
-                (self._owner, self._endpoint, owner),
+            self._db.execute(
+                f"UPDATE {self.TABLE} SET owner = ?{self.ON_TAKE_OVER} WHERE endpoint = ? AND owner = ?",  # noqa: S608
+                (*self._mine, owner),
             )
-            taken += changed.rowcount
             self.commit()
-        return taken
-
-    def take_over(self) -> int:
-        """Take over the rows of dead owners. Returns how many."""
-        return self.adopt()
 
     def _dead_owners(self) -> Iterator[str]:
         if self._directory is None:
             return
-        query = f"SELECT DISTINCT owner FROM {self.TABLE} WHERE endpoint = ? AND owner != ?"  # noqa: S608
-        for (owner,) in self._db.execute(query, (self._endpoint, self._owner)).fetchall():
+        query = f"SELECT DISTINCT owner FROM {self.TABLE} WHERE owner != ? AND endpoint = ?"  # noqa: S608
+        for (owner,) in self._db.execute(query, self._mine).fetchall():
             lock = FileLock(self._directory / f"{owner}{OWNER_SUFFIX}")
             with contextlib.suppress(OSError):
                 if not lock.acquire():
@@ -137,11 +140,11 @@ class Spool:
                 try:
                     yield owner
                 finally:
-                    # The same owner may have rows for others; a file that is missing is a dead owner's too.
+                    # The same owner may have rows for other endpoints. They are a dead owner's without the file too.
                     lock.release(delete=True)
 
     def close(self) -> None:
-        """Close the file; what is in it is for the next one who opens it. Idempotent."""
+        """Close the file; its rows are there for the next `open`. Idempotent."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -154,8 +157,7 @@ class Spool:
             self._lock = None
 
     def after_fork(self) -> None:
-        """Start anew in a child: what waits is the parent's to send."""
-        # A connection that is still open is the parent's too: never close it here.
+        """Start anew in a child: the rows are the parent's to send."""
         _inherited.append(self._connection)
         self._connection = None
         if self._lock is not None:
@@ -166,6 +168,3 @@ class Spool:
 def _check_version(connection: sqlite3.Connection, version: int) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] > version:
         raise sqlite3.DatabaseError("made by a newer version")
-
-
-_inherited: list[Any] = []

@@ -1,9 +1,9 @@
-"""What the writing thread asks of the system: locks, and what stands at a descriptor or a path.
+"""The system calls of the writing thread: file locks, and the status of a descriptor or a path.
 
-Each system call of Python gives the interpreter lock away. The writing thread then waits until a busy thread is made
-to give it back, after five milliseconds, and stops that thread for longer than the call itself took. Where `_calls.c`
-could be compiled, the calls that are over in a microsecond keep the lock; on a file system over a network, where none
-is, they do not. And clearing memory, which Python does with the lock held, gives it away there.
+Python releases the interpreter lock for each system call. The writing thread then waits up to five milliseconds until a
+busy thread is made to release it, and stops that thread for longer than the call itself took. The core keeps the lock
+for calls that return within a microsecond, except on a network file system, where no call is that fast. It releases the
+lock to clear memory, where Python would keep it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metaexpert.logger.system.native import load
+from metaexpert.logger.system.native import core
 
 if sys.platform == "win32":
     import msvcrt
@@ -27,7 +27,7 @@ if sys.platform == "win32":
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
     def unlock(fd: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
@@ -39,24 +39,22 @@ else:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(fd: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 #: Windows locks are mandatory for the bytes that they cover, so the byte lies beyond any data.
 _LOCKED_BYTE: Final = 2**30
-#: File systems over a network, where a mapped page may vanish under us or show another machine's bytes, and where every
-#: call may take as long as it takes.
+#: File systems over a network, where a mapped page may vanish or show another machine's bytes, and where any call may
+#: take long.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "lustre", "gfs2"}
 )
 _ZEROS: Final = bytes(64 * 1024)
 
-_compiled: Final[Any] = load("metaexpert.logger.system._calls")
-
 
 class Status(NamedTuple):
-    """What a descriptor tells: *modified* in seconds since the epoch."""
+    """The status of an open file; *modified* is in seconds since the epoch."""
 
     device: int
     inode: int
@@ -66,13 +64,13 @@ class Status(NamedTuple):
 
 
 def status(fd: int) -> Status:
-    """Return what stands at *fd*. Raises OSError."""
+    """Return the status of *fd*. Raises OSError."""
     found = os.fstat(fd)
     return Status(found.st_dev, found.st_ino, found.st_size, found.st_nlink, found.st_mtime)
 
 
 def is_open_at(fd: int, path: Path) -> bool:
-    """Return whether *fd* still is the file that bears the name *path*. Raises OSError."""
+    """Return whether *fd* still is the file at *path*. Raises OSError."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -92,18 +90,18 @@ class Calls(NamedTuple):
     is_open_at: Callable[[int, Path], bool] = is_open_at
 
 
-#: They let other threads go on meanwhile, however long it takes.
+#: They let other threads run meanwhile, however long the call takes.
 PATIENT: Final = Calls()
 
 
 def _quick() -> Calls:
-    if not hasattr(_compiled, "status"):
+    if not hasattr(core, "status"):
         return PATIENT
-    make, asked = Status._make, _compiled.status
-    return Calls(_compiled.lock, _compiled.unlock, lambda fd: make(asked(fd)), _compiled.is_open_at)
+    make, asked = Status._make, core.status
+    return Calls(core.lock, core.unlock, lambda fd: make(asked(fd)), core.is_open_at)
 
 
-#: They are over at once, on a local file system.
+#: They return at once, on a local file system.
 QUICK: Final = _quick()
 
 
@@ -114,18 +112,18 @@ def calls_for(directory: Path) -> Calls:
 
 
 def zero(buffer: Any, start: int, end: int) -> None:
-    """Write zeros into *buffer* from *start* to *end*, letting other threads go on."""
-    if _compiled is not None:
-        _compiled.zero(buffer, start, end)
+    """Write zeros into *buffer* from *start* to *end*, letting other threads run."""
+    if core is not None:
+        core.zero(buffer, start, end)
         return
     for begin in range(start, end, len(_ZEROS)):
         stop = min(begin + len(_ZEROS), end)
         buffer[begin:stop] = _ZEROS[: stop - begin]
-        time.sleep(0)  # gives the interpreter lock away
+        time.sleep(0)  # releases the interpreter lock
 
 
 def file_system_of(path: Path) -> str:
-    """Return the type of the file system that *path* is on, where the system tells (Linux); otherwise ``""``."""
+    """Return the type of the file system that *path* is on, where the system tells it (Linux); otherwise ``""``."""
     try:
         mounts = Path("/proc/self/mounts").read_text("utf-8", "replace")
         here = os.path.realpath(path)

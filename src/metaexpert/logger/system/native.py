@@ -1,20 +1,20 @@
-"""Loads the compiled forms of other rooms. They are optional: `hatch_build.py` makes them where there is a compiler."""
+"""Loads the compiled core (`system/core`), which `hatch_build.py` makes where there is a compiler. It is optional."""
 
 from __future__ import annotations
 
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 #: Set to 1, it keeps the package pure Python, as on a machine without a compiler.
-PURE = "METAEXPERT_PURE_PYTHON"
+PURE: Final = "METAEXPERT_PURE_PYTHON"
 
 
 def load(name: str) -> Any:
-    """Return the compiled module *name*; None when there is none, or none is wanted, or nothing guards it.
+    """Return the compiled module *name*; None where it is missing, not wanted, or not safe.
 
-    They rely on the interpreter lock, and would bring it back on an interpreter that runs without.
+    It relies on the interpreter lock, and would bring the lock back on an interpreter that runs without.
     """
     if os.environ.get(PURE) == "1" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return None
@@ -22,3 +22,7 @@ def load(name: str) -> Any:
         return import_module(name)
     except ImportError:
         return None
+
+
+#: The module, or None.
+core: Final[Any] = load("metaexpert.logger.system._core")

@@ -1,1 +1,1 @@
-"""One module for each question: an order, trades, statistics, SQL, gaps, secrets, a bundle."""
+"""One module for each question about the logs: an order, trades, statistics, SQL, verification, secrets, a bundle."""

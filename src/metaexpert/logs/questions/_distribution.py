@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-#: Values kept exactly for percentiles; beyond that a value stands for those within half a percent.
+#: Distinct values kept exactly; beyond that, values are rounded to within half a percent.
 _EXACT: Final = 100_000
 
 
 class Distribution:
-    """Percentiles of many numbers in bounded memory: exact up to 100,000 values, then to half a percent."""
+    """Percentiles of many numbers in bounded memory: exact up to 100,000 distinct values, then to half a percent."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -33,7 +33,7 @@ class Distribution:
                 self._values[float(f"{old:.3g}")] += count
 
     def percentile(self, part: float) -> float:
-        """Return the value below or at which the *part* (0 to 1) of all values is."""
+        """Return the value that a *part* (0 to 1) of all values does not exceed."""
         wanted, seen = part * self.count, 0
         for value in sorted(self._values):
             seen += self._values[value]

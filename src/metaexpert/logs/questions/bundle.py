@@ -1,7 +1,7 @@
-"""An archive of logs that is safe to pass on: entries with their secrets masked, figures, configuration, versions.
+"""An archive of logs that is safe to share: masked entries, statistics, configuration, versions.
 
-Entries were masked before they were written; here every line is masked again, so that logs of other programs and of
-earlier versions are safe, too (`metaexpert.logs.questions.scan`).
+Entries were masked before they were written. Here every line is masked again, so that logs of other programs and of
+earlier versions are safe too (`metaexpert.logs.questions.scan`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from metaexpert.logs.questions.scan import mask_lines
 from metaexpert.logs.questions.stats import collect_stats
 from metaexpert.logs.questions.verify import verify
 
-#: Libraries whose versions matter to whoever reads the archive.
+#: Libraries whose versions help to explain a log.
 _LIBRARIES: Final = ("structlog", "orjson", "pydantic", "pydantic-settings", "typer", "rich", "httpx", "duckdb")
 _MODE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What was packed: the archive, its members, how many lines, and of how many something was masked."""
+    """The archive, its members, the number of lines, and the number of lines in which something was masked."""
 
     path: Path
     members: list[str]
@@ -40,16 +40,16 @@ class Bundle:
 
 
 def make_bundle(logs: Logs, path: Path, configuration: Mapping[str, Any]) -> Bundle:
-    """Write a ``.tar.gz`` of what passes the filters of *logs*; everything in it is masked.
+    """Write a ``.tar.gz`` of the records that pass the filters of *logs*; everything in it is masked.
 
     Args:
-        logs: What to pack: each record once, in order of time.
-        path: Where the archive goes. It must not exist, and only its owner may read it.
+        logs: The records, each once, in order of time.
+        path: Path of the archive. It must not exist; only its owner may read it.
         configuration: Settings with their values and sources.
 
     Raises:
-        FileExistsError: There is such a file.
-        OSError: The archive cannot be written; no part of it is left.
+        FileExistsError: The file exists.
+        OSError: The archive cannot be written; no part of it remains.
     """
     handle = path.open("xb")
     try:

@@ -1,4 +1,4 @@
-"""The life of one order, over all experts: its steps, the time between, what it cost, what was logged twice."""
+"""The life of one order across all experts: its steps, the time between them, its costs, duplicate entries."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions import _vocabulary as words
-from metaexpert.logs.questions._vocabulary import Facts
+from metaexpert.logs.questions import vocabulary as words
+from metaexpert.logs.questions.vocabulary import Facts, plain
 
 
 @dataclass(slots=True)
@@ -18,10 +18,10 @@ class Step:
 
     Attributes:
         entry: The entry.
-        step: What it tells of: one of the words of `metaexpert.logs.questions._vocabulary`.
-        after: Seconds since the step before; None for the first.
-        size: How much was executed by it; None when nothing was.
-        duplicate: Whether an earlier entry told the same; it is not counted again then.
+        step: The step, in a word of `metaexpert.logs.questions.vocabulary`.
+        after: Seconds since the previous step; None for the first.
+        size: Size executed in this step; None when nothing was.
+        duplicate: Whether it repeats an earlier step; then it is not counted.
     """
 
     entry: Entry
@@ -37,15 +37,15 @@ class Step:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types; numbers that are money as exact text."""
         return {
-            "timestamp": self.entry.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "timestamp": self.entry.timestamp,
             "step": self.step,
             "after_s": self.after,
             "level": self.entry.level,
             "message": self.entry.text,
             "expert": self.entry.expert,
-            "size": _text(self.size),
-            "price": _text(self.price),
-            "fee": _text(self.fee),
+            "size": plain(self.size) or None,
+            "price": plain(self.price) or None,
+            "fee": plain(self.fee) or None,
             "trade_id": self.trade_id or None,
             "reason": self.reason or None,
             "duplicate": self.duplicate,
@@ -59,13 +59,13 @@ class OrderLife:
     """An order from its first entry to its last.
 
     Attributes:
-        order_id: What was asked for.
-        ids: All ids under which it was found: the exchange's and the client's.
-        requested: Price that was wanted: ``requested_price``, else the limit price of the first step.
-        filled: How much was executed, duplicates left out.
+        order_id: The id in the question.
+        ids: All its ids, the exchange's and the client's.
+        requested: Wanted price: ``requested_price``, otherwise the limit price of the first step.
+        filled: Size executed, without duplicates.
         fees: Sum of the fees of the executions.
-        pnl: Sum of what its executions realised; None when no entry tells.
-        status: The last step that is one of an order.
+        pnl: Realised result of its executions; None when no entry has one.
+        status: The last step, changes of the position aside.
     """
 
     order_id: str
@@ -85,7 +85,7 @@ class OrderLife:
 
     @property
     def average_price(self) -> Decimal | None:
-        """Average price of what was executed."""
+        """Average price of all executions."""
         return self.spent / self.filled if self.filled else None
 
     @property
@@ -97,7 +97,7 @@ class OrderLife:
 
     @property
     def slippage_bps(self) -> Decimal | None:
-        """The same in hundredths of a percent of what was requested."""
+        """The same in basis points of the requested value."""
         slippage = self.slippage
         if slippage is None or not self.requested:
             return None
@@ -110,7 +110,7 @@ class OrderLife:
 
     @property
     def duplicates(self) -> int:
-        """How many entries told what an earlier one had told."""
+        """How many entries repeat an earlier step."""
         return sum(step.duplicate for step in self.steps)
 
     def as_dict(self) -> dict[str, Any]:
@@ -120,17 +120,17 @@ class OrderLife:
             "ids": sorted(self.ids),
             "experts": self.experts,
             "symbol": self.symbol or None,
-            "side": {1: "BUY", -1: "SELL"}.get(self.side),
+            "side": words.SIDES.get(self.side),
             "type": self.type or None,
             "status": self.status or None,
-            "size": _text(self.size),
-            "filled": _text(self.filled),
-            "requested_price": _text(self.requested),
-            "average_price": _text(self.average_price),
-            "slippage": _text(self.slippage),
+            "size": plain(self.size) or None,
+            "filled": plain(self.filled) or None,
+            "requested_price": plain(self.requested) or None,
+            "average_price": plain(self.average_price) or None,
+            "slippage": plain(self.slippage) or None,
             "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4) + 0.0,
-            "fees": _text(self.fees),
-            "pnl": _text(self.pnl),
+            "fees": plain(self.fees) or None,
+            "pnl": plain(self.pnl) or None,
             "duration_s": self.duration,
             "duplicates": self.duplicates,
             "steps": [step.as_dict() for step in self.steps],
@@ -138,10 +138,10 @@ class OrderLife:
 
 
 def order_life(logs: Logs, order_id: str) -> OrderLife:
-    """Return the life of an order; it has no steps when nothing is logged about it.
+    """Return the life of an order; it has no steps when no entry mentions the order.
 
-    Entries are found by ``order_id`` and ``client_order_id``. Where an entry bears both, those that bear only the
-    other one are found, too.
+    Entries are found by ``order_id`` and ``client_order_id``. If an entry has both, entries with only the other one are
+    found too.
     """
     known = {order_id}
     while True:
@@ -171,16 +171,14 @@ def _ids(facts: Facts) -> set[str]:
 def _add(life: OrderLife, facts: Facts) -> None:
     entry = facts.entry
     step = Step(entry, facts.step, reason=facts.text("reason"))
-    if step.step in (
-        *words.EXECUTIONS,
-        words.POSITION,
-    ):  # an order placed while another's trade is handled bears its id
+    # An order that is placed while another's trade is handled has the id of that trade.
+    if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
     if life.steps:
         step.after = (entry.time - life.steps[-1].entry.time).total_seconds()
     if facts.is_execution and (step.step != words.POSITION or not life.filled):
         step.size, step.price, step.fee = _executed(life, facts), facts.number("price"), facts.number("fee")
-    step.duplicate = _is_told(life, step, facts)
+    step.duplicate = _is_duplicate(life, step, facts)
     life.steps.append(step)
     _describe(life, facts, step)
     if not step.duplicate:
@@ -188,14 +186,14 @@ def _add(life: OrderLife, facts: Facts) -> None:
 
 
 def _executed(life: OrderLife, facts: Facts) -> Decimal:
-    """How much this execution is: its ``size``, or what the cumulative ``filled_size`` grew by."""
+    """Return the size of this execution: its ``size``, or the growth of the cumulative ``filled_size``."""
     total = facts.number("filled")
     if facts.get("trade_id") is None and total is not None:
         return max(Decimal(), total - life.filled)
     return facts.executed_size
 
 
-def _is_told(life: OrderLife, step: Step, facts: Facts) -> bool:
+def _is_duplicate(life: OrderLife, step: Step, facts: Facts) -> bool:
     same = [other for other in life.steps if other.step == step.step]
     if step.step in words.EXECUTIONS:
         if step.trade_id:
@@ -234,13 +232,3 @@ def _count(life: OrderLife, facts: Facts, step: Step) -> None:
     pnl = facts.number("pnl")
     if pnl is not None:
         life.pnl = (life.pnl or Decimal()) + pnl
-
-
-def _text(number: Decimal | None) -> str | None:
-    return None if number is None else plain(number)
-
-
-def plain(number: Decimal) -> str:
-    """Return *number* without exponent and without needless zeros, to 12 places."""
-    text = f"{round(number, 12) + 0:f}"  # adding 0 makes minus zero plain zero
-    return text.rstrip("0").rstrip(".") if "." in text else text

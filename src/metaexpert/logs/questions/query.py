@@ -1,8 +1,8 @@
 """SQL over the logs, by DuckDB (extra ``query``): one table ``logs`` with typed columns over all files.
 
-The files are read by this package, so that backups, compressed files, both layouts and odd lines are what they are
-everywhere else, and each entry stands in the table once. DuckDB gets them as compact JSON Lines in a temporary file
-outside the log directory, a part per process of reading; nothing is written beside the logs.
+This package reads the files, so that backups, compressed files, both layouts and odd lines are treated as everywhere
+else, and the table has each entry once. DuckDB gets them as compact JSON Lines in a temporary file outside the log
+directory; nothing is written beside the logs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
 
-#: Columns that every table has, whether an entry bears them or not.
+#: Columns that every table has, whether an entry has them or not.
 COLUMNS: Final[dict[str, str]] = {
     "timestamp": "TIMESTAMP",
     "level": "VARCHAR",
@@ -38,17 +38,17 @@ COLUMNS: Final[dict[str, str]] = {
     "file": "VARCHAR",
 }
 _INTEGER, _FLOAT, _BOOLEAN, _TEXT, _JSON = "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "JSON"
-#: More columns than these are not made; the fields beyond are in the column ``entry``.
+#: Most columns of a table; further fields are only in the column ``entry``.
 _MOST_COLUMNS: Final = 400
 
 
 class QueryError(Exception):
-    """The SQL is wrong, or DuckDB is not installed; says which."""
+    """The SQL is wrong, or DuckDB is not installed; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a query returned.
+    """The result of a query.
 
     Attributes:
         columns: Names.
@@ -60,11 +60,11 @@ class Answer:
 
 
 def query(logs: Logs, sql: str) -> Answer:
-    """Run *sql* over the table ``logs`` of what passes the filters of *logs*.
+    """Run *sql* on the table ``logs``, which holds the entries that pass the filters of *logs*.
 
     The table has the `COLUMNS` (times are UTC), a column for each other field (BIGINT, DOUBLE, BOOLEAN, VARCHAR, or
-    JSON for lists, objects and mixed kinds), and ``entry``, the whole entry as JSON. The query can read
-    and write no other files.
+    JSON for lists, objects and mixed types), and ``entry``, the whole entry as JSON. The query cannot read or
+    write other files.
 
     Raises:
         QueryError: The SQL is wrong, or DuckDB is missing.
@@ -73,11 +73,12 @@ def query(logs: Logs, sql: str) -> Answer:
         import duckdb  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415 - an extra
     except ImportError:
         raise QueryError("DuckDB is not installed; pip install 'metaexpert[query]'") from None
-    with tempfile.TemporaryDirectory(prefix="metaexpert-query-") as place:
-        path = Path(place) / "entries.json"
+    with tempfile.TemporaryDirectory(prefix="metaexpert-query-") as name:
+        directory = Path(name)
+        path = directory / "entries.json"
         kinds = _written(logs, path)
-        # In a file, so that it need not fit into the memory.
-        connection = duckdb.connect(str(Path(place) / "logs.duckdb"), config={"autoinstall_known_extensions": "false"})
+        # In a file, so that it need not fit into memory.
+        connection = duckdb.connect(str(directory / "logs.duckdb"), config={"autoinstall_known_extensions": "false"})
         try:
             _load(connection, path, kinds)
             connection.execute("SET enable_external_access = false")
@@ -136,8 +137,8 @@ def _joined(old: str | None, new: str) -> str:
 
 
 def _load(connection: Any, path: Path, kinds: dict[str, str]) -> None:
-    def extracted(place: int, name: str, kind: str) -> str:
-        source = f"line->'$[{place}]'->{_quoted_path(name)}"
+    def extracted(index: int, name: str, kind: str) -> str:
+        source = f"line->'$[{index}]'->{_quoted_path(name)}"
         if kind == _JSON:
             return f"{source} AS {_name(name)}"
         return f"TRY_CAST(({source})->>'$' AS {kind}) AS {_name(name)}"
@@ -145,7 +146,7 @@ def _load(connection: Any, path: Path, kinds: dict[str, str]) -> None:
     taken = {name.lower() for name in COLUMNS} | {"entry"}
     columns = [extracted(0, name, kind) for name, kind in COLUMNS.items()]
     for name, kind in kinds.items():
-        if name.lower() not in taken:  # SQL's names know no case
+        if name.lower() not in taken:  # SQL names ignore case
             taken.add(name.lower())
             columns.append(extracted(1, name, kind))
     source = (

@@ -1,6 +1,6 @@
-"""Bringing in what dead writers left in their journals: the one part of the reader that writes.
+"""Recovers entries from the journals of dead writers: the only part of the reader that writes.
 
-The work is the writer's own, `metaexpert.logger.files.recovery`; it is imported when it is asked for.
+The writer's own `metaexpert.logger.files.recovery` does the work; it is imported on demand.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def recover_logs(directories: Iterable[str | Path]) -> dict[Path, Recovery]:
-    """Bring the entries of dead writers into the files of *directories*, each once; return what was found in each.
+    """Bring the entries of dead writers into the files of *directories*, each once; return the outcome for each.
 
-    Journals of living processes are left alone. May be killed and repeated.
+    Journals of running processes are left alone. It may be killed at any time and repeated.
 
     Raises:
-        OSError: A journal or a file cannot be read or written. What was not brought in stays for the next time.
+        OSError: A journal or a file cannot be read or written. The entries that are left stay for the next time.
     """
     from metaexpert.logger.files.recovery import recover_directory  # noqa: PLC0415 - reading must not need the writer
 
@@ -29,5 +29,5 @@ def recover_logs(directories: Iterable[str | Path]) -> dict[Path, Recovery]:
 
 
 def waiting_journals(directory: Path) -> int:
-    """Return how many journals lie in *directory*, of living and dead writers. Locks nothing."""
+    """Return the number of journals in *directory*, of running and dead writers. Locks nothing."""
     return len(list((directory / schema.PRIVATE_DIRECTORY).glob("*.owner")))

@@ -1,8 +1,8 @@
-"""Looks for secrets in files that exist already, ours and others', and masks them for whoever passes them on.
+"""Finds secrets in existing files, ours and others', and masks the lines of files that are to be shared.
 
-What is a secret is the matter of `logger.masking`: values that were registered, names and shapes. A JSON
-line is judged by its fields, any other line as text. A finding names file, line and rule, never the value. Nothing is
-written, and nothing is held open longer than it is read; a file that is being written may be scanned.
+`metaexpert.logger.masking` decides what a secret is: registered values, names and shapes. A JSON line is judged by its
+fields, any other line as text. A finding names file, line and rule, never the value. Nothing is written; a file may be
+scanned while it is being written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -22,7 +23,7 @@ from metaexpert.logger.masking.rules import ACCOUNT_RULE, MASK, RULES, Masker, R
 
 __all__ = ["Finding", "Report", "mask_lines", "scan", "scan_lines"]
 
-#: A longer line is looked at in pieces of this many bytes.
+#: A longer line is scanned in pieces of so many bytes.
 MAX_LINE: Final = 4 * 1024 * 1024
 _HEAD: Final = 8192
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -38,7 +39,7 @@ class Finding:
     Attributes:
         file: The file.
         line: Number of the line, from 1.
-        rule: By which rule it was found, such as ``bearer token`` or ``name api_key``.
+        rule: The rule that found it, such as ``bearer token`` or ``name api_key``.
     """
 
     file: Path
@@ -48,11 +49,11 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What a scan saw besides its findings.
+    """The files of a scan.
 
     Attributes:
-        files: How many files were read.
-        lines: How many lines.
+        files: Number of files read.
+        lines: Number of lines.
         unreadable: Files that could not be read, or not to their end, and why.
     """
 
@@ -64,12 +65,12 @@ class Report:
 def scan(path: Path, report: Report, rules: Rules = RULES) -> Iterator[Finding]:
     """Yield the secrets in the file *path*, or in all files below the directory *path*, in the order of their names.
 
-    Files in gzip are read too; other binary files are passed over.
+    Gzip files are read too; other binary files are skipped.
 
     Args:
         path: A file or directory.
-        report: Filled while the findings are taken.
-        rules: What is a secret.
+        report: Updated while the findings are consumed.
+        rules: The rules of masking.
 
     Raises:
         FileNotFoundError: There is no such file or directory.
@@ -89,7 +90,7 @@ def scan(path: Path, report: Report, rules: Rules = RULES) -> Iterator[Finding]:
 
 
 def scan_lines(lines: Iterable[bytes], rules: Rules = RULES) -> Iterator[tuple[int, str]]:
-    """Yield number (from 1) and rule of each secret in *lines*; a rule once in a line."""
+    """Yield line number (from 1) and rule of each secret in *lines*; each rule once per line."""
     for number, line in enumerate(lines, 1):
         found: list[str] = []
         decoded = _decoded(line)
@@ -104,8 +105,8 @@ def scan_lines(lines: Iterable[bytes], rules: Rules = RULES) -> Iterator[tuple[i
 def mask_lines(lines: Iterable[bytes], rules: Rules = RULES) -> Iterator[bytes]:
     """Yield *lines* with each secret in them as ``***``.
 
-    A JSON line stays one, with the same fields; a line without a secret stays as it is, byte for byte. Of a private key
-    that stands over several lines, all are masked.
+    A JSON line stays one, with the same fields; a line without a secret keeps its bytes. A private key over several
+    lines is masked on all of them.
     """
     within = False
     for line in lines:
@@ -164,30 +165,18 @@ def _files(path: Path, report: Report) -> Iterator[Path]:
         below.sort()
         for name in sorted(names):
             file = Path(directory, name)
-            if file.is_file():  # no pipes and sockets, where reading would wait
+            if file.is_file():  # reading a pipe or a socket would block
                 yield file
 
 
-class _opened:  # noqa: N801 - used like a function
-    """Opens a file for its lines: None for one that is neither text nor gzip."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._close: list[Any] = []
-
-    def __enter__(self) -> BinaryIO | None:
-        raw = self._path.open("rb")
-        self._close.append(raw)
-        stream: BinaryIO = raw
-        if raw.peek(2)[:2] == _GZIP_MAGIC:
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw))
-            self._close.append(stream)
-        head = stream.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
-        return None if b"\0" in head else stream
-
-    def __exit__(self, *_: object) -> None:
-        for stream in reversed(self._close):
-            stream.close()
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    """Open a file for its lines; give None for one that is neither text nor gzip."""
+    with ExitStack() as stack:
+        stream = stack.enter_context(path.open("rb"))
+        if stream.peek(2)[:2] == _GZIP_MAGIC:
+            stream = stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=stream)))
+        yield None if b"\0" in stream.peek(_HEAD)[:_HEAD] else stream
 
 
 def _counted(stream: BinaryIO, report: Report) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
-"""Figures of many entries: how much by level, expert and minute, which messages and errors, percentiles, gaps.
+"""Statistics: counts by level, expert and minute, top messages and errors, percentiles, gaps.
 
-Counts need no order, and most of what is counted stands in the header, which our writer writes in one form. So the
-header of a megabyte of lines is taken apart by one regular expression, and only odd lines are decoded. Each entry
-counts once: a trade or an error that is met again is known by its time, number and process.
+Counting needs no order, and most counts need only the header, which our writer writes in one form. So one regular
+expression takes apart the headers of a megabyte of lines, and only odd lines are decoded. Each entry counts once:
+a copy of a trade or an error is recognised by its time, number and process.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, Unparsed, checked, glance
+from metaexpert.logs.entry import Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.questions._distribution import Distribution
-from metaexpert.logs.questions._runs import Runs
-from metaexpert.logs.reading import search
+from metaexpert.logs.questions._gaps import SeenNumbers
+from metaexpert.logs.reading import merge
+from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import LogFile
 from metaexpert.logs.reading.filters import Criteria, is_regular
-from metaexpert.logs.reading.search import Stretch
-from metaexpert.logs.reading.window import Window
+from metaexpert.logs.reading.merge import Stretch
+from metaexpert.logs.reading.search import found_in
 
 _HEADER: Final = re.compile(
     rb'\{"timestamp":"(?P<minute>[^"\n]{16})(?P<rest>[^"\n]{10})Z","level":"(?P<level>[a-z]+)",'
@@ -36,9 +37,9 @@ _APPNAME: Final = re.compile(rb'"appname":"([^"]*)"')
 _ERRORS: Final = frozenset({b"error", b"critical"})
 #: Minute, rest of the time, level, process, number, message: what `_HEADER` finds.
 _Header = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
-#: Different messages that are told apart; what comes later goes to one heap.
+#: Distinct messages that are counted; later ones are counted together.
 _MOST_MESSAGES: Final = 50_000
-#: Trades and errors remembered to know their copies. Stretches of all files are read by time, so copies are near.
+#: Trades and errors remembered to recognise copies. Stretches of all files are read by time, so copies are near.
 _WINDOW: Final = 200_000
 _VARIABLE: Final = re.compile(
     r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b|\d+(?:[.,:]\d+)*"
@@ -47,26 +48,26 @@ _QUOTED: Final = re.compile(r"'[^']{0,200}'|\"[^\"]{0,200}\"")
 
 
 def fingerprint(text: str) -> str:
-    """Return *text* with its numbers, ids and quoted parts replaced, so that alike messages are equal."""
+    """Return *text* with numbers, ids and quoted parts replaced, so that similar messages become equal."""
     return _VARIABLE.sub("#", _QUOTED.sub("'…'", text))[:300]
 
 
 @dataclass(slots=True)
 class Stats:
-    """The figures.
+    """The figures of a set of entries.
 
     Attributes:
         entries: Entries, each once.
-        unparsed: Lines that are no entries.
+        unparsed: Lines that are not entries.
         levels: Entries by level.
         experts: By expert (the header's ``appname``).
         minutes: By minute, ``2026-11-22T10:31``, UTC.
         messages: Below ERROR, by the `fingerprint` of the message.
         errors: ERROR and CRITICAL, by exception and fingerprint of the message.
-        fields: Distributions of the numeric fields that were asked for.
+        fields: Distributions of the requested numeric fields.
         first: Time of the earliest entry.
         last: Time of the latest.
-        partial: Whether entries were left out for their content.
+        partial: Whether a filter on content left entries out.
     """
 
     entries: int = 0
@@ -77,7 +78,7 @@ class Stats:
     messages: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     fields: dict[str, Distribution] = field(default_factory=dict)
-    runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
+    numbers: dict[tuple[str, str], SeenNumbers] = field(default_factory=dict)
     first: str = ""
     last: str = ""
     partial: bool = False
@@ -93,7 +94,7 @@ class Stats:
 
     @property
     def gaps(self) -> list[dict[str, Any]] | None:
-        """Numbers that no entry bears, in the middle of a run of a process: host, process, first and last number.
+        """Missing sequence ids within a run of a process: host, process, first and last number.
 
         None when not all entries were counted.
         """
@@ -101,12 +102,12 @@ class Stats:
             return None
         return [
             {"hostname": host, "procid": process, "from": low, "to": high, "missing": high - low + 1}
-            for (host, process), runs in self.runs.items()
-            for low, high in runs.gaps()
+            for (host, process), numbers in self.numbers.items()
+            for low, high in numbers.gaps()
         ]
 
     def as_dict(self, top: int) -> dict[str, Any]:
-        """Return all as JSON types, of messages and errors the *top* ones."""
+        """Return all figures as JSON types, with the *top* messages and errors."""
         gaps = self.gaps or []
         return {
             "entries": self.entries,
@@ -130,15 +131,15 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
 
     Args:
         logs: The logs.
-        fields: Names of numeric fields whose percentiles are wanted.
+        fields: Names of numeric fields for percentiles.
     """
     logs.counts.reset()
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
     collector = _Collector(stats, logs.criteria)
     with logs.opened() as chains:
-        stretches = search.survey(chains, logs.criteria, logs.counts, logs.progress)
+        stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
         stretches.sort(key=operator.attrgetter("low"))
-        for stretch in search.in_turn(stretches, chains, logs.progress):
+        for stretch in merge.with_progress(stretches, chains, logs.progress):
             data = stretch.file.piece(stretch.offset, stretch.length, logs.counts)
             collector.take(data, stretch)
     collector.finish()
@@ -152,11 +153,11 @@ class _Collector:
     def __init__(self, stats: Stats, criteria: Criteria) -> None:
         self.stats = stats
         self._criteria = criteria
-        self._seen = Window(_WINDOW)
+        self._recent = Recent(_WINDOW)
         self._raw_messages: Counter[bytes] = Counter()
         self._raw_levels: Counter[tuple[bytes, bytes]] = Counter()
         self._minutes: Counter[bytes] = Counter()
-        self._processes: dict[bytes, tuple[Runs, bool]] = {}
+        self._processes: dict[bytes, tuple[SeenNumbers, bool]] = {}
         self._plain = criteria == Criteria() and not stats.fields
         self._first = b"~"
         self._last = b""
@@ -173,7 +174,7 @@ class _Collector:
         self._take_lines(data, stretch.file, stretch)
 
     def _count(self, found: list[_Header], data: bytes) -> None:
-        # Column by column: counting is then done by C code, several times as fast as line by line.
+        # Column by column, in C code: several times as fast as line by line.
         for process in {header[3] for header in found} - self._processes.keys():
             self._process(process)
         found = self._without_copies(found)
@@ -193,13 +194,13 @@ class _Collector:
     def _without_copies(self, found: list[_Header]) -> list[_Header]:
         trades = {process for process, (_, is_trade) in self._processes.items() if is_trade}
         keys = [(h[0] + h[1], h[4], h[3]) for h in found if h[3] in trades or h[2] in _ERRORS]
-        if self._seen.take_new(keys):
+        if self._recent.add_new(keys):
             return found
-        met = self._seen.met
-        return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and met((h[0] + h[1], h[4], h[3])))]
+        seen = self._recent.seen
+        return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and seen((h[0] + h[1], h[4], h[3])))]
 
     def _counted_errors(self, found: list[_Header], data: bytes) -> list[_Header]:
-        """Count the errors among *found* and return the others: an error's line is decoded for its exception."""
+        """Count the errors among *found*, decoded for their exceptions, and return the others."""
         errors = [header for header in found if header[2] in _ERRORS]
         if not errors:
             return found
@@ -210,47 +211,44 @@ class _Collector:
             self._raw_levels[level, process] += 1
             at = data.find(b'{"timestamp":"%b%bZ","level":"%b",%b,"sequence_id":%b,' % header[:5], at)
             line = data[at : data.find(b"\n", at)]
-            record = glance(line, "", 0)
-            if record is not None and isinstance(entry := checked(record), Entry):
+            if (entry := parse(line, "")) is not None:
                 self.stats.errors[_error_text(entry)] += 1
         return [header for header in found if header[2] not in _ERRORS]
 
     def _number(self, found: list[_Header]) -> None:
-        whose = {id(runs): runs for runs in (self._processes[process][0] for process in {h[3] for h in found})}
-        for runs in whose.values():
-            own = {process for process, (other, _) in self._processes.items() if other is runs}
+        whose = {id(one): one for one in (self._processes[process][0] for process in {h[3] for h in found})}
+        for numbers in whose.values():
+            own = {process for process, (other, _) in self._processes.items() if other is numbers}
             mine = [h for h in found if h[3] in own] if len(whose) > 1 else found
             ordinary = [not self._processes[h[3]][1] and h[2] not in _ERRORS for h in mine]
-            runs.add_all([int(h[4]) for h in mine], ordinary)
+            numbers.add_all([int(h[4]) for h in mine], ordinary)
 
-    def _process(self, process: bytes) -> tuple[Runs, bool]:
+    def _process(self, process: bytes) -> tuple[SeenNumbers, bool]:
         header = orjson.loads(b"{" + process + b"}")
-        runs = self.stats.runs.setdefault((header["hostname"], header["procid"]), Runs())
-        self._processes[process] = (runs, header["msgid"] == schema.MSGID_TRADE)
+        numbers = self.stats.numbers.setdefault((header["hostname"], header["procid"]), SeenNumbers())
+        self._processes[process] = (numbers, header["msgid"] == schema.MSGID_TRADE)
         return self._processes[process]
 
     def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
-        for record in search.found_in(data, file, stretch.log, self._criteria, stretch.before):
-            entry = checked(record) if isinstance(record, Entry) else record
+        for record in found_in(data, file, stretch.log, self._criteria, stretch.before):
+            entry = checked(record)
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1
             else:
                 self._take_entry(entry)
 
     def _take_entry(self, entry: Entry) -> None:
-        data, level = entry.data, entry.level
-        identity = entry.identity
-        if identity is not None:
-            if data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[level] >= schema.ERROR:
-                process = _process_bytes(entry)
-                if self._seen.met((entry.key[0], b"%d" % entry.key[1], process)):
-                    return
-            ordinary = data.get("msgid") != schema.MSGID_TRADE and schema.LEVEL_NUMBERS[level] < schema.ERROR
-            self._run_of(entry).add(entry.sequence_id, ordinary=ordinary)
+        level = entry.level
+        if entry.identity is not None:
+            copy = (entry.key[0], b"%d" % entry.key[1], _process_bytes(entry))
+            if entry.has_copies and self._recent.seen(copy):
+                return
+            numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
+            numbers.add(entry.sequence_id, ordinary=not entry.has_copies)
         stats = self.stats
         stats.entries += 1
         stats.levels[level] += 1
-        stats.experts[str(data.get("appname") or entry.expert)] += 1
+        stats.experts[str(entry.data.get("appname") or entry.expert)] += 1
         stats.minutes[entry.key[0][:16].decode()] += 1
         if schema.LEVEL_NUMBERS[level] >= schema.ERROR:
             stats.errors[_error_text(entry)] += 1
@@ -262,20 +260,13 @@ class _Collector:
             if value is not None:
                 distribution.add(value)
 
-    def _run_of(self, entry: Entry) -> Runs:
-        data = entry.data
-        key = (str(data.get("hostname", "")), str(data.get("procid", "")))
-        if key not in self.stats.runs:
-            self.stats.runs[key] = Runs()
-        return self.stats.runs[key]
-
     def _fold_messages(self) -> None:
         for raw, count in self._raw_messages.items():
             _bounded(self.stats.messages, fingerprint(orjson.loads(b'"' + raw + b'"')), count)
         self._raw_messages.clear()
 
     def finish(self) -> None:
-        """Bring what was counted as bytes into the figures."""
+        """Add the counts of raw bytes to the figures."""
         self._fold_messages()
         stats = self.stats
         for (level, process), count in self._raw_levels.items():
@@ -290,7 +281,7 @@ class _Collector:
 
 
 def _process_bytes(entry: Entry) -> bytes:
-    """What the regular expression calls the process, of an entry that was decoded."""
+    """Return the group ``process`` of `_HEADER` for a decoded entry."""
     header = entry.data
     keys = ("severity", "facility", "version", "hostname", "appname", "procid", "msgid")
     return orjson.dumps({key: header.get(key) for key in keys})[1:-1]

@@ -1,6 +1,6 @@
-"""What was traded: executions and positions, and per expert and symbol what they come to.
+"""Executions and positions, with totals per expert and symbol.
 
-A trade is an entry of category ``trade`` that tells of an execution (see `vocabulary`). One that was
+A trade is an entry of category ``trade`` about an execution (see `metaexpert.logs.questions.vocabulary`). One that was
 logged twice under one ``trade_id`` counts once.
 """
 
@@ -14,19 +14,18 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions._vocabulary import POSITION, Facts
-from metaexpert.logs.questions.orders import plain
-from metaexpert.logs.reading.window import Window
+from metaexpert.logs.questions.vocabulary import POSITION, SIDES, Facts, plain
+from metaexpert.logs.reading.dedup import Recent
 
-#: Entries of category trade as their header tells it; most lines of other entries are never decoded.
+#: Entries of category trade have this in their header; most other lines are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
-#: Trade ids remembered to know those that come twice.
+#: Trade ids remembered to recognise duplicates.
 _WINDOW: Final = 100_000
 
 
 @dataclass(slots=True)
 class Execution:
-    """One execution: what was bought or sold, and the entry that tells it."""
+    """One execution, and its entry."""
 
     entry: Entry
     side: int
@@ -41,14 +40,14 @@ class Execution:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types; money as exact text."""
         return {
-            "timestamp": self.entry.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "timestamp": self.entry.timestamp,
             "expert": self.entry.expert,
             "symbol": self.symbol or None,
-            "side": {1: "BUY", -1: "SELL"}.get(self.side),
+            "side": SIDES.get(self.side),
             "size": plain(self.size),
             "price": plain(self.price),
             "fee": plain(self.fee),
-            "pnl": None if self.pnl is None else plain(self.pnl),
+            "pnl": plain(self.pnl) or None,
             "order_id": self.order_id or None,
             "trade_id": self.trade_id or None,
         }
@@ -56,7 +55,7 @@ class Execution:
 
 @dataclass(slots=True)
 class Totals:
-    """What the trades of one expert in one symbol come to.
+    """The totals of one expert in one symbol.
 
     Attributes:
         executions: How many.
@@ -64,9 +63,9 @@ class Totals:
         sold: Size sold.
         turnover: Sum of size times price, in the quote currency.
         fees: Sum of the fees.
-        told: What entries say was realised (``pnl``); None when none says so.
-        position: Size held at the end: what the last entry about the position says, else bought less sold.
-        entry_price: Average price of what is held, as far as known.
+        logged_pnl: Realised result as entries have it (``pnl``); None when no entry does.
+        position: Size held at the end: from the last entry about the position, otherwise bought less sold.
+        entry_price: Average price of the position, if known.
     """
 
     executions: int = 0
@@ -74,7 +73,7 @@ class Totals:
     sold: Decimal = Decimal()
     turnover: Decimal = Decimal()
     fees: Decimal = Decimal()
-    told: Decimal | None = None
+    logged_pnl: Decimal | None = None
     position: Decimal = Decimal()
     entry_price: Decimal | None = None
     _held: Decimal = Decimal()
@@ -83,12 +82,12 @@ class Totals:
 
     @property
     def pnl(self) -> Decimal:
-        """What was realised before fees: what the entries say, else computed at average cost."""
-        return self.told if self.told is not None else self._computed
+        """Realised result before fees: from the entries, otherwise computed at average cost."""
+        return self.logged_pnl if self.logged_pnl is not None else self._computed
 
     @property
     def net(self) -> Decimal:
-        """What was realised after fees."""
+        """Realised result after fees."""
         return self.pnl - self.fees
 
     def add(self, execution: Execution) -> None:
@@ -116,7 +115,7 @@ class Totals:
         """Take in what an entry says about the result and the position."""
         pnl = facts.number("pnl")
         if pnl is not None:
-            self.told = (self.told or Decimal()) + pnl
+            self.logged_pnl = (self.logged_pnl or Decimal()) + pnl
         size = facts.number("position_size")
         if size is not None:
             self.position, self.entry_price = size, facts.number("entry_price") if size else None
@@ -130,10 +129,10 @@ class Totals:
             "turnover": plain(self.turnover),
             "fees": plain(self.fees),
             "pnl": plain(self.pnl),
-            "pnl_from": "entries" if self.told is not None else "average cost",
+            "pnl_from": "entries" if self.logged_pnl is not None else "average cost",
             "net": plain(self.net),
             "position": plain(self.position),
-            "entry_price": None if self.entry_price is None else plain(self.entry_price),
+            "entry_price": plain(self.entry_price) or None,
         }
 
 
@@ -143,15 +142,15 @@ class Ledger:
 
     Attributes:
         totals: By expert and symbol, in the order of their first trade.
-        duplicates: Executions that were logged again under the same id.
+        duplicates: Executions that were logged again with the same id.
     """
 
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     duplicates: int = 0
-    _seen: Window = field(default_factory=lambda: Window(_WINDOW))
+    _recent: Recent = field(default_factory=lambda: Recent(_WINDOW))
 
     def read(self, logs: Logs) -> Iterator[Execution]:
-        """Count the trades of *logs*, and yield each execution as it is met, in order of time."""
+        """Count the trades of *logs*, and yield each execution in order of time."""
         trades = logs.filter(grep=_TRADES)
         for record in trades:
             if isinstance(record, Entry) and record.get("msgid") == schema.MSGID_TRADE:
@@ -164,7 +163,7 @@ class Ledger:
         executed = facts.is_execution and facts.side != 0
         if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
             return None
-        if self._is_told(facts):
+        if self._is_duplicate(facts):
             self.duplicates += 1
             return None
         totals = self.totals.setdefault((facts.entry.expert, facts.text("symbol")), Totals())
@@ -174,11 +173,11 @@ class Ledger:
         totals.see(facts)
         return execution
 
-    def _is_told(self, facts: Facts) -> bool:
+    def _is_duplicate(self, facts: Facts) -> bool:
         trade_id = facts.text("trade_id")
         if not trade_id:
             return False
-        return self._seen.met((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
+        return self._recent.seen((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
 
 
 def _execution(facts: Facts) -> Execution:

@@ -1,18 +1,18 @@
-"""Whether log files are what they should be: schema, gaps, duplicates, torn lines, order.
+"""Checks log files: schema, gaps, duplicates, torn lines, order.
 
-What is found stands with file and line. These are problems:
+These are problems, reported with file and line:
 
-* ``torn``: a line that is no JSON object, or the end of a file without a line end;
-* ``schema``: an entry that does not obey the schema of its layout;
-* ``gap``: numbers of a process that no entry of the directory bears, between others that are there. Below the oldest
-  entry that is neither a trade nor an error there are none: its file was rotated away, while those of trades and errors
-  reach further back;
-* ``duplicate``: an entry that stands twice in one log and its backups;
-* ``order``: an entry whose number is far below one that its process wrote before it in the same log (threads may swap
+* ``torn``: a line that is not a JSON object, or the end of a file without a line end;
+* ``schema``: an entry that does not conform to the schema of its layout;
+* ``gap``: sequence ids of a process that no entry of the directory has, between others that are there. There are none
+  below the oldest entry that is neither a trade nor an error: older files of all entries were rotated away, while
+  those of trades and errors reach further back;
+* ``duplicate``: an entry that is in one log and its backups twice;
+* ``order``: an entry whose number is far below one that its process wrote earlier in the same log (threads may swap
   neighbours);
 * ``unreadable``: a file that cannot be read, or not to its end.
 
-A clock that stepped back is no problem of the log, and is told as a remark.
+A clock that stepped back is not a problem of the log, and is reported as a remark.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, checked, glance, parse
+from metaexpert.logs.entry import Entry, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions._runs import Runs
+from metaexpert.logs.questions._gaps import SeenNumbers
+from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import LogFile
-from metaexpert.logs.reading.window import Window
 
-#: Entries by which two threads, or two batches, may stand the wrong way round.
+#: Entries by which two threads, or two batches, may be out of order.
 _SWAPPED: Final = 10_000
-#: Problems of each kind that are told one by one; the rest is counted.
-MOST_TOLD: Final = 20
+#: Problems of each kind that are listed; the rest is only counted.
+MOST_LISTED: Final = 20
 _COPIES: Final = 200_000
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _PRINTABLE: Final = re.compile(r"[!-~]+")
@@ -49,7 +49,7 @@ _NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it should be: which kind, where (line 0: the file as a whole), and what."""
+    """One problem: its kind, file and line (0 for the file as a whole), and a description."""
 
     kind: str
     file: str
@@ -59,15 +59,15 @@ class Problem:
 
 @dataclass(slots=True)
 class Report:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
-        files: Files looked at.
+        files: Files checked.
         lines: Lines in them.
         entries: Entries, each once.
         counts: Problems by kind.
-        problems: The first `MOST_TOLD` of each kind.
-        remarks: What is worth knowing and no problem.
+        problems: The first `MOST_LISTED` of each kind.
+        remarks: Observations that are not problems.
     """
 
     files: int = 0
@@ -83,8 +83,8 @@ class Report:
         return not self.counts
 
     def add(self, kind: str, file: str, line: int, text: str, count: int = 1) -> None:
-        """Take in a problem."""
-        if self.counts[kind] < MOST_TOLD:
+        """Add a problem."""
+        if self.counts[kind] < MOST_LISTED:
             self.problems.append(Problem(kind, file, line, text))
         self.counts[kind] += count
 
@@ -103,7 +103,7 @@ class Report:
 
 
 def verify(logs: Logs) -> Report:
-    """Look at each line of all files of *logs*; its filters do not matter. Writes and locks nothing."""
+    """Check each line of all files of *logs*, regardless of its filters. Writes and locks nothing."""
     report = Report()
     for directory in logs.directories:
         _Directory(report, logs, directory).check()
@@ -111,7 +111,7 @@ def verify(logs: Logs) -> Report:
 
 
 class _Directory:
-    """One directory: numbers go on over all its files, copies are expected between logs, not within one."""
+    """One directory: its files share one sequence; copies are expected between logs, not within one."""
 
     def __init__(self, report: Report, logs: Logs, directory: Path) -> None:
         self._report = report
@@ -119,11 +119,11 @@ class _Directory:
         self._name: Callable[[LogFile], str] = (
             (lambda file: file.label) if len(logs.directories) == 1 else (lambda file: str(file.name.path))
         )
-        self._runs: dict[tuple[str, str], Runs] = {}
-        self._copies = Window(_COPIES)
+        self._numbers: dict[tuple[str, str], SeenNumbers] = {}
+        self._copies = Recent(_COPIES)
 
     def check(self) -> None:
-        """Look at all files."""
+        """Check all files."""
         done = 0
         with self._logs.opened() as chains:
             for log in chains:
@@ -134,7 +134,7 @@ class _Directory:
                     self._logs.progress(done)
         for name, why in self._logs.counts.unreadable.items():
             self._report.add("unreadable", name, 0, why)
-        self._tell_gaps()
+        self._report_gaps()
 
     def _check_file(self, file: LogFile, chain: _Chain) -> None:
         report, name, number = self._report, self._name(file), 0
@@ -145,13 +145,11 @@ class _Directory:
             ended = not lines[-1]
             for line in lines[:-1] if ended else lines:
                 number += 1
-                entry = glance(line, name)
-                record = checked(entry) if entry is not None else None
-                if isinstance(record, Entry):
-                    self._check_entry(record, name, number, chain)
-                    chain.check(record, name, number)
+                if (entry := parse(line, name)) is not None:
+                    self._check_entry(entry, name, number, chain)
+                    chain.check(entry, name, number)
                 else:
-                    report.add("torn", name, number, _what(line))
+                    report.add("torn", name, number, _torn_text(line))
         report.lines += number
         if not ended:
             report.add("torn", name, number, "the last line has no end")
@@ -161,50 +159,46 @@ class _Directory:
         if wrong:
             self._report.add("schema", name, number, wrong)
         identity = entry.identity
-        ordinary = entry.data.get("msgid") != schema.MSGID_TRADE
-        ordinary = ordinary and schema.LEVEL_NUMBERS[entry.level] < schema.ERROR
         if identity is not None and not name.startswith(schema.DIAGNOSTICS_FILE):
-            if chain.copies.met(identity):
+            if chain.copies.seen(identity):
                 self._report.add("duplicate", name, number, f"sequence_id {entry.sequence_id} stands here again")
                 return
-            if not ordinary and self._copies.met(identity):
+            if entry.has_copies and self._copies.seen(identity):
                 return
-            key = (str(entry.data.get("hostname", "")), str(entry.data.get("procid", "")))
-            self._runs.setdefault(key, Runs()).add(entry.sequence_id, ordinary=ordinary)
+            self._numbers.setdefault(entry.process, SeenNumbers()).add(entry.sequence_id, ordinary=not entry.has_copies)
         self._report.entries += 1
 
-    def _tell_gaps(self) -> None:
-        for (host, process), runs in self._runs.items():
-            for low, high in runs.gaps():
+    def _report_gaps(self) -> None:
+        for (host, process), numbers in self._numbers.items():
+            for low, high in numbers.gaps():
                 count = high - low + 1
                 text = f"process {process} on {host}: sequence_id {low} to {high} is missing ({count})"
                 self._report.add("gap", str(self._logs.directories[0]), 0, text, count)
 
 
 class _Chain:
-    """A log with its backups, read in the order of writing."""
+    """A log with its backups, in the order of writing."""
 
     def __init__(self, report: Report) -> None:
-        self.copies = Window(_COPIES)
+        self.copies = Recent(_COPIES)
         self._report = report
-        self._highest: dict[tuple[Any, Any], int] = {}
+        self._highest: dict[tuple[str, str], int] = {}
         self._latest = b""
 
     def check(self, entry: Entry, name: str, number: int) -> None:
         """Compare an entry with those before it."""
-        process = (entry.data.get("hostname"), entry.data.get("procid"))
-        highest = self._highest.get(process, 0)
+        highest = self._highest.get(entry.process, 0)
         if 1 < entry.sequence_id < highest - _SWAPPED and entry.key[0] < self._latest:
             self._report.add("order", name, number, f"sequence_id {entry.sequence_id} stands behind {highest}")
-        self._highest[process] = entry.sequence_id if entry.sequence_id == 1 else max(highest, entry.sequence_id)
+        self._highest[entry.process] = entry.sequence_id if entry.sequence_id == 1 else max(highest, entry.sequence_id)
         if entry.key[0][:19] < self._latest[:19]:
             text = f"{name}:{number}: the time goes back from {self._latest.decode()} to {entry.key[0].decode()}"
-            if len(self._report.remarks) < MOST_TOLD:
+            if len(self._report.remarks) < MOST_LISTED:
                 self._report.remarks.append(text)
         self._latest = entry.key[0]
 
 
-def _what(line: bytes) -> str:
+def _torn_text(line: bytes) -> str:
     if not line:
         return "it is empty"
     if parse(line.replace(b"\0", b""), "") is not None:
@@ -214,9 +208,9 @@ def _what(line: bytes) -> str:
 
 
 def schema_problem(data: Mapping[str, Any]) -> str:
-    """Return what is wrong with a decoded entry by the schema of its layout; empty when nothing is.
+    """Return how a decoded entry violates the schema of its layout; empty when it does not.
 
-    The same as `metaexpert.logger.schema.json_schema` says, in plain code: a test holds both together.
+    The rules of `metaexpert.logger.schema.json_schema` in plain code; a test compares the two.
     """
     missing = [key for key in schema.HEADER_KEYS if key not in data]
     if missing:

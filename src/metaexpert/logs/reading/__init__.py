@@ -1,1 +1,1 @@
-"""How entries are found: files and backups, stretches of bytes, filters, the merge by time, following."""
+"""From files to records in order: files, snapshot, search with filters, merge by time, dedup, follow; typed times."""

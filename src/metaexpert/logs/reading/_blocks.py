@@ -1,8 +1,8 @@
 """Bytes of a file in blocks, and lines out of blocks: forwards and backwards, plain and gzip.
 
-Memory is bounded by a few blocks and the longest line, whatever the size of the file. Reading backwards makes the
-last entries of a file as cheap as its length is irrelevant; a gzip file is inflated twice for it, once to note
-resting points and once from each of them, last first.
+Memory is bounded by a few blocks and the longest line, for files of any size. Reading backwards finds the last entries
+without reading the rest. A gzip file is inflated twice for it: once to save checkpoints, and once from each of them,
+last first.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from itertools import islice
 from typing import BinaryIO, Final
 
 FORWARD_BLOCK: Final = 1 << 20
-#: Small, because most readers want only the end of a file; who goes on gets larger ones.
+#: Small, because most readers want only the end of a file; further blocks are larger.
 BACKWARD_BLOCK: Final = 1 << 16
 _COMPRESSED_BLOCK: Final = 1 << 16
-#: Longer lines are cut, so that a file without line ends cannot fill the memory. Our entries have 256 KiB at most
-#: by default (``max_entry_size``), some times that when every character is escaped.
+#: Longer lines are cut, so that a file without line ends cannot fill the memory. Our entries have at most 256 KiB by
+#: default (``max_entry_size``), a few times that when every character is escaped.
 LONGEST_LINE: Final = 8 << 20
-#: What is kept of a longer line.
+#: Bytes kept of a longer line.
 KEPT: Final = 1 << 16
-#: Inflated blocks between two resting points; one point costs about 50 KB.
+#: Inflated blocks between two checkpoints; a checkpoint takes about 50 KB.
 _STRIDE: Final = 4
-#: Resting points of one file at most.
-_MOST_POINTS: Final = 64
+#: Most checkpoints of one file.
+_MOST_CHECKPOINTS: Final = 64
 # zlib: 15 is the largest window, 16 more asks for a gzip header.
 _GZIP: Final = 31
 
@@ -32,8 +32,8 @@ _GZIP: Final = 31
 def whole_forward(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield *blocks* cut at line ends: how many bytes of the file, and these whole lines with their ends.
 
-    The last line may have no end. Of a line that is longer than `LONGEST_LINE` only the beginning is kept, with a mark
-    that tells how much was cut.
+    The last line may have no end. A line longer than `LONGEST_LINE` is cut to its beginning, with a mark that says how
+    many bytes were cut.
     """
     parts: list[bytes] = []
     size = 0
@@ -93,7 +93,7 @@ def plain_forward(handle: BinaryIO, size: int, start: int = 0, block_size: int |
     while position < size:
         handle.seek(position)
         block = handle.read(min(block_size or FORWARD_BLOCK, size - position))
-        if not block:  # somebody truncated it
+        if not block:  # it was truncated meanwhile
             return
         position += len(block)
         yield block
@@ -110,14 +110,14 @@ def plain_backward(handle: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 class Inflater:
-    """Inflates a gzip file block by block. Damage ends the data; what came before it stands.
+    """Inflates a gzip file block by block. Damage ends the data; the blocks before it are valid.
 
     Args:
         handle: The open file; its position is moved.
         block: The most bytes of a block; a megabyte when left out.
 
     Attributes:
-        damage: What is wrong with the file, empty when nothing is.
+        damage: Description of damage; empty for none.
     """
 
     def __init__(self, handle: BinaryIO, block: int = 0) -> None:
@@ -175,18 +175,18 @@ class Inflater:
 
 def gzip_backward(inflater: Inflater) -> Iterator[bytes]:
     """Yield what *inflater* (a fresh one) would yield, the last block first."""
-    points = [inflater.copy()]
+    checkpoints = [inflater.copy()]
     for number, _ in enumerate(inflater, start=1):
         if number % _STRIDE == 0:
-            points.append(inflater.copy())
-    while points:
-        yield from reversed(list(islice(points.pop(), _STRIDE)))
+            checkpoints.append(inflater.copy())
+    while checkpoints:
+        yield from reversed(list(islice(checkpoints.pop(), _STRIDE)))
 
 
 class SeekableInflater:
     """Reads ranges of a gzip file: as cheap as reading it once when they come in order.
 
-    Going back inflates again from a resting point. There are at most `_MOST_POINTS`, made on the first way back.
+    Going back inflates again from a checkpoint. There are at most `_MOST_CHECKPOINTS`, made on the first way back.
 
     Args:
         handle: The open file; its position is moved.
@@ -194,15 +194,15 @@ class SeekableInflater:
     """
 
     def __init__(self, handle: BinaryIO, block: int = 0) -> None:
-        self._points = [(0, Inflater(handle, block))]
-        self._live = self._points[0][1].copy()
+        self._checkpoints = [(0, Inflater(handle, block))]
+        self._live = self._checkpoints[0][1].copy()
         self._block = b""
         self._begin = 0
         self._stride = 0
 
     @property
     def damage(self) -> str:
-        """What is wrong with the file, as far as it was read; empty when nothing is."""
+        """Description of damage met so far; empty for none."""
         return self._live.damage
 
     def read(self, offset: int, length: int) -> Iterator[bytes]:
@@ -221,14 +221,14 @@ class SeekableInflater:
 
     def _advance(self) -> bool:
         self._begin += len(self._block)
-        if self._stride and self._begin >= self._points[-1][0] + self._stride:
-            self._points.append((self._begin, self._live.copy()))
-            if len(self._points) > _MOST_POINTS:
-                self._points, self._stride = self._points[::2], self._stride * 2
+        if self._stride and self._begin >= self._checkpoints[-1][0] + self._stride:
+            self._checkpoints.append((self._begin, self._live.copy()))
+            if len(self._checkpoints) > _MOST_CHECKPOINTS:
+                self._checkpoints, self._stride = self._checkpoints[::2], self._stride * 2
         self._block = next(iter(self._live), b"")
         return bool(self._block)
 
     def _go_back(self, offset: int) -> None:
         self._stride = self._stride or _STRIDE * FORWARD_BLOCK
-        begin, inflater = next(point for point in reversed(self._points) if point[0] <= offset)
+        begin, inflater = next(point for point in reversed(self._checkpoints) if point[0] <= offset)
         self._begin, self._block, self._live = begin, b"", inflater.copy()

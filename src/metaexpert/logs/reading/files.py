@@ -1,13 +1,14 @@
-"""Which files of a directory are logs, and a set of them that stays whole while somebody rotates.
+"""The log files of a directory: their names, their chains of backups, and their bytes.
 
 A log is ``NAME.log``, its backups are ``NAME.log.1`` (the newest), ``NAME.log.2`` …, each maybe with ``.gz``.
-Together they are a chain. Nothing else in the directory is looked at: no sub-directory, no temporary file.
+Together they are a chain. Everything else in the directory is ignored: sub-directories, temporary files.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,26 +32,22 @@ if TYPE_CHECKING:
     from metaexpert.logger.entry.time_index import Span
 
 _NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?")
-#: Files held open from the start of a reading; macOS allows a process 256 by default.
-_MOST_OPEN: Final = 128
-#: How often a set of files is taken anew because a rotation changed it meanwhile.
-_ATTEMPTS: Final = 5
-#: Bytes of a file that are looked at to know it again.
+#: Bytes at the beginning of a file by which it is recognised.
 BEGINNING: Final = 1024
 
-#: Device and number of a file: what stays when it is renamed.
+#: Device and inode of a file: they stay when it is renamed.
 Identity = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Counts:
-    """What a reading met, counted while it goes on.
+    """Counts of one reading, updated while it goes on.
 
     Attributes:
         entries: Entries that passed the filters, each once.
-        unparsed: Lines that are no entries, as far as they passed too; they are shown as they are.
-        unordered: Entries that could not be put in order within bounded memory, because the files hold too much
-            that is older than what stands before it.
+        unparsed: Lines that are not entries and passed the filters; they are shown as they are.
+        unordered: Entries that came out of order, because the files are too disordered to be sorted within bounded
+            memory.
         unreadable: Files that could not be read, or not to their end, and why.
         overrun: How often, while following, a log had been rotated so far that entries may be gone unread.
     """
@@ -62,14 +59,14 @@ class Counts:
     overrun: int = 0
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Reset all counts."""
         self.entries = self.unparsed = self.unordered = self.overrun = 0
         self.unreadable.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class LogName:
-    """Name of a file that may be a log: its chain and its place in it (0 is the current file)."""
+    """Name of a log file: its chain, and its number there (0 is the current file)."""
 
     path: Path
     base: str
@@ -81,8 +78,8 @@ def find_logs(directory: Path, *, diagnostics: bool) -> dict[str, list[LogName]]
     """Return the chains of a directory by the name of their current file, each newest first.
 
     Args:
-        directory: Where to look; one that is gone holds no logs.
-        diagnostics: Whether the logger's own troubles (``logging_errors.log``) belong to it.
+        directory: Where to look; a missing one holds no logs.
+        diagnostics: Include the logger's own problems (``logging_errors.log``).
     """
     chains: dict[str, list[LogName]] = {}
     with suppress(FileNotFoundError), os.scandir(directory) as found:
@@ -93,7 +90,7 @@ def find_logs(directory: Path, *, diagnostics: bool) -> dict[str, list[LogName]]
             if item.is_file():
                 name = LogName(Path(item.path), match["base"], int(match["number"] or 0), bool(match["gzip"]))
                 chains.setdefault(name.base, []).append(name)
-    # Where .1 and .1.gz stand side by side, the plain one is the newer: compression was cut short.
+    # Of .1 and .1.gz side by side the plain one is the newer: compression was interrupted.
     return {base: sorted(chain, key=lambda n: (n.number, n.compressed)) for base, chain in sorted(chains.items())}
 
 
@@ -104,9 +101,9 @@ def identity(path: Path) -> Identity:
 
 
 class Piece(NamedTuple):
-    """Whole lines of a file: where they begin, how many bytes of the file they are, and the bytes themselves.
+    """Whole lines of a file: their offset, their length in the file, and their bytes.
 
-    The bytes are fewer when a line was too long to be kept whole.
+    The bytes are fewer than the length when a line was too long to be kept whole.
     """
 
     offset: int
@@ -115,7 +112,7 @@ class Piece(NamedTuple):
 
 
 class Index:
-    """What the writer noted of the backups of a directory; read when first asked for.
+    """The writer's time index of the backups of a directory; read at the first use.
 
     Args:
         directory: The log directory.
@@ -126,17 +123,17 @@ class Index:
         self._lines: dict[bytes, bytes] | None = None
 
     def spans(self, status: os.stat_result, read_at: Callable[[int, int], bytes]) -> Sequence[Span]:
-        """Return the stretches of an open file, in their order; none when nothing is known of it.
+        """Return the stretches of an open file in their order; none when the index does not know it.
 
         Args:
             status: Of the file.
-            read_at: Returns so many of its bytes (the second argument) from an offset (the first) on.
+            read_at: Reads from the file; takes an offset and a number of bytes.
         """
         from metaexpert.logger.entry import time_index  # noqa: PLC0415 - not for the last entries
 
         if self._lines is None:
             self._lines = {}
-            # None there, or not for us to read: then the files are read.
+            # Without an index that can be read, the files are read.
             with suppress(OSError):
                 self._lines = time_index.lines_by_key(self._private / time_index.NAME)
         line = self._lines.get(time_index.key_of(status, read_at)) if self._lines else None
@@ -144,14 +141,14 @@ class Index:
 
 
 class LogFile:
-    """One log file as it was when found: later growth is not read, renaming does not matter.
+    """One log file as it was when found: later growth is not read, renaming has no effect.
 
     Args:
         name: Where it was found.
-        index: Where the writer may have noted what it holds.
+        index: The writer's index of the directory.
 
     Raises:
-        OSError: When there is no such file.
+        OSError: There is no such file.
     """
 
     __slots__ = ("_handle", "_index", "_inflated", "_spans", "held", "identity", "label", "modified", "name", "size")
@@ -164,7 +161,7 @@ class LogFile:
         self.modified = datetime.fromtimestamp(status.st_mtime, UTC)
         #: How messages name it.
         self.label = name.path.name
-        #: Whether it stays open from one reading to the next; the set that it belongs to closes it.
+        #: Stays open after a reading; its snapshot closes it.
         self.held = False
         self._inflated: SeekableInflater | None = None
         self._handle: BinaryIO | None = None
@@ -172,7 +169,7 @@ class LogFile:
         self._spans: Sequence[Span] | None = None
 
     def open(self) -> BinaryIO:
-        """Return the open file; looks for it under its chain's other names when it was renamed."""
+        """Return the open file; if it was renamed, find it under the other names of its chain."""
         if self._handle is None:
             self._handle = self._found()
         return self._handle
@@ -181,7 +178,7 @@ class LogFile:
         """Return the file opened for the caller, who closes it."""
         with suppress(FileNotFoundError):
             return self._found()
-        # Compressed or removed by now; what is open here already is all that is left of it.
+        # Compressed or removed by now: only the handle that is open here is left.
         handle, self._handle = self.open(), None
         return handle
 
@@ -213,11 +210,11 @@ class LogFile:
 
     @property
     def spans(self) -> Sequence[Span]:
-        """All its stretches in their order, known without reading it; none when they are not, or not for certain."""
+        """All its stretches in their order, from the index; none unless the index certainly describes this file."""
         if self._spans is None:
             self._spans = ()
             if self._index is not None and self.name.number:
-                with suppress(OSError):  # told when it is read
+                with suppress(OSError):  # reported when it is read
                     self._spans = self._noted(self._index)
                 self.rest()
         return self._spans
@@ -234,15 +231,8 @@ class LogFile:
         return spans if whole else ()
 
     def pieces(self, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
-        """Yield its whole lines in pieces of about *block* bytes; trouble ends them and is noted in *counts*."""
-        offset = 0
-        with self._noting(counts):
-            inflater = Inflater(self.open(), block) if self.name.compressed else None
-            blocks = inflater if inflater is not None else plain_forward(self.open(), self.size, 0, block)
-            for length, data in whole_forward(blocks):
-                yield Piece(offset, length, data)
-                offset += length
-            self._note_damage(inflater, counts)
+        """Yield its whole lines in pieces of about *block* bytes; an error ends them and is noted in *counts*."""
+        yield from self.within(0, sys.maxsize if self.name.compressed else self.size, counts, block)
         self.rest()
 
     def backward(self, counts: Counts) -> Iterator[bytes]:
@@ -251,24 +241,23 @@ class LogFile:
             if self.name.compressed:
                 inflater = Inflater(self.open())
                 yield from whole_backward(gzip_backward(inflater))
-                self._note_damage(inflater, counts)
+                self._note_damage(inflater.damage, counts)
             else:
                 yield from whole_backward(plain_backward(self.open(), self.size))
         self.rest()
 
     def piece(self, offset: int, length: int, counts: Counts) -> bytes:
-        """Return the lines that stand there, whole ones. Leaves the file open."""
+        """Return the whole lines in a range of bytes. Leaves the file open."""
         return b"".join(piece.data for piece in self.within(offset, length, counts))
 
     def within(self, offset: int, length: int, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
-        """Yield the lines that stand there, whole ones, in pieces of about *block* bytes. Leaves the file open."""
+        """Yield the whole lines in a range of bytes, in pieces of about *block* bytes. Leaves the file open."""
         with self._noting(counts):
             blocks = self._blocks(offset, length, block)
             for size, data in whole_forward(blocks):
                 yield Piece(offset, size, data)
                 offset += size
-            if self._inflated is not None and self._inflated.damage:
-                counts.unreadable[self.label] = self._inflated.damage
+            self._note_damage(self._inflated.damage if self._inflated is not None else "", counts)
 
     def _blocks(self, offset: int, length: int, block: int) -> Iterator[bytes]:
         if not self.name.compressed:
@@ -278,12 +267,12 @@ class LogFile:
         return self._inflated.read(offset, length)
 
     def lines(self, counts: Counts) -> Iterator[bytes]:
-        """Yield its lines without their ends, blank ones left out."""
+        """Yield its lines without their ends, except blank ones."""
         for piece in self.pieces(counts):
             yield from filter(None, piece.data.split(b"\n"))
 
     def rest(self) -> None:
-        """Release what reading it took, and the file too unless its set holds it."""
+        """Release the buffers of a reading, and the file unless it is held."""
         self._inflated = None
         if not self.held:
             self.close()
@@ -296,12 +285,12 @@ class LogFile:
             counts.unreadable[self.label] = error.strerror or str(error)
             self.close()
 
-    def _note_damage(self, inflater: Inflater | None, counts: Counts) -> None:
-        if inflater is not None and inflater.damage:
-            counts.unreadable[self.label] = inflater.damage
+    def _note_damage(self, damage: str, counts: Counts) -> None:
+        if damage:
+            counts.unreadable[self.label] = damage
 
     def trim(self) -> None:
-        """Leave out a last line without its end: it is being written."""
+        """Drop a last line without its end: it is still being written."""
         with suppress(OSError):
             end = self.size
             for block in plain_backward(self.open(), self.size):
@@ -312,84 +301,8 @@ class LogFile:
             self.size = end
 
     def beginning(self) -> bytes:
-        """Return its first line, or the start of a long one: what stays when it is compressed. May be empty."""
+        """Return its first line, or the start of a long one; compression does not change it. May be empty."""
         handle = self.open()
         handle.seek(0)
         blocks = Inflater(handle) if self.name.compressed else [handle.read(BEGINNING)]
         return next(iter(blocks), b"")[:BEGINNING].partition(b"\n")[0]
-
-
-class Snapshot:
-    """The log files of a directory at one moment, oldest first in each chain.
-
-    Opens the files at once, so that neither rotation nor compression nor removal takes one away while it is
-    read (the first 128; further ones are opened when their turn comes). Use as a context manager.
-
-    Args:
-        directory: Where to look.
-        diagnostics: Whether the logger's own troubles belong to it.
-        shared_by: Of how many snapshots, which are open at one time, this is one.
-    """
-
-    def __init__(self, directory: Path, *, diagnostics: bool, shared_by: int = 1) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            chains = find_logs(directory, diagnostics=diagnostics)
-            self._room = _MOST_OPEN // shared_by
-            self._index = Index(directory)
-            self.chains = {base: self._opened(names) for base, names in chains.items()}
-            if attempt == _ATTEMPTS or self._still(find_logs(directory, diagnostics=diagnostics)):
-                break
-            self.close()
-        self.chains = {base: _without_twins(files)[::-1] for base, files in self.chains.items() if files}
-
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release all files."""
-        for files in self.chains.values():
-            for file in files:
-                file.close()
-
-    def _opened(self, names: list[LogName]) -> list[LogFile]:
-        files = []
-        for name in names:
-            with suppress(FileNotFoundError):
-                files.append(LogFile(name, self._index))
-                self._room -= 1
-                # Whatever else keeps it from being opened is told when its turn to be read comes.
-                with suppress(OSError):
-                    if self._room > 0:
-                        files[-1].open()
-                        files[-1].held = True
-        return files
-
-    def _still(self, chains: dict[str, list[LogName]]) -> bool:
-        """Tell whether the directory still holds just the files that were opened, under the same names."""
-        mine = {file.name.path: file.identity for files in self.chains.values() for file in files}
-        now = {}
-        for name in (name for names in chains.values() for name in names):
-            with suppress(FileNotFoundError):
-                now[name.path] = identity(name.path)
-        return mine == now
-
-
-def _without_twins(files: list[LogFile]) -> list[LogFile]:
-    """Leave out a ``.N.gz`` that stands beside the ``.N`` from which it was, or is being, made."""
-    kept: list[LogFile] = []
-    for file in files:
-        if kept and kept[-1].name.number == file.name.number and _is_twin(file, kept[-1]):
-            file.close()
-        else:
-            kept.append(file)
-    return kept
-
-
-def _is_twin(compressed: LogFile, plain: LogFile) -> bool:
-    try:
-        return compressed.beginning() in (b"", plain.beginning())
-    except OSError:
-        return False

@@ -1,9 +1,8 @@
-"""What is wanted of the entries, and how most others are left out before they are decoded.
+"""The filters of the reader, and how most lines are dropped before they are decoded.
 
-`Criteria` judges a record exactly. `Criteria.chosen` looks at the bytes of many lines at once and returns those that
-may pass: a value that is asked for stands in its line as text, so lines without that text need no second look. Lines
-that are written in another way (an escape sequence that could stand for any character) are always looked at. A property
-test holds the two together.
+`Criteria.accept` judges one record exactly. `Criteria.chosen` looks at the bytes of many lines at once and returns the
+lines that may pass: a wanted value is in its line as text, so a line without that text cannot pass. A line with an
+escape sequence, which could stand for any character, always may. A property test compares the two.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
-from typing import Any, Final
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, TypedDict
 
 import orjson
 
@@ -20,28 +19,54 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import START, TIME_BEGIN, TIME_END, Entry, Record, time_key
 from metaexpert.logs.reading.times import parse_time
 
-_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
-#: Escape sequences behind which any character may hide.
+#: Escape sequences that can stand for any character.
 _ESCAPES: Final = re.compile(rb"\\[u/]")
-#: More texts than these are searched for line by line.
+#: More texts than this are not searched for in the bytes.
 _MOST_NEEDLES: Final = 4
 _TIMES: Final = re.compile(rb'\n(?:\{"timestamp":"([^"\n]{26})Z")?')
-#: Fields whose value can be asked for, the rarest first: the first one given is searched for in the bytes.
+#: Fields with a filter, the rarest first: the first one given is searched for in the bytes.
 FIELDS: Final = ("order_id", "trade_id", "symbol", "expert")
 
 Wanted = str | Iterable[str] | None
+
+
+class Filters(TypedDict, total=False):
+    """The filters of `metaexpert.logs.open_logs` and of `Logs.filter`; None, or left out, lets everything pass.
+
+    Attributes:
+        level: Lowest level, by name or number.
+        expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
+            must match. The same goes for *symbol*, *order* and *trade_id*.
+        symbol: ``symbol``.
+        order: ``order_id``.
+        trade_id: ``trade_id``.
+        since: Earliest time, included: a datetime, or text that `metaexpert.logs.parse_time` reads, such as ``15m``
+            (ago) or ``yesterday 14:00``.
+        until: Latest time, included.
+        grep: Text or compiled expression that must be found in the line, or in one of its texts.
+        tz: Time zone of times that name none; UTC when left out.
+    """
+
+    level: str | int | None
+    expert: Wanted
+    symbol: Wanted
+    order: Wanted
+    trade_id: Wanted
+    since: str | datetime | None
+    until: str | datetime | None
+    grep: str | re.Pattern[str] | None
+    tz: tzinfo
 
 
 def level_number(level: str | int) -> int:
     """Return the number of a level given by name, in any case, or by number.
 
     Raises:
-        ValueError: When there is no such level.
+        ValueError: There is no such level.
     """
     if isinstance(level, int):
         return level
-    word = level.strip().lower()
-    number = schema.LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
+    number = schema.level_named(level)
     if number is None:
         raise ValueError(f"{level!r} is no level; it should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
     return number
@@ -49,14 +74,14 @@ def level_number(level: str | int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What a record must be to be wanted; the default wants all.
+    """The conditions that a record must meet; the default accepts all.
 
     Attributes:
-        level: Lowest level, as a number. A line that is no entry has no level and passes.
-        fields: Names and the values of which the entry must have one, as text. A line that is no entry passes when
-            it holds such a value anywhere.
-        since: Earliest time wanted, as the first part of a `Key`; empty for none.
-        until: Latest time wanted; empty for none.
+        level: Lowest level, as a number. A line that is not an entry has no level and passes.
+        fields: Names of fields, each with values (as text) of which the entry must have one. A line that is not an
+            entry passes when it contains such a value anywhere.
+        since: Earliest time, as the first part of a `Key`; empty for none.
+        until: Latest time; empty for none.
         patterns: Texts and expressions that must all be found, see `greps`.
     """
 
@@ -69,17 +94,17 @@ class Criteria:
     def narrowed(
         self,
         *,
-        level: str | int | None,
-        expert: Wanted,
-        symbol: Wanted,
-        order: Wanted,
-        trade_id: Wanted,
-        since: str | datetime | None,
-        until: str | datetime | None,
-        grep: str | re.Pattern[str] | None,
-        tz: tzinfo,
+        level: str | int | None = None,
+        expert: Wanted = None,
+        symbol: Wanted = None,
+        order: Wanted = None,
+        trade_id: Wanted = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        grep: str | re.Pattern[str] | None = None,
+        tz: tzinfo = UTC,
     ) -> Criteria:
-        """Return these criteria and the given ones together; see `metaexpert.logs.Logs.filter`."""
+        """Return these criteria and the given ones together; see `Filters`."""
         given = {"order_id": order, "trade_id": trade_id, "symbol": symbol, "expert": expert}
         fields = tuple((name, _texts(wanted)) for name, wanted in given.items() if wanted is not None)
         earliest = time_key(parse_time(since, tz=tz)) if since is not None else b""
@@ -99,22 +124,22 @@ class Criteria:
         return bool(self.level > schema.DEBUG or self.fields or self.patterns)
 
     def in_time(self, time: bytes) -> bool:
-        """Tell whether the first part of a `Key` is within the wanted time."""
+        """Return whether the first part of a `Key` is within the wanted time."""
         return self.since <= time and (not self.until or time <= self.until)
 
     @property
     def selective(self) -> bool:
-        """Whether there may be stretches of which `may_be_in` says no."""
+        """Whether `may_be_in` can rule out a stretch."""
         return bool(self.since or self.until or self.level > schema.INFO)
 
     def may_be_in(self, low: bytes, high: bytes, level: int = schema.CRITICAL) -> bool:
-        """Tell whether something wanted may be between two times, where no entry is above *level*."""
-        if self.level > max(level, schema.INFO):  # lower ones are looked for among lines of any form, see `needles`
+        """Return whether a stretch from *low* to *high*, with no entry above *level*, may hold a wanted record."""
+        if self.level > max(level, schema.INFO):  # up to INFO, lines of any form are searched, see `needles`
             return False
         return high >= self.since and (not self.until or low <= self.until)
 
     def accept(self, record: Record) -> bool:
-        """Tell whether *record* (an entry that was `checked`, or no entry) is wanted."""
+        """Return whether *record*, checked (see `metaexpert.logs.entry.checked`), meets the conditions."""
         if not self.in_time(record.key[0]) or not all(greps(pattern, record) for pattern in self.patterns):
             return False
         if not isinstance(record, Entry):
@@ -125,7 +150,7 @@ class Criteria:
 
     @property
     def needles(self) -> tuple[bytes, ...]:
-        """Texts of which a wanted line holds one, unless it has `_ESCAPES`; none when nothing can be said."""
+        """Texts of which a wanted line without `_ESCAPES` holds at least one; empty when there are no such texts."""
         for _, values in self.fields:
             if len(values) <= _MOST_NEEDLES and all(values):
                 return tuple(_as_json(value) for value in sorted(values))
@@ -139,11 +164,11 @@ class Criteria:
 
     @property
     def needs_odd_lines(self) -> bool:
-        """Whether lines that are no entries may pass though they hold none of the `needles`: they have no level."""
+        """Whether lines that are not entries may pass without any of the `needles`: they have no level."""
         return not self.fields and not any(isinstance(pattern, str) for pattern in self.patterns)
 
     def chosen(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where each line begins that may pass, and the line, out of whole lines; in their order."""
+        """Yield offset and text of each line that may pass, out of whole lines, in their order."""
         needles = self.needles
         if (self.since or self.until) and not needles and not self._may_hold(data):
             return iter(())
@@ -154,15 +179,15 @@ class Criteria:
     def _may_hold(self, data: bytes) -> bool:
         times = line_times(data)
         low, high = min(times, default=b""), max(times, default=b"")
-        # An empty time is that of an odd line, whose place is not known here.
+        # An odd line has an empty time: its place in time is not known here.
         return not low or self.may_be_in(low, high)
 
 
 def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
-    """Tell whether *pattern* is found in *record*.
+    """Return whether *pattern* is found in *record*.
 
-    A text or an expression is looked for in the line as it stands in the file, and in each text of the entry (keys,
-    messages, values, tracebacks) as it was before JSON escaped it.
+    It is searched for in the line as it is in the file, and in each text of the entry (keys, message, values,
+    traceback) without the escape sequences of JSON.
     """
 
     def found(text: str) -> bool:
@@ -174,7 +199,7 @@ def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
 
 
 def is_regular(data: bytes) -> bool:
-    """Tell whether each of these whole lines begins and ends as entries of our writer do."""
+    """Return whether each of these whole lines begins and ends like an entry of our writer."""
     between = data.count(b"}\n" + START)
     return data.startswith(START) and data.endswith(b"}\n") and between == data.count(b"\n") - 1
 
@@ -210,7 +235,7 @@ def _hits(data: bytes, needles: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             end = len(data) if end < 0 else end
             starts[data.rfind(b"\n", 0, at) + 1] = end
             at = data.find(needle, end)
-    # Searched as an expression because that looks for its first byte alone, which is rare.
+    # As an expression, since its search is for the first byte alone, and a backslash is rare.
     for escape in _ESCAPES.finditer(data):
         start = data.rfind(b"\n", 0, escape.start()) + 1
         if start not in starts:

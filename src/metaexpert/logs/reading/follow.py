@@ -1,28 +1,28 @@
 """Following a directory while it is written: what `tail -F` does, over all its files at once.
 
-One `_Chain` per ``NAME.log``. Its newest file is read as it grows. When the name leads to another file, the chain is
-walked from its newest file back to one that is known, so that files which came and went between two looks are
-found; the old file is read to its end before the new one, and is looked at for a while after, since an external
-rename leaves its writer there until the writer notices.
+Each ``NAME.log`` has a `_Chain`, whose newest file is read as it grows. When the name leads to another file, the chain
+is walked from its newest file back to a known one, to find files that came and went between two looks. The old file
+is read to its end before the new one, and is watched for a while after, since after an external rename its writer
+goes on there until it notices.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from metaexpert.logs.entry import Record, Unparsed, parse, time_key
+from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, parse, time_key
 from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, find_logs, identity
-from metaexpert.logs.reading.merge import merged, placed
 
-#: Seconds for which a file that was rotated away is still looked at.
+#: Seconds for which a rotated file is still watched.
 GRACE: Final = 10.0
-#: Most bytes taken from one file at one look.
+#: Most bytes read from one file at one look.
 _MOST: Final = 4 << 20
 
 
@@ -32,8 +32,8 @@ class _Tail:
     Args:
         file: The file.
         offset: Where to begin.
-        hold: Keep it open. Otherwise it is opened for each look, since on Windows an open file cannot be renamed
-            and a reader would keep its writer from rotating.
+        hold: Keep it open. Otherwise it is opened for each look: on Windows an open file cannot be renamed, and the
+            reader would keep the writer from rotating it.
     """
 
     def __init__(self, file: LogFile, offset: int, *, hold: bool) -> None:
@@ -66,10 +66,10 @@ class _Tail:
         return cut + list(filter(None, complete)), self._offset < size
 
     def _truncated(self, start: bytes, size: int) -> list[bytes]:
-        """Go back if the file was truncated; return what was read of a line that will never be completed.
+        """Go back if the file was truncated; return the part of a line that will never be completed.
 
-        A file that still begins as it did was cut back by its writer, which could write only a part of a batch and
-        will write all of it again; one that begins otherwise was emptied and is read from its start.
+        If the file still begins as before, its writer cut it back after writing only a part of a batch, and will write
+        the batch again. Otherwise the file was emptied and is read from its start.
         """
         common = min(len(start), len(self._start))
         same = start[:common] == self._start[:common]
@@ -106,7 +106,7 @@ class _Inflated(_Tail):
     """A file that was made, rotated away and compressed between two looks: read once, whole."""
 
     def __init__(self, file: LogFile, counts: Counts) -> None:
-        # First, while it is open: once closed it may not be found again, for whoever writes renames it meanwhile.
+        # First, while it is open: once closed it may not be found again, since its writer may rename it.
         self._lines: list[bytes] = list(file.lines(counts))
         super().__init__(file, 0, hold=False)
 
@@ -116,7 +116,7 @@ class _Inflated(_Tail):
 
 
 class _Chain:
-    """A log and its backups; the tails are its files that are read, the oldest first."""
+    """A log and its backups; the tails are the files that are being read, the oldest first."""
 
     def __init__(self, counts: Counts, *, hold: bool, clock: Callable[[], float]) -> None:
         self._counts = counts
@@ -130,13 +130,13 @@ class _Chain:
         for file in files:
             with suppress(OSError):
                 self._known.add(file.beginning())
-        with suppress(OSError):  # one that cannot be opened now is tried again at each look
+        with suppress(OSError):  # a file that cannot be opened now is tried again at each look
             if files[-1].name.number == 0:
                 self._tails.append(_Tail(files[-1], files[-1].size, hold=self._hold))
         self._known.discard(b"")
 
     def advance(self, names: Sequence[LogName]) -> None:
-        """Take in the files that appeared since the last look; *names* are those of the chain, newest first."""
+        """Add the files that appeared since the last look; *names* are those of the chain, newest first."""
         try:
             if self._tails and identity(names[0].path) == self._tails[-1].identity:
                 return
@@ -174,7 +174,7 @@ class _Chain:
             beginning = file.beginning()
             if self._is_known(file, beginning):
                 return True
-            # Meanwhile a rotation shows a file again under its next name, and compression beside its copy.
+            # A rotation meanwhile shows a file again under its next name, and compression shows it beside its copy.
             if not any(o.identity == file.identity or beginning == o.beginning() != b"" for o in found):
                 found.append(file)
         return False
@@ -182,7 +182,7 @@ class _Chain:
     def _is_known(self, file: LogFile, beginning: bytes) -> bool:
         if any(tail.identity == file.identity for tail in self._tails):
             return True
-        # The current file is never known by its first line: whoever copies a log over itself begins a new one.
+        # The current file is never recognised by its first line: a log that was copied over itself is a new one.
         known = self._known.union(tail.beginning() for tail in self._tails) - {b""}
         return file.name.number > 0 and beginning in known
 
@@ -215,14 +215,30 @@ class _Chain:
             tail.close()
 
 
+def _placed(stream: Iterable[Record]) -> Iterator[Record]:
+    """Give each unparsed line the place in time of the entry before it; the first ones keep theirs."""
+    last: Key | None = None
+    for record in stream:
+        if isinstance(record, Entry):
+            last = record.key
+        elif last is not None:
+            record.key = last
+        yield record
+
+
+def merged(streams: Iterable[Iterable[Record]]) -> Iterator[Record]:
+    """Merge *streams* by time; each keeps its own order."""
+    return heapq.merge(*streams, key=by_time)
+
+
 class Follower:
-    """Reads what is added to the logs of a directory from a snapshot on.
+    """Reads the lines that are added to the logs of a directory after a snapshot.
 
     Args:
         directory: Where the logs are.
-        chains: The files of a `Snapshot`, each up to the size from which to go on.
+        chains: The files of a `Snapshot`; reading goes on after the size of each.
         diagnostics: Whether ``logging_errors.log`` is followed too.
-        counts: Where trouble is noted.
+        counts: Problems are noted there.
         hold: Keep the files open; not on Windows, see `_Tail`.
         clock: Seconds of a clock that never steps back.
     """
@@ -251,7 +267,7 @@ class Follower:
             if base not in self._chains:
                 self._chains[base] = self._make()
             self._chains[base].advance(names)
-        return merged([placed(list(chain.read())) for chain in self._chains.values()])
+        return merged([_placed(list(chain.read())) for chain in self._chains.values()])
 
     def close(self) -> None:
         """Release all files."""

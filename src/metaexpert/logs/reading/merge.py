@@ -1,59 +1,304 @@
-"""Each entry once, though it stands in several files, and new records of several logs in order of time."""
+"""Records of several files in order of time, in bounded memory.
+
+Files are mostly in order, but not quite: several processes append batches alternately, recovery appends the entries
+of a dead process, a clock steps back. There are three ways, each exact where it says so:
+
+* `collected`: few records pass. All files are searched once, and the records that pass are sorted in memory. Gives up
+  when they need too much.
+* `streamed`: many pass. A first look at the time of each line finds for each stretch of a file (about a megabyte) its
+  earliest and latest time; then each stretch is read when its time has come, so that two that overlap are merged
+  wherever they stand. Stretches outside the wanted time are not read again.
+* `newest`: the last records, without a look at the whole. Each log is read from its end; disorder within two
+  stretches is sorted, a record further away from its place in time comes where it was written.
+
+The writer may have noted which times and levels the stretches of a backup hold (`LogFile.spans`). Those that can hold
+nothing wanted are skipped, and none is read only to learn its times.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
-from typing import Final
+import operator
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
-from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, Key, Record
-from metaexpert.logs.reading.search import KEY
-from metaexpert.logs.reading.window import Window
+from metaexpert.logs.entry import Key, Record, by_time
+from metaexpert.logs.reading._blocks import FORWARD_BLOCK
+from metaexpert.logs.reading.files import Counts, LogFile, Piece
+from metaexpert.logs.reading.filters import Criteria, line_times
+from metaexpert.logs.reading.search import Before, found_in, last_key
 
-#: Trades and errors remembered. Copies of an entry have the same time, so that they come together.
-_WINDOW: Final = 65_536
+if TYPE_CHECKING:
+    from metaexpert.logger.entry.time_index import Span
 
+#: Most bytes of records that wait in memory for sorting, and the bytes of a record besides its line.
+MEMORY_LIMIT: Final = 48 << 20
+_RECORD: Final = 400
+#: The stretches that are open at the same time have about so many bytes together.
+_OPEN: Final = 16 << 20
+_SMALLEST: Final = 1 << 16
 
-def placed(stream: Iterable[Record]) -> Iterator[Record]:
-    """Give each unparsed line the place of the entry before it; the first ones keep theirs."""
-    last: Key | None = None
-    for record in stream:
-        if isinstance(record, Entry):
-            last = record.key
-        elif last is not None:
-            record.key = last
-        yield record
-
-
-def merged(streams: Iterable[Iterable[Record]]) -> Iterator[Record]:
-    """Merge *streams* by time; within one, its order stands."""
-    return heapq.merge(*streams, key=KEY)
-
-
-class Once:
-    """Knows the copies of an entry: a trade or an error stands in two or three files, other entries in one.
-
-    Remembers at least the last 65,536 trades and errors. Beyond that a copy is shown again rather than an entry lost.
-
-    Args:
-        everything: Remember all entries. While files are followed, one may be written twice: a writer that
-            could write only a part of a batch takes it back and tries again.
-        window: How many are remembered at least.
-    """
-
-    __slots__ = ("_everything", "_seen")
-
-    def __init__(self, *, everything: bool = False, window: int = _WINDOW) -> None:
-        self._everything = everything
-        self._seen = Window(window)
-
-    def is_copy(self, entry: Entry) -> bool:
-        """Tell whether *entry* was asked about before."""
-        if not (self._everything or _may_have_copies(entry)) or (identity := entry.identity) is None:
-            return False
-        return self._seen.met(identity)
+#: Called with the bytes done so far, from 0 to the size of all files.
+Progress = Callable[[int], None]
 
 
-def _may_have_copies(entry: Entry) -> bool:
-    return entry.data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR
+def ignore(done: int) -> None:
+    """Ignore the progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A chain of files, the oldest first, and its number among all chains."""
+
+    number: int
+    files: Sequence[LogFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of a file: its bytes, its earliest and latest time, and how to find the entry before it."""
+
+    log: int
+    file: LogFile
+    offset: int
+    length: int
+    low: bytes
+    high: bytes
+    before: Before
+
+
+def collected(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Record] | None:
+    """Return the wanted records sorted, or None when they do not fit into `MEMORY_LIMIT`."""
+    records: list[Record] = []
+    size = 0
+    for log, file, part, before in _parts(logs, criteria, counts, FORWARD_BLOCK, progress):
+        data = part.data if isinstance(part, Piece) else file.piece(part.offset, part.length, counts)
+        new = found_in(data, file, log.number, criteria, before)
+        size += sum(len(record.line) + _RECORD for record in new)
+        if size > MEMORY_LIMIT:
+            return None
+        records += new
+    records.sort(key=by_time)
+    return records
+
+
+def streamed(
+    logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress, *, backward: bool
+) -> Iterator[Record]:
+    """Yield the wanted records in order of time, the last first when *backward*."""
+    stretches = survey(logs, criteria, counts, progress)
+    stretches.sort(key=operator.attrgetter("high" if backward else "low"), reverse=backward)
+    left = Counter(id(stretch.file) for stretch in stretches)
+    waiting = _Waiting(counts, backward=backward)
+    for stretch in with_progress(stretches, logs, progress):
+        yield from waiting.due(stretch.high if backward else stretch.low)
+        data = stretch.file.piece(stretch.offset, stretch.length, counts)
+        waiting.add(found_in(data, stretch.file, stretch.log, criteria, stretch.before))
+        left[id(stretch.file)] -= 1
+        if not left[id(stretch.file)]:
+            stretch.file.close()
+        while waiting.too_many:
+            yield from waiting.half()
+    yield from waiting.rest()
+
+
+class _Waiting:
+    """Records that wait until no record that is still unread can come before them."""
+
+    def __init__(self, counts: Counts, *, backward: bool) -> None:
+        self._counts = counts
+        self._backward = backward
+        self._runs: list[list[Record]] = []
+        self._size = 0
+        self._last: Key | None = None
+
+    @property
+    def too_many(self) -> bool:
+        """Whether they exceed the memory limit: the files are too disordered to be sorted within it."""
+        return self._size > MEMORY_LIMIT
+
+    def add(self, run: list[Record]) -> None:
+        """Take in the records of one stretch, sorted."""
+        if run:
+            self._runs.append(run)
+            self._size += sum(len(record.line) + _RECORD for record in run)
+
+    def due(self, horizon: bytes) -> Iterator[Record]:
+        """Yield the records before *horizon* (after it, when going backward)."""
+        batch: list[Record] = []
+        bisect = bisect_right if self._backward else bisect_left
+        for run in self._runs:
+            cut = bisect(run, horizon, key=lambda record: record.key[0])
+            due = slice(cut, None) if self._backward else slice(cut)
+            batch += run[due]
+            del run[due]
+        self._runs = [run for run in self._runs if run]
+        return self._released(batch)
+
+    def half(self) -> Iterator[Record]:
+        """Yield the first half of all, although an unread record may belong before it."""
+        times = sorted(run[len(run) // 2].key[0] for run in self._runs)
+        middle = times[len(times) // 2]
+        # Just beyond the middle, so that some are released even when all have the same time.
+        return self.due(middle[:-1] if self._backward else middle + b"~")
+
+    def rest(self) -> Iterator[Record]:
+        """Yield the remaining records."""
+        batch, self._runs = [record for run in self._runs for record in run], []
+        return self._released(batch)
+
+    def _released(self, batch: list[Record]) -> Iterator[Record]:
+        batch.sort(key=by_time)
+        self._size -= sum(len(record.line) + _RECORD for record in batch)
+        for record in reversed(batch) if self._backward else batch:
+            if self._last is not None and (record.key > self._last if self._backward else record.key < self._last):
+                self._counts.unordered += 1
+            else:
+                self._last = record.key
+            yield record
+
+
+def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Stretch]:
+    """Return the stretches of all files that may hold a wanted record: the first half of the work."""
+    block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
+    found = []
+    for log, file, part, before in _parts(logs, criteria, counts, block, lambda done: progress(done // 2)):
+        if isinstance(part, Piece):
+            found.append(_looked_at(part, file, log.number, before))
+        elif part.length <= block:
+            found.append(Stretch(log.number, file, part.offset, part.length, part.low, part.high, before))
+        else:  # so many logs that their stretches have to be smaller
+            previous = before
+            for piece in file.within(part.offset, part.length, counts, block):
+                found.append(_looked_at(piece, file, log.number, previous))
+                previous = _after(piece.data, log.number, previous)
+    return [stretch for stretch in found if criteria.may_be_in(stretch.low, stretch.high)]
+
+
+def with_progress(stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> Iterator[Stretch]:
+    """Yield *stretches* to be read, and report the progress through this second half of the work."""
+    total = sum(file.size for log in logs for file in log.files)
+    left = length = sum(stretch.length for stretch in stretches)
+    for stretch in stretches:
+        yield stretch
+        left -= stretch.length
+        progress(total - total * left // (2 * length))
+    progress(total)
+
+
+def _looked_at(piece: Piece, file: LogFile, log: int, before: Before) -> Stretch:
+    low, high = _times(piece.data, file, log, before)
+    return Stretch(log, file, piece.offset, piece.length, low, high, before)
+
+
+def _times(data: bytes, file: LogFile, log: int, before: Before) -> tuple[bytes, bytes]:
+    times = line_times(data)
+    if b"" in times:  # lines that our writer did not write
+        times = [record.key[0] for record in found_in(data, file, log, Criteria(), before)]
+    return min(times, default=b""), max(times, default=b"")
+
+
+def _parts(
+    logs: Sequence[Log], criteria: Criteria, counts: Counts, block: int, progress: Progress
+) -> Iterator[tuple[Log, LogFile, Piece | Span, Before]]:
+    """Yield pieces of all files, read; and of indexed files the stretches that may hold a wanted record, unread."""
+    done = 0
+    for log in logs:
+        before: Before = _nothing
+        for file in log.files:
+            for span in file.spans:
+                if criteria.may_be_in(span.low, span.high, span.level):
+                    yield log, file, span, before
+                    progress(done + (0 if file.name.compressed else span.offset + span.length))
+                before = partial(_last_of, span, file, log.number, counts)
+            for piece in file.pieces(counts, block) if not file.spans else ():
+                yield log, file, piece, before
+                before = _after(piece.data, log.number, before)
+                progress(done + (0 if file.name.compressed else piece.offset + piece.length))
+            file.rest()
+            done += file.size
+            progress(done)
+
+
+def _nothing() -> Key | None:
+    return None
+
+
+def _after(data: bytes, log: int, before: Before) -> Before:
+    key = last_key(data, log)
+    return (lambda: key) if key is not None else before
+
+
+def _last_of(span: Span, file: LogFile, log: int, counts: Counts) -> Key | None:
+    return last_key(file.piece(span.offset, span.length, counts), log)
+
+
+def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[Record]:
+    """Yield the wanted records of all logs from their ends, the last first."""
+    return heapq.merge(*(_newest(log, criteria, counts) for log in logs), key=by_time, reverse=True)
+
+
+def _newest(log: Log, criteria: Criteria, counts: Counts) -> Iterator[Record]:
+    pieces = _Ahead(part for file in reversed(log.files) for part in _backward(file, criteria, counts))
+    held: list[Record] = []
+    after: Key | None = None
+
+    def before() -> Key | None:
+        older = pieces.peek()
+        return last_key(older.read(), log.number) if older is not None else None
+
+    for part in pieces:
+        new = found_in(part.read(), part.file, log.number, criteria, before, after) if part.wanted else []
+        after = new[0].key if new else after
+        both = sorted(new + held, key=by_time)
+        held = both[: len(new)]
+        yield from reversed(both[len(new) :])
+    yield from reversed(held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a file, whether it may hold a wanted record, and how to read it."""
+
+    file: LogFile
+    wanted: bool
+    read: Callable[[], bytes]
+
+
+def _backward(file: LogFile, criteria: Criteria, counts: Counts) -> Iterator[_Part]:
+    # When no stretch can be skipped, smaller pieces than those of the index are cheaper at the end of a file.
+    if not (criteria.selective and file.spans):
+        for data in file.backward(counts):
+            yield _Part(file, wanted=True, read=partial(_given, data))
+        return
+    for span in reversed(file.spans):
+        wanted = criteria.may_be_in(span.low, span.high, span.level)
+        yield _Part(file, wanted, partial(file.piece, span.offset, span.length, counts))
+    file.rest()
+
+
+def _given(data: bytes) -> bytes:
+    return data
+
+
+class _Ahead[T]:
+    """An iterator with a look at its next item."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._next: list[T] = []
+
+    def __iter__(self) -> Iterator[T]:
+        while self.peek() is not None:
+            yield self._next.pop()
+
+    def peek(self) -> T | None:
+        """Return the next item without taking it, or None when there is none."""
+        if not self._next:
+            self._next = list(islice(self._items, 1))
+        return self._next[0] if self._next else None

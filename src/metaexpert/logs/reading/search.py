@@ -1,76 +1,19 @@
-"""From the bytes of files to wanted records in order of time, in bounded memory.
+"""The wanted records among whole lines of a file.
 
-Files are mostly in order, but not quite: several processes append batches in turn, recovery appends what a dead process
-left, a clock steps back. So there are three ways, each exact where it says so:
-
-* `collected`: few records pass. All files are searched once, what passes is sorted in memory. Gives up when that
-  becomes too much.
-* `streamed`: many pass. A first look at the time of each line tells for each stretch of a file (about a megabyte)
-  its earliest and latest time; then each stretch is read when its time has come, so that two that overlap are merged
-  wherever they stand. Stretches outside the wanted time are not read again.
-* `newest`: the last records, without a look at the whole. Each log is read from its end; disorder within two
-  stretches is put right, what was written further away from its place is found where it was written.
-
-Of a backup the writer may have noted which times and levels its stretches hold (`LogFile.spans`): then those that can
-hold nothing wanted are passed over, and none is read to know its times.
+`found_in` decodes only lines that may pass, and gives a line that is not an entry a place in time. `merge` calls it
+for each piece of each file and puts the results in order.
 """
 
 from __future__ import annotations
 
-import heapq
-import operator
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
 
-from metaexpert.logs.entry import Entry, Key, Record, Unparsed, checked, glance, time_key
-from metaexpert.logs.reading._blocks import FORWARD_BLOCK
-from metaexpert.logs.reading.files import Counts, LogFile, Piece
-from metaexpert.logs.reading.filters import Criteria, line_times
+from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, checked, glance, time_key
+from metaexpert.logs.reading.files import LogFile
+from metaexpert.logs.reading.filters import Criteria
 
-if TYPE_CHECKING:
-    from metaexpert.logger.entry.time_index import Span
-
-#: Bytes of lines that may wait in memory, for sorting, and what a record takes beside its line.
-BUDGET: Final = 48 << 20
-_RECORD: Final = 400
-#: All stretches that are open at once together have about so many bytes.
-_OPEN: Final = 16 << 20
-_SMALLEST: Final = 1 << 16
-
-KEY: Final = operator.attrgetter("key")
-#: Told how far the work is, from 0 to the size of all files.
-Progress = Callable[[int], None]
-#: Tells the place of the entry before something, if there is one; may have to read for it.
+#: Returns the key of the entry before a piece of a file, if there is one; may have to read for it.
 Before = Callable[[], Key | None]
-
-
-def ignore(done: int) -> None:
-    """Tell nobody of the progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A chain of files, the oldest first, and its number among all that are read."""
-
-    number: int
-    files: Sequence[LogFile]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A piece of a file: where it is, its earliest and latest time, and how to find the entry before it."""
-
-    log: int
-    file: LogFile
-    offset: int
-    length: int
-    low: bytes
-    high: bytes
-    before: Before
 
 
 def found_in(
@@ -83,8 +26,8 @@ def found_in(
 ) -> list[Record]:
     """Return the wanted records of these whole lines, in order of time; they hold no decoded data yet.
 
-    A line that is no entry has the place of the entry before it, else of the one after it, else the time when the file
-    was modified. *before* is asked for the last entry of earlier pieces, *after* is the first one of later pieces.
+    A line that is not an entry gets the place in time of the entry before it, else of the one after it, else the time
+    when the file was modified. *before* returns the last entry of earlier pieces, *after* is the first of later ones.
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
@@ -97,18 +40,18 @@ def found_in(
         if not criteria.in_time(record.key[0]):
             continue
         if criteria.by_content:
-            record = checked(record) if isinstance(record, Entry) else record
+            record = checked(record)
             if not criteria.accept(record):
                 continue
             if isinstance(record, Entry):
                 record.forget()
         records.append(record)
-    records.sort(key=KEY)
+    records.sort(key=by_time)
     return records
 
 
 class _Places:
-    """Finds the place of lines that are no entries. Each line is looked at once, so garbage costs no more than text."""
+    """Finds the place of lines that are not entries. Looks at each line once, so garbage costs no more than text."""
 
     def __init__(self, data: bytes, file: LogFile, log: int, before: Before, after: Key | None) -> None:
         self._data = data
@@ -120,7 +63,7 @@ class _Places:
         self._key: Key | None = None
 
     def note(self, end: int, key: Key) -> None:
-        """Remember that the line which ends at *end* is an entry of that key."""
+        """Remember that the line that ends at *end* is an entry with *key*."""
         self._end, self._key = end, key
 
     def of(self, start: int) -> Key:
@@ -145,240 +88,3 @@ def last_key(data: bytes, log: int) -> Key | None:
             return entry.key
         end = start
     return None
-
-
-def collected(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Record] | None:
-    """Return the wanted records sorted, or None when they do not fit into `BUDGET`."""
-    records: list[Record] = []
-    size = 0
-    for log, file, part, before in _parts(logs, criteria, counts, FORWARD_BLOCK, progress):
-        data = part.data if isinstance(part, Piece) else file.piece(part.offset, part.length, counts)
-        new = found_in(data, file, log.number, criteria, before)
-        size += sum(len(record.line) + _RECORD for record in new)
-        if size > BUDGET:
-            return None
-        records += new
-    records.sort(key=KEY)
-    return records
-
-
-def streamed(
-    logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress, *, backward: bool
-) -> Iterator[Record]:
-    """Yield the wanted records in order of time, the last first when *backward*."""
-    stretches = survey(logs, criteria, counts, progress)
-    stretches.sort(key=operator.attrgetter("high" if backward else "low"), reverse=backward)
-    left: dict[int, int] = {}
-    for stretch in stretches:
-        left[id(stretch.file)] = left.get(id(stretch.file), 0) + 1
-    waiting = _Waiting(counts, backward=backward)
-    for stretch in in_turn(stretches, logs, progress):
-        yield from waiting.due(stretch.high if backward else stretch.low)
-        data = stretch.file.piece(stretch.offset, stretch.length, counts)
-        waiting.add(found_in(data, stretch.file, stretch.log, criteria, stretch.before))
-        left[id(stretch.file)] -= 1
-        if not left[id(stretch.file)]:
-            stretch.file.close()
-        while waiting.too_many:
-            yield from waiting.half()
-    yield from waiting.rest()
-
-
-class _Waiting:
-    """Records that were read, and wait until nothing that is still to be read can stand before them."""
-
-    def __init__(self, counts: Counts, *, backward: bool) -> None:
-        self._counts = counts
-        self._backward = backward
-        self._runs: list[list[Record]] = []
-        self._size = 0
-        self._last: Key | None = None
-
-    @property
-    def too_many(self) -> bool:
-        """Whether they exceed the budget: the files are too disordered to be sorted in it."""
-        return self._size > BUDGET
-
-    def add(self, run: list[Record]) -> None:
-        """Take in the records of one stretch, sorted."""
-        if run:
-            self._runs.append(run)
-            self._size += sum(len(record.line) + _RECORD for record in run)
-
-    def due(self, horizon: bytes) -> Iterator[Record]:
-        """Yield the records before *horizon* (after it, when going backward)."""
-        batch: list[Record] = []
-        for run in self._runs:
-            if self._backward:
-                cut = bisect_right(run, horizon, key=lambda record: record.key[0])
-                batch += run[cut:]
-                del run[cut:]
-            else:
-                cut = bisect_left(run, horizon, key=lambda record: record.key[0])
-                batch += run[:cut]
-                del run[:cut]
-        self._runs = [run for run in self._runs if run]
-        return self._told(batch)
-
-    def half(self) -> Iterator[Record]:
-        """Yield the first half of all, though something may still be to come that stands before it."""
-        times = sorted(run[len(run) // 2].key[0] for run in self._runs)
-        middle = times[len(times) // 2]
-        # Just beyond the middle, so that something goes even when all have one time.
-        return self.due(middle[:-1] if self._backward else middle + b"~")
-
-    def rest(self) -> Iterator[Record]:
-        """Yield what is left."""
-        batch, self._runs = [record for run in self._runs for record in run], []
-        return self._told(batch)
-
-    def _told(self, batch: list[Record]) -> Iterator[Record]:
-        batch.sort(key=KEY)
-        self._size -= sum(len(record.line) + _RECORD for record in batch)
-        for record in reversed(batch) if self._backward else batch:
-            if self._last is not None and (record.key > self._last if self._backward else record.key < self._last):
-                self._counts.unordered += 1
-            else:
-                self._last = record.key
-            yield record
-
-
-def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Stretch]:
-    """Return the stretches of all files that may hold something in the wanted time: the first half of the work."""
-    block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
-    found = []
-    for log, file, part, before in _parts(logs, criteria, counts, block, lambda done: progress(done // 2)):
-        if isinstance(part, Piece):
-            found.append(_looked_at(part, file, log.number, before))
-        elif part.length <= block:
-            found.append(Stretch(log.number, file, part.offset, part.length, part.low, part.high, before))
-        else:  # so many logs that their stretches have to be smaller
-            previous = before
-            for piece in file.within(part.offset, part.length, counts, block):
-                found.append(_looked_at(piece, file, log.number, previous))
-                previous = _after(piece.data, log.number, previous)
-    return [stretch for stretch in found if criteria.may_be_in(stretch.low, stretch.high)]
-
-
-def in_turn(stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> Iterator[Stretch]:
-    """Yield *stretches* to be read, and tell of the progress through this second half of the work."""
-    total = sum(file.size for log in logs for file in log.files)
-    left = length = sum(stretch.length for stretch in stretches)
-    for stretch in stretches:
-        yield stretch
-        left -= stretch.length
-        progress(total - total * left // (2 * length))
-    progress(total)
-
-
-def _looked_at(piece: Piece, file: LogFile, log: int, before: Before) -> Stretch:
-    low, high = _times(piece.data, file, log, before)
-    return Stretch(log, file, piece.offset, piece.length, low, high, before)
-
-
-def _times(data: bytes, file: LogFile, log: int, before: Before) -> tuple[bytes, bytes]:
-    times = line_times(data)
-    if b"" in times:  # something that our writer did not write
-        times = [record.key[0] for record in found_in(data, file, log, Criteria(), before)]
-    return min(times, default=b""), max(times, default=b"")
-
-
-def _parts(
-    logs: Sequence[Log], criteria: Criteria, counts: Counts, block: int, progress: Progress
-) -> Iterator[tuple[Log, LogFile, Piece | Span, Before]]:
-    """Yield the pieces of all files, read, and the stretches that were noted and may hold something wanted, unread."""
-    done = 0
-    for log in logs:
-        before: Before = _nothing
-        for file in log.files:
-            for span in file.spans:
-                if criteria.may_be_in(span.low, span.high, span.level):
-                    yield log, file, span, before
-                    progress(done + (0 if file.name.compressed else span.offset + span.length))
-                before = partial(_last_of, span, file, log.number, counts)
-            for piece in file.pieces(counts, block) if not file.spans else ():
-                yield log, file, piece, before
-                before = _after(piece.data, log.number, before)
-                progress(done + (0 if file.name.compressed else piece.offset + piece.length))
-            file.rest()
-            done += file.size
-            progress(done)
-
-
-def _nothing() -> Key | None:
-    return None
-
-
-def _after(data: bytes, log: int, before: Before) -> Before:
-    key = last_key(data, log)
-    return (lambda: key) if key is not None else before
-
-
-def _last_of(span: Span, file: LogFile, log: int, counts: Counts) -> Key | None:
-    return last_key(file.piece(span.offset, span.length, counts), log)
-
-
-def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[Record]:
-    """Yield the wanted records of all logs from their ends, the last first."""
-    return heapq.merge(*(_newest(log, criteria, counts) for log in logs), key=KEY, reverse=True)
-
-
-def _newest(log: Log, criteria: Criteria, counts: Counts) -> Iterator[Record]:
-    pieces = _Ahead(part for file in reversed(log.files) for part in _backward(file, criteria, counts))
-    held: list[Record] = []
-    after: Key | None = None
-
-    def before() -> Key | None:
-        older = pieces.peek()
-        return last_key(older.read(), log.number) if older is not None else None
-
-    for part in pieces:
-        new = found_in(part.read(), part.file, log.number, criteria, before, after) if part.wanted else []
-        after = new[0].key if new else after
-        both = sorted(new + held, key=KEY)
-        held = both[: len(new)]
-        yield from reversed(both[len(new) :])
-    yield from reversed(held)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a file, whether it may hold something wanted, and how to read it."""
-
-    file: LogFile
-    wanted: bool
-    read: Callable[[], bytes]
-
-
-def _backward(file: LogFile, criteria: Criteria, counts: Counts) -> Iterator[_Part]:
-    # Where nothing can be passed over, the end of a file comes in smaller pieces than those that were noted.
-    if not (criteria.selective and file.spans):
-        for data in file.backward(counts):
-            yield _Part(file, wanted=True, read=partial(_given, data))
-        return
-    for span in reversed(file.spans):
-        wanted = criteria.may_be_in(span.low, span.high, span.level)
-        yield _Part(file, wanted, partial(file.piece, span.offset, span.length, counts))
-    file.rest()
-
-
-def _given(data: bytes) -> bytes:
-    return data
-
-
-class _Ahead[T]:
-    """An iterator that can be asked what comes next."""
-
-    def __init__(self, items: Iterable[T]) -> None:
-        self._items = iter(items)
-        self._next: list[T] = []
-
-    def __iter__(self) -> Iterator[T]:
-        while self.peek() is not None:
-            yield self._next.pop()
-
-    def peek(self) -> T | None:
-        """Return the next item without taking it, or None when there is none."""
-        if not self._next:
-            self._next = list(islice(self._items, 1))
-        return self._next[0] if self._next else None

@@ -18,18 +18,18 @@ EXPECTED: Final = (
 
 
 def parse_time(text: str | datetime, *, now: datetime | None = None, tz: tzinfo = UTC) -> datetime:
-    """Return the instant that *text* names, aware.
+    """Return the time that *text* names, aware.
 
     Args:
         text: A span before now (``90s``, ``15m``, ``2h30m``, ``1d``, ``1w``, maybe with ``ago``), ``now``, a time of
             today (``14:00``), a day at midnight or with a time (``today``, ``yesterday 14:00``, ``monday 9:30``: the
             last one that began before now), a date, or a date with a time in ISO 8601 or RFC 3339. A datetime is
-            returned as it is, a naive one is taken in *tz*.
-        now: The present; the clock's when left out.
-        tz: Time zone of what names none.
+            returned as it is; a naive one is in *tz*.
+        now: The present; the system clock's by default.
+        tz: Time zone of text that names none.
 
     Raises:
-        ValueError: It names no time.
+        ValueError: *text* is not a time.
     """
     if isinstance(text, datetime):
         return text if text.tzinfo else text.replace(tzinfo=tz)
@@ -69,7 +69,7 @@ def _span(word: str, now: datetime) -> datetime | None:
         return now
     if not _SPAN.fullmatch(word):
         return None
-    # Subtracted in UTC: a quarter of an hour is one also when the clocks are changed meanwhile.
+    # Subtracted in UTC: a change to summer time must not change the length of a span.
     spans = (timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(word))
     return now.astimezone(UTC) - sum(spans, timedelta())
 

@@ -1,40 +1,39 @@
-"""The contract of every channel that alerts go to: payload and transport, nothing else.
+"""The base of every channel of alerts: payload and transport, nothing else.
 
-Thread rules: `render`, `send` and `close` are called by one thread at a time. `send` may block as long as its
-transport's own time limits allow. Nothing that a channel returns or raises tells a token or a URL.
+Threads: one thread at a time calls `render`, `send` and `close`. `send` takes as long as the time limits of
+`metaexpert.logger.remote.http` allow. Nothing that a channel returns or raises contains a token or a URL.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple
 
+from metaexpert.logger.masking.rules import mask_text
+from metaexpert.logger.remote.alerts import _text
 from metaexpert.logger.remote.alerts._alert import Alert
-from metaexpert.logger.remote.http import NotSent, Poster, Reply, Unknown
+from metaexpert.logger.remote.alerts._text import units
+from metaexpert.logger.remote.http import NotSent, Poster, Reply, Unknown, seconds
 from metaexpert.logger.remote.rate_limit import Limit
-from metaexpert.logger.remote.sender import Remote
 
-
-class Part(NamedTuple):
-    """One message as the service will get it, and as plain text where the service may want that instead."""
-
-    text: str
-    plain: str
+#: A block of fewer units below the head of a message would say too little.
+_LEAST_ROOM: Final = 200
 
 
 class Message(NamedTuple):
-    """What the first *alerts* of those that wait become."""
+    """A message about the first *alerts* of those that wait, in one part or several, each for one `Channel.send`."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[str, ...]
     alerts: int
 
 
 class Outcome(NamedTuple):
-    """What is known after a try.
+    """The known result of an attempt.
 
     Attributes:
         kind: ``delivered``; ``refused``: it never will be; ``later``: the server asks for a pause; ``unsent``:
-            it certainly did not arrive; ``unknown``: it may have.
+            it certainly did not arrive; ``unknown``: it may have arrived.
         reason: A few words, without secrets.
         wait: Seconds that the server asks for, if it does.
     """
@@ -44,88 +43,150 @@ class Outcome(NamedTuple):
     wait: float | None = None
 
 
-def delivered(wait: float | None = None) -> Outcome:
-    """Return that it arrived, and that the next one should wait."""
-    return Outcome("delivered", "", wait)
-
-
-def refused(reason: str) -> Outcome:
-    """Return that the service will never take it."""
-    return Outcome("refused", reason)
-
-
-def later(reason: str, wait: float | None) -> Outcome:
-    """Return that the service did not take it and asks for a pause."""
-    return Outcome("later", reason, wait)
-
-
-def unsent(reason: str) -> Outcome:
-    """Return that it certainly did not arrive."""
-    return Outcome("unsent", reason)
-
-
-def unknown(reason: str) -> Outcome:
-    """Return that it may have arrived."""
-    return Outcome("unknown", reason)
-
-
-class Channel(Remote, Protocol):
-    """Turns alerts into messages and sends one."""
-
-    @property
-    def token(self) -> str:
-        """What the budget belongs to, hashed."""
-        ...
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """What the service allows."""
-        ...
-
-    def render(self, alerts: Sequence[Alert]) -> Message:
-        """Return one alert in full, or one message that lists the first of several."""
-        ...
-
-    def send(self, part: Part, key: str, *, repeat: bool) -> Outcome:
-        """Send one message.
-
-        Args:
-            part: The message.
-            key: Identifies it over repeats.
-            repeat: Whether an earlier try may have arrived; the message says so.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release what is held. A later `send` works again. Idempotent."""
-        ...
-
-
-class HttpChannel:
-    """What channels have in common that send a message by one POST.
+class Channel(ABC):
+    """Turns alerts into messages and sends them by POST.
 
     Args:
-        url: Where to; it may hold a secret, and is never shown.
-        poster: Posts.
+        url: Address of the service; it may hold a secret, and is never shown.
+        poster: Sends the requests.
     """
 
-    def __init__(self, url: str, poster: Poster | None = None) -> None:
+    #: Its name for people.
+    name: str
+    #: Token or address that the rate limit belongs to, hashed.
+    token: str
+    #: Id of the chat or address, hashed.
+    endpoint: str
+
+    def __init__(self, url: str, poster: Poster | None) -> None:
         self._url = url
         self._poster = poster or Poster()
 
-    def _post(self, payload: object, headers: Mapping[str, str] | None = None) -> Reply | Outcome:
-        """Return the answer, or what is known when there is none."""
+    @property
+    @abstractmethod
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits of the service, all of which hold."""
+
+    @abstractmethod
+    def render(self, alerts: Sequence[Alert]) -> Message:
+        """Return one alert in full, or one message that lists the first of several."""
+
+    def send(self, part: str, key: str, *, repeat: bool) -> Outcome:
+        """Send one message.
+
+        Args:
+            part: A part of a rendered message.
+            key: Identifies it over repeats.
+            repeat: Whether an earlier attempt may have arrived; the message says so.
+        """
         try:
-            return self._poster.post(self._url, payload, headers)
+            return self._outcome(self._request(part, key, repeat=repeat))
         except NotSent as error:
-            return unsent(str(error))
+            return Outcome("unsent", str(error))
         except Unknown as error:
-            return unknown(str(error))
+            return Outcome("unknown", str(error))
+
+    @abstractmethod
+    def _request(self, part: str, key: str, *, repeat: bool) -> Reply:
+        """Post *part*. Raises NotSent or Unknown."""
+
+    @abstractmethod
+    def _outcome(self, reply: Reply) -> Outcome:
+        """Return what *reply* says about the message."""
+
+    def _post(self, payload: object, headers: Mapping[str, str] | None = None) -> Reply:
+        return self._poster.post(self._url, payload, headers)
 
     def close(self) -> None:
-        """Release the connection."""
+        """Release the connection. A later `send` works again. Idempotent."""
         self._poster.close()
 
     def after_fork(self) -> None:
         """Start anew in a child."""
         self._poster.after_fork()
+
+
+def failure(reply: Reply, wait: object = None, words: object = "") -> Outcome:
+    """Return what is known after an answer that confirms nothing.
+
+    Args:
+        reply: The answer.
+        wait: Seconds that it asks for, as it stands there; any other value asks for none.
+        words: Its explanation. A proxy may quote the request in it, so it is masked.
+    """
+    if reply.status == 429:
+        return Outcome("later", "429 Too Many Requests", seconds(wait))
+    if reply.status >= 500:
+        return Outcome("unknown", f"status {reply.status}")
+    said = _text.one_line(mask_text(str(words)), 200)
+    return Outcome("refused", f"{reply.status} {said}" if said else f"status {reply.status}")
+
+
+class TextChannel(Channel):
+    """A channel whose messages are text with markup, of limited length.
+
+    An alert in full is a head, the fields that fit below it, and a block for everything long. A message that is too
+    long becomes several, each with its number.
+    """
+
+    #: Longest message, in UTF-16 units, without the mark of a possible repeat and the number of a part.
+    limit: int
+    #: Longest text of one alert in a list, in characters.
+    line_limit: int
+
+    @abstractmethod
+    def _safe(self, text: str) -> str:
+        """Return *text* with its markup, links and mentions made ineffective."""
+
+    @abstractmethod
+    def _bold(self, text: str) -> str:
+        """Return *text* in bold, made safe."""
+
+    @abstractmethod
+    def _small(self, text: str) -> str:
+        """Return *text* in small or slanted letters, made safe."""
+
+    @abstractmethod
+    def _field(self, name: str, value: str) -> str:
+        """Return a field of an entry, made safe."""
+
+    @abstractmethod
+    def _block(self, text: str) -> str:
+        """Return *text* as a block that is shown as it is, made safe."""
+
+    def render(self, alerts: Sequence[Alert]) -> Message:
+        """Return one alert in full, or as many of several as one message can list."""
+        if len(alerts) == 1:
+            return Message(tuple(self._full(alerts[0])), 1)
+        title = self._bold("Alerts")
+        room = self.limit - units(title) - 1
+        lines = _text.listed(alerts, room, lambda line: units(self._safe(line)), self.line_limit)
+        return Message(("\n".join([title, *map(self._safe, lines)]),), len(lines))
+
+    def _full(self, alert: Alert) -> list[str]:
+        head, body = self._head(_text.content(alert))
+        pieces = self._pieces(body, self.limit - units(head) - 1) if body else [""]
+        parts = []
+        for number, piece in enumerate(pieces, 1):
+            opening = f"({number}/{len(pieces)})" if number > 1 else head
+            parts.append(f"{opening}\n{self._block(piece)}" if piece else opening)
+        return parts
+
+    def _head(self, content: _text.Content) -> tuple[str, str]:
+        """Return the head of a message, and the text of its body with the fields that the head has no room for."""
+        fields = [self._field(name, value) for name, value in content.fields]
+        begin, end = [self._bold(content.title), self._bold(content.message)], self._small(content.origin)
+        while fields and units("\n".join([*begin, *fields, end])) > self.limit:
+            fields.pop()
+        left_over = "\n".join(f"{name}: {value}" for name, value in content.fields[len(fields) :])
+        return "\n".join([*begin, *fields, end]), "\n\n".join(filter(None, (left_over, content.body)))
+
+    def _pieces(self, body: str, room: int) -> list[str]:
+        """Cut *body* into pieces, the first of which fits *room* as a block, or is empty when there is too little."""
+
+        def size(piece: str) -> int:
+            return units(self._block(piece))
+
+        if room - size("") < _LEAST_ROOM:
+            return ["", *_text.pieces(body, self.limit, self.limit, size)]
+        return _text.pieces(body, room, self.limit, size)

@@ -1,6 +1,6 @@
-"""Where alerts go that could not be delivered.
+"""The file of alerts that could not be delivered.
 
-Bound: two files of some 5 MB; the older one is replaced.
+Bound: two files of some 5 MB; a new one replaces the older of them.
 
 Threads: one at a time; several processes may add to one file.
 """
@@ -22,17 +22,17 @@ _MOST: Final = 5 * 1024 * 1024
 
 
 class DeadLetters:
-    """The file of alerts that were given up: JSON lines with reason, counts and entry.
+    """Alerts that were given up, as JSON lines with channel, reason, count, timestamps and entry.
 
     Args:
-        directory: Where it lies; None for nowhere.
+        directory: Where the file lies; None keeps none.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self._path = None if directory is None else directory / UNDELIVERED_FILE
 
     def keep(self, channel: str, reason: str, alerts: Sequence[Alert]) -> str:
-        """Add *alerts*. Returns where they are, for a report; raises OSError."""
+        """Add *alerts*. Returns where they are, for a report. Raises OSError."""
         if self._path is None:
             return "nothing keeps them without log files"
         if self._path.exists() and self._path.stat().st_size > _MOST:
@@ -50,6 +50,6 @@ def _letter(channel: str, reason: str, alert: Alert) -> bytes:
         "count": alert.count,
         "first": alert.first,
         "last": alert.last,
-        "entry": dict(alert.entry),
+        "entry": alert.entry,
     }
     return json.dumps(letter, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

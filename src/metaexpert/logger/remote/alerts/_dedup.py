@@ -1,90 +1,79 @@
-"""Repeats of an alert: which of those that came together are the same one again, and when the next is told.
+"""Repeats of an alert: which entries report the same trouble, and when the next message about it may go out.
 
-The first alert of a fingerprint goes out at once. Those of the next minute are counted and told in one message, then
-those of two minutes, of four, up to an hour; after as long a silence it begins anew.
+The first alert of a fingerprint goes out at once. Repeats of the next minute are counted and sent as one message, then
+those of two minutes, of four, and so on up to an hour. After a silence as long as the last window, the next one goes
+out at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from metaexpert.logger import schema
-from metaexpert.logger.remote.alerts._alert import Kind, decoded, fingerprint
+from metaexpert.logger.entry.line import decode_line
+from metaexpert.logger.remote.alerts._alert import Kind, fingerprint
 
-#: Seconds in which repeats are counted before they are told: the first time, and at most.
+#: The first and the longest window in which repeats are counted, in seconds.
 FIRST_WINDOW: Final = 60.0
 LONGEST_WINDOW: Final = 3600.0
-#: Fingerprints whose windows are remembered.
+#: Number of fingerprints whose windows are remembered.
 _MOST_WINDOWS: Final = 10_000
 
 
 class Window(NamedTuple):
-    """For how long repeats of one fingerprint are counted, and until when."""
+    """For how many seconds repeats of one fingerprint are counted, and until when."""
 
     interval: float
     until: float
 
 
 class Windows:
-    """When the next message of a fingerprint may go out."""
+    """When the next message of a fingerprint may go out. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._windows: dict[str, Window] = {}
 
     def due(self, mark: str, now: float) -> float:
-        """Return when an alert that comes *now* is to be told."""
+        """Return when an alert of the fingerprint *mark* that comes *now* is to be sent."""
         window = self._windows.get(mark)
         return now if window is None else max(window.until, now)
 
     def sent(self, mark: str, now: float) -> None:
-        """Note that a message of it has gone out."""
+        """Note that a message of the fingerprint *mark* has gone out *now*."""
         window = self._windows.pop(mark, None)
         if window is None or now > window.until + window.interval:
             interval = FIRST_WINDOW
         else:
             interval = min(window.interval * 2, LONGEST_WINDOW)
         self._windows[mark] = Window(interval, now + interval)
-        if len(self._windows) > _MOST_WINDOWS:  # the one that was told longest ago
+        if len(self._windows) > _MOST_WINDOWS:  # forget the one that was sent longest ago
             del self._windows[next(iter(self._windows))]
 
 
 @dataclass
 class Group:
-    """Repeats that came together."""
+    """Entries of one fingerprint that came together: the first one, their timestamps, and their number."""
 
-    line: bytes
     kind: Kind
+    line: bytes
     first: str
+    last: str
     count: int = 1
-    last: str = ""
-
-    def __post_init__(self) -> None:
-        self.last = self.last or self.first
-
-
-def alone(line: bytes, kind: Kind) -> Group:
-    """Return the group of an entry that is not collapsed with others."""
-    return Group(line, kind, _time(decoded(line)))
 
 
 def grouped(lines: Sequence[bytes]) -> dict[str, Group]:
-    """Return the groups of alerts in *lines* by their fingerprints, without entries that want to be none."""
+    """Return groups of the alerts in *lines* by fingerprint, without entries that ask for no alert."""
     groups: dict[str, Group] = {}
     for line in lines:
-        entry = decoded(line)
+        entry = decode_line(line)
         if entry.get(schema.ALERT) is False:
             continue
-        mark, moment = fingerprint(entry), _time(entry)
-        group = groups.get(mark)
-        if group is None:
-            groups[mark] = Group(line, "alert", moment)
+        mark, moment = fingerprint(entry), str(entry.get("timestamp", ""))
+        if (group := groups.get(mark)) is None:
+            groups[mark] = Group("alert", line, moment, moment)
         else:
             group.count += 1
             group.last = max(group.last, moment)
     return groups
-
-
-def _time(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("timestamp", ""))

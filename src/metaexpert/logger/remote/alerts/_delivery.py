@@ -1,13 +1,13 @@
-"""The delivery of alerts: spool, collapse of repeats, rate limit, retries, and the alerts that cannot be delivered.
+"""The delivery of alerts: outbox, collapse of repeats, rate limit, retries, and the alerts that cannot be delivered.
 
-One `Courier` serves one channel. At least once: an alert is in the outbox before it is sent, and leaves it when the
-service has confirmed it. After an outcome that nobody knows it is sent again, marked as a possible repeat; what the
-service refuses, or does not take for a day, goes to the dead letters and is reported.
+At least once: an alert is in the outbox before it is sent, and leaves it when the service has confirmed it. After an
+attempt with an unknown outcome it is sent again, marked as a possible repeat. An alert that the service refuses, or
+does not take for a day, goes to the dead letters and is reported.
 
-Repeats are collapsed (see `_dedup`). While a channel has to wait (its rate_limit is used up, it
-is down), everything that waits is collapsed too, and goes out as one list.
+Repeats are collapsed (see `_dedup`). While a channel must wait, because of the rate limit or because the service is
+down, everything that waits is collapsed further, and goes out as one list.
 
-Threads: all methods but `notify`, `idle` and `stuck` are called by one thread at a time (see
+Threads: any thread calls `notify` and reads `idle` and `stuck`; one thread at a time calls everything else (see
 `metaexpert.logger.remote.worker`).
 """
 
@@ -22,38 +22,38 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from metaexpert.logger.remote.alerts._alert import Alert, Kind, fingerprint
+from metaexpert.logger.entry.line import decode_line
+from metaexpert.logger.remote.alerts._alert import Alert, Kind
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
-from metaexpert.logger.remote.alerts._dedup import Group, Windows, alone, grouped
+from metaexpert.logger.remote.alerts._dedup import Group, Windows, grouped
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import ADOPTION_INTERVAL, Backoff, Counts, Report, Sender
 
-#: So many alerts that wait are sent one by one; more become a list.
+#: Up to so many alerts that are due are sent one by one; more become a list.
 MOST_SINGLE: Final = 3
-#: Alerts looked at for one message.
+#: Most alerts in one list.
 _MOST_LISTED: Final = 200
-#: Seconds after which an alert that nobody took is given up.
+#: Seconds after which an alert that the service did not take is given up.
 LONGEST_LIFE: Final = 24 * 3600.0
-#: Longest pause between two tries, in seconds.
+#: Longest pause between two attempts, in seconds.
 LONGEST_BACKOFF: Final = 300.0
 
 
 @dataclass
 class _Sending:
-    """A message under way."""
+    """A message that is being sent, and the number of the next part."""
 
     alerts: list[Alert]
     message: Message
+    repeat: bool
     part: int = 0
-    begun: bool = False
-    repeat: bool = False
 
 
 @dataclass
-class Deliveries(Counts):
-    """What a courier has done.
+class DeliveryCounts(Counts):
+    """Counts of the delivery to one channel.
 
     Attributes:
         delivered: Entries that the service has confirmed.
@@ -68,20 +68,20 @@ class Deliveries(Counts):
     undelivered: int = 0
 
 
-class Courier(Sender):
+class Delivery(Sender):
     """Delivers alerts to one channel.
 
     Args:
-        channel: Where to.
-        outbox: What is to be sent.
-        rate_limit: How many messages may be sent.
-        letters: Where goes what cannot be delivered.
-        report: Told of troubles: what repeats of it are recognised by, and a sentence.
-        clock: Seconds that never step back, counted from the epoch.
+        channel: Sends the messages.
+        outbox: Keeps the alerts until they are sent.
+        rate_limit: Says when the next message may be sent.
+        letters: Keeps the alerts that cannot be delivered.
+        report: Called with each trouble.
+        clock: Seconds since the epoch that never step back.
         jitter: Returns numbers between 0 and 1.
     """
 
-    counts: Deliveries
+    counts: DeliveryCounts
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Courier(Sender):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         backoff = Backoff(LONGEST_BACKOFF, jitter)
-        super().__init__(channel, outbox, report, clock or _steady_clock(), backoff, Deliveries())
+        super().__init__(channel, outbox, report, clock or _steady_clock(), backoff, DeliveryCounts())
         self._channel = channel
         self._outbox = outbox
         self._rate_limit = rate_limit
@@ -103,9 +103,9 @@ class Courier(Sender):
         self._windows = Windows()
         self._sending: _Sending | None = None
         self._notices: list[tuple[Kind, bytes]] = []
-        self._noticing = threading.Lock()
+        self._notices_lock = threading.Lock()
         self._ending = False
-        #: Why an alert was given up last.
+        #: Why the last alert was given up.
         self.last_refusal = ""
 
     # -- in ---------------------------------------------------------------------------------------------------
@@ -116,32 +116,31 @@ class Courier(Sender):
         self._store(grouped(lines))
 
     def notify(self, kind: Kind, line: bytes) -> None:
-        """Have a sign of life or a test told, never collapsed. By any thread."""
-        with self._noticing:
+        """Send a heartbeat or a test without collapsing it. Any thread may call this."""
+        with self._notices_lock:
             self._notices.append((kind, line))
             self._idle = False
 
     def _take_notices(self) -> None:
-        with self._noticing:
+        with self._notices_lock:
             notices, self._notices = self._notices, []
-        groups = {uuid.uuid4().hex: alone(line, kind) for kind, line in notices}
+        groups = {}
+        for kind, line in notices:
+            moment = str(decode_line(line).get("timestamp", ""))
+            groups[uuid.uuid4().hex] = Group(kind, line, moment, moment)
         if groups:
             self._store(groups)
 
     def _store(self, groups: Mapping[str, Group]) -> None:
-        try:
-            self._try_store(groups)
-        except (sqlite3.Error, OSError) as error:
-            self._lose_disk(error)
-            self._try_store(groups)
-
-    def _try_store(self, groups: Mapping[str, Group]) -> None:
-        now, dropped = self._clock(), 0
+        now, rows = self._clock(), []
         for mark, group in groups.items():
             due = now if group.kind != "alert" or self._ending else self._windows.due(mark, now)
-            stored = self._outbox.add(mark, group.kind, group.line, group.count, group.first, group.last, due, now)
-            dropped += 0 if stored else group.count
-        self._outbox.commit()
+            rows.append((mark, group, due))
+        try:
+            dropped = self._outbox.add(rows, now)
+        except (sqlite3.Error, OSError) as error:
+            self._lose_disk(error)
+            dropped = self._outbox.add(rows, now)
         if dropped:
             self.counts.dropped += dropped
             self._report("alerts full", f"too many alerts wait for {self.name}; {dropped} were dropped")
@@ -155,7 +154,7 @@ class Courier(Sender):
     # -- out --------------------------------------------------------------------------------------------------
 
     def step(self) -> float:
-        """Send one message, if one is due. Returns how long there is nothing to do, in seconds."""
+        """Send one message, if one is due. Returns for how long there is nothing more to do, in seconds."""
         try:
             return self._step()
         except (sqlite3.Error, OSError) as error:
@@ -165,77 +164,56 @@ class Courier(Sender):
     def _step(self) -> float:
         now = self._clock()
         self._outbox.open()
-        self._tell_set_aside()
+        if self._outbox.set_aside:
+            self._report("alerts outbox", f"the outbox of alerts was unreadable and is now {self._outbox.set_aside}")
+            self._outbox.set_aside = ""
         self._take_notices()
-        if self._adopt(now):
-            self._give_up_old(now)
-        if now < self._paused_until:
-            return self._paused_until - now
-        if self._sending is None and (wait := self._compose(now)) is not None:
-            return wait
-        wait = self._rate_limit.take()
+        if self._adopt(now) and (old := self._outbox.older_than(now - LONGEST_LIFE)):
+            self._give_up(old, f"not taken for a day; last: {self.trouble or 'never tried'}")
+        # The message is composed last: everything that waits for the rate limit goes on collapsing.
+        wait = self._paused_until - now
+        if wait <= 0 and self._sending is None:
+            wait = self._until_due(now)
+        if wait <= 0:
+            wait = self._rate_limit.take()
         if wait > 0:
-            self._drop_unbegun()
             return wait
-        self._send()
+        self._send(self._sending or self._compose(now))
         return 0.0
 
-    def _compose(self, now: float) -> float | None:
-        """Make a message of what is due. Returns how long to wait when nothing is."""
+    def _until_due(self, now: float) -> float:
+        """Return how many seconds nothing is due; not positive when something is."""
+        next_due = self._outbox.next_due()
+        self._idle = next_due is None and not self._notices
+        if next_due is None:
+            return ADOPTION_INTERVAL
+        return 0.0 if next_due <= now else max(next_due - now, 0.01)
+
+    def _compose(self, now: float) -> _Sending:
+        """Make a message of what is due, and note that it is being sent."""
         due = self._outbox.due(now, _MOST_LISTED)
-        if not due:
-            next_due = self._outbox.next_due()
-            self._idle = next_due is None and not self._notices
-            return ADOPTION_INTERVAL if next_due is None else max(next_due - now, 0.01)
         alerts = due[:1] if len(due) <= MOST_SINGLE else due
         message = self._channel.render(alerts)
         alerts = alerts[: message.alerts]
+        self._outbox.begin(alerts)
         self._sending = _Sending(alerts, message, repeat=any(alert.repeat for alert in alerts))
-        return None
+        return self._sending
 
-    def _drop_unbegun(self) -> None:
-        # What waits for the rate_limit goes on collapsing.
-        if self._sending is not None and not self._sending.begun:
-            self._sending = None
-
-    def _send(self) -> None:
-        sending = self._sending
-        assert sending is not None  # noqa: S101 - for the type checker
-        if not sending.begun:
-            sending.begun = True
-            self._outbox.begin(sending.alerts)
+    def _send(self, sending: _Sending) -> None:
         if sending.repeat:
             self.counts.repeated += 1
-        part = sending.message.parts[sending.part]
-        key = sending.alerts[0].key + (f"-{sending.part + 1}" if len(sending.message.parts) > 1 else "")
+        parts = sending.message.parts
+        key = sending.alerts[0].key + (f"-{sending.part + 1}" if len(parts) > 1 else "")
         # A list marks the lines that may be repeats; its own mark is for the whole.
         mark = sending.repeat and (len(sending.alerts) == 1 or sending.part > 0)
-        outcome = self._channel.send(part, key, repeat=mark)
-        self._settle(sending, outcome)
-
-    def _settle(self, sending: _Sending, outcome: Outcome) -> None:
+        outcome = self._channel.send(parts[sending.part], key, repeat=mark)
         if outcome.kind == "delivered":
             self._arrived(sending, outcome)
-            return
-        if outcome.kind == "refused":
+        elif outcome.kind == "refused":
             self._sending = None
             self._give_up(sending.alerts, outcome.reason)
-            return
-        self.trouble = outcome.reason
-        pause = self._backoff.next()
-        if outcome.kind == "later":
-            wait = pause if outcome.wait is None else outcome.wait
-            pause = wait * (1.0 + 0.1 * self._jitter())
-            self._rate_limit.block(wait)
-        self._paused_until = self._clock() + pause
-        unknown = outcome.kind == "unknown"
-        what = "it is unknown whether an alert arrived at" if unknown else "no alert could be sent to"
-        self._report(f"alerts {self.name}", f"{what} {self.name}: {outcome.reason}; tried again")
-        if sending.part:  # the first parts have arrived: go on with this one
-            sending.repeat = sending.repeat or unknown
         else:
-            self._outbox.release(sending.alerts, unknown=unknown)
-            self._sending = None
+            self._postpone(sending, outcome)
 
     def _arrived(self, sending: _Sending, outcome: Outcome) -> None:
         self.trouble = ""
@@ -252,13 +230,25 @@ class Courier(Sender):
         for alert in sending.alerts:
             self.counts.delivered += alert.count
             if alert.kind == "alert":
-                self._windows.sent(fingerprint(alert.entry), now)
+                self._windows.sent(alert.fingerprint, now)
         self._outbox.remove(sending.alerts)
 
-    def _give_up_old(self, now: float) -> None:
-        old = self._outbox.older_than(now - LONGEST_LIFE)
-        if old:
-            self._give_up(old, f"not taken for a day; last: {self.trouble or 'never tried'}")
+    def _postpone(self, sending: _Sending, outcome: Outcome) -> None:
+        self.trouble = outcome.reason
+        pause = self._backoff.next()
+        if outcome.kind == "later":
+            wait = pause if outcome.wait is None else outcome.wait
+            pause = wait * (1.0 + 0.1 * self._jitter())
+            self._rate_limit.block(wait)
+        self._paused_until = self._clock() + pause
+        unknown = outcome.kind == "unknown"
+        what = "it is unknown whether an alert arrived at" if unknown else "no alert could be sent to"
+        self._report(f"alerts {self.name}", f"{what} {self.name}: {outcome.reason}; tried again")
+        if sending.part:  # the first parts have arrived: go on with this one
+            sending.repeat = sending.repeat or unknown
+        else:
+            self._outbox.release(sending.alerts, unknown=unknown)
+            self._sending = None
 
     def _give_up(self, alerts: Sequence[Alert], reason: str) -> None:
         count = sum(alert.count for alert in alerts)
@@ -268,28 +258,21 @@ class Courier(Sender):
             where = self._letters.keep(self.name, reason, alerts)
         except OSError as error:
             where = f"they could not be kept ({error.strerror})"
-        self._report(
-            f"alerts undelivered {self.name}",
-            f"{count} alerts were not delivered to {self.name}: {reason}; {where}",
-        )
+        text = f"{count} alerts were not delivered to {self.name}: {reason}; {where}"
+        self._report(f"alerts undelivered {self.name}", text)
         self._outbox.remove(alerts)
-
-    def _tell_set_aside(self) -> None:
-        if self._outbox.set_aside:
-            self._report("alerts outbox", f"the outbox of alerts was unreadable and is now {self._outbox.set_aside}")
-            self._outbox.set_aside = ""
 
     # -- the end ----------------------------------------------------------------------------------------------
 
     def hurry(self) -> None:
-        """Tell at once what would have been counted for longer."""
+        """Send at once what would have been collapsed for longer."""
         self._ending = True
         self._idle = False
         self._outbox.open()
         self._outbox.hurry()
 
     def failed(self, error: Exception) -> None:
-        """Report an error that nobody expected, by its kind alone."""
+        """Report an unexpected error, by its type alone."""
         self.trouble = type(error).__name__
         self._report(f"alerts {self.name}", f"sending alerts to {self.name} failed: {self.trouble}")
 
@@ -297,17 +280,17 @@ class Courier(Sender):
         """Leave what was not sent to the next process, and release everything."""
         self._outbox.open()
         self._take_notices()
-        if self._sending is not None and self._sending.begun:
+        if self._sending is not None:
             self._outbox.release(self._sending.alerts, unknown=self._sending.part > 0)
         self._outbox.leave()
         self._rate_limit.close()
         self._channel.close()
 
     def after_fork(self) -> None:
-        """Start anew in a child: what waits is the parent's."""
+        """Start anew in a child: everything that waits belongs to the parent."""
         super().after_fork()
         self._rate_limit.after_fork()
-        self._noticing = threading.Lock()
+        self._notices_lock = threading.Lock()
         self._notices = []
         self._sending = None
 

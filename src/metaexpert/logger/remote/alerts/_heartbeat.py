@@ -1,7 +1,7 @@
-"""Signs of life: a file per running expert, whose lock says that its process lives.
+"""Heartbeats: a file per running expert, with a lock that lasts as long as its process.
 
-An expert that stops takes its file away. A file whose lock can be taken belongs to a process that died without
-stopping: whoever finds it first says so and takes it away.
+An expert that stops deletes its file. A file with a free lock belongs to a process that died without stopping; the
+first process that finds it reports the death and deletes it.
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ _LOCK: Final = ".running-lock"
 
 
 class Heartbeat:
-    """Says that an expert runs.
+    """Shows other processes that an expert runs. Used by one thread at a time.
 
     Args:
         directory: Where the files lie.
-        content: What is to be known of the expert when it has died.
+        content: Facts about the expert, for the report of its death.
     """
 
     def __init__(self, directory: Path, content: Mapping[str, Any]) -> None:
-        self._directory = directory
+        name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._path = directory / f"{name}{SUFFIX}"
         self._content = dict(content)
-        self._lock: FileLock | None = None
-        self._path: Path | None = None
+        self._lock = FileLock(directory / f"{name}{_LOCK}")
+        self._beating = False
 
     def begin(self) -> None:
-        """Make the file. Raises OSError."""
-        if self._lock is not None:
+        """Make the file. Idempotent. Raises OSError."""
+        if self._beating:
             return
-        name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        lock = FileLock(self._directory / f"{name}{_LOCK}")
-        lock.acquire()
-        path = self._directory / f"{name}{SUFFIX}"
-        with Descriptor.at(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+        self._lock.acquire()
+        with Descriptor.at(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
             os.write(file.fd, json.dumps(self._content).encode())
-        self._lock, self._path = lock, path
+        self._beating = True
 
     def end(self) -> None:
-        """Take the file away: the expert stops."""
-        if self._lock is not None and self._path is not None:
+        """Delete the file: the expert stops. Idempotent."""
+        if self._beating:
+            self._beating = False
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
             self._lock.release(delete=True)
-            self._lock = None
 
     def after_fork(self) -> None:
-        """Forget, in a child, what is the parent's."""
-        if self._lock is not None:
-            self._lock.abandon()
-            self._lock = None
+        """Forget, in a child, what belongs to the parent."""
+        self._beating = False
+        self._lock.abandon()
 
 
 def dead(directory: Path) -> Iterator[dict[str, Any]]:
-    """Find the experts that died without stopping, and take their files away, each by one finder only.
+    """Find the experts that died without stopping, and delete their files. Each death is found by one process only.
 
     Yields:
-        What each had said of itself. Raises OSError.
+        The content of each `Heartbeat`.
+
+    Raises:
+        OSError: The directory cannot be read or changed.
     """
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         lock = FileLock(path.with_name(path.name.removesuffix(SUFFIX) + _LOCK))
@@ -75,7 +75,7 @@ def dead(directory: Path) -> Iterator[dict[str, Any]]:
         try:
             content = json.loads(path.read_bytes())
             path.unlink()
-        except FileNotFoundError:  # stopped, or found by somebody else, meanwhile
+        except FileNotFoundError:  # stopped, or found by another process, in the meantime
             continue
         except ValueError:  # it died while it began
             path.unlink(missing_ok=True)

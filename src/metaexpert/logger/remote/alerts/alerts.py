@@ -1,6 +1,6 @@
-"""The alerts of one logger: which channels it has, and what they are told of its start and end.
+"""The alerts of one logger: its channels, and the heartbeats that they get.
 
-Loggers of one process that log into the same directory and alert to the same place share one courier and its thread.
+Loggers of one process that log to the same directory and alert to the same endpoint share its thread.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.remote.alerts import _heartbeat
 from metaexpert.logger.remote.alerts._alert import Kind
 from metaexpert.logger.remote.alerts._channel import Channel
 from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
-from metaexpert.logger.remote.alerts._delivery import Courier
+from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._discord import Discord
-from metaexpert.logger.remote.alerts._heartbeat import Heartbeat
+from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._telegram import Telegram
 from metaexpert.logger.remote.alerts._webhook import Webhook
@@ -28,7 +27,7 @@ from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import Report
 from metaexpert.logger.system.descriptors import make_directory
 
-#: Bytes of entries that may wait for one channel's thread.
+#: Bytes of entries that may wait for the thread of one channel.
 MOST_WAITING: Final = 16 * 1024 * 1024
 DIRECTORY: Final = "alerts"
 
@@ -51,17 +50,19 @@ def channels(config: LoggerConfig) -> list[Channel]:
     return found
 
 
-_open_endpoints: Final = OpenEndpoints[Courier](MOST_WAITING)
+_open_endpoints: Final = OpenEndpoints[Delivery](MOST_WAITING)
 
 
-class Alerts(Endpoints[Courier]):
+class Alerts(Endpoints[Delivery]):
     """The alerts of one logger.
 
+    Threads: any thread and any signal handler may call `put`. One thread at a time calls the other methods.
+
     Args:
-        config: Its configuration.
-        directory: Its log directory; None for none, and then nothing is kept over a restart.
-        report: Told of troubles: a kind, and a sentence.
-        stamp: Makes an entry of a level and a message, for what is no log entry.
+        config: The logger's configuration.
+        directory: Its log directory; None keeps nothing over a restart.
+        report: Called with each trouble.
+        stamp: Makes an entry of a level and a message, for a message that is no log entry.
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
@@ -69,34 +70,38 @@ class Alerts(Endpoints[Courier]):
         self._expert = config.expert_name
         self._stamp = stamp
         self._report = report
-        self._place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
+        self._directory = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
         for channel in channels(config):
-            self.open(self._place, channel, partial(_courier, channel, self._place, report))
-        self._heartbeat_: Heartbeat | None = None
+            self.open(self._directory, channel, partial(self._delivery, channel))
+        self._heartbeat: Heartbeat | None = None
         self._beats = config.alert_heartbeat and bool(self._endpoints)
 
+    def _delivery(self, channel: Channel) -> Delivery:
+        outbox, letters = Outbox(self._directory, channel.endpoint), DeadLetters(self._directory)
+        return Delivery(channel, outbox, RateLimit(channel.token, channel.limits), letters, self._report)
+
     def start(self) -> None:
-        """Send what an earlier process left; say, with heartbeats, that the expert starts and which ones died."""
+        """Send what an earlier process left. With heartbeats, report that the expert starts and which ones died."""
         if self._beats:
             self._begin_heartbeat()
             self._notify("heartbeat", self._stamp("info", f"{self._expert} started"))
         super().start()
 
     def _begin_heartbeat(self) -> None:
-        if self._place is None:
+        if self._directory is None:
             return
         try:
-            make_directory(self._place)
-            for content in _heartbeat.dead(self._place):
-                self._tell_death(content)
+            make_directory(self._directory)
+            for content in dead(self._directory):
+                self._report_death(content)
             entry = self._stamp("info", "")
-            kept = ("timestamp", "hostname", "procid")
-            self._heartbeat_ = Heartbeat(self._place, {"expert": self._expert, **{key: entry[key] for key in kept}})
-            self._heartbeat_.begin()
+            kept = {key: entry[key] for key in ("timestamp", "hostname", "procid")}
+            self._heartbeat = Heartbeat(self._directory, {"expert": self._expert, **kept})
+            self._heartbeat.begin()
         except OSError as error:
             self._report("alerts heartbeat", f"the end of this process may go unnoticed: {error.strerror}")
 
-    def _tell_death(self, content: Mapping[str, Any]) -> None:
+    def _report_death(self, content: Mapping[str, Any]) -> None:
         expert, process, since = content.get("expert"), content.get("procid"), content.get("timestamp")
         text = f"{expert} died without stopping (process {process}, started {since})"
         self._notify("heartbeat", self._stamp("critical", text))
@@ -109,38 +114,37 @@ class Alerts(Endpoints[Courier]):
             endpoint.worker.wake()
 
     def test(self, patience: float) -> dict[str, str]:
-        """Send a test to every channel. Returns, by channel, what went wrong; empty for what arrived."""
+        """Send a test to every channel, and wait *patience* seconds at most for each.
+
+        Returns:
+            By channel, why it did not arrive; an empty text if it did.
+        """
         text = f"Test of the alerts of {self._expert}: this is what one looks like"
         self._notify("test", self._stamp("info", text))
         for endpoint in self._endpoints:
             endpoint.worker.flush(patience)
-        return {endpoint.name: _verdict(endpoint) for endpoint in self._endpoints}
+        return {endpoint.name: _trouble(endpoint) for endpoint in self._endpoints}
 
     def close(self, timeout: float | None) -> None:
-        """Say that the expert stops, send what can be sent in time, keep the rest for the next process."""
+        """Report that the expert stops, send what can be sent in time, and keep the rest for the next process."""
         if self._beats:
             self._notify("heartbeat", self._stamp("info", f"{self._expert} stopped"))
         super().close(timeout)
-        if self._heartbeat_ is not None:
-            self._heartbeat_.end()
-            self._heartbeat_ = None
+        if self._heartbeat is not None:
+            self._heartbeat.end()
+            self._heartbeat = None
 
     def after_fork(self) -> None:
-        """Start anew in a child, which is not the expert that began."""
-        if self._heartbeat_ is not None:
-            self._heartbeat_.after_fork()
-            self._heartbeat_ = None
+        """Start anew in a child: it is not the expert that began."""
+        if self._heartbeat is not None:
+            self._heartbeat.after_fork()
+            self._heartbeat = None
         self._beats = False
 
 
-def _verdict(endpoint: Endpoint[Courier]) -> str:
+def _trouble(endpoint: Endpoint[Delivery]) -> str:
     if endpoint.sender.trouble:
         return endpoint.sender.trouble
     if endpoint.sender.counts.undelivered:
         return endpoint.sender.last_refusal
     return "" if endpoint.sender.idle else "no answer in time"
-
-
-def _courier(channel: Channel, place: Path | None, report: Report) -> Courier:
-    rate_limit = RateLimit(channel.token, channel.limits)
-    return Courier(channel, Outbox(place, channel.endpoint), rate_limit, DeadLetters(place), report)

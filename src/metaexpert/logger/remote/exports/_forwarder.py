@@ -1,13 +1,14 @@
 """The forwarding of every entry to a collector: queue, reconnection, a window that is sent again, a spool on disk.
 
-Entries wait in memory while the collector takes them; while it does not, they go to a spool on disk and follow in
+Entries wait in memory while the collector takes them. While it does not, they go to a spool on disk, and follow in
 order when it is back, also after a restart of the program.
 
-A collector without acknowledgements (syslog over TCP or TLS) may lose what lay in buffers when a connection broke.
-So the last entries that were sent over it, at most `WINDOW_BYTES` and not older than `WINDOW_SECONDS`, are sent again
-over the next one; the receiver can drop repeats by sequence number.
+A collector that acknowledges nothing (syslog over TCP or TLS) may lose the contents of buffers when a connection
+breaks. So the last entries that were sent over it, at most `WINDOW_BYTES` and not older than `WINDOW_SECONDS`, are sent
+again over the next one. The receiver can drop repeats by sequence number.
 
-Threads: all methods but `idle` and `stuck` are called by one thread at a time (`metaexpert.logger.remote.worker`).
+Threads: one thread at a time calls the methods; any thread reads `idle` and `stuck` (see
+`metaexpert.logger.remote.worker`).
 """
 
 from __future__ import annotations
@@ -16,32 +17,44 @@ import random
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.exports._backlog import Backlog
 from metaexpert.logger.remote.sender import Backoff, Counts, Remote, Report, Sender
 
 #: More than Linux lets a receiving socket buffer by default (tcp_rmem, 6 MiB), and our own sending buffer.
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 WINDOW_SECONDS: Final = 60.0
-#: Entries in memory beyond which they go to disk, in bytes.
+#: Bytes of entries in memory beyond which they go to disk.
 SPILL: Final = 4 * 1024 * 1024
-#: Entries sent in one turn.
+#: Entries sent at once.
 _BATCH: Final = 100
-#: Seconds between two looks at whether the connection still stands.
+#: Entries decoded before other threads get the interpreter.
+_POLITE: Final = 8
+#: Seconds between two checks of an idle connection.
 _LOOK: Final = 1.0
+#: Longest pause between two attempts, in seconds.
 LONGEST_BACKOFF: Final = 30.0
 
 
 class TransportError(Exception):
-    """The collector did not take a batch; says why, without secrets. It may be offered again."""
+    """The collector did not take a batch; says why, without secrets. The batch may be offered again."""
+
+
+def decode_politely(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the entries of *lines*, and let other threads have the interpreter in between."""
+    for number, line in enumerate(lines):
+        if number % _POLITE == 0:
+            time.sleep(0)
+        yield decode_line(line)
 
 
 class Transport(Remote, Protocol):
-    """A way to a collector. Used by one thread at a time."""
+    """Sends entries to a collector. Used by one thread at a time."""
 
     @property
     def acknowledged(self) -> bool:
@@ -50,7 +63,7 @@ class Transport(Remote, Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection, as far as is known; looks whether the other side has closed it."""
+        """Whether there is a connection, as far as is known; checks whether the other side has closed it."""
         ...
 
     def connect(self) -> None:
@@ -71,14 +84,14 @@ class Transport(Remote, Protocol):
 
 
 @dataclass
-class Forwardings(Counts):
-    """What a forwarder has done.
+class ForwarderCounts(Counts):
+    """Counts of the forwarding to one collector.
 
     Attributes:
         sent: Entries that were sent; those sent again count again.
         resent: Entries that were sent again after a reconnection.
         connections: How often it has connected.
-        unconfirmed: Entries of which nobody knows whether they arrived, at the end.
+        unconfirmed: Entries without a confirmation at the end.
     """
 
     sent: int = 0
@@ -91,14 +104,14 @@ class Forwarder(Sender):
     """Forwards entries over one transport.
 
     Args:
-        transport: The way.
+        transport: Sends the entries.
         backlog: The spool.
-        report: Told of troubles.
+        report: Called with each trouble.
         clock: Seconds that never step back.
         jitter: Returns numbers between 0 and 1.
     """
 
-    counts: Forwardings
+    counts: ForwarderCounts
 
     def __init__(
         self,
@@ -108,7 +121,7 @@ class Forwarder(Sender):
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(transport, backlog, report, clock, Backoff(LONGEST_BACKOFF, jitter), Forwardings())
+        super().__init__(transport, backlog, report, clock, Backoff(LONGEST_BACKOFF, jitter), ForwarderCounts())
         self._transport = transport
         self._backlog = backlog
         self._queue: deque[bytes] = deque()
@@ -119,7 +132,7 @@ class Forwarder(Sender):
     # -- in ---------------------------------------------------------------------------------------------------
 
     def take(self, lines: list[bytes]) -> None:
-        """Queue *lines*: in memory while the collector takes them, behind what waits on disk otherwise."""
+        """Queue *lines*: in memory while the collector takes them, otherwise behind those on disk."""
         self._idle = False
         if self._backlog.count or self._bytes > SPILL:
             self._keep(lines)
@@ -147,7 +160,7 @@ class Forwarder(Sender):
     # -- out --------------------------------------------------------------------------------------------------
 
     def step(self) -> float:
-        """Send one batch. Returns how long there is nothing to do, in seconds."""
+        """Send one batch. Returns for how long there is nothing more to do, in seconds."""
         try:
             return self._step()
         except TransportError as error:
@@ -183,9 +196,9 @@ class Forwarder(Sender):
         self.trouble = ""
         self._trim(self._clock())
         if self._window:
+            self._idle = False
             self.counts.resent += len(self._window)
-            for _, line in reversed(self._window):
-                self._queue.appendleft(line)
+            self._queue.extendleft(line for _, line in reversed(self._window))
             self._bytes += self._window_bytes
             self._window.clear()
             self._window_bytes = 0
@@ -233,23 +246,15 @@ class Forwarder(Sender):
 
     # -- state ------------------------------------------------------------------------------------------------
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be sent."""
-        return self._idle and not self._queue
-
     def stats(self) -> dict[str, Any]:
-        """Return what was done."""
+        """Return the counts and the trouble, and how many entries wait."""
         counts = {**super().stats(), "waiting": len(self._queue) + self._backlog.count}
-        del counts["unconfirmed"]  # it is known at the end alone
+        del counts["unconfirmed"]  # only known at the end
         more = {name: getattr(self._transport, name, 0) for name in ("truncated", "refused")}
         return counts | {name: count for name, count in more.items() if count}
 
-    def hurry(self) -> None:
-        """Nothing is put off: there is nothing to hurry."""
-
     def failed(self, error: Exception) -> None:
-        """Report an error that nobody expected, by its kind alone."""
+        """Report an unexpected error, by its type alone."""
         self._broken(type(error).__name__)
 
     def close(self) -> None:
@@ -260,14 +265,14 @@ class Forwarder(Sender):
             self.counts.unconfirmed = len(self._window)
         rest = ([] if confirmed else [line for _, line in self._window]) + list(self._queue)
         self._transport.abort()
-        if rest:  # behind what is on disk already: who receives it sorts by sequence
+        if rest:  # behind what is on disk already: the receiver sorts by sequence number
             self._keep(rest)
         self._queue.clear()
         self._window.clear()
         self._backlog.leave()
 
     def after_fork(self) -> None:
-        """Start anew in a child: what waits, and the connection, are the parent's."""
+        """Start anew in a child: what waits, and the connection, belong to the parent."""
         super().after_fork()
         self._queue.clear()
         self._window.clear()

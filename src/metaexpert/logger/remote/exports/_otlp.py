@@ -1,4 +1,4 @@
-"""OpenTelemetry: entries as log records, sent by the official SDK's exporter over HTTP.
+"""OpenTelemetry: entries as log records, which the exporter of the official SDK sends over HTTP.
 
 Sources: OpenTelemetry's logs data model (severity numbers: appendix B, example mappings), its semantic conventions
 (``service.name``, ``host.name``, ``process.pid``, ``exception.type``, ``exception.message``, ``exception.stacktrace``).
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert import _version
 from metaexpert.logger import schema
-from metaexpert.logger.remote.alerts._alert import decoded
-from metaexpert.logger.remote.exports._forwarder import TransportError
+from metaexpert.logger.remote.exports._forwarder import TransportError, decode_politely
 from metaexpert.logger.remote.http import silenced
-from metaexpert.logger.remote.rate_limit import digest
+from metaexpert.logger.remote.sender import digest
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
@@ -27,36 +26,34 @@ if TYPE_CHECKING:
 
 #: Our levels as severity numbers of the data model: DEBUG, INFO, WARN, ERROR, FATAL.
 SEVERITY_NUMBERS: Final = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
-#: Longest time for one batch, in seconds, with the exporter's own retries.
+#: Longest time for one batch with the exporter's own retries, in seconds.
 TIMEOUT: Final = 10.0
 _PATH: Final = "/v1/logs"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 _INT64: Final = range(-(2**63), 2**63)
-#: What has a place of its own in a record, or in its resource.
-_PLACED: Final = frozenset({"timestamp", "level", "severity", "message", "hostname", "procid", schema.LOGGER_KEY})
+#: Keys that a record, or its resource, has fields of its own for.
+_OWN_FIELDS: Final = frozenset({"timestamp", "level", "severity", "message", "hostname", "procid", schema.LOGGER_KEY})
 _ERROR_NAMES: Final = {"type": "exception.type", "value": "exception.message", "text": "exception.stacktrace"}
-#: Answers after which the specification of OTLP wants a batch to be sent again.
+#: Status codes after which a batch is sent again (specification of OTLP/HTTP, "Retryable Response Codes").
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
-#: Entries encoded between two moments in which other threads get the interpreter at once.
-_POLITE: Final = 8
 
 
 class Otlp:
-    """A way to a collector that speaks OTLP over HTTP.
+    """Sends entries to a collector that speaks OTLP over HTTP. Used by one thread at a time.
 
-    Headers and the like are taken from the standard variables (``OTEL_EXPORTER_OTLP_HEADERS`` …) by the exporter.
+    The exporter takes headers and other options from the standard variables (``OTEL_EXPORTER_OTLP_HEADERS`` …).
 
     Args:
-        endpoint: Address of the collector; ``/v1/logs`` is added when it has no path.
+        endpoint: Address of the collector; ``/v1/logs`` is added if it has no path.
     """
 
     name = "otlp"
     acknowledged = True
 
     def __init__(self, endpoint: str) -> None:
-        # On the caller's thread while a logger is made: an import later would hold the interpreter while it trades.
+        # Imported while a logger is made: a later import would hold the interpreter while the program trades.
         from opentelemetry.exporter.otlp.proto.http import _log_exporter  # noqa: F401, PLC0415 - an extra
         from opentelemetry.sdk import _logs  # noqa: F401, PLC0415
 
@@ -65,12 +62,12 @@ class Otlp:
         self._exporter: Any = None
         self._status: int | None = None
         self.endpoint = digest("otlp", self._address)
-        #: How many entries the collector has refused for good.
+        #: How many entries the collector has refused permanently.
         self.refused = 0
 
     @property
     def connected(self) -> bool:
-        """Whether there is an exporter; it connects by itself."""
+        """Whether there is an exporter, which connects by itself."""
         return self._exporter is not None
 
     def connect(self) -> None:
@@ -86,12 +83,8 @@ class Otlp:
         self._status = response.status_code
 
     def send(self, lines: Sequence[bytes]) -> None:
-        """Send entries; the collector has confirmed them. Raises TransportError."""
-        records = []
-        for number, line in enumerate(lines):
-            if number % _POLITE == 0:
-                time.sleep(0)
-            records.append(record(decoded(line)))
+        """Send entries, and wait until the collector has confirmed them. Raises TransportError."""
+        records = list(map(record, decode_politely(lines)))
         self._status = None
         with silenced(_talkative()):
             result = self._exporter.export(records)
@@ -99,13 +92,13 @@ class Otlp:
             return
         status = self._status
         if status is not None and 400 <= status < 500 and status not in _RETRYABLE:
-            # It will never take them: to offer them again would hold up everything behind.
+            # It will never take them. Offering them again would hold up all later entries.
             self.refused += len(lines)
             return
         raise TransportError("no answer" if status is None else f"status {status}")
 
     def finish(self) -> bool:
-        """Close. Everything that was sent is confirmed."""
+        """Close. Returns True: everything that was sent is confirmed."""
         self.abort()
         return True
 
@@ -127,7 +120,7 @@ def _talkative() -> list[str]:
 
 
 def record(entry: Mapping[str, Any]) -> ReadableLogRecord:
-    """Return the log record of a flat *entry*. Nothing of it is left out."""
+    """Return the log record of a flat *entry*, with all its fields."""
     from opentelemetry._logs import LogRecord, SeverityNumber  # noqa: PLC0415
     from opentelemetry.sdk._logs import ReadableLogRecord  # noqa: PLC0415
     from opentelemetry.trace import TraceFlags  # noqa: PLC0415
@@ -152,7 +145,7 @@ def record(entry: Mapping[str, Any]) -> ReadableLogRecord:
 
 
 def _attributes(entry: Mapping[str, Any], traced: bool) -> dict[str, Any]:
-    left_out = _PLACED | ({"trace_id", "span_id"} if traced else set()) | {schema.EXCEPTION_KEY}
+    left_out = _OWN_FIELDS | ({"trace_id", "span_id"} if traced else set()) | {schema.EXCEPTION_KEY}
     attributes = {name: _attribute(value) for name, value in entry.items() if name not in left_out}
     error = entry.get(schema.EXCEPTION_KEY)
     if isinstance(error, Mapping):
@@ -171,7 +164,7 @@ def _attribute(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_attribute(item) for item in value]
     if type(value) is int and value not in _INT64:
-        return str(value)  # OTLP has no larger ones
+        return str(value)  # OTLP has no larger integers
     return value
 
 
@@ -180,7 +173,7 @@ def _nanoseconds(timestamp: str) -> int:
         moment = datetime.fromisoformat(timestamp)
     except ValueError:
         return 0
-    # Divided as integers: a float has no place for microseconds.
+    # Divided as integers: a float cannot hold microseconds since the epoch.
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 

@@ -1,7 +1,7 @@
-"""Syslog by RFC 5424: framing and sockets.
+"""Syslog messages of RFC 5424: framing and sockets.
 
-Sources: RFC 5426 (UDP; one message a datagram; receivers take at least 480 and should take 2048 bytes), RFC 6587 (TCP,
-octet counting and LF), RFC 5425 (TLS, octet counting, port 6514), RFC 5424 section 6.1 (a sender may truncate).
+Sources: RFC 5426 (UDP: one message per datagram; receivers take at least 480 and should take 2048 bytes), RFC 6587
+(TCP: octet counting and LF), RFC 5425 (TLS: octet counting, port 6514), RFC 5424 section 6.1 (a sender may truncate).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import select
 import socket
 import ssl
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,27 +20,25 @@ from typing import Any, Final
 from metaexpert.logger.config.syslog_address import Address
 from metaexpert.logger.encoding.line import fitted
 from metaexpert.logger.entry.rfc5424 import render_message
-from metaexpert.logger.remote.alerts._alert import decoded
-from metaexpert.logger.remote.exports._forwarder import TransportError
-from metaexpert.logger.remote.rate_limit import digest
+from metaexpert.logger.remote.exports._forwarder import TransportError, decode_politely
+from metaexpert.logger.remote.sender import digest
 
+#: Longest wait for a connection, and for room in the sending buffer, in seconds.
 CONNECT_TIMEOUT: Final = 5.0
 SEND_TIMEOUT: Final = 10.0
-#: Longest wait for the other side to close, after everything was sent.
+#: Longest wait for the other side to close after everything was sent, in seconds.
 _FINISH_TIMEOUT: Final = 2.0
-#: Bytes that the system may buffer for us: what lies there when a connection breaks is lost, and sent again.
+#: Bytes that the system may buffer for us. If a connection breaks they are lost, and sent again.
 _SEND_BUFFER: Final = 256 * 1024
-#: Entries rendered between two moments in which other threads get the interpreter at once.
-_POLITE: Final = 8
 
 
 class Syslog:
-    """A connection to a syslog server.
+    """A connection to a syslog server. Used by one thread at a time.
 
     Args:
         address: Where it listens.
         enterprise_id: Private enterprise number of the structured data.
-        tls: Makes the TLS context, when the address wants TLS.
+        tls: Makes the TLS context, if the address is one for TLS.
     """
 
     name = "syslog"
@@ -61,7 +58,7 @@ class Syslog:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands, as far as is known: looks whether the other side has closed it."""
+        """Whether there is a connection, as far as is known; checks whether the other side has closed it."""
         if self._socket is None:
             return False
         if self._datagrams:
@@ -88,8 +85,8 @@ class Syslog:
         if address.scheme == "unix":
             return self._open_unix()
         if address.scheme == "udp":
-            family, kind, proto, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
-            return _connected(socket.socket(family, kind, proto), where)
+            family, kind, proto, _, found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
+            return _connected(socket.socket(family, kind, proto), found)
         plain = socket.create_connection((address.host, address.port), CONNECT_TIMEOUT)
         try:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
@@ -117,11 +114,7 @@ class Syslog:
 
     def send(self, lines: Sequence[bytes]) -> None:
         """Send entries. Raises TransportError; then some may have arrived."""
-        messages = []
-        for number, line in enumerate(lines):
-            if number % _POLITE == 0:
-                time.sleep(0)
-            messages.append(self._message(line))
+        messages = list(map(self._message, decode_politely(lines)))
         if self._socket is None:
             raise TransportError("not connected")
         try:
@@ -134,9 +127,8 @@ class Syslog:
         except (OSError, ssl.SSLError) as error:
             raise TransportError(_reason(error)) from None
 
-    def _message(self, line: bytes) -> bytes:
-        entry = decoded(line)
-        message = render_message(entry, enterprise_id=self._enterprise_id)
+    def _message(self, entry: dict[str, Any]) -> bytes:
+        message = self._render(entry)
         if self._datagrams and len(message) > self._address.limit:
             self.truncated += 1
             message = fitted(entry, self._render, self._address.limit)
@@ -149,10 +141,10 @@ class Syslog:
         return b"%d %b" % (len(message), message) if self._address.framing == "octet" else message + b"\n"
 
     def finish(self) -> bool:
-        """Say that nothing follows, and wait for the other side to close: then it has read everything."""
+        """Announce the end, and wait for the other side to close: then it has read everything."""
         if self._socket is None or self._datagrams:
             self.abort()
-            return True  # nothing more can be known of datagrams
+            return True  # no more can be known about datagrams
         try:
             self._socket.settimeout(_FINISH_TIMEOUT)
             if isinstance(self._socket, ssl.SSLSocket):
@@ -175,17 +167,17 @@ class Syslog:
                 opened.close()
 
     def after_fork(self) -> None:
-        """Close the child's copy of the descriptor, without a word to the server (TLS would say goodbye)."""
+        """Close the child's copy of the descriptor without sending anything (TLS would announce the end)."""
         opened, self._socket = self._socket, None
         if opened is not None:
             with contextlib.suppress(OSError):
                 os.close(opened.detach())
 
 
-def _connected(opened: socket.socket, where: Any) -> socket.socket:
+def _connected(opened: socket.socket, address: Any) -> socket.socket:
     try:
         opened.settimeout(CONNECT_TIMEOUT)
-        opened.connect(where)
+        opened.connect(address)
     except BaseException:
         opened.close()
         raise
@@ -193,11 +185,16 @@ def _connected(opened: socket.socket, where: Any) -> socket.socket:
 
 
 def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Return a context that verifies the server, by *ca* or the system's authorities, and shows our certificate.
+    """Return a context that verifies the server, and presents our certificate.
+
+    Args:
+        ca: Authorities that are trusted; None trusts those of the system.
+        certificate: Our certificate; None presents none.
+        key: Its private key; None looks for it in the file of the certificate.
 
     Raises:
         OSError: A file cannot be read.
-        ssl.SSLError: It is no certificate or key.
+        ssl.SSLError: A file holds no certificate or key.
     """
     context = ssl.create_default_context(cafile=None if ca is None else str(ca))
     context.minimum_version = ssl.TLSVersion.TLSv1_2

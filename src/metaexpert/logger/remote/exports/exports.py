@@ -1,6 +1,6 @@
-"""The exports of one logger: every entry that the files get, to a syslog server or an OpenTelemetry collector.
+"""The exports of one logger: every entry of its files, sent to a syslog server or an OpenTelemetry collector.
 
-Loggers of one process that log into the same directory and export to the same place share one connection.
+Loggers of one process that log to the same directory and export to the same endpoint share one connection.
 """
 
 from __future__ import annotations
@@ -19,25 +19,21 @@ from metaexpert.logger.remote.sender import Report
 from metaexpert.logger.remote.worker import Worker
 
 if TYPE_CHECKING:
-    import ssl
-
     from metaexpert.logger.remote.exports.metrics import Metrics
 
-#: Bytes of entries that may wait for one collector's thread.
+#: Bytes of entries that may wait for the thread of one collector.
 MOST_WAITING: Final = 64 * 1024 * 1024
 DIRECTORY: Final = "exports"
 _TRADE: Final = b'"msgid":"trade"'
 
 
 def transports(config: LoggerConfig) -> list[Transport]:
-    """Return the ways to the collectors that *config* names."""
+    """Return the transports to the collectors that *config* names."""
     found: list[Transport] = []
     if config.syslog_address is not None:
-        from metaexpert.logger.remote.exports._syslog import Syslog, tls_context  # noqa: PLC0415 - for those who use it
+        from metaexpert.logger.remote.exports._syslog import Syslog, tls_context  # noqa: PLC0415 - imports ssl
 
-        def tls() -> ssl.SSLContext:
-            return tls_context(config.syslog_ca_file, config.syslog_cert_file, config.syslog_key_file)
-
+        tls = partial(tls_context, config.syslog_ca_file, config.syslog_cert_file, config.syslog_key_file)
         found.append(Syslog(parse_address(config.syslog_address), config.enterprise_id, tls))
     if config.otlp_endpoint is not None:
         from metaexpert.logger.remote.exports._otlp import Otlp  # noqa: PLC0415 - an extra
@@ -52,37 +48,40 @@ _open_endpoints: Final = OpenEndpoints[Forwarder](MOST_WAITING)
 class Exports(Endpoints[Forwarder]):
     """The exports of one logger.
 
+    Threads: any thread and any signal handler may call `put`. One thread at a time calls the other methods.
+
     Args:
-        config: Its configuration.
-        directory: Its log directory; None for none, and then nothing is kept over a restart.
-        report: Told of troubles: a kind, and a sentence.
+        config: The logger's configuration.
+        directory: Its log directory; None keeps nothing over a restart.
+        report: Called with each trouble.
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report) -> None:
-        place = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
         super().__init__(_open_endpoints)
+        spool = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
         for transport in transports(config):
-            self.open(place, transport, partial(_forwarder, transport, place, report))
+            self.open(spool, transport, partial(_forwarder, transport, spool, report))
+        #: The metrics of this process, if the logger keeps some.
         self.metrics: Metrics | None = None
         if config.metrics:
             from metaexpert.logger.remote.exports.metrics import metrics  # noqa: PLC0415 - an extra
 
             self.metrics = metrics
-            self._counter = Worker("metaexpert-metrics", metrics, MOST_WAITING)
+            self._trades = Worker("metaexpert-metrics", metrics, MOST_WAITING)
 
     def put(self, line: bytes) -> None:
-        """Send the entry *line* to all collectors. Never waits; by any thread and signal handler."""
+        """Send the entry *line* to every collector. Any thread and any signal handler may call this; it never waits."""
         for endpoint in self._endpoints:  # not by super(), which costs a log call a tenth more
             endpoint.worker.put(line)
         if self.metrics is not None and _TRADE in line:
-            self._counter.put(line)
+            self._trades.put(line)
 
     def close(self, timeout: float | None) -> None:
-        """Send what can be sent in time, keep the rest for the next process. Idempotent."""
+        """Send what can be sent within *timeout* seconds, and keep the rest for the next process. Idempotent."""
         super().close(timeout)
         if self.metrics is not None:
-            self._counter.finish(last_patience(timeout))
+            self._trades.finish(last_patience(timeout))
 
 
-def _forwarder(transport: Transport, place: Path | None, report: Report) -> Forwarder:
-    return Forwarder(transport, Backlog(place, transport.endpoint), report)
+def _forwarder(transport: Transport, directory: Path | None, report: Report) -> Forwarder:
+    return Forwarder(transport, Backlog(directory, transport.endpoint), report)

@@ -1,10 +1,10 @@
 """Prometheus metrics of the loggers of this process and of their trades, as a registry that the program serves.
 
-Counted are, by expert: entries written, dropped and failed (read from the logger when somebody scrapes, so that they
-cost a call nothing); the time of log calls, of which one in `SAMPLE` is measured; and of trades, as they are logged:
-their number, volume (size x price, in the quote currency) and fees, by symbol and side.
+By expert they tell: entries written, dropped and failed (read from the logger at each scrape, so that they cost a log
+call nothing); the time of log calls, of which one in `SAMPLE` is measured; and, by symbol and side, the number of
+logged trades, their volume (size times price, in the quote currency) and their fees.
 
-Threads: any.
+Threads: any thread may use the metrics; one thread at a time counts trades (see `metaexpert.logger.remote.worker`).
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ from typing import Any, Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from metaexpert.logger.remote.alerts._alert import decoded
+from metaexpert.logger.entry.line import decode_line
+from metaexpert.logger.remote.worker import Job
 
 #: One log call in so many is timed.
 SAMPLE: Final = 64
 _BUCKETS: Final = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2, 1e-1)
-#: Names under which strategies log what was traded.
+#: Names under which strategies log size, price and fee of a trade.
 _SIZES: Final = ("size", "quantity", "qty", "amount", "volume")
 _PRICES: Final = ("price", "fill_price", "avg_price")
 _FEES: Final = ("fee", "fees", "commission")
-#: A label of more values than this would fill the memory of whoever collects: the rest is counted as one.
+#: Number of symbols with counts of their own. More would fill the memory of the collector: the rest is one label.
 _MOST_LABELS: Final = 500
 _OTHER: Final = "other"
 
 
 class Source(Protocol):
-    """What tells counts: a pipeline."""
+    """A source of counts: a pipeline."""
 
     def stats(self) -> dict[str, Any]:
-        """Return counts."""
+        """Return the counts."""
         ...
 
 
-class Metrics:
-    """The metrics of all loggers of a process that want some."""
+class Metrics(Job):
+    """The metrics of all loggers of a process that have the setting ``metrics``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -68,12 +69,12 @@ class Metrics:
         registry.register(self)
 
     def add(self, source: Source, expert: str) -> None:
-        """Tell the counts of *source*, as those of *expert*, from now on."""
+        """Include the counts of *source*, as those of *expert*, from now on."""
         with self._lock:
             self._sources[source] = expert
 
     def retire(self, source: Source) -> None:
-        """Keep the counts of *source*, which closes: a counter never goes back."""
+        """Keep the last counts of *source*, which closes: a counter never goes back."""
         counts = source.stats()
         with self._lock:
             expert = self._sources.pop(source, None)
@@ -94,42 +95,19 @@ class Metrics:
 
         return sampled
 
-    # -- trades: a job of `metaexpert.logger.remote.worker` -------------------------------------------------------
+    # -- trades: the job of a worker ------------------------------------------------------------------------------
 
     def take(self, lines: list[bytes]) -> None:
         """Count trades."""
         for line in lines:
-            self._count(decoded(line))
-
-    def step(self) -> float:
-        """Do nothing: `take` has done it."""
-        return 30.0
-
-    def hurry(self) -> None:
-        """Nothing is put off."""
+            self._count(decode_line(line))
 
     def failed(self, error: Exception) -> None:
-        """Leave out what could not be counted: an entry of a shape that nobody expected."""
+        """Count a batch with an entry of an unexpected shape as left out."""
         self.uncounted += 1
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be counted."""
-        return True
-
-    @property
-    def stuck(self) -> bool:
-        """Nothing can be."""
-        return False
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def before_fork(self) -> None:
-        """Nothing is open."""
-
     def after_fork(self) -> None:
-        """Go on in a child: its counts go on from the parent's, as those of prometheus_client do."""
+        """Go on in a child: its counts continue the parent's, as those of prometheus_client do."""
         self._lock = threading.Lock()
 
     def _count(self, entry: dict[str, Any]) -> None:
@@ -151,10 +129,10 @@ class Metrics:
             self._symbols.add(symbol)
         return symbol
 
-    # -- the logger: read when somebody collects ------------------------------------------------------------------
+    # -- the loggers: read at each scrape --------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the counts of all loggers (protocol of prometheus_client)."""
+        """Yield the counts of all loggers (the interface of a collector of prometheus_client)."""
         with self._lock:
             sources, final = list(self._sources.items()), self._final
         labels = ["expert", "level"]
@@ -173,7 +151,7 @@ class Metrics:
 
 
 def _added(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return counts by expert: several loggers may have one name."""
+    """Return the sums of counts by expert: several loggers may have one name."""
     sums: dict[str, dict[str, Any]] = {}
     for expert, stats in found:
         total = sums.setdefault(expert, {"written_by_level": {}, "dropped_by_level": {}, "failed": 0, "queue_bytes": 0})

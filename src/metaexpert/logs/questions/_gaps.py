@@ -1,4 +1,4 @@
-"""Which numbers of a process's entries were seen, and which are missing."""
+"""Gaps in the sequence ids of a process."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 
-class Runs:
-    """Which numbers of a process's entries were seen, as ranges. A restarted process begins a new run."""
+class SeenNumbers:
+    """The sequence ids that were seen of a process, as ranges. A restarted process begins a new run of numbers."""
 
     def __init__(self) -> None:
         self._runs: list[_Run] = [_Run()]
 
     def add(self, number: int, *, ordinary: bool) -> None:
-        """Take note of a number, and whether its entry is *ordinary*: neither a trade nor an error."""
+        """Add a number, and whether its entry is *ordinary*: neither a trade nor an error."""
         run = self._runs[-1]
-        if not run.add(number):  # counted already, and by another entry: the process began again
+        if not run.add(number):  # seen before, on another entry: the process was restarted
             run = _Run()
             run.add(number)
             self._runs.append(run)
@@ -23,7 +23,7 @@ class Runs:
             run.floor = number
 
     def add_all(self, numbers: list[int], ordinary: list[bool]) -> None:
-        """Take note of many numbers, quickly when they follow one another."""
+        """Add many numbers; fast when they are consecutive."""
         run, first, last = self._runs[-1], numbers[0], numbers[-1]
         if last - first + 1 == len(numbers) and run.extend(first, last) and numbers == list(range(first, last + 1)):
             if run.floor is None and True in ordinary:
@@ -35,8 +35,8 @@ class Runs:
     def gaps(self) -> Iterable[tuple[int, int]]:
         """Yield the first and last number of each gap.
 
-        Below the lowest ordinary number there are none: trades and errors have files of their own, which reach further
-        back than the file of everything.
+        There are none below the lowest ordinary number: trades and errors have files of their own, which reach further
+        back than the file of all entries.
         """
         for run in self._runs:
             for (_, end), (start, _) in zip(run.ranges, run.ranges[1:], strict=False):
@@ -52,14 +52,14 @@ class _Run:
         self.floor: int | None = None
 
     def extend(self, first: int, last: int) -> bool:
-        """Add numbers that follow all others directly; tell whether they do."""
+        """Add numbers if they directly follow all others; return whether they do."""
         if self.ranges and self.ranges[-1][1] + 1 == first:
             self.ranges[-1] = (self.ranges[-1][0], last)
             return True
         return False
 
     def add(self, number: int) -> bool:
-        """Add a number; tell whether it is new."""
+        """Add a number; return whether it is new."""
         if self.extend(number, number):
             return True
         ranges = self.ranges

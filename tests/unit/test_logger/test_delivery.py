@@ -1,4 +1,4 @@
-"""Delivery of alerts: at least once, collapsed, within the rate_limit; by a clock that moves when told."""
+"""Delivery of alerts: at least once, collapsed, within the rate limit; by a clock that moves when told."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts import _dedup, _delivery, _outbox
-from metaexpert.logger.remote.alerts._alert import Alert, decoded, fingerprint
-from metaexpert.logger.remote.alerts._channel import Message, Outcome, Part, delivered, later, refused, unknown, unsent
+from metaexpert.logger.remote.alerts._alert import Alert, fingerprint
+from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
 from metaexpert.logger.remote.alerts._dedup import Windows
-from metaexpert.logger.remote.alerts._delivery import Courier
+from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._text import summary
+from metaexpert.logger.remote.http import Reply
 from metaexpert.logger.remote.rate_limit import Limit, RateLimit
 from metaexpert.logger.remote.sender import Backoff
 from metaexpert.logger.testing import FakeClock
@@ -24,7 +26,7 @@ from metaexpert.logger.testing import FakeClock
 START = 1_800_000_000.0
 
 
-class Scripted:
+class Scripted(Channel):
     """A channel that answers by a script, then delivers; it remembers what it sent, and what arrived."""
 
     name = "scripted"
@@ -41,16 +43,22 @@ class Scripted:
 
     def render(self, alerts: Sequence[Alert]) -> Message:
         if len(alerts) == 1:
-            return Message(tuple(Part(f"{summary(alerts[0], 300)}#{n}", "") for n in range(self._parts)), 1)
+            return Message(tuple(f"{summary(alerts[0], 300)}#{n}" for n in range(self._parts)), 1)
         taken = alerts[: self._per_list]
-        return Message((Part("\n".join(summary(alert, 300) for alert in taken), ""),), len(taken))
+        return Message(("\n".join(summary(alert, 300) for alert in taken),), len(taken))
 
-    def send(self, part: Part, key: str, *, repeat: bool) -> Outcome:
-        outcome = self.script.pop(0) if self.script else delivered()
-        self.sent.append((part.text, key, repeat))
+    def send(self, part: str, key: str, *, repeat: bool) -> Outcome:
+        outcome = self.script.pop(0) if self.script else Outcome("delivered")
+        self.sent.append((part, key, repeat))
         if outcome.kind in ("delivered", "unknown"):
-            self.arrived.append(part.text)
+            self.arrived.append(part)
         return outcome
+
+    def _request(self, part: str, key: str, *, repeat: bool) -> Reply:
+        raise NotImplementedError
+
+    def _outcome(self, reply: Reply) -> Outcome:
+        raise NotImplementedError
 
     def close(self) -> None:
         pass
@@ -60,19 +68,19 @@ class Scripted:
 
 
 class Bench:
-    """A courier on a fake clock."""
+    """A delivery on a fake clock."""
 
     def __init__(
-        self, channel: Scripted, place: Path | None, clock: FakeClock | None = None, *, memory: bool = False
+        self, channel: Scripted, directory: Path | None, clock: FakeClock | None = None, *, memory: bool = False
     ) -> None:
         self.clock = clock or FakeClock(START)
         self.channel = channel
         self.reports: list[str] = []
-        self.letters = DeadLetters(place)
-        self.rate_limit = RateLimit(channel.token, channel.limits, self.clock, place)
-        self.courier = Courier(
+        self.letters = DeadLetters(directory)
+        self.rate_limit = RateLimit(channel.token, channel.limits, self.clock, directory)
+        self.delivery = Delivery(
             channel,
-            Outbox(None if memory else place, channel.endpoint),
+            Outbox(None if memory else directory, channel.endpoint),
             self.rate_limit,
             self.letters,
             lambda kind, text: self.reports.append(text),
@@ -81,13 +89,13 @@ class Bench:
         )
 
     def log(self, message: str = "Order failed", **fields: Any) -> None:
-        self.courier.take([line(message, self.clock(), **fields)])
+        self.delivery.take([line(message, self.clock(), **fields)])
 
     def run(self, seconds: float) -> None:
-        """Let the courier work for *seconds* of its clock."""
+        """Let the delivery work for *seconds* of its clock."""
         end = self.clock() + seconds
         while True:
-            wait = self.courier.step()
+            wait = self.delivery.step()
             if self.clock() + wait > end:
                 break
             self.clock.advance(wait)
@@ -114,8 +122,8 @@ def test_the_first_alert_goes_out_at_once(bench: Callable[..., Bench]) -> None:
     it.log()
     it.run(0.5)
     assert len(it.channel.arrived) == 1
-    assert it.courier.idle
-    assert it.courier.counts.delivered == 1
+    assert it.delivery.idle
+    assert it.delivery.counts.delivered == 1
 
 
 def test_repeats_become_one_digest_after_a_growing_time(bench: Callable[..., Bench]) -> None:
@@ -148,7 +156,7 @@ def test_silence_begins_anew(bench: Callable[..., Bench]) -> None:
 def test_numbers_in_a_message_do_not_make_another_trouble() -> None:
     """Entries that differ in numbers and identifiers have one fingerprint; other experts, symbols, errors do not."""
     same = [
-        fingerprint(decoded(line(text)))
+        fingerprint(decode_line(line(text)))
         for text in ("Order 17 failed", "Order 18 failed", "Order 9b2c4d5e-11aa-4bcd failed")
     ]
     assert len(set(same)) == 1
@@ -159,10 +167,10 @@ def test_numbers_in_a_message_do_not_make_another_trouble() -> None:
         line("Order 17 failed", exception={"type": "OSError"}),
         line("Order 17 failed", logger="broker"),
     ]
-    assert len({same[0], *(fingerprint(decoded(other)) for other in others)}) == 6
+    assert len({same[0], *(fingerprint(decode_line(other)) for other in others)}) == 6
 
 
-@pytest.mark.parametrize("trouble", [unsent("connection refused"), later("429", 7.0)])
+@pytest.mark.parametrize("trouble", [Outcome("unsent", "connection refused"), Outcome("later", "429", 7.0)])
 def test_what_did_not_arrive_is_sent_again_without_a_mark(bench: Callable[..., Bench], trouble: Outcome) -> None:
     """After a try that certainly failed the alert is sent again, and not called a repeat."""
     it = bench(trouble, trouble)
@@ -174,18 +182,18 @@ def test_what_did_not_arrive_is_sent_again_without_a_mark(bench: Callable[..., B
 
 def test_an_unknown_outcome_is_repeated_and_marked(bench: Callable[..., Bench]) -> None:
     """After a try of which nobody knows the outcome the alert is sent again under the same key, marked."""
-    it = bench(unknown("no answer"))
+    it = bench(Outcome("unknown", "no answer"))
     it.log()
     it.run(60)
     assert [repeat for _, _, repeat in it.channel.sent] == [False, True]
     assert it.channel.sent[0][1] == it.channel.sent[1][1]
-    assert it.courier.counts.repeated == 1
+    assert it.delivery.counts.repeated == 1
     assert any("unknown whether" in text for text in it.reports)
 
 
 def test_a_server_that_asks_for_a_pause_gets_it(bench: Callable[..., Bench]) -> None:
     """After a 429 nothing is sent before the time that the server has named."""
-    it = bench(later("429", 30.0))
+    it = bench(Outcome("later", "429", 30.0))
     it.log()
     it.run(29)
     assert len(it.channel.sent) == 1
@@ -195,7 +203,7 @@ def test_a_server_that_asks_for_a_pause_gets_it(bench: Callable[..., Bench]) -> 
 
 def test_a_refused_alert_is_kept_and_reported(bench: Callable[..., Bench], tmp_path: Path) -> None:
     """What the service will never take goes to the dead letters, is reported, and does not hold up the next one."""
-    it = bench(refused("400 chat not found"))
+    it = bench(Outcome("refused", "400 chat not found"))
     it.log("first")
     it.log("second")
     it.run(5)
@@ -203,12 +211,12 @@ def test_a_refused_alert_is_kept_and_reported(bench: Callable[..., Bench], tmp_p
     (letter,) = [json.loads(text) for text in (tmp_path / "undelivered.jsonl").read_text("utf-8").splitlines()]
     assert (letter["reason"], letter["entry"]["message"], letter["count"]) == ("400 chat not found", "first", 1)
     assert any("1 alerts were not delivered" in text and "undelivered.jsonl" in text for text in it.reports)
-    assert it.courier.counts.undelivered == 1
+    assert it.delivery.counts.undelivered == 1
 
 
 def test_an_alert_that_nobody_takes_for_a_day_is_given_up(bench: Callable[..., Bench], tmp_path: Path) -> None:
     """After a day of failures an alert is reported undelivered, with the last reason."""
-    it = bench(*[unsent("connection refused")] * 2000)
+    it = bench(*[Outcome("unsent", "connection refused")] * 2000)
     it.log()
     it.run(_delivery.LONGEST_LIFE + 2 * _delivery.LONGEST_BACKOFF)
     assert it.channel.arrived == []
@@ -217,24 +225,24 @@ def test_an_alert_that_nobody_takes_for_a_day_is_given_up(bench: Callable[..., B
     assert len(it.channel.sent) < 400, "the pauses have grown"
 
 
-def test_a_storm_stays_within_the_budget_and_loses_no_fingerprint(bench: Callable[..., Bench]) -> None:
-    """10,000 errors of 400 kinds in a minute make at most the budgeted messages, and each kind is told."""
+def test_a_storm_stays_within_the_rate_limit_and_loses_no_fingerprint(bench: Callable[..., Bench]) -> None:
+    """10,000 errors of 400 kinds in a minute make at most the messages that it allows, and each kind is told."""
     it = bench()
     kinds = [f"{chr(65 + n // 20)}{chr(65 + n % 20)} went wrong" for n in range(400)]
     for second in range(60):
-        it.courier.take([line(kinds[(second * 167 + n) % 400], it.clock()) for n in range(167)])
+        it.delivery.take([line(kinds[(second * 167 + n) % 400], it.clock()) for n in range(167)])
         it.run(1)
     assert len(it.channel.sent) <= 20
     it.run(600)
     text = "\n".join(it.channel.arrived)
     assert all(kind in text for kind in kinds)
-    assert it.courier.counts.delivered == 60 * 167
-    assert it.courier.counts.dropped == 0
+    assert it.delivery.counts.delivered == 60 * 167
+    assert it.delivery.counts.dropped == 0
 
 
 def test_a_message_of_several_parts_goes_on_where_it_broke_off(bench: Callable[..., Bench]) -> None:
     """When the second of three parts fails, the first one is not sent again."""
-    it = bench(delivered(), unknown("reset"), parts=3)
+    it = bench(Outcome("delivered"), Outcome("unknown", "reset"), parts=3)
     it.log()
     it.run(60)
     assert [text[-2:] for text, _, _ in it.channel.sent] == ["#0", "#1", "#1", "#2"]
@@ -244,12 +252,12 @@ def test_a_message_of_several_parts_goes_on_where_it_broke_off(bench: Callable[.
 
 def test_what_waits_outlives_the_process(tmp_path: Path) -> None:
     """Alerts of a process that has ended are sent by the next one, collapsed ones with their count."""
-    dying = Bench(Scripted(unsent("down")), tmp_path)
+    dying = Bench(Scripted(Outcome("unsent", "down")), tmp_path)
     dying.log("alpha")
-    dying.courier.step()
+    dying.delivery.step()
     for _ in range(5):
         dying.log("beta")
-    dying.courier.close()
+    dying.delivery.close()
     born = Bench(Scripted(), tmp_path, dying.clock)
     born.run(60)
     assert [("alpha" in text, "×5" in text) for text in born.channel.arrived] == [(True, False), (False, True)]
@@ -263,16 +271,16 @@ def test_what_was_being_sent_when_the_process_died_is_a_possible_repeat(tmp_path
         pass
 
     class Dying(Scripted):
-        def send(self, part: Part, key: str, *, repeat: bool) -> Outcome:
+        def send(self, part: str, key: str, *, repeat: bool) -> Outcome:
             super().send(part, key, repeat=repeat)
             raise Killed
 
     dying = Bench(Dying(), tmp_path)
     dying.log()
     with pytest.raises(Killed):
-        dying.courier.step()
+        dying.delivery.step()
     assert len(dying.channel.arrived) == 1
-    lock = dying.courier._outbox._lock
+    lock = dying.delivery._outbox._lock
     assert lock is not None
     lock.abandon()  # as the system does when a process dies
     born = Bench(Scripted(), tmp_path, dying.clock)
@@ -282,19 +290,19 @@ def test_what_was_being_sent_when_the_process_died_is_a_possible_repeat(tmp_path
 
 def test_a_living_process_keeps_its_alerts(tmp_path: Path) -> None:
     """Two processes of one directory do not send each other's alerts."""
-    one, other = Bench(Scripted(unsent("down")), tmp_path), Bench(Scripted(), tmp_path)
+    one, other = Bench(Scripted(Outcome("unsent", "down")), tmp_path), Bench(Scripted(), tmp_path)
     one.log()
-    one.courier.step()
+    one.delivery.step()
     other.run(60)
     assert other.channel.sent == []
 
 
 def test_alerts_of_another_chat_are_left_alone(tmp_path: Path) -> None:
     """What a dead process had for one chat is never sent to another."""
-    dead = Bench(Scripted(unsent("down")), tmp_path)
+    dead = Bench(Scripted(Outcome("unsent", "down")), tmp_path)
     dead.log()
-    dead.courier.step()
-    dead.courier.close()
+    dead.delivery.step()
+    dead.delivery.close()
     other = Scripted()
     other.endpoint = "somebody else"
     born = Bench(other, tmp_path, dead.clock)
@@ -305,16 +313,16 @@ def test_alerts_of_another_chat_are_left_alone(tmp_path: Path) -> None:
 def test_a_full_outbox_counts_what_it_drops(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its bound the outbox refuses new troubles, counted and reported; known ones are still collapsed."""
     monkeypatch.setattr(_outbox, "MOST_ROWS", 3)
-    it = bench(*[unsent("down")] * 50)
+    it = bench(*[Outcome("unsent", "down")] * 50)
     for name in "abcde":
         it.log(f"trouble {name}")
     it.log("trouble a")
-    assert it.courier.counts.dropped == 2
+    assert it.delivery.counts.dropped == 2
     assert any("2 were dropped" in text or "1 were dropped" in text for text in it.reports)
     it.run(120)
     it.channel.script.clear()
     it.run(600)
-    assert it.courier.counts.delivered == 4
+    assert it.delivery.counts.delivered == 4
 
 
 def test_a_call_can_ask_for_no_alert(bench: Callable[..., Bench]) -> None:
@@ -325,18 +333,18 @@ def test_a_call_can_ask_for_no_alert(bench: Callable[..., Bench]) -> None:
     assert it.channel.sent == []
 
 
-def test_signs_of_life_are_never_collapsed(bench: Callable[..., Bench]) -> None:
+def test_heartbeats_are_never_collapsed(bench: Callable[..., Bench]) -> None:
     """Each heartbeat is told, also when it says the same."""
     it = bench()
     for _ in range(2):
-        it.courier.notify("heartbeat", line("EmaBot started"))
+        it.delivery.notify("heartbeat", line("EmaBot started"))
     it.run(10)
     assert len(it.channel.arrived) == 2
 
 
 def test_an_unreadable_outbox_is_set_aside(tmp_path: Path) -> None:
     """A damaged file does not stop the alerts: it is kept under another name, and told."""
-    (tmp_path / _outbox.FILE_NAME).write_bytes(b"no database" * 1000)
+    (tmp_path / Outbox.FILE_NAME).write_bytes(b"no database" * 1000)
     it = Bench(Scripted(), tmp_path)
     it.log()
     it.run(5)
@@ -355,8 +363,8 @@ def test_without_a_disk_alerts_go_out_all_the_same(tmp_path: Path) -> None:
     assert any("memory only" in text for text in it.reports)
 
 
-def test_the_budget_is_shared(tmp_path: Path) -> None:
-    """Two processes with one token take from one rate_limit; a pause that one was told holds for both."""
+def test_the_rate_limit_is_shared(tmp_path: Path) -> None:
+    """Two processes with one token take from one rate limit; a pause that one was told holds for both."""
     clock = FakeClock(START)
     limits = (Limit("chat", 1, 1.0), Limit("chat", 3, 60.0))
     one, other = (RateLimit("t", limits, clock, tmp_path) for _ in range(2))
@@ -375,7 +383,7 @@ def test_the_budget_is_shared(tmp_path: Path) -> None:
     assert other.take() == 0.0
 
 
-def test_a_budget_survives_a_clock_that_steps_back(tmp_path: Path) -> None:
+def test_a_rate_limit_survives_a_clock_that_steps_back(tmp_path: Path) -> None:
     """Moments in the future are no reason to wait for ever."""
     clock = FakeClock(START)
     rate_limit = RateLimit("t", (Limit("chat", 1, 60.0),), clock, tmp_path)
@@ -385,16 +393,16 @@ def test_a_budget_survives_a_clock_that_steps_back(tmp_path: Path) -> None:
     assert rate_limit.take() == 0.0
 
 
-def test_a_damaged_budget_file_is_begun_anew(tmp_path: Path) -> None:
+def test_a_damaged_rate_limit_file_is_begun_anew(tmp_path: Path) -> None:
     """A file that makes no sense costs nothing but its memory."""
     rate_limit = RateLimit("t", (Limit("chat", 1, 60.0),), FakeClock(START), tmp_path)
     for content in (b"", b"{", b"[1]", b'{"sent": 5, "blocked": {}}', b'{"sent": {"a": ["x"]}, "blocked": {}}'):
-        (tmp_path / "rate_limit-t.json").write_bytes(content)
+        (tmp_path / "budget-t.json").write_bytes(content)
         assert rate_limit.take() == 0.0
 
 
-def test_a_budget_that_cannot_be_kept_is_counted_in_memory(tmp_path: Path) -> None:
-    """Without a place for the file the process keeps to its rate_limit by itself."""
+def test_a_rate_limit_that_cannot_be_kept_is_counted_in_memory(tmp_path: Path) -> None:
+    """Where the file cannot be kept the process keeps to its rate limit by itself."""
     (tmp_path / "taken").write_text("a file")
     clock = FakeClock(START)
     rate_limit = RateLimit("t", (Limit("chat", 1, 1.0),), clock, tmp_path / "taken")

@@ -1,9 +1,9 @@
-"""What entries say about orders and trades: the field names and words that are understood.
+"""The field names and words by which entries about orders and trades are understood.
 
-MetaExpert's own entries (`metaexpert.trading.entries`) use the first name of each field; the others are what people and
-exchanges write for the same thing. Names and words are known in any case, with ``_``, ``-`` or a space between words.
+MetaExpert's own entries (`metaexpert.trading.entries`) use the first name of each field; people and exchanges use the
+others for the same thing. Upper and lower case are the same, and so are ``_``, ``-`` and a space between words.
 
-A step of an order is told by the field ``status``, or else by the words of the message.
+The step of an order comes from the field ``status``, otherwise from the words of the message.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ CANCELLED: Final = "cancelled"
 REJECTED: Final = "rejected"
 POSITION: Final = "position"
 NOTE: Final = "note"
+#: Words of a side: above zero buys, below zero sells.
+SIDES: Final[Mapping[int, str]] = {1: "BUY", -1: "SELL"}
 #: Steps in which something was executed.
 EXECUTIONS: Final = frozenset({PARTIALLY_FILLED, FILLED})
 
@@ -70,7 +72,7 @@ _ONLY_ORDERS: Final = re.compile(r"\border\b", re.I)
 
 
 class Facts:
-    """What an entry says, by our names of the fields.
+    """An entry read by our names of the fields.
 
     Args:
         entry: The entry.
@@ -81,27 +83,27 @@ class Facts:
         self._fields = {_folded(name): value for name, value in entry.flat.items() if value is not None}
 
     def get(self, name: str) -> Any:
-        """Return the value of a field of `FIELDS`, under whatever name it stands; None when it has none."""
+        """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
         return next((self._fields[folded] for folded in map(_folded, FIELDS[name]) if folded in self._fields), None)
 
     def text(self, name: str) -> str:
-        """Return a field as text, empty when there is none."""
+        """Return a field as text; empty when there is none."""
         value = self.get(name)
         return "" if value is None else str(value)
 
     def number(self, name: str) -> Decimal | None:
-        """Return a field as an exact number; None when it has none, or no finite one."""
+        """Return a field as an exact number; None when there is no finite one."""
         return number(self.get(name))
 
     @property
     def side(self) -> int:
-        """1 for buying (long), -1 for selling (short), 0 when nothing tells."""
+        """1 for buying (long), -1 for selling (short), 0 when unknown."""
         word = self.text("side").lower()
         return 1 if word in ("buy", "long", "bid", "b") else -1 if word in ("sell", "short", "ask", "s") else 0
 
     @property
     def step(self) -> str:
-        """Which step of an order the entry tells of, `POSITION` for a change of a position, `NOTE` for another."""
+        """The step of an order, `POSITION` for a change of a position, `NOTE` for anything else."""
         if self.get("position_size") is not None or _WORDS[0][0].search(self.entry.text):
             return POSITION
         status = re.sub(r"[\W_]+", " ", self.text("status")).strip().lower()
@@ -121,13 +123,13 @@ class Facts:
 
     @property
     def executed_side(self) -> int:
-        """1 when something was bought, -1 when it was sold. Closing a position that is LONG is selling."""
+        """1 for bought, -1 for sold. Closing a LONG position is selling."""
         closing = self.step == POSITION and _CLOSING.search(self.entry.text) is not None
         return -self.side if closing and self.text("side").lower() in ("long", "short") else self.side
 
     @property
     def _by_hand(self) -> bool:
-        # "Position opened", side=BUY, size=0.1, price=70000: the position is all that was logged of the trade.
+        # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
         return self.get("position_size") is None and self.side != 0
 
     @property
@@ -136,12 +138,20 @@ class Facts:
 
     @property
     def executed_size(self) -> Decimal:
-        """How much was executed, if it `is_execution`."""
+        """Size that was executed, if it `is_execution`."""
         return abs(self._executed_size or Decimal())
 
 
+def plain(number: Decimal | None) -> str:
+    """Return *number* without exponent and without needless zeros, to 12 places; empty for None."""
+    if number is None:
+        return ""
+    text = f"{round(number, 12) + 0:f}"  # adding 0 makes minus zero plain zero
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def number(value: Any) -> Decimal | None:
-    """Return *value* as an exact number; None when it is none, or not finite."""
+    """Return *value* as an exact number; None when it is not a finite one."""
     if value is None or isinstance(value, bool):
         return None
     try:

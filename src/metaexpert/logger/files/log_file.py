@@ -1,8 +1,8 @@
-"""The way of lines into one file: a line waits in the journal until the file has it.
+"""One log file of a directory: its lines wait in the journal until the file has them.
 
 A batch that the file does not take stays in the journal and is offered again, after a growing pause.
 
-Threads: any thread may `put`; the writing thread drains, and any other only when there is none.
+Threads: any thread may `put`. The writing thread drains, and any other only when there is none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from metaexpert.logger.files.writing_thread import drainer
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import JournalLane
 from metaexpert.logger.journal.segment import write_out
 from metaexpert.logger.journal.sink import Sink
@@ -20,12 +20,12 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
 
-class Lane:
-    """The way of lines into one file. `put` may be called by any thread, `drain` by one at a time.
+class LogFile:
+    """The lines of one file. `drain`, `look` and `sync` are for one thread at a time.
 
     Args:
-        sink: Where the lines go.
-        journal: Where they wait.
+        sink: Takes the lines.
+        lane: Keeps them until then.
         on_stranded: Called with the lines that wait when the file begins to take nothing.
         monotonic: Seconds; a test passes a clock of its own.
     """
@@ -33,12 +33,12 @@ class Lane:
     def __init__(
         self,
         sink: Sink,
-        journal: JournalLane,
+        lane: JournalLane,
         on_stranded: Callable[[list[bytes]], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sink = sink
-        self.journal = journal
+        self.lane = lane
         self._on_stranded = on_stranded
         self._monotonic = monotonic
         self._pause = 0.0
@@ -51,25 +51,25 @@ class Lane:
 
     def put(self, line: bytes) -> bool:
         """Append *line* to the journal. Returns whether it took it."""
-        return self.journal.append(line, reserve=True)
+        return self.lane.append(line, reserve=True)
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
-        return self.journal.empty
+        return self.lane.empty
 
     def lines(self, *, durable: bool = False) -> list[bytes]:
         """Return the lines that wait, without their newlines; only those on disk if *durable*."""
-        waits = [(pending, pending.segment) for pending in self.journal.pending()]
+        waits = [(pending, pending.segment) for pending in self.lane.pending()]
         found = [
             pending for pending, segment in waits if not durable or (segment.path is not None and not segment.lost)
         ]
         return [line for pending in found for line in pending.lines()]
 
     def drain(self, *, insist: bool = False) -> bool:
-        """Write all that waits now; if nothing does, look. Returns whether the file took it.
+        """Write all that waits now; if nothing waits, look. Returns whether the file took it.
 
-        What comes meanwhile is left to the next call: a storm of entries must not keep the other files waiting.
+        Lines that come meanwhile are left to the next call: a storm of entries must not keep the other files waiting.
 
         Args:
             insist: Try also while the pause after an error lasts.
@@ -80,17 +80,17 @@ class Lane:
             self.look()
             return self.error is None
         try:
-            for segment, start, end, sealed in self.journal.pending():
+            for segment, start, end, sealed in self.lane.pending():
                 if end > start:
                     write_out(segment, start, end, self.sink)
-                    drainer.beats += 1
+                    writing_thread.writes += 1
                     self.error, self._pause, self.needs_sync = None, 0.0, True
                 if sealed:
-                    self.journal.recycle(segment)
+                    self.lane.recycle(segment)
         except OSError as error:
             self.fail(error)
             return False
-        self.journal.prepare()
+        self.lane.prepare()
         return True
 
     def look(self) -> None:
@@ -103,7 +103,7 @@ class Lane:
             self.error, self._pause = None, 0.0
 
     def fail(self, error: OSError) -> None:
-        """Note that the file takes nothing: try again after a pause, and show what must not go unseen meanwhile."""
+        """Note that the file takes nothing: try again after a pause, and show the lines that wait meanwhile."""
         first, self.error = self.error is None, error
         self.failures += 1
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)

@@ -1,0 +1,204 @@
+"""The options that every command about entries has (directories, filters, format), and the logs that they ask for."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import tzinfo
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import typer
+
+from metaexpert.cli import output, progress
+from metaexpert.logger import schema
+from metaexpert.logger.config import locations
+from metaexpert.logs import Counts, Logs, level_number, open_logs
+from metaexpert.logs.reading.times import parse_time, parse_zone
+from metaexpert.logs.render import FormatName
+
+FORMATS: Final = ("text", "json", "csv")
+_PANEL: Final = "Which entries"
+
+Directories = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DIR", help="Log directories; the configured log_dir if left out."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonFormat = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
+
+
+def _levels(incomplete: str) -> list[str]:
+    return [level for level in schema.LEVEL_NUMBERS if level.startswith(incomplete.lower())]
+
+
+def _option(*names: str, metavar: str | None, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_PANEL, show_default=False, **more)
+
+
+def _text(*names: str, metavar: str, help: str, **more: Any) -> Any:
+    return Annotated[str | None, _option(*names, metavar=metavar, help=help, **more)]
+
+
+def _texts(*names: str, metavar: str, help: str) -> Any:
+    return Annotated[list[str] | None, _option(*names, metavar=metavar, help=help)]
+
+
+def _flag(*names: str, help: str) -> Any:
+    return Annotated[bool, _option(*names, metavar=None, help=help)]
+
+
+_FILTERS: Final[dict[str, Any]] = {
+    "level": _text(
+        "--level", "-l", metavar="LEVEL", autocompletion=_levels,
+        help="Lowest level: debug, info, warning, error, critical.",
+    ),
+    "expert": _texts("--expert", metavar="NAME", help="Only of this expert; may be repeated."),
+    "symbol": _texts("--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
+    "order": _texts("--order", metavar="ID", help="Only with this order_id; may be repeated."),
+    "trade_id": _texts("--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
+    "since": _text(
+        "--since", metavar="TIME",
+        help="From this time on: 15m, 2h30m, 1d (ago), 14:00, yesterday 14:00, monday, 2026-11-22, "
+        "2026-11-22T14:00:00Z.",
+    ),
+    "until": _text("--until", metavar="TIME", help="Up to and including this time."),
+    "grep": _texts(
+        "--grep", "-g", metavar="PATTERN",
+        help="Only lines that contain this text or match this regular expression; if repeated, all of them.",
+    ),
+    "ignore_case": _flag("--ignore-case", "-i", help="Ignore case in --grep."),
+    "tz": _text("--tz", metavar="ZONE", help="Time zone, typed and shown: UTC, local, Europe/Berlin. Default: UTC"),
+    "diagnostics": _flag("--diagnostics", help="Include the logger's own problems (logging_errors.log)."),
+}  # fmt: skip
+
+
+def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Add the options that choose entries to *command*, which takes ``**filters``."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    filters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False if kind.__origin__ is bool else None
+        )
+        for name, kind in _FILTERS.items()
+    ]
+    command.__signature__ = signature.replace(parameters=[*own, *filters])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *filters]}
+    return command
+
+
+@contextmanager
+def reading(
+    context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any], task: str
+) -> Iterator[Logs]:
+    """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
+
+    Raises:
+        InputError: There is no such directory, or a filter cannot be understood.
+    """
+    with progress.shown(selected(context, directories, filters), task) as logs:
+        yield logs
+    report(logs.counts)
+
+
+def selected(context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any]) -> Logs:
+    """Return the logs that the options ask for; errors as `reading`."""
+    tz = zone(filters.get("tz"))
+    wanted: dict[str, Any] = {name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")}
+    if (level := filters.get("level")) is not None:
+        wanted["level"] = _read("--level", level_number, level)
+    for name in ("since", "until"):
+        if (text := filters.get(name)) is not None:
+            wanted[name] = _read(f"--{name}", lambda text: parse_time(text, tz=tz), text)
+    logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
+    for text in filters.get("grep") or ():
+        logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
+    return logs
+
+
+def format_name(name: str, *, as_json: bool) -> FormatName:
+    """Return the format that ``--format`` and ``--json`` ask for.
+
+    Raises:
+        InputError: There is no such format.
+    """
+    if as_json:
+        return "json"
+    if name not in FORMATS:
+        raise output.InputError(f"--format: {name!r} should be text, json or csv")
+    return cast("FormatName", name)
+
+
+def zone(name: str | None) -> tzinfo:
+    """Return the time zone of ``--tz``."""
+    return _read("--tz", parse_zone, name or "UTC")
+
+
+def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
+    """Return what ``--grep`` searches for: plain text where *text* means only itself, else an expression.
+
+    Text that is not a valid expression is searched for literally, and a valid one also as it is typed.
+    """
+    flags = re.IGNORECASE if ignore_case else 0
+    if not ignore_case and re.escape(text).replace("\\ ", " ").replace("\\-", "-") == text:
+        return text
+    try:
+        re.compile(text)
+    except re.error:
+        return re.compile(re.escape(text), flags) if ignore_case else text
+    # The text's own flags must come first.
+    return re.compile(f"{text}|{re.escape(text)}", flags)
+
+
+def opened(context: typer.Context, directories: Sequence[str]) -> Logs:
+    """Return all logs of *directories*, or of the configured one.
+
+    Raises:
+        InputError: There is no such directory.
+    """
+    group = context.parent.command if context.parent else None
+    for name in directories:
+        if name in getattr(group, "modules", ()) and not Path(name).is_dir():
+            raise output.InputError(
+                f"{name} is a command and stands before its options; the directory of that name is ./{name}"
+            )
+    paths = [Path(name) for name in directories] or [_configured_directory()]
+    for path in paths:
+        if path.exists() and not path.is_dir():
+            raise output.InputError(f"{path} is a file; give its directory: metaexpert logs {path.parent}")
+        if not path.exists():
+            hint = "" if directories else "; give the directory: metaexpert logs DIR"
+            raise output.InputError(f"there is no directory {path}{hint}")
+    return open_logs(*paths)
+
+
+def _configured_directory() -> Path:
+    if not locations.may_be_configured():
+        return Path(locations.DEFAULT_DIRECTORY)
+    from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
+
+    return settings().log_dir
+
+
+def _read[T, R](option: str, read: Callable[[T], R], value: T) -> R:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise output.InputError(f"{option}: {error}") from None
+
+
+def report(counts: Counts) -> None:
+    """Report the problems of a reading on standard error."""
+    if counts.unparsed == 1:
+        output.complain("note", ["1 line is no entry and is shown as found"])
+    elif counts.unparsed:
+        output.complain("note", [f"{counts.unparsed} lines are no entries and are shown as found"])
+    if counts.unordered:
+        output.complain("warning", [f"{counts.unordered} entries stand out of order: the files are too disordered"])
+    if counts.overrun:
+        output.complain("warning", ["files were rotated away before they could be read; entries may be missing"])
+    output.complain("warning", [f"{name} cannot be read: {why}" for name, why in counts.unreadable.items()])

@@ -1,0 +1,99 @@
+"""Types of the settings: each reads and checks one kind of value, without a look at the disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+from metaexpert.logger import schema
+from metaexpert.logger.masking.names import words
+from metaexpert.logger.masking.registered import MIN_LENGTH
+from metaexpert.logger.schema import LevelName
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
+_FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
+#: Bytes of a file name. File systems allow 255, and the ending of a backup must fit in too.
+_MAX_FILE_NAME: Final = 200
+
+
+def read_size(value: object) -> object:
+    """Read "10MB" or "10MiB" (both are 10 * 1024 * 1024 bytes), "512 KB", "1G", or a number of bytes."""
+    if not isinstance(value, str | bool):
+        return value
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise PydanticCustomError("size", 'should be a size such as 10485760, "512KB", "10MB" or "1GiB"')
+    return int(float(match[1]) * _FACTOR[match[2].lower()])
+
+
+def _level(value: object) -> object:
+    """Read a level by its name in any case, or by its number in `logging`."""
+    number = schema.level_named(value) if isinstance(value, str) else value
+    if isinstance(number, int) and not isinstance(number, bool) and number in schema.LEVEL_WORDS:
+        return schema.LEVEL_WORDS[number].upper()
+    raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+
+
+def _directory(value: object) -> object:
+    """Read a path, in which ``~`` is the home directory. No shell replaces it in code, ``.env`` and TOML."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise PydanticCustomError("directory", 'should be a path such as "logs"')
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise PydanticCustomError("directory", "should not begin with ~: that home directory is not known") from None
+
+
+def _file_name(value: object) -> object:
+    """Accept a file name without a directory, which `log_dir` sets, and none of the logger's own files."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip() or value in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):
+        raise PydanticCustomError("file_name", 'should be a file name such as "expert.log"; log_dir says where')
+    if value == schema.DIAGNOSTICS_FILE or value.startswith(schema.PRIVATE_DIRECTORY):
+        raise PydanticCustomError("file_name", "should be another name: this one is the logger's own")
+    if re.search(r"\.\d+(\.gz)?$|\.gz$", value):
+        raise PydanticCustomError("file_name", "should not end like a backup (.1, .gz)")
+    if len(os.fsencode(value)) > _MAX_FILE_NAME:
+        raise PydanticCustomError("file_name", f"should be at most {_MAX_FILE_NAME} bytes long")
+    return value
+
+
+def _processor_list(value: object) -> object:
+    if value is not None and not (isinstance(value, list | tuple) and all(callable(item) for item in value)):
+        raise PydanticCustomError("processors", "should be a list of structlog processors, given in code")
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value().strip()) < MIN_LENGTH:
+        raise PydanticCustomError(
+            "secret", f"should have {MIN_LENGTH} characters or more: it is masked wherever it stands"
+        )
+    return value
+
+
+def _secret_key(name: str) -> str:
+    if not words(name):
+        raise PydanticCustomError("secret_key", 'should be names of fields such as "vault_ref"')
+    return name
+
+
+Size = Annotated[int, BeforeValidator(read_size)]
+Level = Annotated[LevelName, BeforeValidator(_level)]
+Directory = Annotated[Path, BeforeValidator(_directory)]
+FileName = Annotated[str, BeforeValidator(_file_name)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+SecretKey = Annotated[str, AfterValidator(_secret_key)]
+Processor = Callable[..., Any]
+ProcessorList = Annotated[list[Processor], BeforeValidator(_processor_list)]

@@ -1,0 +1,97 @@
+"""The loggers of a directory, as the directory knows them: who is told of changes, and who is served when.
+
+Threads: any thread may call `add`, `remove`, `ask` and `tell`; `serve` is for the writing thread, or whoever stands in
+for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """A logger of a directory: the pipeline behind it."""
+
+    def changed(self, filled: int) -> None:
+        """Take note that another amount waits, that files fail or work again, or that the thread has come or gone.
+
+        By any thread, also from within a log call.
+
+        Args:
+            filled: Bytes that may wait before this is called again.
+        """
+        ...
+
+    def stranded(self, lines: list[bytes]) -> list[bytes]:
+        """Show those of *lines* that are the logger's own and must be seen; no file takes them. Returns the others."""
+        ...
+
+    def serve(self) -> bool:
+        """Print, announce, and do what is due. Returns whether there is more to do at once."""
+        ...
+
+    def has_work(self) -> bool:
+        """Return whether something waits to be printed."""
+        ...
+
+    def close(self) -> bool:
+        """Write everything, and leave the directory."""
+        ...
+
+    def after_fork_in_child(self) -> None:
+        """Start anew in a child of the process."""
+        ...
+
+
+class Listeners:
+    """The listeners of one directory, in the order in which they came."""
+
+    def __init__(self) -> None:
+        # Replaced, never changed, so that it can be walked over at any time.
+        self.all: tuple[Listener, ...] = ()
+        self._requests: set[Listener] = set()
+        self._told: tuple[int, OSError | None] = (0, None)
+        self._shown: set[int] = set()
+
+    def add(self, listener: Listener) -> None:
+        """Tell and serve *listener* from now on."""
+        self.all = (*self.all, listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Tell and serve *listener* no longer."""
+        self.all = tuple(other for other in self.all if other is not listener)
+        self._requests.discard(listener)
+
+    def ask(self, listener: Listener) -> None:
+        """Have *listener* served in the next pass. Safe in a signal handler."""
+        self._requests.add(listener)
+
+    def serve(self, *, everyone: bool) -> bool:
+        """Serve *everyone*, or those who have asked for it. Returns whether there is more to do at once."""
+        more = False
+        for listener in self.all if everyone else [*self._requests]:
+            self._requests.discard(listener)  # first: what comes from now on is for another pass
+            more = listener.serve() or more
+        return more
+
+    def tell(self, filled: int, error: OSError | None, *, always: bool = False) -> None:
+        """Tell everyone what has changed, if something has, or *always* (see `Listener.changed`)."""
+        before, self._told = self._told, (filled, error)
+        if always or self._told != before:
+            for listener in self.all:
+                listener.changed(filled)
+
+    def unshown(self, lines: Iterable[bytes], error: OSError | None) -> list[bytes]:
+        """Return those of *lines* that were not returned yet since the files began to fail with *error*."""
+        if error is None:
+            self._shown = set()
+        new = [line for line in lines if hash(line) not in self._shown]
+        self._shown.update(map(hash, new))
+        return new
+
+    def show(self, lines: Iterable[bytes], error: OSError | None) -> None:
+        """Have those of *lines* shown that no file takes because of *error*, each once for as long as it lasts."""
+        left = self.unshown(lines, error)
+        for listener in self.all:
+            left = listener.stranded(left)

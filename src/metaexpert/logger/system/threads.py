@@ -1,0 +1,203 @@
+"""Daemon threads that no fork tears apart, and the one place that hears of forks.
+
+A forked child has only the thread that forked: a lock that another thread held stays locked there for ever, and
+Python 3.12 and later warn of a fork while other threads run. So a `ForkSafeThread` ends before a fork and may be
+started again after it, and everything that holds locks or descriptors registers with `on_fork`.
+
+Threads: forks of several threads go one after another; a participant is called on the thread that forks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+#: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
+_LAST_BREATH: Final = 1.0
+_PAUSE: Final = 0.0001
+
+
+class ForkAware(Protocol):
+    """Takes part in forks, in the order in which the participants have registered."""
+
+    def before_fork(self) -> None:
+        """End threads, and close what two processes must not have open."""
+        ...
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        ...
+
+    def after_fork_in_child(self) -> None:
+        """Start anew, with fresh locks. What waits in the parent is the parent's."""
+        ...
+
+
+_participants: Final[weakref.WeakValueDictionary[int, ForkAware]] = weakref.WeakValueDictionary()
+_numbers: Final = itertools.count()
+_one_fork_at_a_time = threading.RLock()
+
+
+def on_fork(participant: ForkAware) -> None:
+    """Call *participant* at each fork from now on, for as long as somebody else holds it."""
+    _participants[next(_numbers)] = participant
+
+
+class ForkSafeThread:
+    """At most one daemon thread at a time that runs *loop*.
+
+    Args:
+        name: Name of the thread.
+        loop: Its work. Returns soon after `current` has become False.
+        stop: Makes *loop* look at `current`, by any thread: it wakes it up.
+        more: Asked, when *loop* has returned, whether to run it again. Otherwise the thread ends.
+        patience: Longest wait for the thread's end before a fork, in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        loop: Callable[[], None],
+        *,
+        stop: Callable[[], None] = lambda: None,
+        more: Callable[[], bool] = lambda: False,
+        patience: float,
+    ) -> None:
+        self.name = name
+        self._loop = loop
+        self._stop = stop
+        self._more = more
+        self._patience = patience
+        #: Whether a fork is under way.
+        self.forking = False
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        # The thread that was started last. It may not be quite over although it has no more work.
+        self._latest: threading.Thread | None = None
+        on_fork(self)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread, which may not have begun yet."""
+        return self._thread is not None
+
+    @property
+    def current(self) -> bool:
+        """Whether the caller is the thread, and nobody has asked it to end."""
+        return self._thread is threading.current_thread()
+
+    def start(self, *, wait: bool = False) -> None:
+        """Start the thread, unless there is one or a fork is under way.
+
+        Args:
+            wait: Whether to wait for another thread that is starting or ending it. By default that one's decision
+                stands: the caller may be a signal handler that has interrupted it.
+
+        Raises:
+            RuntimeError: The system gives no thread, or the interpreter is ending.
+        """
+        if not self._lock.acquire(blocking=wait):
+            return
+        try:
+            if self._thread is None and not self.forking:
+                self._thread = self._latest = threading.Thread(target=self._run, name=self.name, daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._thread = self._latest = None
+                    raise
+        finally:
+            self._lock.release()
+
+    def dismiss(self) -> threading.Thread | None:
+        """Ask the thread to end, and return it. Another one may be started at once."""
+        thread, self._thread = self._thread, None
+        self._stop()
+        return thread
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the latest thread has ended, for *timeout* seconds at most; never for the caller itself."""
+        thread = self._latest
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            self._loop()
+            with self._lock:
+                if self._thread is not me:
+                    return
+                if not self._more():
+                    self._thread = None
+                    return
+
+    # -- fork -------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """End the thread, and start no other until the fork is over."""
+        with self._lock:  # a start that is under way comes first
+            self.forking = True
+        self.dismiss()
+        self.join(self._patience)
+        _await_end(self._latest)
+
+    def after_fork_in_parent(self) -> None:
+        """Allow the thread to be started again. Its owner knows whether there is work."""
+        self.forking = False
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's thread."""
+        self.forking = False
+        self._lock = threading.RLock()
+        self._thread = self._latest = None
+
+
+def _await_end(thread: threading.Thread | None) -> None:
+    """Wait until the operating system has forgotten *thread* too: Python 3.12 counts its threads at a fork."""
+    if thread is None or thread is threading.current_thread() or thread.is_alive():
+        return
+    task = Path("/proc/self/task") / str(thread.native_id)
+    deadline = time.monotonic() + _LAST_BREATH
+    while task.exists() and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+
+
+def _call_all(step: str) -> None:
+    """Call *step* of every participant, also after one has failed. Raises the first exception."""
+    errors: list[Exception] = []
+    for participant in list(_participants.values()):
+        try:
+            getattr(participant, step)()
+        except Exception as error:  # the others still have to get ready for the fork
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _before_fork() -> None:
+    _one_fork_at_a_time.acquire()
+    _call_all("before_fork")
+
+
+def _after_fork_in_parent() -> None:
+    try:
+        _call_all("after_fork_in_parent")
+    finally:
+        _one_fork_at_a_time.release()
+
+
+def _after_fork_in_child() -> None:
+    global _one_fork_at_a_time  # noqa: PLW0603
+    _one_fork_at_a_time = threading.RLock()
+    _call_all("after_fork_in_child")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

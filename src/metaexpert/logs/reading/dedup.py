@@ -1,0 +1,71 @@
+"""Each entry once, although several files may have it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Final
+
+from metaexpert.logs.entry import Entry
+
+#: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
+_WINDOW: Final = 65_536
+
+
+class Recent:
+    """Remembers at least the last *size* things, and at most twice as many.
+
+    Two sets: when the new one is full it becomes the old one. Deleting single things from a dict gets slower with each.
+
+    Args:
+        size: How many are remembered.
+    """
+
+    __slots__ = ("_new", "_old", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._new: set[Hashable] = set()
+        self._old: set[Hashable] = set()
+
+    def seen(self, thing: Hashable) -> bool:
+        """Return whether *thing* is remembered, and remember it."""
+        if thing in self._new or thing in self._old:
+            return True
+        if len(self._new) >= self._size:
+            self._old, self._new = self._new, set()
+        self._new.add(thing)
+        return False
+
+    def add_new(self, things: Sequence[Hashable]) -> bool:
+        """Remember *things* if all of them are new; return whether they are."""
+        new = set(things)
+        if len(new) < len(things) or not (self._new.isdisjoint(new) and self._old.isdisjoint(new)):
+            return False
+        if len(self._new) + len(new) > self._size:
+            self._old, self._new = self._new, set()
+        self._new |= new
+        return True
+
+
+class Once:
+    """Recognises copies of an entry: a trade or an error is in two or three files, other entries are in one.
+
+    Remembers at least the last 65,536 trades and errors. Beyond that a copy is shown again; no entry is lost.
+
+    Args:
+        everything: Remember all entries. While files are followed, one may be written twice: a writer that
+            could write only a part of a batch takes it back and tries again.
+        window: How many are remembered at least.
+    """
+
+    __slots__ = ("_everything", "_recent")
+
+    def __init__(self, *, everything: bool = False, window: int = _WINDOW) -> None:
+        self._everything = everything
+        self._recent = Recent(window)
+
+    def is_copy(self, entry: Entry) -> bool:
+        """Return whether *entry* was asked about before."""
+        if not (self._everything or entry.has_copies) or (identity := entry.identity) is None:
+            return False
+        return self._recent.seen(identity)

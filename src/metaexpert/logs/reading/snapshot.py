@@ -1,0 +1,96 @@
+"""The log files of a directory as one set that stays whole while its writer rotates them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from metaexpert.logs.reading.files import Index, LogFile, LogName, find_logs, identity
+
+#: Files held open from the start of a reading; macOS allows a process 256 by default.
+_MOST_OPEN: Final = 128
+#: How often to take the set of files again because a rotation changed it meanwhile.
+_ATTEMPTS: Final = 5
+
+
+class Snapshot:
+    """The log files of a directory at one moment, oldest first in each chain.
+
+    Opens the files at once, so that rotation, compression and removal take none away while it is read (the first 128;
+    others are opened when they are read). Use it as a context manager.
+
+    Args:
+        directory: Where to look.
+        diagnostics: Include the logger's own problems (``logging_errors.log``).
+        shared_by: How many snapshots are open at the same time.
+    """
+
+    def __init__(self, directory: Path, *, diagnostics: bool, shared_by: int = 1) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            chains = find_logs(directory, diagnostics=diagnostics)
+            self._room = _MOST_OPEN // shared_by
+            self._index = Index(directory)
+            self.chains = {base: self._opened(names) for base, names in chains.items()}
+            if attempt == _ATTEMPTS or self._still(find_logs(directory, diagnostics=diagnostics)):
+                break
+            self.close()
+        self.chains = {base: _without_twins(files)[::-1] for base, files in self.chains.items() if files}
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def trim(self) -> None:
+        """Drop the unfinished last line of each current file."""
+        for files in self.chains.values():
+            if files[-1].name.number == 0:
+                files[-1].trim()
+
+    def close(self) -> None:
+        """Release all files."""
+        for files in self.chains.values():
+            for file in files:
+                file.close()
+
+    def _opened(self, names: list[LogName]) -> list[LogFile]:
+        files = []
+        for name in names:
+            with suppress(FileNotFoundError):
+                files.append(LogFile(name, self._index))
+                self._room -= 1
+                # Any other error is reported when the file is read.
+                with suppress(OSError):
+                    if self._room > 0:
+                        files[-1].open()
+                        files[-1].held = True
+        return files
+
+    def _still(self, chains: dict[str, list[LogName]]) -> bool:
+        """Return whether the directory still holds exactly the files that were opened, under the same names."""
+        mine = {file.name.path: file.identity for files in self.chains.values() for file in files}
+        now = {}
+        for name in (name for names in chains.values() for name in names):
+            with suppress(FileNotFoundError):
+                now[name.path] = identity(name.path)
+        return mine == now
+
+
+def _without_twins(files: list[LogFile]) -> list[LogFile]:
+    """Drop a ``.N.gz`` beside the ``.N`` that it was, or is being, made from."""
+    kept: list[LogFile] = []
+    for file in files:
+        if kept and kept[-1].name.number == file.name.number and _is_twin(file, kept[-1]):
+            file.close()
+        else:
+            kept.append(file)
+    return kept
+
+
+def _is_twin(compressed: LogFile, plain: LogFile) -> bool:
+    try:
+        return compressed.beginning() in (b"", plain.beginning())
+    except OSError:
+        return False
