@@ -1,4 +1,4 @@
-"""Check that the pages say what the code does: links, index, table of settings, public names, set-up commands.
+"""Check the pages: links, index, table of settings, public names, set-up commands, length and wording.
 
     python -m uv run python tools/check_docs.py
 
@@ -33,6 +33,10 @@ CI_SCRIPT: Final = Path(".ci/run")
 SETUP_COMMANDS: Final = 2
 #: Directories that hold what was built or written.
 BUILT: Final = ("dist", "logs", "site")
+#: README starts and sells; more belongs into the guides.
+README_LINES: Final = 150
+#: Openings that hide who does what. A question may begin so.
+_OPENING: Final = re.compile(r"(?:Whoever|Whatever|Whichever|Whomever|Nobody|What|Who)\b(?!.*\?[*_)\"]*$)")
 #: First header cell of the table of settings.
 FIELD_COLUMN: Final = "field"
 #: Defaults that are no value: the default of one field that follows another.
@@ -151,9 +155,34 @@ def check_commands(root: Path) -> Iterator[str]:
             yield f"{README}:{block.line}: {CI_SCRIPT.as_posix()} does not run this command as it stands here"
 
 
+def check_length(root: Path) -> Iterator[str]:
+    """Yield a problem when README is longer than a newcomer reads."""
+    lines = len((root / README).read_text("utf-8").splitlines())
+    if lines > README_LINES:
+        yield f"{README}:{README_LINES + 1}: {lines} lines instead of {README_LINES} at most"
+
+
+def check_openings(root: Path) -> Iterator[str]:
+    """Yield a problem for each sentence that begins with "What is", "Whoever", "Nobody" and the like."""
+    for page in pages(root):
+        for line, sentence in markdown.sentences((root / page).read_text("utf-8")):
+            if _OPENING.match(sentence):
+                words = " ".join(sentence.split()[:4])
+                yield f"{page.as_posix()}:{line}: a sentence begins with {words!r}: name the subject first"
+
+
 def problems(root: Path) -> list[str]:
     """Return all problems under *root*, one line each."""
-    checks = (check_links, check_index, check_fields, check_names, check_tests, check_commands)
+    checks = (
+        check_links,
+        check_index,
+        check_fields,
+        check_names,
+        check_tests,
+        check_commands,
+        check_length,
+        check_openings,
+    )
     return [problem for check in checks for problem in check(root)]
 
 

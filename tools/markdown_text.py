@@ -13,6 +13,9 @@ _FENCE = re.compile(r"^ {0,3}(`{3,})\s*([^`]*)$")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]*)>?[^)]*\)")
 _CODE_SPAN = re.compile(r"(`+)(?:(?!\1).)+\1")
+#: Begins a list item, a quotation, or a row of a table.
+_ITEM = re.compile(r"^\s*(?:[-*>|]|\d+\.)\s+")
+_SENTENCE_END = re.compile(r"[.!?:][*_)\"]*(?=\s)|(?<=\s)\|(?=\s)")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 
 
@@ -73,6 +76,33 @@ def blocks(page: str) -> list[Block]:
 def prose(page: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line outside fenced blocks."""
     return ((number, line) for number, kind, line in _scan(page) if kind == "prose")
+
+
+def sentences(page: str) -> Iterator[tuple[int, str]]:
+    """Yield the line on which it begins and the text of each sentence outside headings and fenced blocks.
+
+    A list item and a cell of a table begin a sentence, too.
+    """
+    paragraph: list[tuple[int, str]] = []
+    for number, line in [*prose(page), (0, "")]:
+        heading = _HEADING.match(line)
+        if heading or not line.strip() or _ITEM.match(line):
+            yield from _sentences(paragraph)
+            paragraph = []
+        if line.strip() and not heading:
+            paragraph.append((number, _ITEM.sub("", line)))
+
+
+def _sentences(paragraph: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the sentences of one paragraph, which the lines of *paragraph* make up."""
+    text = "\n".join(line for _, line in paragraph)
+    begin = 0
+    for end in [match.end() for match in _SENTENCE_END.finditer(text)] + [len(text)]:
+        sentence = text[begin:end]
+        skipped = len(sentence) - len(sentence.lstrip(" \n*_|"))
+        if sentence.strip(" \n*_|"):
+            yield paragraph[text.count("\n", 0, begin + skipped)][0], " ".join(sentence[skipped:].split())
+        begin = end
 
 
 def plain(text: str) -> str:

@@ -145,6 +145,45 @@ def test_a_third_command_is_told(copy):
     assert check_docs.problems(copy)[0] == "README.md:1: 3 set-up commands (bash blocks) instead of 2"
 
 
+def test_a_long_readme_is_told(copy):
+    """README is read in a few minutes; more belongs into the guides."""
+    page = copy / "README.md"
+    page.write_text(page.read_text("utf-8") + "more\n\n" * check_docs.README_LINES, "utf-8")
+
+    (problem,) = check_docs.problems(copy)
+    assert problem.startswith("README.md:151: ")
+    assert problem.endswith(" lines instead of 150 at most")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nobody forges it.",
+        "Fine. What is\nlost is counted.",
+        "Fine:\n\n- **What was logged** stays.",
+        "| a | b |\n| --- | --- |\n| fine | Whatever it is |",
+        "> Whoever reads it.",
+    ],
+)
+def test_a_sentence_that_hides_its_subject_is_told(copy, text):
+    """The subject comes first: in a paragraph, in a list and in a table."""
+    (copy / "docs/extra.md").write_text(f"# Extra\n\n{text}\n")
+
+    (problem,) = check_docs.problems(copy)
+    assert problem.endswith("name the subject first")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["## What it does", "What happened to an order? Why?", "It is what it is.", "- [What is masked](#extra)", "`Who`"],
+)
+def test_headings_questions_links_and_code_may_begin_as_they_like(copy, text):
+    """A question is no statement, and a heading no sentence."""
+    (copy / "docs/extra.md").write_text(f"# Extra\n\n{text}\n\n```\nWhat is this\n```\n")
+
+    assert check_docs.problems(copy) == []
+
+
 def test_the_tool_prints_one_line_per_problem_and_exits_with_1(monkeypatch, copy, capsys):
     """As a command it prints the problems and its exit code tells whether there are any."""
     assert check_docs.main() == 0

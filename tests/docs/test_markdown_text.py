@@ -79,3 +79,17 @@ def test_anchors_are_those_of_the_hub():
 def test_rows_are_those_of_the_named_table():
     """Rows come from tables with that first header, without header and rule, escaped bars undone."""
     assert [cells for _, cells in markdown.rows(PAGE, "field")] == [["`a`", "1"], ["`b`", "`x|y`"]]
+
+
+def test_sentences_know_the_line_on_which_they_begin():
+    """Paragraphs, items and cells are cut into sentences; headings and code are none."""
+    page = "# Head\n\nOne. Two\ngoes on: three\n- four\n\n| a | b. |\n\n```\ncode\n```\n"
+
+    assert list(markdown.sentences(page)) == [
+        (3, "One."),
+        (3, "Two goes on:"),
+        (4, "three"),
+        (5, "four"),
+        (7, "a |"),
+        (7, "b."),
+    ]
