@@ -49,6 +49,8 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"MetaExpert {release}"
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 # Sphinx names the start page after its source; a web server looks for index.html.
 templates_path = ["templates"]
 html_additional_pages = {"index": "index.html"}
