@@ -8,9 +8,9 @@ Bound: at most `limit` bytes of segments per journal, and as much again for what
 
 Threads: `JournalLane.write` by any thread, without a lock; `append` takes the lane's re-entrant lock when it needs
 another segment, so that a signal handler may log in the middle of it. The writing side (`pending`, `recycle`,
-`prepare`) is for one thread at a time and takes no lock: the holder of a lock may have been interrupted by a handler that
-waits for the writing thread. Callers add at the end of a lane, the writing thread removes at its beginning, each in
-one step.
+`prepare`) is for one thread at a time and takes no lock: the holder of a lock may have been interrupted by a handler
+that waits for the writing thread. Callers add at the end of a lane, the writing thread removes at its beginning, each
+in one step.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ SMALLEST_SEGMENT: Final = 4 * 1024
 SHARE: Final = 16
 #: Emptied segments that a lane keeps; more are given back.
 MAX_SPARE: Final = 2
-#: Seconds that a caller leaves to the writing thread after it has filled a segment while others wait: as long as a thread
-#: to wake up and take the interpreter lock, for which it would otherwise wait a hundred times as long.
+#: Seconds that a caller leaves to the writing thread after it has filled a segment while others wait: as long as it
+#: takes a thread to wake up and take the interpreter lock, for which it would otherwise wait a hundred times as long.
 _YIELD: Final = 0.00005
 #: Tries for an owner lock of one's own.
 _CLAIMS: Final = 10
@@ -147,7 +147,7 @@ class JournalLane:
                 return
             self._spare.append(fresh)
         active.seal()
-        # Never wait: the holder of the lock may have been interrupted by a caller that waits for us. The next look will do.
+        # Never wait: the holder of the lock may have been interrupted by a caller that waits for us.
         if self._lock.acquire(blocking=False):
             try:
                 for spare in [spare for spare in self._spare if not self._journal.keeps(spare)]:

@@ -64,7 +64,8 @@ def make_directory(path: Path) -> None:
 class Descriptor:
     """An open file that the program may close behind our back, as a daemon does when it starts.
 
-    Its number may then stand for another file, a connection to an exchange for example: it must not be closed or written.
+    Its number may then stand for another file, a connection to an exchange for example: it must not be closed
+    or written.
 
     Args:
         fd: The descriptor; ours from now on.

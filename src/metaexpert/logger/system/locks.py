@@ -22,9 +22,9 @@ from metaexpert.logger.system.descriptors import Descriptor
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-#: Such a lock has no queue, and a process that takes it again and again would keep all others out. So a process that has
-#: waited in vain touches the lock file this often. The last holder sees that before it locks again, and waits for as
-#: long as it had held the lock, within these limits, in seconds.
+#: Such a lock has no queue, and a process that takes it again and again would keep all others out. So a process that
+#: has waited in vain touches the lock file this often. The last holder sees that before it locks again, and waits for
+#: as long as it had held the lock, within these limits, in seconds.
 _TOUCH: Final = 0.1
 _COURTESY: Final = (0.0005, 0.02)
 #: How much longer than for another process to wait for a thread of our own, in seconds.
