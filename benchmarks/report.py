@@ -1,8 +1,8 @@
-"""Put the tables of a report into a page.
+"""Put the tables of a report into pages: all of them into one, a short one into the README.
 
-    python -m benchmarks.report FILE --readme README.md
+    python -m benchmarks.report FILE --results benchmarks/RESULTS.md --readme README.md
 
-Replaces what stands between the two markers; the page must hold both.
+Replaces the text between the two markers of a page, which must hold both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.table import render
+from benchmarks.table import render, short
 
 BEGIN: Final = "<!-- benchmark: begin -->"
 END: Final = "<!-- benchmark: end -->"
@@ -33,21 +33,27 @@ def replaced(page: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables, or put them into the page. Returns 0, or 2 when the page has no place for them."""
+    """Print the tables, or put them into the pages. Returns 0, or 2 when a page has no place for them."""
     parser = argparse.ArgumentParser("python -m benchmarks.report")
     parser.add_argument("file", type=Path, help="report that --json wrote")
-    parser.add_argument("--readme", type=Path, help="page to change; without it all tables go to standard output")
+    parser.add_argument("--results", type=Path, help="page that gets all tables")
+    parser.add_argument("--readme", type=Path, help="page that gets the short table")
     options = parser.parse_args(argv)
     report = json.loads(options.file.read_text("utf-8"))
-    if options.readme is None:
+    if options.results is None and options.readme is None:
         sys.stdout.write(render(report))
         return 0
-    try:
-        page = replaced(options.readme.read_text("utf-8"), render(report, brief=True))
-    except ValueError as error:
-        sys.stderr.write(f"{options.readme}: {error}\n")
-        return 2
-    options.readme.write_text(page, "utf-8")
+    changed = {}
+    for path, tables in ((options.results, render(report, brief=True)), (options.readme, short(report))):
+        if path is None:
+            continue
+        try:
+            changed[path] = replaced(path.read_text("utf-8"), tables)
+        except ValueError as error:
+            sys.stderr.write(f"{path}: {error}\n")
+            return 2
+    for path, page in changed.items():
+        path.write_text(page, "utf-8")
     return 0
 
 

@@ -79,11 +79,33 @@ SCALE: Final = (
     Column("× one process's p99", "processes", "p99_ratio"),
 )
 
+#: The README's table: the figures that a reader asks for first, and the peers that most people know.
+SHORT: Final = (
+    Column("burst p50 µs", "burst", "p50_us"),
+    Column("paced p99.9 µs", "paced", "p999_us"),
+    Column("1,000 entries/s", "throughput", "entries_per_s", unit=1000, better="high"),
+)
+SHORT_SUBJECTS: Final = (
+    "ours-async",
+    "ours-sync",
+    "structlog-native",
+    "stdlib-json",
+    "loguru",
+    "picologging-queue",
+    "nautilus",
+    "logxide",
+)
+
 Row = tuple[str, list[str]]
 
 
+def short(report: Mapping[str, Any]) -> str:
+    """Return the one table of *report* that the README shows, with the machine under it."""
+    return "\n".join([*_table(report, SHORT, subjects=SHORT_SUBJECTS, lost=True), "", *_setting(report)])
+
+
 def render(report: Mapping[str, Any], *, brief: bool = False) -> str:
-    """Return the tables of *report*; the *brief* ones are those that README shows."""
+    """Return the tables of *report*; the *brief* ones are those that ``RESULTS.md`` shows."""
     sections: list[tuple[str, Iterable[str]]] = [
         ("", _setting(report)),
         ("Side by side", _table(report, MAIN, lost=True)),
@@ -145,11 +167,17 @@ def _setting(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(
-    report: Mapping[str, Any], columns: Sequence[Column], *, lost: bool = False, lost_of: Sequence[str] = ()
+    report: Mapping[str, Any],
+    columns: Sequence[Column],
+    *,
+    subjects: Sequence[str] = (),
+    lost: bool = False,
+    lost_of: Sequence[str] = (),
 ) -> Iterator[str]:
+    """Yield the lines of a table of *subjects*, or of all when none is named."""
     rows: list[Row] = []
     for name, subject in report["subjects"].items():
-        if "skipped" in subject:
+        if "skipped" in subject or (subjects and name not in subjects):
             continue
         cells = [number(cell(report, column, name)) for column in columns]
         if lost:

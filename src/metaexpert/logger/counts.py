@@ -145,12 +145,17 @@ class Counts:
             for route in routes:
                 self._by_route[route] += 1
 
+    @property
+    def has_dropped(self) -> bool:
+        """Whether entries were dropped that no announcement has told of."""
+        return any(self._unannounced.values())
+
     def announcement(self) -> dict[str, int]:
         """Return what was dropped since this was last asked, by level; nothing while there is little room.
 
         Under `lock`.
         """
-        if not any(self._unannounced.values()) or not self.has_room("debug", trade=False):
+        if not self.has_dropped or not self.has_room("debug", trade=False):
             return {}
         news, self._unannounced = self._unannounced, dict.fromkeys(LEVEL_NUMBERS, 0)
         return {level: count for level, count in news.items() if count}

@@ -64,6 +64,8 @@ class Health:
 
     def catch_up(self) -> None:
         """Count and report what log calls could not."""
+        if not self.errors and not self._unreported:
+            return
         with contextlib.suppress(IndexError):  # another thread is doing the same
             while self.errors:
                 self.failed("a log call met an error, and its entry may be missing", self.errors.popleft())
@@ -78,7 +80,10 @@ class Health:
         Args:
             unsent: By channel or collector, how many entries were dropped on the way there, since last asked.
         """
+        self.catch_up()
         self._unsent.update(unsent)
+        if not self._has_news():
+            return
         # Never wait for this lock: its holder may have been interrupted by a caller that waits for us.
         if self._counts.lock.acquire(blocking=False):
             try:
@@ -88,6 +93,11 @@ class Health:
                 self._announce_unsent()
             finally:
                 self._counts.lock.release()
+
+    def _has_news(self) -> bool:
+        """Return whether there may be something to announce: this is asked of every logger, idle ones too."""
+        changed = (self._current_reason() is None) != (self._reason is None)
+        return changed or bool(self._unsent) or self._directory.recovery is not None or self._counts.has_dropped
 
     def _current_reason(self) -> str | None:
         """Return why the logger does not work as it should; None when it does."""

@@ -102,12 +102,14 @@ class Pipeline:
             for trade in (False, True)
         }
         self._destinations = dict.fromkeys(self.routes, 0)
+        #: Levels and kinds whose entries need a look at the room that is left.
+        self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
         self._open()
 
     def _open(self) -> None:
         self.directory.listen(self)
-        self.changed(self.directory.journal.used())
+        self._state = _state(self._counts, self.directory, self.directory.journal.used())
         self.refresh()
         if self.config.log_to_file:
             self.directory.request(archive=True)
@@ -126,13 +128,13 @@ class Pipeline:
 
     def refresh(self) -> None:
         """Have the calls find everything as it is now: levels, room, thread, process, processors."""
-        calm = self._state[0]
+        self._tight = {key for key in self.routes if share_of(key[0], trade=key[1]) not in self._state[0]}
         for (word, trade), route in self.routes.items():
             to = self._destinations[word, trade] = self.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
             if self.closed or not to & FILES or self.config.layout != "flat" or not self.processors.untouched:
                 route.check = never
             else:
-                tight = share_of(word, trade=trade) not in calm
+                tight = (word, trade) in self._tight
                 room = functools.partial(self._counts.has_room, word, trade=trade) if tight else None
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
@@ -155,7 +157,7 @@ class Pipeline:
 
     def changed(self, filled: int) -> None:
         """See `metaexpert.logger.files._listeners.Listener`."""
-        state = (self._counts.calm(filled), self.directory.error is not None, writing_thread.running)
+        state = _state(self._counts, self.directory, filled)
         if state != self._state:
             self._state = state
             self.directory.listeners.ask(self)
@@ -177,7 +179,7 @@ class Pipeline:
         alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
         if not to and not alert:
             raise DropEvent
-        if self.closed or (to & FILES and not self._admit(level, trade)):
+        if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
             line = self._stamper.line(output.name, level, event_dict, trade=trade, counted=False)
             self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
             raise DropEvent
@@ -222,7 +224,7 @@ class Pipeline:
 
     def _admit(self, level: str, trade: bool) -> bool:
         """Return whether there is room for an entry; with ``overflow="block"``, wait for it."""
-        if share_of(level, trade=trade) in self._state[0] or self._counts.has_room(level, trade=trade):
+        if self._counts.has_room(level, trade=trade):
             return True
         if self.config.overflow != "block" or writing_thread.must_not_wait:
             return False
@@ -270,9 +272,10 @@ class Pipeline:
 
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
-        self.health.catch_up()
         self.health.serve(self.outputs.dropped())
         self.outputs.ensure()
+        if self.outputs.console.empty:
+            return False
         more = self.outputs.console.tick()
         if not self.outputs.console.empty:
             self.directory.listeners.ask(self)
@@ -345,6 +348,11 @@ class Pipeline:
         self._stamper.after_fork()
         self._state = (ALL_SHARES, False, False)
         self.refresh()
+
+
+def _state(counts: Counts, directory: LogDirectory, filled: int) -> tuple[frozenset[float], bool, bool]:
+    """Return which shares of the buffer are not reached, whether files fail, and whether there is a writing thread."""
+    return counts.calm(filled), directory.error is not None, writing_thread.running
 
 
 def _files_of(config: LoggerConfig, directory: LogDirectory) -> list[tuple[int, LogFile]]:

@@ -82,6 +82,34 @@ def test_the_logger_imports_downward_only() -> None:
     assert wrong == []
 
 
+def test_a_folder_can_be_seen_at_one_look() -> None:
+    """No folder of the package has more than fourteen modules."""
+    folders = {path.parent for path in ROOT.rglob("*.py")}
+    assert {f.name: len(modules(f)) for f in folders if len(modules(f)) > MOST_MODULES} == {}
+
+
+def test_private_modules_are_marked_and_stay_private() -> None:
+    """Inside the rooms of logger and reader, a module begins with an underscore exactly if no other room imports it."""
+    imported = {path: imports(path) for path in ROOT.rglob("*.py")}
+    wrong = []
+    for folder in {path.parent for path in ROOT.rglob("*/*/*.py") if path.parent.parent != ROOT / "cli"}:
+        for path in modules(folder):
+            if path.suffix != ".py":
+                continue
+            name = dotted(path)
+            outside = any(name in names for other, names in imported.items() if other.parent != folder)
+            if outside == path.stem.startswith("_"):
+                wrong.append(f"{name} is imported by {'other rooms' if outside else 'its own room only'}")
+    assert sorted(wrong) == [], "\n".join(sorted(wrong))
+
+
+def test_the_logger_knows_nothing_above_it() -> None:
+    """The logger imports neither the reader nor the command line nor the host."""
+    for path in LOGGER.rglob("*.py"):
+        for name in imports(path):
+            assert name.startswith("metaexpert.logger") or name in ("metaexpert", "metaexpert._version"), (path, name)
+
+
 def is_shared(name: str) -> bool:
     """Return whether reader and writer both use the module *name* of the logger."""
     inside = name.removeprefix("metaexpert.logger.")

@@ -85,18 +85,32 @@ def test_busy_machine_is_said(report):
     assert "The machine was busy" in render(report)
 
 
-def test_readme_block_is_replaced_and_nothing_else(report, tmp_path):
-    """What stands between the markers is replaced, however often; the rest of the page stays as it is."""
-    file, page = tmp_path / "r.json", tmp_path / "README.md"
+def test_block_of_results_is_replaced_and_nothing_else(report, tmp_path):
+    """The text between the markers is replaced, however often; the rest of the page stays as it is."""
+    file, page = tmp_path / "r.json", tmp_path / "RESULTS.md"
     file.write_text(json.dumps(report), "utf-8")
     page.write_text(f"# Top\n{pages.BEGIN}\nold\n{pages.END}\nbottom\n", "utf-8")
     for _ in range(2):
-        assert pages.main([str(file), "--readme", str(page)]) == 0
+        assert pages.main([str(file), "--results", str(page)]) == 0
     text = page.read_text("utf-8")
     assert text.startswith(f"# Top\n{pages.BEGIN}\n")
     assert text.endswith(f"{pages.END}\nbottom\n")
     assert "old" not in text
     assert text.count("**Side by side**") == 1
+
+
+def test_readme_gets_the_short_table(report, tmp_path):
+    """Ours and the peers that most people know, one table; a page that fails leaves the other as it is."""
+    file, results, page = tmp_path / "r.json", tmp_path / "RESULTS.md", tmp_path / "README.md"
+    file.write_text(json.dumps(report), "utf-8")
+    results.write_text("no markers\n", "utf-8")
+    page.write_text(f"{pages.BEGIN}\n{pages.END}\n", "utf-8")
+    assert pages.main([str(file), "--results", str(results), "--readme", str(page)]) == 2
+    assert page.read_text("utf-8") == f"{pages.BEGIN}\n{pages.END}\n"
+    assert pages.main([str(file), "--readme", str(page)]) == 0
+    lines = page.read_text("utf-8").splitlines()
+    assert "| metaexpert | 2.00 | 300 | 0 of 1,000 |" in lines
+    assert not any("mmap" in line for line in lines)
 
 
 def test_page_without_markers_is_refused(report, tmp_path, capsys):

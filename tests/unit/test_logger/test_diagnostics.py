@@ -14,8 +14,8 @@ import pytest
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Header
-from metaexpert.logger.files import diagnostics as module
-from metaexpert.logger.files.diagnostics import MAX_SIZE, SUMMARY_INTERVAL, Diagnostics
+from metaexpert.logger.files import _diagnostics as module
+from metaexpert.logger.files._diagnostics import MAX_SIZE, SUMMARY_INTERVAL, Diagnostics
 from metaexpert.logger.testing import FakeClock
 
 ReadLog = Callable[..., list[dict[str, Any]]]

@@ -504,7 +504,7 @@ class TestWithoutThread:
         logger.info("before")
         with monkeypatch.context() as patch:
             patch.setattr(type(logger._logger.pipeline.directory), "serve", lambda self: 1 / 0)
-            eventually(lambda: writing_thread.lost)
+            eventually(lambda: writing_thread.lost and logger.health != "ok")
         assert "no writing thread" in logger.health
         logger.info("after")
         messages = [entry["message"] for entry in read_log("logs/expert.log")]

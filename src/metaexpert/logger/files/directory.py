@@ -25,9 +25,9 @@ from metaexpert.logger import schema
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files._diagnostics import Diagnostics
 from metaexpert.logger.files._listeners import Listener, Listeners
 from metaexpert.logger.files._rotating_file import RotatingFile
-from metaexpert.logger.files.diagnostics import Diagnostics
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.recovery import Recovery, recover
 from metaexpert.logger.files.rotation import RotationPolicy
@@ -41,8 +41,10 @@ from metaexpert.logger.system.threads import on_fork
 
 #: Seconds until a recovery that failed is tried again.
 _RECOVERY_PAUSE: Final = 5.0
-#: Seconds between two looks at idle files, which somebody may have deleted or moved, and at idle loggers.
+#: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
+#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it.
+_SERVICE: Final = 1.0
 #: Seconds between two forced writes with ``fsync="interval"``.
 _SYNC_INTERVAL: Final = 1.0
 #: Longest wait for another thread that drains, in seconds.
@@ -142,7 +144,7 @@ class LogDirectory:
             writing_thread.remove(self, patience)
 
     def serve(self) -> bool:
-        """Drain, and serve the listeners that have asked for it; every half a second all of them.
+        """Drain, and serve the listeners that have asked for it; every second all of them.
 
         Returns:
             Whether there is more to do at once. An exception is the writing thread's end.
@@ -151,7 +153,7 @@ class LogDirectory:
         stderr.stream.push()
         everyone = self.recovery is not None or self._monotonic() >= self._next_service
         if everyone:
-            self._next_service = self._monotonic() + _LOOK
+            self._next_service = self._monotonic() + _SERVICE
         more = self.listeners.serve(everyone=everyone)
         if not self.empty and self.error is None:  # they have announced something
             self.drain()
