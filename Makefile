@@ -5,7 +5,7 @@ UV ?= $(or $(shell command -v uv 2>/dev/null),$(PYTHON) -m uv)
 RUN = $(UV) run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test coverage lint format types docs build check ci clean
+.PHONY: help setup test coverage lint format types docs site build check ci clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ docs: ## Check the pages and run the code in them
 	$(RUN) python tools/check_docs.py
 	$(RUN) pytest tests/docs
 
+site: ## Build the documentation site into site/, from the pages and the docstrings
+	rm -rf site
+	$(RUN) --group docs sphinx-build -q -W --keep-going -c docs/site . site
+
 build: ## Build the wheel and look into it
 	rm -rf dist
 	$(UV) build --wheel
@@ -50,4 +54,4 @@ ci: ## Do all that must pass before a merge
 	.ci/run
 
 clean: ## Remove what was built, measured and cached
-	rm -rf dist htmlcov .venv* .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf dist site htmlcov .venv* .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """Command line of the benchmark.
 
     python -m benchmarks [--quick|--full] [--only burst,paced] [--subjects ours-async,floor-mmap]
-                         [--json FILE] [--markdown FILE] [--rounds N] [--seed N] [--budget SECONDS]
+                         [--json FILE] [--results FILE] [--readme FILE] [--rounds N] [--seed N] [--budget SECONDS]
 
 Progress goes to standard error.
 """
@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks import report as pages
 from benchmarks.measures import MEASURES
 from benchmarks.runner import Plan, execute
 from benchmarks.subjects import NAMES, chosen
-from benchmarks.table import render
 
 #: Seconds after which no further case begins: well above what each mode takes on two quiet cores.
 BUDGETS: Final = {"quick": 480.0, "full": 5400.0}
@@ -39,7 +39,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the order; printed, so that a run can be repeated")
     parser.add_argument("--budget", type=float, help="seconds after which no further case begins")
     parser.add_argument("--json", type=Path, help="file for the report")
-    parser.add_argument("--markdown", type=Path, help="file for the tables; without it they go to standard output")
+    pages.add_options(parser)
     return parser.parse_args(argv)
 
 
@@ -57,8 +57,11 @@ def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark. Returns 0, or 1 when a case failed."""
+    """Run the benchmark. Returns 0, 1 when a case failed, or 2 when README has no place for the table."""
     options = arguments(argv)
+    if refused := pages.refusal(options.readme):
+        _say(refused)
+        return 2
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     plan = Plan(
         mode=options.mode,
@@ -72,11 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = execute(plan, _say)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    tables = render(report)
-    if options.markdown:
-        options.markdown.write_text(tables, "utf-8")
-    else:
-        sys.stdout.write(tables)
+    pages.write(report, options.results, options.readme)
     return 1 if any("error" in run for run in report["runs"]) else 0
 
 

@@ -1,8 +1,8 @@
-"""Put the tables of a report into pages: all of them into one, a short one into the README.
+"""Write the pages that show a report: all of it, and README's table.
 
-    python -m benchmarks.report FILE --results benchmarks/RESULTS.md --readme README.md
+    python -m benchmarks.report bench.json --results benchmarks/RESULTS.md --readme README.md
 
-Replaces the text between the two markers of a page, which must hold both.
+`python -m benchmarks` takes the same two options. README's table goes between two markers, which the page must hold.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from benchmarks.table import render, short
+from benchmarks.table import render, summary
 
 BEGIN: Final = "<!-- benchmark: begin -->"
 END: Final = "<!-- benchmark: end -->"
@@ -32,28 +32,42 @@ def replaced(page: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
     return f"{before}{begin}\n{tables.strip()}\n{end}{after}"
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the pages to *parser*."""
+    parser.add_argument("--results", "--markdown", type=Path, help="file for all tables (benchmarks/RESULTS.md)")
+    parser.add_argument("--readme", type=Path, help="page that gets the short table between its markers (README.md)")
+
+
+def refusal(readme: Path | None) -> str:
+    """Return why *readme* cannot take the table, or an empty text when it can, or when there is none."""
+    if readme is not None:
+        try:
+            replaced(readme.read_text("utf-8"), "")
+        except (OSError, ValueError) as error:
+            return f"{readme}: {error}"
+    return ""
+
+
+def write(report: Mapping[str, Any], results: Path | None, readme: Path | None) -> None:
+    """Write all tables to *results*, the short one into *readme*; without both, all tables to standard output."""
+    if results is not None:
+        results.write_text(render(report), "utf-8")
+    if readme is not None:
+        readme.write_text(replaced(readme.read_text("utf-8"), summary(report)), "utf-8")
+    if results is None and readme is None:
+        sys.stdout.write(render(report))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables, or put them into the pages. Returns 0, or 2 when a page has no place for them."""
+    """Write the pages of a report. Returns 0, or 2 when README has no place for the table."""
     parser = argparse.ArgumentParser("python -m benchmarks.report")
     parser.add_argument("file", type=Path, help="report that --json wrote")
-    parser.add_argument("--results", type=Path, help="page that gets all tables")
-    parser.add_argument("--readme", type=Path, help="page that gets the short table")
+    add_options(parser)
     options = parser.parse_args(argv)
-    report = json.loads(options.file.read_text("utf-8"))
-    if options.results is None and options.readme is None:
-        sys.stdout.write(render(report))
-        return 0
-    changed = {}
-    for path, tables in ((options.results, render(report, brief=True)), (options.readme, short(report))):
-        if path is None:
-            continue
-        try:
-            changed[path] = replaced(path.read_text("utf-8"), tables)
-        except ValueError as error:
-            sys.stderr.write(f"{path}: {error}\n")
-            return 2
-    for path, page in changed.items():
-        path.write_text(page, "utf-8")
+    if refused := refusal(options.readme):
+        sys.stderr.write(refused + "\n")
+        return 2
+    write(json.loads(options.file.read_text("utf-8")), options.results, options.readme)
     return 0
 
 

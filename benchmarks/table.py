@@ -1,4 +1,4 @@
-"""The report as Markdown: tables of medians over the rounds, and what must be read with them."""
+"""The report as Markdown: the whole page of results, and the short table of README. Medians over the rounds."""
 
 from __future__ import annotations
 
@@ -37,6 +37,27 @@ class Column:
     against: str | None = None
 
 
+#: README's rows: our two modes, and the peers that most readers know.
+BEST_KNOWN: Final = (
+    OURS,
+    "ours-sync",
+    "stdlib-json",
+    "stdlib-json-queue",
+    "structlog-native",
+    "loguru",
+    "nautilus",
+    "spdlog",
+)
+#: README's columns: the cost of a call, of the work behind it, and of having the library, also where others are better.
+README: Final = (
+    Column("burst, p50 µs", "burst", "p50_us"),
+    Column("paced, p50 µs", "paced", "p50_us"),
+    Column("paced, p99.9 µs", "paced", "p999_us"),
+    Column("1,000 entries/s", "throughput", "entries_per_s", unit=1000, better="high"),
+    Column("CPU s per 100k", "throughput", "cpu_s_per_100k"),
+    Column("loop lag p99.9, ms", "loop-lag", "lag_p999_us", unit=1000),
+    Column("import, ms", "imports", "import_ms"),
+)
 MAIN: Final = (
     Column("burst p50 µs", "burst", "p50_us"),
     Column("× structlog native", "burst", "p50_us", better=None, against="structlog-native"),
@@ -79,50 +100,50 @@ SCALE: Final = (
     Column("× one process's p99", "processes", "p99_ratio"),
 )
 
-#: The README's table: the figures that a reader asks for first, and the peers that most people know.
-SHORT: Final = (
-    Column("burst p50 µs", "burst", "p50_us"),
-    Column("paced p99.9 µs", "paced", "p999_us"),
-    Column("1,000 entries/s", "throughput", "entries_per_s", unit=1000, better="high"),
-)
-SHORT_SUBJECTS: Final = (
-    "ours-async",
-    "ours-sync",
-    "structlog-native",
-    "stdlib-json",
-    "loguru",
-    "picologging-queue",
-    "nautilus",
-    "logxide",
-)
+HEAD: Final = """\
+# Benchmark results
+
+`python -m benchmarks` writes this page. [How it is measured, and how to read it](README.md).
+"""
 
 Row = tuple[str, list[str]]
 
 
-def short(report: Mapping[str, Any]) -> str:
-    """Return the one table of *report* that the README shows, with the machine under it."""
-    return "\n".join([*_table(report, SHORT, subjects=SHORT_SUBJECTS, lost=True), "", *_setting(report)])
-
-
-def render(report: Mapping[str, Any], *, brief: bool = False) -> str:
-    """Return the tables of *report*; the *brief* ones are those that ``RESULTS.md`` shows."""
+def render(report: Mapping[str, Any]) -> str:
+    """Return *report* as a page of its own, with all tables."""
     sections: list[tuple[str, Iterable[str]]] = [
-        ("", _setting(report)),
         ("Side by side", _table(report, MAIN, lost=True)),
         ("Where another is better", _defeats(report, (*MAIN, *REST))),
-        ("The distribution of a call's cost", [] if brief else _table(report, CALLS)),
+        ("The distribution of a call's cost", _table(report, CALLS)),
         ("Everything else", _table(report, REST)),
         ("Many at once", _table(report, SCALE, lost_of=("experts", "processes"))),
         ("Killed and recovered", _crash(report)),
-        ("To be read with it", _notes(report)),
-        ("What was measured", [] if brief else _measures(report)),
+        ("Versions and remarks", _notes(report)),
+        ("What was measured", _measures(report)),
     ]
-    parts: list[str] = []
+    parts = [HEAD, "\n".join(_setting(report)) + "\n"]
     for title, lines in sections:
-        text = "\n".join(lines)
-        if text:
-            parts.append(f"**{title}**\n\n{text}\n" if title else f"{text}\n")
+        if text := "\n".join(lines):
+            parts.append(f"## {title}\n\n{text}\n")
     return "\n".join(parts)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """Return README's table: the best-known subjects, the best figure of each column in bold, the machine below.
+
+    Subjects that were not measured have no row.
+    """
+    subjects = {name: report["subjects"][name] for name in BEST_KNOWN if name in report["subjects"]}
+    chosen = {**report, "subjects": subjects}
+    machine = report["machine"]
+    below = (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['python']}, {report['began'][:10]}. Medians over the "
+        "rounds; the best figure of each column is marked."
+    )
+    parts = ["\n".join(_table(chosen, README, lost=True, mark=True)), below]
+    if disturbed := disturbance(report):
+        parts.append(disturbed)
+    return "\n\n".join(parts) + "\n"
 
 
 def cell(report: Mapping[str, Any], column: Column, subject: str) -> float | None:
@@ -170,16 +191,21 @@ def _table(
     report: Mapping[str, Any],
     columns: Sequence[Column],
     *,
-    subjects: Sequence[str] = (),
     lost: bool = False,
     lost_of: Sequence[str] = (),
+    mark: bool = False,
 ) -> Iterator[str]:
-    """Yield the lines of a table of *subjects*, or of all when none is named."""
+    """Yield the lines of a table; with *mark* the best figure of each column is bold."""
     rows: list[Row] = []
+    best = [_best(report, column) if mark else None for column in columns]
     for name, subject in report["subjects"].items():
-        if "skipped" in subject or (subjects and name not in subjects):
+        if "skipped" in subject:
             continue
-        cells = [number(cell(report, column, name)) for column in columns]
+        values = [cell(report, column, name) for column in columns]
+        cells = [
+            f"**{number(value)}**" if value is not None and value == leader else number(value)
+            for value, leader in zip(values, best, strict=True)
+        ]
         if lost:
             cells.append(_kills(report, name))
         cells += [_losses(report, measure, name) for measure in lost_of]
@@ -193,6 +219,14 @@ def _table(
     yield "| --- |" + " ---: |" * len(shown)
     for title, cells in rows:
         yield f"| {title} | " + " | ".join(cells[index] for index in shown) + " |"
+
+
+def _best(report: Mapping[str, Any], column: Column) -> float | None:
+    """Return the best figure of *column*, or None when the figure is no contest or was not measured."""
+    values = [value for name in report["subjects"] if (value := cell(report, column, name)) is not None]
+    if column.better is None or not values:
+        return None
+    return min(values) if column.better == "low" else max(values)
 
 
 def _kills(report: Mapping[str, Any], subject: str) -> str:

@@ -31,6 +31,8 @@ README: Final = Path("README.md")
 CI_SCRIPT: Final = Path(".ci/run")
 #: What newcomers type: this many blocks in the README, no more and no fewer.
 SETUP_COMMANDS: Final = 2
+#: Directories that hold what was built or written.
+BUILT: Final = ("dist", "logs", "site")
 #: First header cell of the table of settings.
 FIELD_COLUMN: Final = "field"
 #: Defaults that are no value: the default of one field that follows another.
@@ -45,7 +47,7 @@ _anchors: Final = cache(markdown.anchors)
 def pages(root: Path) -> list[Path]:
     """Return the Markdown pages under *root*, relative to it; hidden directories and built ones are left out."""
     found = (path.relative_to(root) for path in root.rglob("*.md"))
-    return sorted(path for path in found if not path.parts[0].startswith(".") and path.parts[0] not in ("dist", "logs"))
+    return sorted(path for path in found if not path.parts[0].startswith(".") and path.parts[0] not in BUILT)
 
 
 def check_links(root: Path) -> Iterator[str]:

@@ -1,69 +1,115 @@
-"""Draw the picture of the README: the example's log, its trades and the life of one order, as a terminal shows them.
+"""Draw the picture of README: commands typed into a terminal, and what they print.
 
     python -m uv run python tools/terminal_picture.py docs/terminal.svg
 
-Runs the example in an empty directory and lets rich draw what the commands print. Times and the process apart, the
-picture is the same each time.
+The commands are run, in an empty directory with the examples beside them, so the picture shows what a reader gets;
+made anew it differs in times only. It loads nothing from the network: the fonts are those of the reader's machine,
+and every run of text has a fixed width, so that columns stay in line whatever font that is.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.terminal_theme import MONOKAI
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-ROOT: Final = Path(__file__).parent.parent
-WIDTH: Final = 104
-RUN: Final = ("run", "expert_ema_cross.py", "--data", "eurusd_1h.csv")
-SHOWN: Final = (
-    ("logs", "--level", "info", "--limit", "5"),
-    ("logs", "trades", "--limit", "5"),
-    ("logs", "order", "ord-18"),
+EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
+COMMANDS: Final = (
+    "metaexpert run examples/expert_ema_cross.py --no-log-to-console",
+    "metaexpert logs --level warning --fields message,order_id,wanted,equity",
+    "metaexpert logs --level info --limit 6 --fields message,order_id,side,size,price,pnl",
+    "metaexpert logs order ord-7",
 )
-#: rich names fonts of a server; a picture in a repository should fetch nothing.
-_FONT_FACE: Final = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+#: Characters in a line: what README's width of some 850 pixels shows in a legible size.
+WIDTH: Final = 104
+#: Seconds after which a command is given up.
+PATIENCE: Final = 60
+#: A dark window reads well on a light page and on a dark one. Contrast of each colour to the ground is at least 4.5.
+THEME: Final = TerminalTheme(
+    (22, 27, 34),
+    (225, 228, 232),
+    [
+        (110, 118, 129),
+        (255, 123, 114),
+        (126, 231, 135),
+        (242, 204, 96),
+        (121, 192, 255),
+        (210, 168, 255),
+        (118, 227, 234),
+        (225, 228, 232),
+    ],
+)
+#: Rich's own format fetches a font from a server; this one asks for those of the machine.
+FORMAT: Final = """\
+<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
+<style>
+.{unique_id}-matrix {{
+font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace;
+font-size: {char_height}px; line-height: {line_height}px
+}}
+.{unique_id}-title {{ font: bold 18px system-ui, sans-serif }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
 
 
-def output(directory: Path, *arguments: str) -> str:
-    """Return what the command prints in *directory*, with its colours. Raises CalledProcessError when it fails."""
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "metaexpert", *arguments]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
+def outputs(directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield each command and what it prints in colour, run in *directory*. Raises CalledProcessError when one fails."""
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("METAEXPERT_", "LOG_"))}
+    environment = {**settings, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "PYTHONIOENCODING": "utf-8"}
+    environment.pop("NO_COLOR", None)
+    for command in COMMANDS:
+        program = [sys.executable, "-m", *shlex.split(command)]
+        done = subprocess.run(
+            program, cwd=directory, env=environment, capture_output=True, timeout=PATIENCE, check=True, encoding="utf-8"
+        )
+        yield command, done.stdout
 
 
-def draw() -> str:
-    """Return the picture as SVG."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        for source in ("expert_ema_cross.py", "data/eurusd_1h.csv"):
-            (directory / Path(source).name).write_bytes((ROOT / "examples" / source).read_bytes())
-        output(directory, *RUN)
-        for arguments in SHOWN:
-            console.print(Text.assemble(("$ ", "bold green"), ("metaexpert " + " ".join(arguments), "bold")))
-            for line in output(directory, *arguments).splitlines():
-                console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)
-            console.print()
-    picture = console.export_svg(title="metaexpert logs", theme=MONOKAI, unique_id="metaexpert")
-    return _FONT_FACE.sub("", picture).replace("Fira Code", "ui-monospace")
+def picture(session: list[tuple[str, str]], title: str = "Run an expert, then ask its logs") -> str:
+    """Return the SVG of a terminal in which *session*, commands with their output, has taken place."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")
+        for index, (command, output) in enumerate(session):
+            if index:
+                console.print()
+            console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+            console.print(Text.from_ansi(output.rstrip("\n")), highlight=False)
+        svg = console.export_svg(title=title, theme=THEME, code_format=FORMAT, unique_id="terminal")
+    return "\n".join(line.strip() for line in svg.splitlines() if line.strip()) + "\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the picture to the file that is named. Returns the exit code."""
+    """Write the picture to the file that *arguments* name. Returns the exit code."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: terminal_picture.py FILE.svg\n")
+        sys.stderr.write("usage: terminal_picture.py FILE\n")
         return 2
-    Path(arguments[0]).write_text(draw(), "utf-8")
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copytree(EXAMPLES, Path(directory) / "examples", ignore=shutil.ignore_patterns("logs", "__pycache__"))
+        session = list(outputs(Path(directory)))
+    Path(arguments[0]).write_text(picture(session), "utf-8")
     return 0
 
 

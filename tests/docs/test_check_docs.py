@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 def copy(tmp_path):
     """Return a copy of all pages and of what they point to."""
     root = tmp_path / "project"
-    shutil.copytree(
-        ROOT, root, ignore=shutil.ignore_patterns(".venv*", ".git", ".*_cache", ".hypothesis", "logs", "data")
-    )
+    unneeded = (".venv*", ".git", ".*_cache", ".hypothesis", "logs", "data", "site")
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*unneeded))
     return root
 
 
@@ -58,7 +57,7 @@ def test_links_to_the_web_are_left_alone(copy):
 
 def test_hidden_and_built_directories_are_no_pages(copy):
     """Pages of installed packages are not ours."""
-    for name in (".venv-3.13", "dist", "logs"):
+    for name in (".venv-3.13", "dist", "logs", "site"):
         (copy / name).mkdir()
         (copy / name / "page.md").write_text("[gone](gone.md)\n")
 

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks import report as pages
 from benchmarks import targets
 from benchmarks.figures import summarize
-from benchmarks.table import render
+from benchmarks.table import render, summary
 
 
 def subject(title, kind="peer", **changes):
@@ -66,7 +67,7 @@ def test_table_shows_figures_ratios_and_losses(report):
 
 def test_rows_where_we_lose_are_listed(report):
     """Where a peer is better, it is named with both figures; a floor is no peer."""
-    text = render(report, brief=True)
+    text = render(report)
     assert "- burst p50 µs, ours 2.00: nautilus (1.00)" in text
     assert "mmap (" not in text
 
@@ -85,32 +86,38 @@ def test_busy_machine_is_said(report):
     assert "The machine was busy" in render(report)
 
 
-def test_block_of_results_is_replaced_and_nothing_else(report, tmp_path):
-    """The text between the markers is replaced, however often; the rest of the page stays as it is."""
-    file, page = tmp_path / "r.json", tmp_path / "RESULTS.md"
+def test_readme_block_is_replaced_and_nothing_else(report, tmp_path):
+    """What stands between the markers is replaced, however often; the rest of the page stays as it is."""
+    file, page = tmp_path / "r.json", tmp_path / "README.md"
     file.write_text(json.dumps(report), "utf-8")
     page.write_text(f"# Top\n{pages.BEGIN}\nold\n{pages.END}\nbottom\n", "utf-8")
     for _ in range(2):
-        assert pages.main([str(file), "--results", str(page)]) == 0
+        assert pages.main([str(file), "--readme", str(page)]) == 0
     text = page.read_text("utf-8")
     assert text.startswith(f"# Top\n{pages.BEGIN}\n")
     assert text.endswith(f"{pages.END}\nbottom\n")
     assert "old" not in text
-    assert text.count("**Side by side**") == 1
+    assert text.count("lost by SIGKILL") == 1
 
 
-def test_readme_gets_the_short_table(report, tmp_path):
-    """Ours and the peers that most people know, one table; a page that fails leaves the other as it is."""
-    file, results, page = tmp_path / "r.json", tmp_path / "RESULTS.md", tmp_path / "README.md"
+def test_readme_has_the_best_known_rows_and_marks_the_best_figure(report):
+    """README's table keeps the rows where we lose, leaves the floors out, and shows in bold who is best."""
+    lines = summary(report).splitlines()
+    assert "| metaexpert | 2.00 | **2.00** | **300** | 0 of 1,000 |" in lines
+    assert "| nautilus | **1.00** | 5.00 | 250 | 7 of 900 |" in lines
+    assert not any(line.startswith(("| no-op", "| mmap", "| spdlog")) for line in lines)
+
+
+def test_results_are_a_page_of_their_own(report, tmp_path):
+    """The command writes the page of all results whole: title, machine, a heading for each table."""
+    file, page = tmp_path / "r.json", tmp_path / "RESULTS.md"
     file.write_text(json.dumps(report), "utf-8")
-    results.write_text("no markers\n", "utf-8")
-    page.write_text(f"{pages.BEGIN}\n{pages.END}\n", "utf-8")
-    assert pages.main([str(file), "--results", str(results), "--readme", str(page)]) == 2
-    assert page.read_text("utf-8") == f"{pages.BEGIN}\n{pages.END}\n"
-    assert pages.main([str(file), "--readme", str(page)]) == 0
-    lines = page.read_text("utf-8").splitlines()
-    assert "| metaexpert | 2.00 | 300 | 0 of 1,000 |" in lines
-    assert not any("mmap" in line for line in lines)
+    page.write_text("old\n", "utf-8")
+    assert pages.main([str(file), "--results", str(page)]) == 0
+    text = page.read_text("utf-8")
+    assert text.startswith("# Benchmark results\n")
+    assert text.count("## Side by side\n") == 1
+    assert "old" not in text
 
 
 def test_page_without_markers_is_refused(report, tmp_path, capsys):
@@ -120,6 +127,14 @@ def test_page_without_markers_is_refused(report, tmp_path, capsys):
     page.write_text("nothing\n", "utf-8")
     assert pages.main([str(file), "--readme", str(page)]) == 2
     assert page.read_text("utf-8") == "nothing\n"
+    assert "benchmark: begin" in capsys.readouterr().err
+
+
+def test_benchmark_does_not_begin_when_its_page_has_no_place(tmp_path, capsys):
+    """A run of minutes would otherwise end with a refusal."""
+    page = tmp_path / "README.md"
+    page.write_text("nothing\n", "utf-8")
+    assert command.main(["--readme", str(page)]) == 2
     assert "benchmark: begin" in capsys.readouterr().err
 
 
