@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
-from metaexpert.logs.questions.vocabulary import plain
+from metaexpert.logs.vocabulary import plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 

@@ -56,10 +56,10 @@ class LoggerClasses:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._plain = {name: BoundLogger.__dict__[name] for names in METHODS.values() for name in names}
-        self._fused = {trade: self._methods(pipeline, trade=trade) for trade in (False, True)}
+        self._fast = {trade: self._methods(pipeline, trade=trade) for trade in (False, True)}
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
         self.plain_gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
-        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {**self._fused[True], "_gate": 0})
+        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {**self._fast[True], "_gate": 0})
         self.plain_lifted: type[BoundLogger] = type("TradeLogger", (self.plain_gated,), {**self._plain, "_gate": 0})
 
     def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
@@ -76,7 +76,7 @@ class LoggerClasses:
 
     def set_gate(self, number: int) -> None:
         """Make the methods below level *number* no-ops and the others work."""
-        for cls, working in ((self.gated, self._fused[False]), (self.plain_gated, self._plain)):
+        for cls, working in ((self.gated, self._fast[False]), (self.plain_gated, self._plain)):
             cls._gate = number
             for word, names in METHODS.items():
                 for name in names:

@@ -157,8 +157,8 @@ class Counts:
         """
         if not self.has_dropped or not self.has_room("debug", trade=False):
             return {}
-        news, self._unannounced = self._unannounced, dict.fromkeys(LEVEL_NUMBERS, 0)
-        return {level: count for level, count in news.items() if count}
+        dropped, self._unannounced = self._unannounced, dict.fromkeys(LEVEL_NUMBERS, 0)
+        return {level: count for level, count in dropped.items() if count}
 
     def after_fork(self) -> None:
         """Start anew in a child: what came before is the parent's."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sinks import MemorySink
 
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.journal.journal import Journal, JournalLane
 from metaexpert.logger.journal.segment import Segment
-from metaexpert.logger.testing import MemorySink
 
 THREADS = 8
 

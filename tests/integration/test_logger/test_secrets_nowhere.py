@@ -99,7 +99,7 @@ def log_everywhere(logger: Any, text: str, value: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn(text, UserWarning, stacklevel=1)
-    logger._logger.pipeline.files.diagnostics.report(f"test {text}", f"trouble {text}", error=ValueError(text))
+    logger._logger.pipeline.directory.diagnostics.report(f"test {text}", f"trouble {text}", error=ValueError(text))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metaexpert.logs import Entry, open_logs
-from metaexpert.logs.questions.recover import recover_logs, waiting_journals
+from metaexpert.logs.recover import recover_logs, waiting_journals
 
 #: Seconds of following; a minute at night: METAEXPERT_TEST_FOLLOW_SECONDS=60.
 SECONDS = float(os.environ.get("METAEXPERT_TEST_FOLLOW_SECONDS", "2"))

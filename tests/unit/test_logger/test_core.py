@@ -20,12 +20,12 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
+from sinks import FakeClock
 
 from metaexpert.logger import BoundLogger, MetaLogger, log_context
 from metaexpert.logger.encoding._screen import screen
 from metaexpert.logger.encoding.fast import Encoder, Route
 from metaexpert.logger.system.native import core
-from metaexpert.logger.testing import FakeClock
 
 pytestmark = pytest.mark.skipif(core is None, reason="the log call was not compiled on this machine")
 

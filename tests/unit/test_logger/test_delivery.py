@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sinks import FakeClock
 
 from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts import _dedup, _delivery, _outbox
@@ -21,7 +22,6 @@ from metaexpert.logger.remote.alerts._text import summary
 from metaexpert.logger.remote.http import Reply
 from metaexpert.logger.remote.rate_limit import Limit, RateLimit
 from metaexpert.logger.remote.sender import Backoff
-from metaexpert.logger.testing import FakeClock
 
 START = 1_800_000_000.0
 

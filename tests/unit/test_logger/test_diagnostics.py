@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sinks import FakeClock
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files import _diagnostics as module
 from metaexpert.logger.files._diagnostics import MAX_SIZE, SUMMARY_INTERVAL, Diagnostics
-from metaexpert.logger.testing import FakeClock
 
 ReadLog = Callable[..., list[dict[str, Any]]]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sinks import FailingSink, FakeClock, MemorySink
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Header
@@ -18,7 +19,6 @@ from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.locks import DirectoryLock
-from metaexpert.logger.testing import FailingSink, FakeClock, MemorySink
 
 POLICY = RotationPolicy(2**20, 5)
 HEADER = Header("bot", schema.FACILITY_LOCAL0)

@@ -22,6 +22,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from properties import examples
+from sinks import FakeClock
 from structlog.testing import capture_logs
 
 from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, log_context, register_secret, trade_context
@@ -32,7 +33,7 @@ from metaexpert.logger.encoding.context_frames import current_frame
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.system.native import core
-from metaexpert.logger.testing import FakeClock, reset
+from metaexpert.logger.testing import reset
 
 FILES = ("expert.log", "trades.log", "errors.log")
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()

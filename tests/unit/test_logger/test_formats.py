@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
+from sinks import FakeClock
 
 from metaexpert.logger import MetaLogger, log_context, schema
 from metaexpert.logger.encoding.line import Clock, Header, encoder
 from metaexpert.logger.entry.line import decode_line
-from metaexpert.logger.testing import FakeClock
 
 Read = Callable[..., list[dict[str, Any]]]
 

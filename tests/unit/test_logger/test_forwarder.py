@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sinks import FakeClock
 
 from metaexpert.logger.remote.exports import _forwarder
 from metaexpert.logger.remote.exports._backlog import Backlog
 from metaexpert.logger.remote.exports._forwarder import Forwarder, TransportError
-from metaexpert.logger.testing import FakeClock
 
 
 class Pipe:

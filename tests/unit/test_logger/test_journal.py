@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sinks import FakeClock
 
 from metaexpert.logger.files.recovery import recover
 from metaexpert.logger.journal import journal as journal_module
@@ -27,7 +28,6 @@ from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.calls import file_system_of
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import FileLock
-from metaexpert.logger.testing import FakeClock
 
 LIMIT = 8 * SMALLEST_SEGMENT
 ROOM = SMALLEST_SEGMENT - HEADER_SIZE

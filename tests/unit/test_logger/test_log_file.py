@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from sinks import FailingSink, FakeClock, MemorySink
 
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore
-from metaexpert.logger.testing import FailingSink, FakeClock, MemorySink
 
 SIZE = 2**20
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from sinks import BlockedSink, FailingSink, MemorySink
 from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
@@ -18,7 +19,6 @@ from metaexpert.logger.counts import SHARES, TRADE_SHARE
 from metaexpert.logger.encoding.fast import deliver
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.writing_thread import writing_thread
-from metaexpert.logger.testing import BlockedSink, FailingSink, MemorySink
 
 Make = Callable[..., BoundLogger]
 ReadLog = Callable[..., list[dict[str, Any]]]

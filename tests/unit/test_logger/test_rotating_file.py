@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sinks import FakeClock
 
 from metaexpert.logger.files._rotating_file import ROTATION_RETRY, RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy, backup_number
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
-from metaexpert.logger.testing import FakeClock
 
 NEVER = RotationPolicy(max_size=2**40, backups=5)
 DAY = 86_400

@@ -104,6 +104,41 @@ def test_only_what_is_added_is_seen(session: Session, line: Line) -> None:
     assert session.look() == []
 
 
+@pytest.mark.parametrize("looks", [1, 3])
+def test_a_backup_that_was_renamed_while_the_directory_was_listed(
+    session: Session, line: Line, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """A list of files that lacks one in the middle is put off, so that the file's entries are not lost."""
+    session.append("expert.log", line(1))
+    session.start()
+    for number in (2, 3, 4):
+        session.rotate()
+        session.append("expert.log", line(number))
+
+    def torn(directory: Path, *, diagnostics: bool) -> dict[str, list[files.LogName]]:
+        found = files.find_logs(directory, diagnostics=diagnostics)
+        return {base: [name for name in names if name.number != 1] for base, names in found.items()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metaexpert.logs.reading.follow.find_logs", torn)
+        assert [session.look() for _ in range(looks)] == [[]] * looks
+    assert session.look() == bare(line(2), line(3), line(4))
+    assert session.counts.overrun == 0
+
+
+def test_a_missing_backup_does_not_stop_following(session: Session, line: Line) -> None:
+    """Where somebody deleted a backup, the others are read after a few looks, and the count says what may be gone."""
+    session.append("expert.log", line(1))
+    session.start()
+    for number in (2, 3, 4):
+        session.rotate()
+        session.append("expert.log", line(number))
+    session.remove("expert.log.1")
+    looks = [session.look() for _ in range(8)]
+    assert [record for look in looks for record in look] == bare(line(2), line(4))
+    assert session.counts.overrun == 1
+
+
 def test_a_half_written_line_waits_for_its_end(session: Session, line: Line) -> None:
     """A line is seen when its end is there, also when its beginning was there at the start."""
     session.append("expert.log", line(1), line(2)[:40])

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from metaexpert.logs import Entry, Unparsed, open_logs
-from metaexpert.logs.questions.stats import collect_stats
-from metaexpert.logs.questions.verify import verify
 from metaexpert.logs.reading._blocks import KEPT
 from metaexpert.logs.render import make_format
+from metaexpert.logs.stats import collect_stats
+from metaexpert.logs.verify import verify
 
 Line = Callable[..., bytes]
 

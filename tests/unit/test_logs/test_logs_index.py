@@ -21,11 +21,11 @@ from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logs import Logs, Record, open_logs
-from metaexpert.logs.questions.bundle import make_bundle
-from metaexpert.logs.questions.stats import collect_stats
-from metaexpert.logs.questions.verify import verify
+from metaexpert.logs.bundle import make_bundle
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.files import Counts, LogFile, find_logs
+from metaexpert.logs.stats import collect_stats
+from metaexpert.logs.verify import verify
 from tests.unit.test_logs.conftest import START, Line
 
 #: Bytes of a backup, and about those of a line.

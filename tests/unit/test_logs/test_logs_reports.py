@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from metaexpert.logger import schema
 from metaexpert.logger.entry.rfc5424 import to_layout
 from metaexpert.logs import open_logs
+from metaexpert.logs._distribution import Distribution
+from metaexpert.logs._gaps import SeenNumbers
 from metaexpert.logs.entry import parse
-from metaexpert.logs.questions._distribution import Distribution
-from metaexpert.logs.questions._gaps import SeenNumbers
-from metaexpert.logs.questions.orders import order_life
-from metaexpert.logs.questions.stats import collect_stats, fingerprint
-from metaexpert.logs.questions.trades import Ledger
-from metaexpert.logs.questions.verify import schema_problem, verify
-from metaexpert.logs.questions.vocabulary import Facts, plain
+from metaexpert.logs.orders import order_life
+from metaexpert.logs.stats import collect_stats, fingerprint
+from metaexpert.logs.trades import Ledger
+from metaexpert.logs.verify import schema_problem, verify
+from metaexpert.logs.vocabulary import Facts, plain
 
 Line = Callable[..., bytes]
 
@@ -152,7 +152,7 @@ def test_trades_and_their_totals(tmp_path: Path, line: Line) -> None:
 @given(st.lists(st.tuples(st.integers(-5, 5).filter(bool), st.integers(1, 9)), max_size=12))
 def test_average_cost_keeps_the_books(trades: list[tuple[int, int]]) -> None:
     """Realised and unrealised results together are the cash that flowed and the value of what is held."""
-    from metaexpert.logs.questions.trades import Totals
+    from metaexpert.logs.trades import Totals
 
     totals = Totals()
     for size, price in trades:

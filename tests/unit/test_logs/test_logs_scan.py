@@ -11,7 +11,7 @@ import pytest
 
 from metaexpert.logger import MetaLogger, register_secret
 from metaexpert.logger.masking.rules import Rules
-from metaexpert.logs.questions.scan import Finding, Report, mask_lines, scan, scan_lines
+from metaexpert.logs.scan import Finding, Report, mask_lines, scan, scan_lines
 
 PEM = ["-----BEGIN EC PRIVATE KEY-----", "MHcCAQEEIF0Lk1", "AwEHoUQDQgAE", "-----END EC PRIVATE KEY-----"]
 

@@ -42,7 +42,7 @@ def bundle(
       metaexpert logs bundle --redacted
       metaexpert logs bundle --redacted --since 1d -o report.tar.gz
     """
-    from metaexpert.logs.questions.bundle import make_bundle  # noqa: PLC0415 - masking is slow to import
+    from metaexpert.logs.bundle import make_bundle  # noqa: PLC0415 - masking is slow to import
 
     if not redacted:
         raise output.InputError("say --redacted: the archive holds the logs with their secrets masked")

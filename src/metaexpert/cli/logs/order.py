@@ -12,8 +12,8 @@ from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters, zone
 from metaexpert.cli.tables import money, seconds, table
 from metaexpert.logger.entry.console_text import escape, time_text
-from metaexpert.logs.questions.orders import OrderLife, Step, order_life
-from metaexpert.logs.questions.vocabulary import SIDES, plain
+from metaexpert.logs.orders import OrderLife, Step, order_life
+from metaexpert.logs.vocabulary import SIDES, plain
 
 app = typer.Typer(add_completion=False)
 

@@ -13,8 +13,8 @@ from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters
 from metaexpert.cli.tables import csv_table, table
-from metaexpert.logs.questions.query import Answer, QueryError
-from metaexpert.logs.questions.query import query as run_query
+from metaexpert.logs.query import Answer, QueryError
+from metaexpert.logs.query import query as run_query
 
 app = typer.Typer(add_completion=False)
 

@@ -11,7 +11,7 @@ from metaexpert.cli import output
 from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.tables import counted
-from metaexpert.logs.questions.recover import recover_logs
+from metaexpert.logs.recover import recover_logs
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.recovery import Recovery

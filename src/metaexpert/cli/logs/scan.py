@@ -13,7 +13,7 @@ from metaexpert.cli.logs.filters import Json
 from metaexpert.cli.tables import counted
 
 if TYPE_CHECKING:
-    from metaexpert.logs.questions.scan import Finding, Report
+    from metaexpert.logs.scan import Finding, Report
 
 
 app = typer.Typer(add_completion=False)
@@ -42,7 +42,7 @@ def scan(
     """
     from metaexpert.cli.settings import settings  # noqa: PLC0415 - pydantic is slow to import
     from metaexpert.logger.masking.rules import Rules  # noqa: PLC0415
-    from metaexpert.logs.questions.scan import Report, scan  # noqa: PLC0415
+    from metaexpert.logs.scan import Report, scan  # noqa: PLC0415
 
     config = settings()  # this also registers its secrets
     target = Path(path) if path is not None else config.log_dir

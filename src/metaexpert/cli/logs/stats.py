@@ -12,7 +12,7 @@ from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
 from metaexpert.cli.tables import bar, table
 from metaexpert.logger.entry.console_text import escape
-from metaexpert.logs.questions.stats import Stats, collect_stats
+from metaexpert.logs.stats import Stats, collect_stats
 
 #: Lines of the chart of entries over time, and its width in characters.
 _CHART_LINES: Final = 20

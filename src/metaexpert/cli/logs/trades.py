@@ -12,8 +12,8 @@ from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters, zone
 from metaexpert.cli.tables import csv_table, money, table
 from metaexpert.logger.entry.console_text import time_text
-from metaexpert.logs.questions.trades import Execution, Ledger
-from metaexpert.logs.questions.vocabulary import SIDES
+from metaexpert.logs.trades import Execution, Ledger
+from metaexpert.logs.vocabulary import SIDES
 
 app = typer.Typer(add_completion=False)
 

@@ -1,11 +1,9 @@
-"""What happens to backups afterwards: gzip, the directory's budget, and the time index that spares readers most bytes.
+"""The care of backups: gzip, the directory's budget, and the time index that spares readers most bytes.
 
-On a thread that lives only while there is work.
-
-Never on the calling and never on the writing path. Of the processes that share a directory one at a time does this
-work, under a lock of its own; the lock that writers need is held for renames and deletions only. A backup is found
-again by its inode, because it may have moved up while it was compressed. A copy lies in the private directory until
-it is complete; what an interrupted process left there, or left twice, is removed by the next work.
+It runs on a thread that lives only while there is work, never on the calling and never on the writing path. Of the
+processes that share a directory one at a time does this work, under a lock of its own. The lock that writers need is
+held for renames and deletions only. A backup may move up while it is compressed, so it is found again by its inode. A
+copy lies in the private directory until it is complete; the next work removes unfinished and doubled copies.
 """
 
 from __future__ import annotations

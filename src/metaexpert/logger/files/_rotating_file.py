@@ -1,4 +1,4 @@
-"""A rotating file: whole lines, appended under the directory's lock, wherever the file has gone meanwhile.
+"""A rotating file: whole lines, appended under the directory's lock, although others may move or delete the file.
 
 Bound: it holds nothing back; each `write` ends in the file or raises. A part of a batch that could be written
 before an error is taken back, so that the batch may be offered again.
@@ -118,9 +118,9 @@ class RotatingFile:
         return end
 
     def _mend(self, size: int) -> int:
-        """See to half a line at the end: a process died, or the machine did, while it wrote. Returns the new size.
+        """Mend half a line at the end: a process or the machine died while it wrote. Returns the new size.
 
-        Half an entry of ours is taken away, since nobody could read it; of anything else the line is ended.
+        Half an entry of ours is cut off, since it cannot be read; any other line is ended.
         """
         if size in (0, self._end) or self._read(size - 1) == b"\n":
             return size

@@ -1,4 +1,4 @@
-"""What dead writers left in their journals, brought into their files exactly once.
+"""Recovery: lines that dead writers left in their journals are brought into their files exactly once.
 
 A journal is dead when its owner lock can be taken. For each of its segments: what the header says was drained is in
 its file; what an *intent* says was about to be written is looked for in that file, wherever rotation has moved it;

@@ -1,15 +1,16 @@
 """The crash-safe buffer: memory-mapped segments that outlive the process.
 
-A call appends its line with one ``mmap.write``: one C call, atomic under the interpreter lock, no system call. What
-was written is in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
+A call appends its line with one ``mmap.write``: one C call, atomic under the interpreter lock, no system call. The line
+is then in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
 
 Bound: at most `limit` bytes of segments per journal, and as much again for what may not be refused; beyond that
-`JournalLane.append` returns False. Nobody is woken; the drainer looks by itself.
+`JournalLane.append` returns False. An append wakes no thread; the writing thread looks by itself.
 
 Threads: `JournalLane.write` by any thread, without a lock; `append` takes the lane's re-entrant lock when it needs
-another segment, so that a signal handler may log in the middle of it. The drainer's side (`pending`, `recycle`,
-`prepare`) is for one thread at a time and takes no lock: whoever holds one may have been interrupted by a handler that
-waits for the drainer. Callers add at the end of a lane, the drainer removes at its beginning, each in one step.
+another segment, so that a signal handler may log in the middle of it. The writing side (`pending`, `recycle`,
+`prepare`) is for one thread at a time and takes no lock: the holder of a lock may have been interrupted by a handler
+that waits for the writing thread. Callers add at the end of a lane, the writing thread removes at its beginning, each
+in one step.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ SMALLEST_SEGMENT: Final = 4 * 1024
 SHARE: Final = 16
 #: Emptied segments that a lane keeps; more are given back.
 MAX_SPARE: Final = 2
-#: Seconds that a caller gives the drainer after it has filled a segment while others wait: as long as it takes a thread
-#: to wake up and take the interpreter lock, for which it would otherwise wait a hundred times as long.
+#: Seconds that a caller leaves to the writing thread after it has filled a segment while others wait: as long as it
+#: takes a thread to wake up and take the interpreter lock, for which it would otherwise wait a hundred times as long.
 _YIELD: Final = 0.00005
 #: Tries for an owner lock of one's own.
 _CLAIMS: Final = 10
@@ -127,10 +128,9 @@ class JournalLane:
                 self._spare.append(segment)
 
     def renew(self) -> None:
-        """Have the next line outlive the process, if it can and the active segment would not.
+        """Replace an active segment that would not outlive the process, if a better one can be had.
 
-        That one is memory, from a time when the disk took nothing, or somebody has deleted its file. For the writing
-        thread.
+        It is memory, from a time when the disk took nothing, or its file was deleted. For the writing thread.
         """
         active = self._segments[-1] if self._segments else None
         for segment in [*self._spare, *([active] if active else [])]:
@@ -147,7 +147,7 @@ class JournalLane:
                 return
             self._spare.append(fresh)
         active.seal()
-        # Never wait: who holds the lock may have been interrupted by one who waits for us. The next look will do.
+        # Never wait: the holder of the lock may have been interrupted by a caller that waits for us.
         if self._lock.acquire(blocking=False):
             try:
                 for spare in [spare for spare in self._spare if not self._journal.keeps(spare)]:
@@ -159,7 +159,7 @@ class JournalLane:
     def pending(self) -> Iterator[Pending]:
         """Yield what waits, oldest first. An active segment may grow meanwhile; the next look finds the rest."""
         segments = list(self._segments)
-        for segment in segments[:-1]:  # whoever adds a segment seals the others, but may not have come to it yet
+        for segment in segments[:-1]:  # the call that adds a segment seals the others, but may not have come to it yet
             segment.seal()
         for segment in segments:
             yield Pending(segment, segment.drained, segment.end(), segment is not segments[-1])
@@ -235,8 +235,8 @@ class JournalLane:
 
 def _waiting(segment: Segment) -> int:
     try:
-        return max(segment.end() - segment.drained, 0)  # the drainer may go on in between
-    except ValueError:  # the drainer has given it back
+        return max(segment.end() - segment.drained, 0)  # the writing thread may go on in between
+    except ValueError:  # the writing thread has given it back
         return 0
 
 
@@ -339,9 +339,9 @@ class Journal:
         return self._owner is None or (segment.journal == self.id and not segment.lost)
 
     def check(self) -> None:
-        """See to it that the journal is on disk, and that its lock is held. For the writing thread, now and then.
+        """Make sure that the journal is on disk, and that its lock is held. For the writing thread, now and then.
 
-        The disk may have taken nothing for a while; somebody may have deleted the directory, or closed our descriptors.
+        The disk may have taken nothing for a while; the directory may have been deleted, or our descriptors closed.
         """
         if self._directory is None:
             return

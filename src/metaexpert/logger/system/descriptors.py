@@ -62,9 +62,10 @@ def make_directory(path: Path) -> None:
 
 
 class Descriptor:
-    """An open file that may be closed behind our back, as a program does that becomes a daemon.
+    """An open file that the program may close behind our back, as a daemon does when it starts.
 
-    Its number may then be somebody else's, a connection to an exchange for example, and must not be closed or written.
+    Its number may then stand for another file, a connection to an exchange for example: it must not be closed
+    or written.
 
     Args:
         fd: The descriptor; ours from now on.

@@ -22,9 +22,9 @@ from metaexpert.logger.system.descriptors import Descriptor
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-#: Nobody queues for such a lock, and one who takes it again and again would keep all others out. So whoever has waited
-#: in vain touches the lock file this often, and whoever has held the lock sees that at his next turn and waits for as
-#: long as he had held it, within these limits, in seconds.
+#: Such a lock has no queue, and a process that takes it again and again would keep all others out. So a process that
+#: has waited in vain touches the lock file this often. The last holder sees that before it locks again, and waits for
+#: as long as it had held the lock, within these limits, in seconds.
 _TOUCH: Final = 0.1
 _COURTESY: Final = (0.0005, 0.02)
 #: How much longer than for another process to wait for a thread of our own, in seconds.
@@ -39,7 +39,7 @@ _here: Final = _Here()
 
 
 def holds_a_lock() -> bool:
-    """Return whether this thread is within a `DirectoryLock`: it must not wait for one who may wait for that."""
+    """Return whether this thread holds a `DirectoryLock`: it must not wait for a thread that may want that lock."""
     return _here.held > 0
 
 
@@ -171,7 +171,7 @@ class DirectoryLock:
             if self._file is not None and self._file.ours:
                 self._unlock(self._file.fd)
         except OSError:
-            # What was done under the lock is done and must not seem to have failed; closing unlocks as well.
+            # The work under the lock is done and must not seem to have failed; closing unlocks as well.
             self._close_file()
         if not self._keep_open:
             self._close_file()

@@ -22,6 +22,8 @@ from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, f
 
 #: Seconds for which a rotated file is still watched.
 GRACE: Final = 10.0
+#: Looks at which a list of files with a gap in its numbers is put off: it was taken during a rotation.
+_MOST_GAPS: Final = 5
 #: Most bytes read from one file at one look.
 _MOST: Final = 4 << 20
 
@@ -124,6 +126,7 @@ class _Chain:
         self._clock = clock
         self._tails: list[_Tail] = []
         self._known: set[bytes] = set()
+        self._gaps = 0
 
     def begin(self, files: Sequence[LogFile]) -> None:
         """Go on after what a snapshot holds (oldest first)."""
@@ -142,8 +145,9 @@ class _Chain:
                 return
             for file in reversed(self._fresh(names)):
                 self._tails.append(self._tail(file))
+            self._gaps = 0
         except FileNotFoundError:
-            return  # renamed this moment; the next look finds it
+            return  # a rotation is going on; the next look finds the files
         except OSError as error:
             self._counts.unreadable[names[0].path.name] = error.strerror or str(error)
         for tail in self._tails[:-1]:
@@ -167,8 +171,19 @@ class _Chain:
         return found
 
     def _walk(self, names: Sequence[LogName], looked_at: list[LogFile], found: list[LogFile]) -> bool:
-        """Fill the two lists; return whether a known file was reached."""
+        """Fill the two lists; return whether a known file was reached.
+
+        Raises:
+            FileNotFoundError: A file has just been renamed, or is missing from *names* because it was.
+        """
+        number = names[0].number
         for name in names:
+            if name.number > number + 1:
+                if self._gaps < _MOST_GAPS:
+                    self._gaps += 1
+                    raise FileNotFoundError(2, "a file was renamed while the directory was listed")
+                self._counts.overrun += bool(self._known or self._tails)
+            number = name.number
             file = LogFile(name)
             looked_at.append(file)
             beginning = file.beginning()

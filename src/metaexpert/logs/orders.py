@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from metaexpert.logs import vocabulary as words
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions import vocabulary as words
-from metaexpert.logs.questions.vocabulary import Facts, plain
+from metaexpert.logs.vocabulary import Facts, plain
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Step:
 
     Attributes:
         entry: The entry.
-        step: The step, in a word of `metaexpert.logs.questions.vocabulary`.
+        step: The step, in a word of `metaexpert.logs.vocabulary`.
         after: Seconds since the previous step; None for the first.
         size: Size executed in this step; None when nothing was.
         duplicate: Whether it repeats an earlier step; then it is not counted.

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logs._gaps import SeenNumbers
 from metaexpert.logs.entry import Entry, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions._gaps import SeenNumbers
 from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import LogFile
 

@@ -1,6 +1,6 @@
 """Executions and positions, with totals per expert and symbol.
 
-A trade is an entry of category ``trade`` about an execution (see `metaexpert.logs.questions.vocabulary`). One that was
+A trade is an entry of category ``trade`` about an execution (see `metaexpert.logs.vocabulary`). One that was
 logged twice under one ``trade_id`` counts once.
 """
 
@@ -14,8 +14,8 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions.vocabulary import POSITION, SIDES, Facts, plain
 from metaexpert.logs.reading.dedup import Recent
+from metaexpert.logs.vocabulary import POSITION, SIDES, Facts, plain
 
 #: Entries of category trade have this in their header; most other lines are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'

@@ -17,10 +17,10 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logs._distribution import Distribution
+from metaexpert.logs._gaps import SeenNumbers
 from metaexpert.logs.entry import Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions._distribution import Distribution
-from metaexpert.logs.questions._gaps import SeenNumbers
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import LogFile

@@ -1,7 +1,7 @@
 """An archive of logs that is safe to share: masked entries, statistics, configuration, versions.
 
 Entries were masked before they were written. Here every line is masked again, so that logs of other programs and of
-earlier versions are safe too (`metaexpert.logs.questions.scan`).
+earlier versions are safe too (`metaexpert.logs.scan`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import IO, Any, Final
 from metaexpert._version import __version__
 from metaexpert.logger.masking.rules import mask_text, mask_tree
 from metaexpert.logs.library import Logs
-from metaexpert.logs.questions.scan import mask_lines
-from metaexpert.logs.questions.stats import collect_stats
-from metaexpert.logs.questions.verify import verify
+from metaexpert.logs.scan import mask_lines
+from metaexpert.logs.stats import collect_stats
+from metaexpert.logs.verify import verify
 
 #: Libraries whose versions help to explain a log.
 _LIBRARIES: Final = ("structlog", "orjson", "pydantic", "pydantic-settings", "typer", "rich", "httpx", "duckdb")
