@@ -401,6 +401,7 @@ def test_the_files_are_there_at_once(make: Make) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_nothing_is_left_after_many_lives(make: Make) -> None:
     """A hundred loggers opened, used and closed: as many descriptors and threads as before, and little memory."""
     if not Path("/proc/self/fd").exists():

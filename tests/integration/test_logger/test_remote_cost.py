@@ -1,6 +1,6 @@
 """What alerts and exports cost a log call and the files, while every endpoint is down, slow or lying.
 
-`python -m pytest -s -k remote_cost` prints the figures of one run, side by side.
+`python -m pytest -s -m storm -k remote_cost` prints the figures of one run, side by side.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def bare(entries: list[Any]) -> list[Any]:
     return [{k: v for k, v in entry.items() if k not in ("timestamp", "sequence_id")} for entry in own]
 
 
+@pytest.mark.storm
 def test_remote_cost(closed_port: str, silent_port: tuple[str, int], capsys: pytest.CaptureFixture[str]) -> None:
     """Calls take as long as without alerts, and the files hold the same, while endpoints are down, slow or lying."""
     telegram = {"telegram_token": TOKEN, "telegram_chat_id": 1}

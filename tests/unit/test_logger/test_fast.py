@@ -432,6 +432,7 @@ class TestTheFastWay:
         logger.flush()
         assert [entry["a"] for entry in read_log("logs/expert.log")] == [1, 1, 1]
 
+    @pytest.mark.storm
     def test_threads_share_numbers_without_gap(self, logger: BoundLogger, read_log: Any) -> None:
         """Eight threads, every entry once, numbers from one to the last."""
 
