@@ -127,9 +127,8 @@ class Counts:
         """Entries that were refused."""
         return sum(self._dropped.values())
 
-    def calm(self, more: int) -> frozenset[float]:
-        """Return the shares of the buffer that are not reached as long as not more than *more* bytes come."""
-        filled = self.waiting + more
+    def calm(self, filled: int) -> frozenset[float]:
+        """Return the shares of the buffer that are not reached as long as at most *filled* bytes wait."""
         return frozenset(share for share in ALL_SHARES if filled < self._size * share)
 
     def has_room(self, level: str, *, trade: bool) -> bool:

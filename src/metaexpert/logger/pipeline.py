@@ -109,7 +109,7 @@ class Pipeline:
 
     def _open(self) -> None:
         self.directory.listen(self)
-        self._state = _state(self._counts, self.directory, self.directory.journal.used())
+        self._state = _state(self._counts, self.directory, self.directory.filled)
         self.refresh()
         if self.config.log_to_file:
             self.directory.request(archive=True)
@@ -207,7 +207,7 @@ class Pipeline:
             writing_thread.ensure()
             if writing_thread.unavailable:
                 self._wait()
-            self.changed(self.directory.journal.used())
+            self.changed(self.directory.filled)
         elif to & ERRORS:
             writing_thread.wake()
 

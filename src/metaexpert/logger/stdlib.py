@@ -1,7 +1,7 @@
 """Records of `logging` and warnings of `warnings`, brought into a pipeline with their extra fields.
 
-The installed logger captures, no other one, so that a record is written once. What was there before is put back
-when the logger closes. Libraries whose DEBUG and INFO lines carry credentials start at WARNING; a level that the
+Only the installed logger captures, so that a record is written once. The former handlers are put back when it
+closes. Libraries whose DEBUG and INFO lines carry credentials start at WARNING; a level that the
 user set for them is respected.
 """
 

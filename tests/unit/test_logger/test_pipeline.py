@@ -228,6 +228,20 @@ class TestDropLow:
         assert logger.stats()["written"] == 1600 - dropped + 1
         assert waiting(logger) == 0
 
+    def test_a_logger_that_joins_sees_what_may_still_come_before_it_is_told(
+        self, blocked: Callable[..., tuple[BoundLogger, BlockedSink]], make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rest of the open segment reaches the share of DEBUG: its first entries look at the room, too."""
+        monkeypatch.setattr("metaexpert.logger.pipeline._OPEN_PATIENCE", 0.01)
+        logger, sink = blocked(journal_size=64_000)
+        expert = log_file(logger).lane
+        while waiting(logger) + expert.open_room < 0.5 * 64_000:
+            logger.info("x" * 100)
+        assert waiting(logger) < 0.5 * 64_000
+        other = make(journal_size=64_000, log_level="DEBUG")
+        assert ("debug", False) in other._logger.pipeline._tight
+        sink.release.set()
+
 
 class TestBlock:
     """overflow="block": a call waits for room."""

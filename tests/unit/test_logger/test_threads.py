@@ -9,7 +9,7 @@ import pytest
 from waiting import eventually
 
 from metaexpert.logger.system import threads
-from metaexpert.logger.system.threads import ForkSafeThread, on_fork
+from metaexpert.logger.system.threads import ForkAware, ForkSafeThread, on_fork
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -127,7 +127,7 @@ def test_participants_are_called_in_order_and_forgotten_with_their_owner(monkeyp
     """Each step reaches all of them, also when one fails; a participant that nobody holds is gone."""
     calls: list[str] = []
 
-    class Participant:
+    class Participant(ForkAware):
         def __init__(self, name: str, error: Exception | None = None) -> None:
             self.name, self.error = name, error
 

@@ -35,7 +35,7 @@ class Served(LogDirectory):
         """Keep it."""
         self.lost.append(error)
 
-    def thread_found(self) -> None:
+    def thread_changed(self) -> None:
         """Count it."""
         self.found += 1
 

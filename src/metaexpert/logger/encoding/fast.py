@@ -1,6 +1,6 @@
 """The chain of `metaexpert.logger.encoding.processors` in one call: the same bytes, a tenth of the time.
 
-Whatever is the same over many calls is encoded once: the header of a level (`Route`), the context of a bound logger
+Pieces that stay the same over calls are encoded once: the header of a level (`Route`), the context of a bound logger
 (`BoundContext`), the text of a second, and messages that come again. A call encodes its own fields, joins the pieces,
 and appends the line to the journal of each of its files. Unusual values and names, `%` arguments, exceptions and a
 user's processors go through the plain chain. It is the reference: a property test holds both to the same bytes.

@@ -37,7 +37,7 @@ from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
 from metaexpert.logger.system.descriptors import make_directory
 from metaexpert.logger.system.locks import DirectoryLock
-from metaexpert.logger.system.threads import on_fork
+from metaexpert.logger.system.threads import ForkAware, on_fork
 
 #: Seconds until a recovery that failed is tried again.
 _RECOVERY_PAUSE: Final = 5.0
@@ -55,7 +55,7 @@ _PATIENCE: Final = 1.0
 _SLACK: Final = 20
 
 
-class LogDirectory:
+class LogDirectory(ForkAware):
     """Everything that the loggers of one directory share. Made by `open_directory`, released by `leave_directory`.
 
     Args:
@@ -167,16 +167,15 @@ class LogDirectory:
     def thread_lost(self, error: BaseException) -> None:
         """Report that there is no writing thread: from here on each call writes by itself."""
         self.diagnostics.report("thread", "the writing thread is lost; each call writes by itself", error=error)
-        self.thread_found()
+        self.thread_changed()
 
-    def thread_found(self) -> None:
+    def thread_changed(self) -> None:
         """Tell the listeners that the writing thread has come or gone."""
         self._tell(always=True)
         self.listeners.serve(everyone=True)
 
     def _tell(self, *, always: bool = False) -> None:
-        open_room = sum(file.lane.open_room for file in self.files.values())
-        self.listeners.tell(self.journal.used() + open_room, self.error, always=always)
+        self.listeners.tell(self.filled, self.error, always=always)
 
     def _grown(self) -> None:
         # On a caller's thread, once per segment: in a burst the usual pass would come too late.
@@ -199,6 +198,11 @@ class LogDirectory:
             with contextlib.suppress(ValueError):  # drained and given back meanwhile
                 lines += file.lines(durable=durable)
         return lines
+
+    @property
+    def filled(self) -> int:
+        """How many bytes may wait before the listeners are told again."""
+        return self.journal.used() + sum(file.lane.open_room for file in self.files.values())
 
     @property
     def empty(self) -> bool:
@@ -380,18 +384,12 @@ _directories: Final[dict[str, LogDirectory]] = {}
 _sequences: Final[dict[str, itertools.count[int]]] = {}
 
 
-class _Opening:
+class _Opening(ForkAware):
     """The lock of the table of directories; another thread of a forked parent may have held it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         on_fork(self)
-
-    def before_fork(self) -> None:
-        """Do nothing."""
-
-    def after_fork_in_parent(self) -> None:
-        """Do nothing."""
 
     def after_fork_in_child(self) -> None:
         """Begin with a fresh lock."""

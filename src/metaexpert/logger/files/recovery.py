@@ -103,8 +103,8 @@ def recover(
         result: Where to note what was done, also when this raises; returned.
 
     Raises:
-        OSError: A journal or a file cannot be read or written. What was not brought in stays for the next time; the
-            other journals were brought in.
+        OSError: A journal or a file cannot be read or written. The rest stays for the next time; the other journals
+            were brought in.
     """
     result, errors = result or Recovery(), []
     for owner in sorted(private.glob(f"*{LOCK_SUFFIX}")):
@@ -328,8 +328,8 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
         now: The present, for the entry ``log.recovered``.
 
     Raises:
-        OSError: A journal or a file cannot be read or written, or the directory's lock is held too long. What was not
-            brought in stays for the next time.
+        OSError: A journal or a file cannot be read or written, or the directory's lock is held too long. The rest stays
+            for the next time.
     """
     private = directory / schema.PRIVATE_DIRECTORY
     if not any(private.glob(f"*{LOCK_SUFFIX}")):

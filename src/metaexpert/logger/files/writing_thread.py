@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from metaexpert.logger.system.locks import holds_a_lock
-from metaexpert.logger.system.threads import ForkSafeThread, on_fork
+from metaexpert.logger.system.threads import ForkAware, ForkSafeThread, on_fork
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.directory import LogDirectory
@@ -56,7 +56,7 @@ class _Waiter:
         return self._lock.acquire(timeout=timeout)
 
 
-class WritingThread:
+class WritingThread(ForkAware):
     """Serves log directories from one daemon thread, which lives while there is one to serve.
 
     Args:
@@ -120,7 +120,7 @@ class WritingThread:
             self.ensure()
             if was_lost and not self.lost:
                 for other in self._directories:
-                    other.thread_found()
+                    other.thread_changed()
 
     def remove(self, directory: LogDirectory, patience: float = _LONGEST_END) -> None:
         """Serve *directory* no longer. The thread ends with the last one; wait *patience* seconds for its end."""
@@ -257,9 +257,6 @@ class WritingThread:
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             util.Finalize(None, self.close_all, exitpriority=0)
-
-    def before_fork(self) -> None:
-        """Do nothing: the thread has ended by itself (see `ForkSafeThread`)."""
 
     def after_fork_in_parent(self) -> None:
         """Start the thread if something waits.

@@ -208,7 +208,7 @@ class JournalLane:
                 segment.seal()
 
     def close(self) -> None:
-        """Give everything back. What has not been drained stays on disk when there is any."""
+        """Give everything back. Lines that have not been drained stay on disk, if the journal is there."""
         with self._lock:
             self.write = _full
             for segment in self._segments:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from metaexpert.logger.counts import Count
-from metaexpert.logger.system.threads import ForkSafeThread, on_fork
+from metaexpert.logger.system.threads import ForkAware, ForkSafeThread, on_fork
 
 #: Longest pause between two steps of a job, in seconds.
 LONGEST_PAUSE: Final = 30.0
@@ -72,7 +72,7 @@ class Job:
         """Start anew in a forked child."""
 
 
-class Worker:
+class Worker(ForkAware):
     """Runs a job on a thread of its own.
 
     Args:

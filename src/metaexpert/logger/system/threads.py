@@ -16,27 +16,24 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
 _PAUSE: Final = 0.0001
 
 
-class ForkAware(Protocol):
-    """Takes part in forks, in the order in which the participants have registered."""
+class ForkAware:
+    """Takes part in forks, in the order in which the participants have registered; by default it does nothing."""
 
     def before_fork(self) -> None:
         """End threads, and close what two processes must not have open."""
-        ...
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        ...
 
     def after_fork_in_child(self) -> None:
         """Start anew, with fresh locks. What waits in the parent is the parent's."""
-        ...
 
 
 _participants: Final[weakref.WeakValueDictionary[int, ForkAware]] = weakref.WeakValueDictionary()
@@ -49,7 +46,7 @@ def on_fork(participant: ForkAware) -> None:
     _participants[next(_numbers)] = participant
 
 
-class ForkSafeThread:
+class ForkSafeThread(ForkAware):
     """At most one daemon thread at a time that runs *loop*.
 
     Args:
