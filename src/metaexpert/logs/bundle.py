@@ -25,7 +25,7 @@ from metaexpert.logs.stats import collect_stats
 from metaexpert.logs.verify import verify
 
 #: Libraries whose versions help to explain a log.
-_LIBRARIES: Final = ("structlog", "orjson", "pydantic", "pydantic-settings", "typer", "rich", "httpx", "duckdb")
+_LIBRARIES: Final = ("structlog", "orjson", "pydantic", "typer", "rich", "httpx", "duckdb")
 _MODE: Final = 0o600
 
 

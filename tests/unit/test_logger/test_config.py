@@ -113,7 +113,7 @@ class TestPrecedence:
         assert (LoggerConfig().log_level, LoggerConfig().rotate_when) == ("INFO", None)
 
     def test_names_in_any_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Variables are found in lower case too, as pydantic-settings does."""
+        """Variables are found in lower case too."""
         monkeypatch.setenv("metaexpert_log_level", "ERROR")
         assert LoggerConfig().log_level == "ERROR"
 

@@ -7,14 +7,10 @@ not the state of the file system.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
-from contextvars import ContextVar
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from metaexpert.logger import schema
 from metaexpert.logger.config import locations
@@ -31,15 +27,24 @@ from metaexpert.logger.config.field_types import (
     SecretKey,
     Size,
 )
-from metaexpert.logger.config.sources import ALIASES, CODE_LABEL, ConfigurationWarning, Layer, command_line, read_layers
+from metaexpert.logger.config.sources import ALIASES, CODE_LABEL, ConfigurationWarning, command_line, read_layers
 from metaexpert.logger.masking.registered import add_secret
 from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.schema import MASK, Layout
 
 __all__ = ["ConfigurationError", "ConfigurationWarning", "LoggerConfig", "Problem", "command_line"]
 
-
-_layers: ContextVar[tuple[Layer, ...]] = ContextVar("metaexpert_layers", default=())
+#: Values in place of the defaults, by preset. Every source wins over them.
+_PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "for_development": {"log_level": "DEBUG"},
+    "for_production": {
+        "log_level": "INFO",
+        "console_format": "json",
+        "json_logging": True,
+        "compress_backups": True,
+    },
+    "for_backtesting": {"log_level": "INFO", "log_to_console": False, "overflow": "block"},
+}
 
 
 class Setting(NamedTuple):
@@ -54,7 +59,7 @@ class Setting(NamedTuple):
     source: str
 
 
-class LoggerConfig(BaseSettings):
+class LoggerConfig(BaseModel):
     """Settings of one logger. Frozen; safe to share between threads.
 
     Sizes are in bytes (``"10MB"`` and ``"10MiB"`` both mean 10 * 1024 * 1024), times in seconds.
@@ -63,7 +68,7 @@ class LoggerConfig(BaseSettings):
         ConfigurationError: For an unknown name or a bad value in any source; names field, value and source.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     expert_name: str = Field("metaexpert", min_length=1, description="Name of the expert; RFC 5424 APP-NAME.")
     log_level: Level = Field("INFO", description="Lowest level that reaches expert.log.")
@@ -125,36 +130,20 @@ class LoggerConfig(BaseSettings):
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    def __init__(
-        self, *, _preset: Mapping[str, Any] = MappingProxyType({}), _preset_name: str = "", **options: Any
-    ) -> None:
-        layers = read_layers(type(self), options, preset=_preset, preset_name=_preset_name)
+    def __init__(self, *, _preset: str = "", **options: Any) -> None:
+        fields = type(self).model_fields
+        layers = read_layers(fields, options, preset=_PRESETS.get(_preset, {}), preset_name=_preset)
         problems = [problem for layer in layers for problem in layer.problems]
+        values = ChainMap(*(layer.values for layer in layers))
         sources = ChainMap(*(layer.labels for layer in layers))
-        token = _layers.set(tuple(layers))
         try:
-            super().__init__()
+            super().__init__(**values)
         except ValidationError as error:
-            values = ChainMap(*(layer.values for layer in layers))
-            problems += explained(error, type(self).model_fields, values, sources)
-        finally:
-            _layers.reset(token)
+            problems += explained(error, fields, values, sources)
         if problems:
             raise ConfigurationError(problems) from None
-        self._sources = {field: sources.get(field, DEFAULT_LABEL) for field in type(self).model_fields}
+        self._sources = {field: sources.get(field, DEFAULT_LABEL) for field in fields}
         self.register_secrets()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Replace the sources of pydantic-settings by our layers, which remember where each value was given."""
-        return _layers.get()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -207,24 +196,17 @@ class LoggerConfig(BaseSettings):
     @classmethod
     def for_development(cls, **options: Any) -> Self:
         """DEBUG, colour on the console. Environment and files may still change each value."""
-        return cls(_preset={"log_level": "DEBUG"}, _preset_name="for_development", **options)
+        return cls(_preset="for_development", **options)
 
     @classmethod
     def for_production(cls, **options: Any) -> Self:
         """INFO, JSON on the console (for a collector), compressed backups."""
-        preset = {
-            "log_level": "INFO",
-            "console_format": "json",
-            "json_logging": True,
-            "compress_backups": True,
-        }
-        return cls(_preset=preset, _preset_name="for_production", **options)
+        return cls(_preset="for_production", **options)
 
     @classmethod
     def for_backtesting(cls, **options: Any) -> Self:
         """INFO, no console, and calls that wait instead of dropping entries: a backtest outruns any disk."""
-        preset = {"log_level": "INFO", "log_to_console": False, "overflow": "block"}
-        return cls(_preset=preset, _preset_name="for_backtesting", **options)
+        return cls(_preset="for_backtesting", **options)
 
 
 def _showable(value: Any) -> Any:

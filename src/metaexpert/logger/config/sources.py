@@ -1,9 +1,8 @@
 """The five sources of a configuration, read but not validated.
 
 Highest first: command line, arguments in code, environment, ``.env``, ``[tool.metaexpert.logger]`` in
-``pyproject.toml``. Each layer is a pydantic-settings source that also keeps a label for every field, such as
-"environment METAEXPERT_LOG_LEVEL", by which a person finds the value. Reading creates nothing. A source that cannot be
-read becomes a `Problem` and raises nothing.
+``pyproject.toml``. Each layer also keeps a label for every field, such as "environment METAEXPERT_LOG_LEVEL", by which
+a person finds the value. Reading creates nothing. A source that cannot be read becomes a `Problem` and raises nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from metaexpert.logger.config._problems import Problem
 from metaexpert.logger.config.locations import DOTENV_FILE, ENV_PREFIX, PYPROJECT_TABLE, SHORT_PREFIX, nearest_pyproject
@@ -36,6 +34,9 @@ ALIASES: Final[Mapping[str, str]] = {
     "error_log_file": "log_error_file",
 }
 
+#: The fields of the model whose values are wanted, by name.
+Fields = Mapping[str, FieldInfo]
+
 _command_line: ContextVar[Mapping[str, Any]] = ContextVar("metaexpert_command_line", default=MappingProxyType({}))
 
 
@@ -43,29 +44,21 @@ class ConfigurationWarning(UserWarning):
     """A setting that has no effect, most likely a misspelt name."""
 
 
-class Layer(PydanticBaseSettingsSource):
-    """The values of one source, each with a label that says where it was given."""
+class Layer:
+    """The values of one source by field, each with a label that says where it was given."""
 
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
+    def __init__(self, fields: Fields) -> None:
         self.values: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.problems: list[Problem] = []
+        self._fields = fields
         self._names: dict[str, str] = {}
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the values of this layer by field name (pydantic-settings protocol)."""
-        return self.values
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return a field's value, its key, and whether it is JSON text (pydantic-settings protocol)."""
-        return self.values.get(field_name), field_name, False
 
     def take(self, name: str, value: Any, label: str) -> None:
         """Take *value* for the field called *name*, or note the problem with it."""
         field = ALIASES.get(name, name)
-        if field not in self.settings_cls.model_fields:
-            self.problems.append(_unknown(name, label, self.settings_cls))
+        if field not in self._fields:
+            self.problems.append(_unknown(name, label, self._fields))
         elif field in self.values:
             other = self._names[field] + ("" if self.labels[field] == label else f" ({self.labels[field]})")
             text = f"{name}: means the same as {other}, which is given too; keep one ({label})"
@@ -74,9 +67,9 @@ class Layer(PydanticBaseSettingsSource):
             self.values[field], self.labels[field], self._names[field] = value, label, name
 
 
-def _unknown(name: str, label: str, settings_cls: type[BaseSettings]) -> Problem:
+def _unknown(name: str, label: str, fields: Fields) -> Problem:
     # The value is left out on purpose: with an unknown name it may be a secret.
-    guess = likely_name(name, [*settings_cls.model_fields, *ALIASES])
+    guess = likely_name(name, [*fields, *ALIASES])
     hint = f"did you mean {guess!r}?" if guess else "see `metaexpert config show` for the names that exist"
     return Problem(name, label, f"{name}: no such option ({label}); {hint}")
 
@@ -101,16 +94,12 @@ def command_line(options: Mapping[str, Any]) -> Iterator[None]:
 
 
 def read_layers(
-    settings_cls: type[BaseSettings],
-    arguments: Mapping[str, Any],
-    *,
-    preset: Mapping[str, Any],
-    preset_name: str,
+    fields: Fields, arguments: Mapping[str, Any], *, preset: Mapping[str, Any], preset_name: str
 ) -> list[Layer]:
-    """Read all layers for *settings_cls*, highest first.
+    """Read all layers for *fields*, highest first.
 
     Args:
-        settings_cls: The settings model whose fields are wanted.
+        fields: The fields of the settings model.
         arguments: Arguments given in code.
         preset: Values in place of the defaults. Any other source wins over them.
         preset_name: Name of the preset, for the label.
@@ -119,25 +108,24 @@ def read_layers(
         One layer per source, with unknown names noted as problems. Values are not validated yet.
     """
     overrides = _command_line.get()
-    command = _named(settings_cls, overrides, {k: f"command line --{k.replace('_', '-')}" for k in overrides})
-    code = _named(settings_cls, arguments, dict.fromkeys(arguments, CODE_LABEL))
-    presets = _named(settings_cls, preset, dict.fromkeys(preset, f"preset {preset_name}"))
-    environment = _environment(settings_cls, os.environ, "environment")
-    return [command, code, environment, _dotenv(settings_cls), _pyproject(settings_cls), presets]
+    command = _named(fields, overrides, {k: f"command line --{k.replace('_', '-')}" for k in overrides})
+    code = _named(fields, arguments, dict.fromkeys(arguments, CODE_LABEL))
+    presets = _named(fields, preset, dict.fromkeys(preset, f"preset {preset_name}"))
+    environment = _environment(fields, os.environ, "environment")
+    return [command, code, environment, _dotenv(fields), _pyproject(fields), presets]
 
 
-def _named(settings_cls: type[BaseSettings], values: Mapping[str, Any], labels: Mapping[str, str]) -> Layer:
-    layer = Layer(settings_cls)
+def _named(fields: Fields, values: Mapping[str, Any], labels: Mapping[str, str]) -> Layer:
+    layer = Layer(fields)
     for name, value in values.items():
         layer.take(name, value, labels[name])
     return layer
 
 
-def _environment(settings_cls: type[BaseSettings], variables: Mapping[str, str | None], where: str) -> Layer:
+def _environment(fields: Fields, variables: Mapping[str, str | None], where: str) -> Layer:
     """Read our variables: the long names, then the short ones of the ``log_`` fields."""
-    layer = Layer(settings_cls)
+    layer = Layer(fields)
     found = {name.upper(): (name, value) for name, value in variables.items() if value}
-    fields = settings_cls.model_fields
     for field in (*fields, *ALIASES):
         upper = field.upper()
         names = (ENV_PREFIX + upper, upper) if upper.startswith(SHORT_PREFIX) else (ENV_PREFIX + upper,)
@@ -170,34 +158,34 @@ def _warn_misspelt(found: Mapping[str, tuple[str, str | None]], fields: Iterable
             warnings.warn(text, ConfigurationWarning, stacklevel=2)
 
 
-def _dotenv(settings_cls: type[BaseSettings]) -> Layer:
+def _dotenv(fields: Fields) -> Layer:
     path = Path(DOTENV_FILE)
     try:
         variables = dotenv_values(path) if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
-        return _unreadable(settings_cls, DOTENV_FILE, error)
-    return _environment(settings_cls, variables, DOTENV_FILE)
+        return _unreadable(fields, DOTENV_FILE, error)
+    return _environment(fields, variables, DOTENV_FILE)
 
 
-def _pyproject(settings_cls: type[BaseSettings]) -> Layer:
+def _pyproject(fields: Fields) -> Layer:
     """Read our table from the nearest ``pyproject.toml``, from the working directory upwards."""
     path = nearest_pyproject()
     if path is None:
-        return Layer(settings_cls)
+        return Layer(fields)
     shown = os.path.relpath(path)
     try:
         table: Any = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        return _unreadable(settings_cls, shown, error)
+        return _unreadable(fields, shown, error)
     for key in PYPROJECT_TABLE:
         table = table.get(key, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
-        return _unreadable(settings_cls, shown, TypeError("[tool.metaexpert.logger] is not a table"))
-    return _named(settings_cls, table, dict.fromkeys(table, shown))
+        return _unreadable(fields, shown, TypeError("[tool.metaexpert.logger] is not a table"))
+    return _named(fields, table, dict.fromkeys(table, shown))
 
 
-def _unreadable(settings_cls: type[BaseSettings], name: str, error: Exception) -> Layer:
-    layer = Layer(settings_cls)
+def _unreadable(fields: Fields, name: str, error: Exception) -> Layer:
+    layer = Layer(fields)
     # Of a decoding error only the kind is told, since its text may quote the file.
     what = f": {error.strerror}" if isinstance(error, OSError) else f": {type(error).__name__}"
     if isinstance(error, UnicodeDecodeError):
