@@ -160,8 +160,8 @@ class Outputs:
         """Start anew in a child: what waits to be printed or sent is the parent's."""
         self.console.after_fork()
         stderr.stream.after_fork()
-        for part in self._remote:
-            part.after_fork()
+        if self.alerts is not None:
+            self.alerts.after_fork()
 
     def _skipped_note(self, skipped: int) -> bytes:
         return self._stamper.own_line("warning", "log.skipped", {"skipped": skipped}, counted=False)

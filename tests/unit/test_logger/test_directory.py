@@ -18,6 +18,7 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.system.calls import Calls
 from metaexpert.logger.system.locks import DirectoryLock
 
 POLICY = RotationPolicy(2**20, 5)
@@ -189,7 +190,7 @@ class TestDirectory:
         def try_lock(fd: int) -> None:
             raise OSError(errno.ENOLCK, "No locks available")
 
-        directory.lock = DirectoryLock(tmp_path / "lock", on_unsupported=directory._lock_trouble, try_lock=try_lock)
+        directory.lock = DirectoryLock(tmp_path / "lock", on_unsupported=directory._lock_trouble, calls=Calls(try_lock))
         directory.file("expert.log", POLICY).put(b"1\n")
         directory.drain()
         directory.release()

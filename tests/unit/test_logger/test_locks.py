@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexpert.logger.system.calls import is_open_at
+from metaexpert.logger.system.calls import Calls, is_open_at
 from metaexpert.logger.system.descriptors import Descriptor, open_file
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
@@ -93,7 +93,7 @@ def test_a_file_system_without_locks_is_told_once_and_threads_stay_apart(tmp_pat
     def try_lock(fd: int) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    lock = DirectoryLock(tmp_path / "lock", on_unsupported=told.append, try_lock=try_lock)
+    lock = DirectoryLock(tmp_path / "lock", on_unsupported=told.append, calls=Calls(try_lock))
     for _ in range(3):
         with lock:
             pass
@@ -109,7 +109,7 @@ def test_any_other_error_is_raised_and_nothing_is_held(tmp_path: Path) -> None:
         if errors:
             raise errors.pop()
 
-    lock = DirectoryLock(tmp_path / "lock", try_lock=try_lock, unlock=lambda fd: None)
+    lock = DirectoryLock(tmp_path / "lock", calls=Calls(try_lock, lambda fd: None))
     with pytest.raises(OSError, match="I/O error"), lock:
         pass
     with lock:
@@ -122,7 +122,7 @@ def test_what_was_done_does_not_fail_because_unlocking_fails(tmp_path: Path) -> 
     def unlock(fd: int) -> None:
         raise OSError(errno.EIO, "I/O error")
 
-    with DirectoryLock(tmp_path / "lock", unlock=unlock):
+    with DirectoryLock(tmp_path / "lock", calls=Calls(unlock=unlock)):
         pass
     with DirectoryLock(tmp_path / "lock", patience=0.05):
         pass
@@ -132,8 +132,7 @@ def test_windows_like_locks(tmp_path: Path) -> None:
     """With locks that refuse by EACCES and know their owner, holders wait for each other and get in in turn."""
     system = MandatoryLocks()
     first, second = (
-        DirectoryLock(tmp_path / "lock", patience=0.05, try_lock=system.try_lock, unlock=system.unlock)
-        for _ in range(2)
+        DirectoryLock(tmp_path / "lock", patience=0.05, calls=Calls(system.try_lock, system.unlock)) for _ in range(2)
     )
     with first:
         with pytest.raises(TimeoutError), second:

@@ -22,7 +22,7 @@ from typing import Any, Final
 from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
-from metaexpert.logger.system.calls import try_lock
+from metaexpert.logger.system.calls import Calls, try_lock
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.system.threads import ForkSafeThread
@@ -69,7 +69,7 @@ class Archivist:
         self._private = private
         self._lock = lock
         self._on_trouble = on_trouble
-        self._one_process = DirectoryLock(private / "archive", _PATIENCE, _PAUSE, try_lock=self._try_lock)
+        self._one_process = DirectoryLock(private / "archive", _PATIENCE, _PAUSE, calls=Calls(try_lock=self._try_lock))
         self._one_process.close()  # opened for each work and closed behind it
         self._thread = ForkSafeThread(
             "metaexpert-archive", self._run, more=lambda: self._again and not self._stop, patience=_LONGEST_PIECE

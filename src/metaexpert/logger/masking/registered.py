@@ -38,7 +38,6 @@ class SecretLike(Protocol):
 
     def get_secret_value(self) -> Any:
         """Return the hidden value."""
-        ...
 
 
 class Registered:

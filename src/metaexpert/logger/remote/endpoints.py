@@ -58,29 +58,24 @@ class Endpoint[S: Sender]:
         return {**self.sender.stats(), "dropped": self.dropped, "queued": self.worker.waiting}
 
 
-class OpenEndpoints[S: Sender](ForkAware):
-    """The open endpoints of one kind in this process.
+class _Shared(ForkAware):
+    """The open endpoints of this process."""
 
-    Args:
-        capacity: Bytes of entries that may wait for each.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._open: dict[Key, Endpoint[S]] = {}
+    def __init__(self) -> None:
+        self._open: dict[Key, Endpoint[Any]] = {}
         self._lock = threading.RLock()
         on_fork(self)
 
-    def open(self, key: Key, make: Callable[[], S]) -> Endpoint[S]:
-        """Return the endpoint of *key* for one more user. *make* makes the sender if the endpoint is not open."""
+    def open(self, key: Key, make: Callable[[], Endpoint[Any]]) -> Endpoint[Any]:
+        """Return the endpoint of *key* for one more user. *make* makes it if it is not open."""
         with self._lock:
             endpoint = self._open.get(key)
             if endpoint is None:
-                endpoint = self._open[key] = Endpoint(key, make(), self._capacity)
+                endpoint = self._open[key] = make()
             endpoint.users += 1
             return endpoint
 
-    def leave(self, endpoint: Endpoint[S], patience: float) -> None:
+    def leave(self, endpoint: Endpoint[Any], patience: float) -> None:
         """Count one user less, wait for what the endpoint has to send, and close it after its last user."""
         with self._lock:
             endpoint.users -= 1
@@ -105,11 +100,18 @@ class OpenEndpoints[S: Sender](ForkAware):
     after_fork_in_child = after_fork_in_parent
 
 
-class Endpoints[S: Sender]:
-    """The endpoints to which one logger sends its entries."""
+_shared: Final = _Shared()
 
-    def __init__(self, shared: OpenEndpoints[S]) -> None:
-        self._shared = shared
+
+class Endpoints[S: Sender]:
+    """The endpoints to which one logger sends its entries.
+
+    Args:
+        capacity: Bytes of entries that may wait for each.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._endpoints: list[Endpoint[S]] = []
 
     def open(self, directory: Path | None, remote: Remote, make: Callable[[], S]) -> None:
@@ -120,7 +122,8 @@ class Endpoints[S: Sender]:
             remote: The way to it.
             make: Makes its sender, unless another logger has one.
         """
-        self._endpoints.append(self._shared.open((str(directory), remote.endpoint), make))
+        key = (str(directory), remote.endpoint)
+        self._endpoints.append(_shared.open(key, lambda: Endpoint(key, make(), self._capacity)))
 
     def start(self) -> None:
         """Send what an earlier process left."""
@@ -158,7 +161,4 @@ class Endpoints[S: Sender]:
         for endpoint in leaving:  # all threads work at once: one that hangs must not use up the time of the others
             endpoint.worker.wake()
         for endpoint in leaving:
-            self._shared.leave(endpoint, max(deadline - time.monotonic(), _LEAST_PATIENCE))
-
-    def after_fork(self) -> None:
-        """Start anew in a forked child. The threads do so by themselves."""
+            _shared.leave(endpoint, max(deadline - time.monotonic(), _LEAST_PATIENCE))

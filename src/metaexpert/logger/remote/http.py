@@ -76,32 +76,24 @@ def seconds(value: object) -> float | None:
         return None
 
 
-class _Silence(logging.Filter):
-    """Drops the records of a thread that is posting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.local = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(self.local, "posting", False)
+_silent: Final = threading.local()
 
 
-_silence: Final = _Silence()
+def _wanted(_: logging.LogRecord) -> bool:
+    """Return whether this thread's records are wanted, as a filter of `logging`."""
+    return not getattr(_silent, "now", False)
 
 
 @contextmanager
 def silenced(names: Iterable[str]) -> Iterator[None]:
     """Drop the records of the loggers *names* on this thread inside the block."""
     for name in names:
-        logger = logging.getLogger(name)
-        if _silence not in logger.filters:
-            logger.addFilter(_silence)
-    _silence.local.posting = True
+        logging.getLogger(name).addFilter(_wanted)
+    _silent.now = True
     try:
         yield
     finally:
-        _silence.local.posting = False
+        _silent.now = False
 
 
 class Poster:

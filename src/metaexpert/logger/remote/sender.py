@@ -32,19 +32,13 @@ def digest(*parts: str) -> str:
 class Remote(Protocol):
     """The way to an endpoint: a channel of alerts or a transport of exports. Used by one thread at a time."""
 
-    @property
-    def name(self) -> str:
-        """Its name for people."""
-        ...
-
-    @property
-    def endpoint(self) -> str:
-        """Id of the endpoint: a `digest` of its address."""
-        ...
+    #: Its name for people.
+    name: str
+    #: Id of the endpoint: a `digest` of its address.
+    endpoint: str
 
     def after_fork(self) -> None:
         """Start anew in a child, without touching what the parent has open."""
-        ...
 
 
 class Backoff:

@@ -21,6 +21,8 @@ from metaexpert.logger.system.descriptors import FILE_MODE, make_directory
 from metaexpert.logger.system.locks import FileLock
 
 OWNER_SUFFIX: Final = ".owner"
+#: Version of the files.
+_VERSION: Final = 1
 #: Longest wait for another process that changes the file, in seconds.
 _PATIENCE: Final = 5.0
 #: Connections that a parent had open at a fork: closing one in the child would harm the parent.
@@ -35,11 +37,10 @@ class Spool:
         endpoint: Id of the endpoint, which reveals no secret.
     """
 
-    #: Name of the file, the statements that make its tables, the table of the rows, and the version of the file.
+    #: Name of the file, the statements that make its tables, and the table of the rows.
     FILE_NAME: ClassVar[str]
     SCHEMA: ClassVar[str]
     TABLE: ClassVar[str]
-    VERSION: ClassVar[int] = 1
     #: Further changes to a row that is taken over from a dead owner, in SQL.
     ON_TAKE_OVER: ClassVar[str] = ""
 
@@ -92,9 +93,9 @@ class Spool:
     def _prepared(self, path: str) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
         try:
-            _check_version(connection, self.VERSION)
+            _check_version(connection)
             connection.executescript(self.SCHEMA)
-            connection.execute(f"PRAGMA user_version = {self.VERSION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
             connection.commit()
             if path != ":memory:":
                 Path(path).chmod(FILE_MODE)
@@ -165,6 +166,6 @@ class Spool:
             self._lock = None
 
 
-def _check_version(connection: sqlite3.Connection, version: int) -> None:
-    if connection.execute("PRAGMA user_version").fetchone()[0] > version:
+def _check_version(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
         raise sqlite3.DatabaseError("made by a newer version")

@@ -12,23 +12,6 @@ from typing import Final, Self
 
 from metaexpert.logger.system.calls import Status, is_open_at, status
 
-if sys.platform == "win32":
-
-    def _above_standard(fd: int) -> int:
-        return fd
-
-else:
-    import fcntl
-
-    def _above_standard(fd: int) -> int:
-        if fd > 2:
-            return fd
-        try:
-            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-        finally:
-            os.close(fd)
-
-
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
 _OPEN_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -59,6 +42,17 @@ def make_directory(path: Path) -> None:
     except FileNotFoundError:
         make_directory(path.parent)
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+def _above_standard(fd: int) -> int:
+    if fd > 2 or sys.platform == "win32":
+        return fd
+    import fcntl  # noqa: PLC0415 - Windows has none
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 class Descriptor:

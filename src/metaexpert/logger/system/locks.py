@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock, unlock
+from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock
 from metaexpert.logger.system.descriptors import Descriptor
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
@@ -51,8 +51,7 @@ class DirectoryLock:
         patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`).
         pause: Seconds between two tries while another process holds it.
         on_unsupported: Called once with the error when the file system turns out to know no locks.
-        try_lock, unlock: In place of those of *calls*; a test passes doubles.
-        calls: The system's calls, as they suit the file system.
+        calls: The system's calls, as they suit the file system; a test passes doubles.
     """
 
     def __init__(
@@ -62,16 +61,12 @@ class DirectoryLock:
         pause: float = 0.0005,
         *,
         on_unsupported: Callable[[OSError], None] = lambda _: None,
-        try_lock: Callable[[int], None] | None = None,
-        unlock: Callable[[int], None] | None = None,
         calls: Calls = PATIENT,
     ) -> None:
         self._path = path
         self._patience = patience
         self._pause = pause
         self._on_unsupported = on_unsupported
-        self._try_lock = try_lock or calls.try_lock
-        self._unlock = unlock or calls.unlock
         self._calls = calls
         self._threads = threading.RLock()
         self._depth = 0
@@ -132,7 +127,7 @@ class DirectoryLock:
                 self._file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status)
             fd = self._file.fd
             try:
-                self._try_lock(fd)
+                self._calls.try_lock(fd)
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self.supported = False
@@ -169,7 +164,7 @@ class DirectoryLock:
         self._held, self._length = False, time.monotonic() - self._since
         try:
             if self._file is not None and self._file.ours:
-                self._unlock(self._file.fd)
+                self._calls.unlock(self._file.fd)
         except OSError:
             # The work under the lock is done and must not seem to have failed; closing unlocks as well.
             self._close_file()
@@ -190,15 +185,10 @@ class FileLock:
 
     Args:
         path: The lock file.
-        try_lock, unlock: The system's calls on a descriptor; a test passes doubles.
     """
 
-    def __init__(
-        self, path: Path, try_lock: Callable[[int], None] = try_lock, unlock: Callable[[int], None] = unlock
-    ) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._try_lock = try_lock
-        self._unlock = unlock
         self._file: Descriptor | None = None
 
     @property
@@ -219,7 +209,7 @@ class FileLock:
         """
         file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT)
         try:
-            self._try_lock(file.fd)
+            try_lock(file.fd)
         except OSError as error:
             file.close()
             if error.errno in _BUSY:

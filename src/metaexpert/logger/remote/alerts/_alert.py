@@ -53,6 +53,10 @@ class Alert:
         """The first entry, flat."""
         return decode_line(self.line)
 
+    def described(self) -> dict[str, Any]:
+        """Return the entry, and for how many it stands, as JSON types."""
+        return {"count": self.count, "first": self.first, "last": self.last, "entry": self.entry}
+
 
 def fingerprint(entry: Mapping[str, Any]) -> str:
     """Return what *entry* has in common with its repeats, as a hash."""

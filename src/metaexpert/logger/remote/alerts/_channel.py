@@ -57,15 +57,12 @@ class Channel(ABC):
     token: str
     #: Id of the chat or address, hashed.
     endpoint: str
+    #: The limits of the service, all of which hold.
+    limits: tuple[Limit, ...]
 
     def __init__(self, url: str, poster: Poster | None) -> None:
         self._url = url
         self._poster = poster or Poster()
-
-    @property
-    @abstractmethod
-    def limits(self) -> tuple[Limit, ...]:
-        """The limits of the service, all of which hold."""
 
     @abstractmethod
     def render(self, alerts: Sequence[Alert]) -> Message:
@@ -133,18 +130,13 @@ class TextChannel(Channel):
     limit: int
     #: Longest text of one alert in a list, in characters.
     line_limit: int
+    #: Markup of bold text, and of small or slanted text, with ``{}`` for the text.
+    bold: str
+    small: str
 
     @abstractmethod
     def _safe(self, text: str) -> str:
         """Return *text* with its markup, links and mentions made ineffective."""
-
-    @abstractmethod
-    def _bold(self, text: str) -> str:
-        """Return *text* in bold, made safe."""
-
-    @abstractmethod
-    def _small(self, text: str) -> str:
-        """Return *text* in small or slanted letters, made safe."""
 
     @abstractmethod
     def _field(self, name: str, value: str) -> str:
@@ -158,7 +150,7 @@ class TextChannel(Channel):
         """Return one alert in full, or as many of several as one message can list."""
         if len(alerts) == 1:
             return Message(tuple(self._full(alerts[0])), 1)
-        title = self._bold("Alerts")
+        title = self.bold.format("Alerts")
         room = self.limit - units(title) - 1
         lines = _text.listed(alerts, room, lambda line: units(self._safe(line)), self.line_limit)
         return Message(("\n".join([title, *map(self._safe, lines)]),), len(lines))
@@ -175,7 +167,8 @@ class TextChannel(Channel):
     def _head(self, content: _text.Content) -> tuple[str, str]:
         """Return the head of a message, and the text of its body with the fields that the head has no room for."""
         fields = [self._field(name, value) for name, value in content.fields]
-        begin, end = [self._bold(content.title), self._bold(content.message)], self._small(content.origin)
+        begin = [self.bold.format(self._safe(text)) for text in (content.title, content.message)]
+        end = self.small.format(self._safe(content.origin))
         while fields and units("\n".join([*begin, *fields, end])) > self.limit:
             fields.pop()
         left_over = "\n".join(f"{name}: {value}" for name, value in content.fields[len(fields) :])

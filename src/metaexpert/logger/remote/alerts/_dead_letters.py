@@ -44,12 +44,5 @@ class DeadLetters:
 
 
 def _letter(channel: str, reason: str, alert: Alert) -> bytes:
-    letter = {
-        "channel": channel,
-        "reason": reason,
-        "count": alert.count,
-        "first": alert.first,
-        "last": alert.last,
-        "entry": alert.entry,
-    }
+    letter = {"channel": channel, "reason": reason, **alert.described()}
     return json.dumps(letter, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

@@ -36,6 +36,8 @@ class Discord(TextChannel):
     limits = (Limit("webhook", 5, 2.0), Limit("webhook", 30, 60.0))
     limit = 2000 - units(REPEAT_MARK) - 16
     line_limit = 200
+    bold = "**{}**"
+    small = "-# {}"
 
     def __init__(self, url: str, poster: Poster | None = None) -> None:
         # wait=true: the answer is the message that was made, not a bare 204.
@@ -58,12 +60,6 @@ class Discord(TextChannel):
 
     def _safe(self, text: str) -> str:
         return _MARKUP.sub(r"\\\1", text)
-
-    def _bold(self, text: str) -> str:
-        return f"**{self._safe(text)}**"
-
-    def _small(self, text: str) -> str:
-        return f"-# {self._safe(text)}"
 
     def _field(self, name: str, value: str) -> str:
         return f"{self._safe(name)}: {self._safe(value)}"

@@ -38,19 +38,18 @@ class Telegram(TextChannel):
     name = "telegram"
     limit = 4096 - units(REPEAT_MARK) - 16
     line_limit = 300
+    bold = "<b>{}</b>"
+    small = "<i>{}</i>"
 
     def __init__(self, token: str, chat: str, base: str = API, poster: Poster | None = None) -> None:
         super().__init__(f"{base.rstrip('/')}/bot{token}/sendMessage", poster)
         self._chat = chat
         self.token = digest("telegram", token)
         self.endpoint = digest("telegram", token, chat)
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """One message a second to a chat, 20 a minute to a group, 30 a second by a bot."""
-        chat = digest(self._chat)[:8]
-        group = () if self._chat.lstrip().isdigit() else (Limit(chat, 20, 60.0),)
-        return (Limit(chat, 1, 1.0), *group, Limit("bot", 30, 1.0))
+        # One message a second to a chat, 20 a minute to a group, 30 a second by a bot.
+        scope = digest(chat)[:8]
+        group = () if chat.lstrip().isdigit() else (Limit(scope, 20, 60.0),)
+        self.limits = (Limit(scope, 1, 1.0), *group, Limit("bot", 30, 1.0))
 
     def _request(self, part: str, key: str, *, repeat: bool) -> Reply:
         mark = REPEAT_MARK if repeat else ""
@@ -82,12 +81,6 @@ class Telegram(TextChannel):
 
     def _safe(self, text: str) -> str:
         return _escaped(_unlinked(text))
-
-    def _bold(self, text: str) -> str:
-        return f"<b>{self._safe(text)}</b>"
-
-    def _small(self, text: str) -> str:
-        return f"<i>{self._safe(text)}</i>"
 
     def _field(self, name: str, value: str) -> str:
         return f"{self._safe(name)}: <code>{_escaped(value)}</code>"

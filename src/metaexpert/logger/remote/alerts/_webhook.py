@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from metaexpert.logger.remote.alerts import _text
 from metaexpert.logger.remote.alerts._alert import Alert
@@ -46,7 +46,10 @@ class Webhook(Channel):
             "version": 1,
             "kind": taken[0].kind,
             "text": "\n".join(_text.summary(alert, 500) for alert in taken),
-            "alerts": [_described(alert) for alert in taken],
+            "alerts": [
+                {"id": alert.key, "kind": alert.kind, "possible_repeat": alert.repeat, **alert.described()}
+                for alert in taken
+            ],
         }
         return Message((json.dumps(payload),), len(taken))
 
@@ -60,15 +63,3 @@ class Webhook(Channel):
         if reply.status == 503 and "retry-after" in reply.headers:
             return Outcome("later", "status 503", seconds(reply.headers["retry-after"]))
         return failure(reply, reply.headers.get("retry-after"))
-
-
-def _described(alert: Alert) -> dict[str, Any]:
-    return {
-        "id": alert.key,
-        "kind": alert.kind,
-        "count": alert.count,
-        "first": alert.first,
-        "last": alert.last,
-        "possible_repeat": alert.repeat,
-        "entry": alert.entry,
-    }

@@ -22,7 +22,7 @@ from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._telegram import Telegram
 from metaexpert.logger.remote.alerts._webhook import Webhook
-from metaexpert.logger.remote.endpoints import Endpoint, Endpoints, OpenEndpoints
+from metaexpert.logger.remote.endpoints import Endpoint, Endpoints
 from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import Report
 from metaexpert.logger.system.descriptors import make_directory
@@ -50,9 +50,6 @@ def channels(config: LoggerConfig) -> list[Channel]:
     return found
 
 
-_open_endpoints: Final = OpenEndpoints[Delivery](MOST_WAITING)
-
-
 class Alerts(Endpoints[Delivery]):
     """The alerts of one logger.
 
@@ -66,19 +63,17 @@ class Alerts(Endpoints[Delivery]):
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report, stamp: Stamp) -> None:
-        super().__init__(_open_endpoints)
+        super().__init__(MOST_WAITING)
         self._expert = config.expert_name
         self._stamp = stamp
         self._report = report
         self._directory = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
+        letters = DeadLetters(self._directory)
         for channel in channels(config):
-            self.open(self._directory, channel, partial(self._delivery, channel))
+            outbox, rate_limit = Outbox(self._directory, channel.endpoint), RateLimit(channel.token, channel.limits)
+            self.open(self._directory, channel, partial(Delivery, channel, outbox, rate_limit, letters, report))
         self._heartbeat: Heartbeat | None = None
         self._beats = config.alert_heartbeat and bool(self._endpoints)
-
-    def _delivery(self, channel: Channel) -> Delivery:
-        outbox, letters = Outbox(self._directory, channel.endpoint), DeadLetters(self._directory)
-        return Delivery(channel, outbox, RateLimit(channel.token, channel.limits), letters, self._report)
 
     def start(self) -> None:
         """Send what an earlier process left. With heartbeats, report that the expert starts and which ones died."""

@@ -56,31 +56,24 @@ def decode_politely(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
 class Transport(Remote, Protocol):
     """Sends entries to a collector. Used by one thread at a time."""
 
-    @property
-    def acknowledged(self) -> bool:
-        """Whether a batch that was sent has certainly arrived."""
-        ...
+    #: Whether a batch that was sent has certainly arrived.
+    acknowledged: bool
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection, as far as is known; checks whether the other side has closed it."""
-        ...
 
     def connect(self) -> None:
         """Connect. Raises TransportError."""
-        ...
 
     def send(self, lines: Sequence[bytes]) -> None:
         """Send entries as they stand in the files. Raises TransportError; then some may have arrived."""
-        ...
 
     def finish(self) -> bool:
         """Close in order. Returns whether the other side has confirmed that it read everything."""
-        ...
 
     def abort(self) -> None:
         """Close at once. Idempotent."""
-        ...
 
 
 @dataclass

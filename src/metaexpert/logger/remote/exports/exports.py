@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.config.syslog_address import parse_address
-from metaexpert.logger.remote.endpoints import Endpoints, OpenEndpoints, last_patience
+from metaexpert.logger.remote.endpoints import Endpoints, last_patience
 from metaexpert.logger.remote.exports._backlog import Backlog
 from metaexpert.logger.remote.exports._forwarder import Forwarder, Transport
 from metaexpert.logger.remote.sender import Report
@@ -42,9 +42,6 @@ def transports(config: LoggerConfig) -> list[Transport]:
     return found
 
 
-_open_endpoints: Final = OpenEndpoints[Forwarder](MOST_WAITING)
-
-
 class Exports(Endpoints[Forwarder]):
     """The exports of one logger.
 
@@ -57,10 +54,11 @@ class Exports(Endpoints[Forwarder]):
     """
 
     def __init__(self, config: LoggerConfig, directory: Path | None, report: Report) -> None:
-        super().__init__(_open_endpoints)
+        super().__init__(MOST_WAITING)
         spool = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
         for transport in transports(config):
-            self.open(spool, transport, partial(_forwarder, transport, spool, report))
+            backlog = Backlog(spool, transport.endpoint)
+            self.open(spool, transport, partial(Forwarder, transport, backlog, report))
         #: The metrics of this process, if the logger keeps some.
         self.metrics: Metrics | None = None
         if config.metrics:
@@ -81,7 +79,3 @@ class Exports(Endpoints[Forwarder]):
         super().close(timeout)
         if self.metrics is not None:
             self._trades.finish(last_patience(timeout))
-
-
-def _forwarder(transport: Transport, directory: Path | None, report: Report) -> Forwarder:
-    return Forwarder(transport, Backlog(directory, transport.endpoint), report)

@@ -40,7 +40,6 @@ class Source(Protocol):
 
     def stats(self) -> dict[str, Any]:
         """Return the counts."""
-        ...
 
 
 class Metrics(Job):
