@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from types import TracebackType
 from typing import Any, Self, cast
 
 from metaexpert.logger.encoding.context_frames import ContextFrame, current_frame
@@ -38,9 +37,7 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
         current_frame.set(ContextFrame(current_frame.get(), self._fields, lifts=self._lifts))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         frame = current_frame.get()
         if frame is not None:
             current_frame.set(frame.parent)
@@ -48,10 +45,8 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
 
     def __call__[F: Callable[..., Any]](self, function: F) -> F:
         """Return *function* wrapped so that its body runs inside this context."""

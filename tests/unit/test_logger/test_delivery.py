@@ -12,10 +12,9 @@ from sinks import FakeClock
 
 from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts import _dedup, _delivery, _outbox
-from metaexpert.logger.remote.alerts._alert import Alert, fingerprint
+from metaexpert.logger.remote.alerts._alert import Alert
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
-from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
-from metaexpert.logger.remote.alerts._dedup import Windows
+from metaexpert.logger.remote.alerts._dedup import Windows, fingerprint
 from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.alerts._text import summary
@@ -76,13 +75,12 @@ class Bench:
         self.clock = clock or FakeClock(START)
         self.channel = channel
         self.reports: list[str] = []
-        self.letters = DeadLetters(directory)
         self.rate_limit = RateLimit(channel.token, channel.limits, self.clock, directory)
         self.delivery = Delivery(
             channel,
             Outbox(None if memory else directory, channel.endpoint),
             self.rate_limit,
-            self.letters,
+            directory,
             lambda kind, text: self.reports.append(text),
             self.clock,
             jitter=lambda: 1.0,

@@ -17,7 +17,7 @@ from pydantic import SecretBytes, SecretStr
 from metaexpert.logger import register_secret
 from metaexpert.logger.masking import names, rules
 from metaexpert.logger.masking._pairs import Span
-from metaexpert.logger.masking.names import is_secret_name
+from metaexpert.logger.masking.names import ACCOUNT, NAMES, PLAIN
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.rules import _MOST_KEPT, Rules, _merged, mask_text, mask_tree
 from metaexpert.logger.masking.shapes import find_shapes
@@ -164,6 +164,11 @@ class TestKnownValues:
         for thread in threads:
             thread.join()
         assert all(mask_text(value) == "***" for value in values)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a field called *name* is masked."""
+    return NAMES.kind(name) not in (PLAIN, ACCOUNT)
 
 
 class TestNames:

@@ -132,12 +132,3 @@ def is_secret_key(parent: str, name: str) -> bool:
 
 #: The names that are secret everywhere.
 NAMES: Final = Names()
-
-
-def is_secret_name(name: str) -> bool:
-    """Return whether a field called *name* is masked in every configuration that masks secrets.
-
-    Args:
-        name: A field's name, in any spelling: ``api_key``, ``apiKey``, ``X-MBX-APIKEY``.
-    """
-    return NAMES.kind(name) not in (PLAIN, ACCOUNT)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import quote, quote_plus
 
@@ -55,14 +57,17 @@ class Registered:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.generation = 0
+        #: Called after each change.
+        self.watchers: list[Callable[[], None]] = []
+        self._clear()
+
+    def _clear(self) -> None:
         self._values: set[str | bytes] = set()
         self.forms: tuple[str, ...] = ()
         #: The forms inside Base64, whose neighbours go with them.
         self._encoded: frozenset[str] = frozenset()
         self.numbers: frozenset[int] = frozenset()
         self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
-        #: Called after each change.
-        self.watchers: list[Callable[[], None]] = []
 
     def add(self, value: str | bytes) -> bool:
         """Register *value*. Returns False if it is too short."""
@@ -84,10 +89,7 @@ class Registered:
     def forget(self) -> None:
         """Forget all values. Only for tests."""
         with self._lock:
-            self._values.clear()
-            self.forms = ()
-            self._encoded, self.numbers = frozenset(), frozenset()
-            self.shortest, self.longest, self.reach = _NEVER, 0, SHORTEST
+            self._clear()
             self._changed()
 
     def _changed(self) -> None:
@@ -188,19 +190,9 @@ def forms_of(value: str | bytes) -> tuple[list[str], list[str]]:
 
 
 def _quoted(text: str) -> list[str]:
-    safe = no_lone(text)
-    forms = [quote(safe, safe=""), quote(safe), quote_plus(safe), quote(safe, safe="~()*!.'")]
-    return [*forms, *(_lower_percent(form) for form in forms)]
-
-
-def no_lone(text: str) -> str:
-    """Return *text* with each lone surrogate as ``?``, since UTF-8 cannot hold one."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _lower_percent(text: str) -> str:
-    first, *rest = text.split("%")
-    return "%".join([first, *(part[:2].lower() + part[2:] for part in rest)])
+    quoted = partial(quote, text, errors="replace")  # lone surrogates, which UTF-8 cannot hold
+    forms = [quoted(safe=""), quoted(), quote_plus(text, errors="replace"), quoted(safe="~()*!.'")]
+    return [*forms, *(re.sub("%..", lambda code: code[0].lower(), form) for form in forms)]
 
 
 def _escaped(text: str) -> list[str]:

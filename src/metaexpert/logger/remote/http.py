@@ -51,7 +51,7 @@ class Reply(NamedTuple):
 
     Attributes:
         status: HTTP status.
-        headers: Names in lower case.
+        headers: Found by names in any case.
         body: At most `MOST_ANSWER` bytes.
     """
 
@@ -148,8 +148,7 @@ class Poster:
                     break
                 if time.monotonic() > deadline:
                     raise self._httpx.ReadTimeout("the answer does not end")
-            named = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status_code, named, body[:MOST_ANSWER])
+            return Reply(response.status_code, response.headers, body[:MOST_ANSWER])
 
     def close(self) -> None:
         """Release the client. A later `post` works again. Idempotent."""

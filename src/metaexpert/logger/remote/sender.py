@@ -85,22 +85,15 @@ class Sender(Job):
         report: Called with each trouble.
         clock: Seconds that never step back.
         backoff: The pauses between attempts.
-        counts: Counts that are zero.
     """
 
+    #: Counts, which begin at zero.
     counts: Counts
 
     def __init__(
-        self,
-        remote: Remote,
-        spool: Spool,
-        report: Report,
-        clock: Callable[[], float],
-        backoff: Backoff,
-        counts: Counts,
+        self, remote: Remote, spool: Spool, report: Report, clock: Callable[[], float], backoff: Backoff
     ) -> None:
         self.name = remote.name
-        self.counts = counts
         #: Why the last attempt failed; empty after a success.
         self.trouble = ""
         self._remote = remote
@@ -110,7 +103,7 @@ class Sender(Job):
         self._backoff = backoff
         self._paused_until = 0.0
         self._next_adoption = 0.0
-        self._idle = False
+        self.idle = False
 
     def _adopt(self, now: float) -> bool:
         """Take over what dead processes left, if it is time for that. Returns whether it was."""
@@ -121,11 +114,6 @@ class Sender(Job):
         return True
 
     # -- state ------------------------------------------------------------------------------------------------
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be sent."""
-        return self._idle
 
     @property
     def stuck(self) -> bool:
@@ -146,5 +134,5 @@ class Sender(Job):
         """Start anew in a child: all that waits or is open belongs to the parent."""
         self._spool.after_fork()
         self._remote.after_fork()
-        self._idle = True
+        self.idle = True
         self.counts = type(self.counts)()

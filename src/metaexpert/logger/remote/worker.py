@@ -37,6 +37,9 @@ class Job:
     Only `take` and `failed` must be defined. By default a job does everything in `take` and holds nothing open.
     """
 
+    #: Whether nothing waits to be sent.
+    idle = True
+
     def take(self, lines: list[bytes]) -> None:
         """Accept entries, each a line as it stands in the files."""
         raise NotImplementedError
@@ -51,11 +54,6 @@ class Job:
     def failed(self, error: Exception) -> None:
         """Report an *error* that `take` or `step` did not handle. The work goes on after a pause."""
         raise NotImplementedError
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be sent."""
-        return True
 
     @property
     def stuck(self) -> bool:

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock
@@ -93,9 +92,7 @@ class DirectoryLock:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._depth -= 1
         try:
             if self._depth == 0 and self._held:

@@ -21,28 +21,28 @@ UNDELIVERED_FILE: Final = "undelivered.jsonl"
 _MOST: Final = 5 * 1024 * 1024
 
 
-class DeadLetters:
-    """Alerts that were given up, as JSON lines with channel, reason, count, timestamps and entry.
+def keep(directory: Path | None, channel: str, reason: str, alerts: Sequence[Alert]) -> str:
+    """Add *alerts*, which were given up, as JSON lines with channel, reason, count, timestamps and entry.
 
     Args:
         directory: Where the file lies; None keeps none.
+        channel: The channel that did not take them.
+        reason: Why not.
+        alerts: The alerts.
+
+    Returns:
+        Where they are, for a report.
+
+    Raises:
+        OSError: They could not be written.
     """
-
-    def __init__(self, directory: Path | None) -> None:
-        self._path = None if directory is None else directory / UNDELIVERED_FILE
-
-    def keep(self, channel: str, reason: str, alerts: Sequence[Alert]) -> str:
-        """Add *alerts*. Returns where they are, for a report. Raises OSError."""
-        if self._path is None:
-            return "nothing keeps them without log files"
-        if self._path.exists() and self._path.stat().st_size > _MOST:
-            self._path.replace(self._path.with_name(f"{UNDELIVERED_FILE}.1"))
-        lines = [_letter(channel, reason, alert) for alert in alerts]
-        with Descriptor.at(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
-            os.write(file.fd, b"".join(lines))
-        return f"kept in {self._path.parent.name}/{self._path.name}"
-
-
-def _letter(channel: str, reason: str, alert: Alert) -> bytes:
-    letter = {"channel": channel, "reason": reason, **alert.described()}
-    return json.dumps(letter, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    if directory is None:
+        return "nothing keeps them without log files"
+    path = directory / UNDELIVERED_FILE
+    if path.exists() and path.stat().st_size > _MOST:
+        path.replace(path.with_name(f"{UNDELIVERED_FILE}.1"))
+    letters = [{"channel": channel, "reason": reason, **alert.described()} for alert in alerts]
+    lines = [json.dumps(letter, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for letter in letters]
+    with Descriptor.at(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+        os.write(file.fd, b"".join(lines))
+    return f"kept in {directory.name}/{UNDELIVERED_FILE}"

@@ -1,5 +1,8 @@
 """Repeats of an alert: which entries report the same trouble, and when the next message about it may go out.
 
+Two entries have the same fingerprint when expert, symbol, level, logger, type of exception and message are the same,
+apart from numbers and long identifiers in the message: "Order 17 failed" and "Order 18 failed" are one trouble.
+
 The first alert of a fingerprint goes out at once. Repeats of the next minute are counted and sent as one message, then
 those of two minutes, of four, and so on up to an hour. After a silence as long as the last window, the next one goes
 out at once.
@@ -7,19 +10,23 @@ out at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry.line import decode_line
-from metaexpert.logger.remote.alerts._alert import Kind, fingerprint
+from metaexpert.logger.remote.alerts._alert import Kind
 
 #: The first and the longest window in which repeats are counted, in seconds.
 FIRST_WINDOW: Final = 60.0
 LONGEST_WINDOW: Final = 3600.0
 #: Number of fingerprints whose windows are remembered.
 _MOST_WINDOWS: Final = 10_000
+#: Numbers, and words of eight or more characters that look like an identifier.
+_VARIABLE: Final = re.compile(r"\b(?=[\w-]*\d)[0-9A-Za-z][\w-]{7,}\b|\d+")
 
 
 class Window(NamedTuple):
@@ -77,3 +84,17 @@ def grouped(lines: Sequence[bytes]) -> dict[str, Group]:
             group.count += 1
             group.last = max(group.last, moment)
     return groups
+
+
+def fingerprint(entry: Mapping[str, Any]) -> str:
+    """Return what *entry* has in common with its repeats, as a hash."""
+    error = entry.get(schema.EXCEPTION_KEY)
+    parts = (
+        entry.get("expert_name") or entry.get("appname"),
+        entry.get("symbol"),
+        entry.get("level"),
+        entry.get(schema.LOGGER_KEY),
+        error.get("type") if isinstance(error, Mapping) else None,
+        _VARIABLE.sub("#", str(entry.get("message", ""))),
+    )
+    return hashlib.blake2b(repr(parts).encode("utf-8", "replace"), digest_size=12).hexdigest()

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from metaexpert.logger.entry.line import decode_line
+from metaexpert.logger.remote.alerts import _dead_letters
 from metaexpert.logger.remote.alerts._alert import Alert, Kind
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
-from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
 from metaexpert.logger.remote.alerts._dedup import Group, Windows, grouped
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.rate_limit import RateLimit
@@ -75,35 +76,33 @@ class Delivery(Sender):
         channel: Sends the messages.
         outbox: Keeps the alerts until they are sent.
         rate_limit: Says when the next message may be sent.
-        letters: Keeps the alerts that cannot be delivered.
+        directory: Where the alerts that cannot be delivered are kept; None keeps none.
         report: Called with each trouble.
         clock: Seconds since the epoch that never step back.
         jitter: Returns numbers between 0 and 1.
     """
-
-    counts: DeliveryCounts
 
     def __init__(
         self,
         channel: Channel,
         outbox: Outbox,
         rate_limit: RateLimit,
-        letters: DeadLetters,
+        directory: Path | None,
         report: Report,
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         backoff = Backoff(LONGEST_BACKOFF, jitter)
-        super().__init__(channel, outbox, report, clock or _steady_clock(), backoff, DeliveryCounts())
+        super().__init__(channel, outbox, report, clock or _steady_clock(), backoff)
+        self.counts: DeliveryCounts = DeliveryCounts()
         self._channel = channel
         self._outbox = outbox
         self._rate_limit = rate_limit
-        self._letters = letters
+        self._directory = directory
         self._jitter = jitter
         self._windows = Windows()
         self._sending: _Sending | None = None
-        self._notices: list[tuple[Kind, bytes]] = []
-        self._notices_lock = threading.Lock()
+        self._notices: deque[tuple[Kind, bytes]] = deque()
         self._ending = False
         #: Why the last alert was given up.
         self.last_refusal = ""
@@ -112,20 +111,18 @@ class Delivery(Sender):
 
     def take(self, lines: list[bytes]) -> None:
         """Put entries into the outbox, repeats together."""
-        self._idle = False
+        self.idle = False
         self._store(grouped(lines))
 
     def notify(self, kind: Kind, line: bytes) -> None:
         """Send a heartbeat or a test without collapsing it. Any thread may call this."""
-        with self._notices_lock:
-            self._notices.append((kind, line))
-            self._idle = False
+        self._notices.append((kind, line))
+        self.idle = False
 
     def _take_notices(self) -> None:
-        with self._notices_lock:
-            notices, self._notices = self._notices, []
         groups = {}
-        for kind, line in notices:
+        while self._notices:
+            kind, line = self._notices.popleft()
             moment = str(decode_line(line).get("timestamp", ""))
             groups[uuid.uuid4().hex] = Group(kind, line, moment, moment)
         if groups:
@@ -184,7 +181,7 @@ class Delivery(Sender):
     def _until_due(self, now: float) -> float:
         """Return how many seconds nothing is due; not positive when something is."""
         next_due = self._outbox.next_due()
-        self._idle = next_due is None and not self._notices
+        self.idle = next_due is None and not self._notices
         if next_due is None:
             return ADOPTION_INTERVAL
         return 0.0 if next_due <= now else max(next_due - now, 0.01)
@@ -255,7 +252,7 @@ class Delivery(Sender):
         self.counts.undelivered += count
         self.last_refusal = reason
         try:
-            where = self._letters.keep(self.name, reason, alerts)
+            where = _dead_letters.keep(self._directory, self.name, reason, alerts)
         except OSError as error:
             where = f"they could not be kept ({error.strerror})"
         text = f"{count} alerts were not delivered to {self.name}: {reason}; {where}"
@@ -267,7 +264,7 @@ class Delivery(Sender):
     def hurry(self) -> None:
         """Send at once what would have been collapsed for longer."""
         self._ending = True
-        self._idle = False
+        self.idle = False
         self._outbox.open()
         self._outbox.hurry()
 
@@ -290,8 +287,7 @@ class Delivery(Sender):
         """Start anew in a child: everything that waits belongs to the parent."""
         super().after_fork()
         self._rate_limit.after_fork()
-        self._notices_lock = threading.Lock()
-        self._notices = []
+        self._notices.clear()
         self._sending = None
 
 

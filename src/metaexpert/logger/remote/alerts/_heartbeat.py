@@ -37,9 +37,7 @@ class Heartbeat:
         self._beating = False
 
     def begin(self) -> None:
-        """Make the file. Idempotent. Raises OSError."""
-        if self._beating:
-            return
+        """Make the file. Raises OSError."""
         self._lock.acquire()
         with Descriptor.at(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
             os.write(file.fd, json.dumps(self._content).encode())

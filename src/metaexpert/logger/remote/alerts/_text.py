@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -198,14 +199,8 @@ def _pieces(text: str, first: int, rest: int, size: Callable[[str], int]) -> Ite
 
 def _farthest(text: str, start: int, limit: int, size: Callable[[str], int]) -> int:
     """Return the farthest end of a piece that begins at *start*; *size* grows with the text."""
-    low, high = start + 1, min(start + max(limit, 1), len(text))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if size(text[start:middle]) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    ends = range(start + 1, min(start + max(limit, 1), len(text)) + 1)
+    return start + max(bisect_right(ends, limit, key=lambda end: size(text[start:end])), 1)
 
 
 def cut_point(text: str, end: int) -> int:

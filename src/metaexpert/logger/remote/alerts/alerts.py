@@ -15,7 +15,6 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.remote.alerts._alert import Kind
 from metaexpert.logger.remote.alerts._channel import Channel
-from metaexpert.logger.remote.alerts._dead_letters import DeadLetters
 from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._discord import Discord
 from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
@@ -68,10 +67,10 @@ class Alerts(Endpoints[Delivery]):
         self._stamp = stamp
         self._report = report
         self._directory = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
-        letters = DeadLetters(self._directory)
         for channel in channels(config):
             outbox, rate_limit = Outbox(self._directory, channel.endpoint), RateLimit(channel.token, channel.limits)
-            self.open(self._directory, channel, partial(Delivery, channel, outbox, rate_limit, letters, report))
+            make = partial(Delivery, channel, outbox, rate_limit, self._directory, report)
+            self.open(self._directory, channel, make)
         self._heartbeat: Heartbeat | None = None
         self._beats = config.alert_heartbeat and bool(self._endpoints)
 

@@ -104,8 +104,6 @@ class Forwarder(Sender):
         jitter: Returns numbers between 0 and 1.
     """
 
-    counts: ForwarderCounts
-
     def __init__(
         self,
         transport: Transport,
@@ -114,7 +112,8 @@ class Forwarder(Sender):
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(transport, backlog, report, clock, Backoff(LONGEST_BACKOFF, jitter), ForwarderCounts())
+        super().__init__(transport, backlog, report, clock, Backoff(LONGEST_BACKOFF, jitter))
+        self.counts: ForwarderCounts = ForwarderCounts()
         self._transport = transport
         self._backlog = backlog
         self._queue: deque[bytes] = deque()
@@ -126,7 +125,7 @@ class Forwarder(Sender):
 
     def take(self, lines: list[bytes]) -> None:
         """Queue *lines*: in memory while the collector takes them, otherwise behind those on disk."""
-        self._idle = False
+        self.idle = False
         if self._backlog.count or self._bytes > SPILL:
             self._keep(lines)
         else:
@@ -166,11 +165,11 @@ class Forwarder(Sender):
         now = self._clock()
         self._backlog.open()
         self._adopt(now)
-        self._idle = not self._queue and not self._backlog.count
+        self.idle = not self._queue and not self._backlog.count
         if now < self._paused_until:
             return self._paused_until - now
         if not self._transport.connected:
-            if self._idle and not self._window:
+            if self.idle and not self._window:
                 return _LOOK
             self._connect()
         if self._queue:
@@ -189,7 +188,7 @@ class Forwarder(Sender):
         self.trouble = ""
         self._trim(self._clock())
         if self._window:
-            self._idle = False
+            self.idle = False
             self.counts.resent += len(self._window)
             self._queue.extendleft(line for _, line in reversed(self._window))
             self._bytes += self._window_bytes
