@@ -394,7 +394,7 @@ def test_a_rate_limit_survives_a_clock_that_steps_back(tmp_path: Path) -> None:
 def test_a_damaged_rate_limit_file_is_begun_anew(tmp_path: Path) -> None:
     """A file that makes no sense costs nothing but its memory."""
     rate_limit = RateLimit("t", (Limit("chat", 1, 60.0),), FakeClock(START), tmp_path)
-    for content in (b"", b"{", b"[1]", b'{"sent": 5, "blocked": {}}', b'{"sent": {"a": ["x"]}, "blocked": {}}'):
+    for content in (b"", b"{", b"{}", b"[1]", b'{"sent": 5, "blocked": {}}', b'{"sent": {"a": ["x"]}, "blocked": {}}'):
         (tmp_path / "budget-t.json").write_bytes(content)
         assert rate_limit.take() == 0.0
 

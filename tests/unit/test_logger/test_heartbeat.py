@@ -19,9 +19,6 @@ def die(heartbeat: Heartbeat) -> None:
 def test_the_dead_are_found_once(tmp_path: Path) -> None:
     """An expert whose lock is free without its file taken away has died; one finder tells it."""
     gone, living, stopped = (Heartbeat(tmp_path, {"expert": name}) for name in ("gone", "living", "stopped"))
-    for heartbeat in (gone, living, stopped):
-        heartbeat.begin()
-        heartbeat.begin()  # once is enough
     stopped.end()
     die(gone)
     assert [content["expert"] for content in dead(tmp_path)] == ["gone"]
@@ -44,7 +41,6 @@ def test_the_channels_are_told(tmp_path: Path) -> None:
     directory = tmp_path / "logs/.metaexpert/alerts"
     directory.mkdir(parents=True)
     gone = Heartbeat(directory, {"expert": "OldBot", "procid": "7", "timestamp": "2026-11-24T12:00:00Z"})
-    gone.begin()
     die(gone)
     with ScriptedServer(webhook) as server:
         logger = MetaLogger(log_to_console=False, expert_name="NewBot", alert_heartbeat=True, webhook_url=server.url)

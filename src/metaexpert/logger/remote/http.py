@@ -9,17 +9,14 @@ trouble alone, and the records that httpx and httpcore would log about our reque
 from __future__ import annotations
 
 import json
-import logging
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import httpx
 
 from metaexpert import _version
-
-if TYPE_CHECKING:
-    import httpx
+from metaexpert.logger.remote.sender import silenced
 
 #: Longest wait for a connection, and between two pieces of an answer, in seconds.
 CONNECT_TIMEOUT: Final = 5.0
@@ -36,6 +33,10 @@ _TALKATIVE: Final = (
     "httpcore.proxy",
     "httpcore.socks",
 )
+_UNREACHABLE: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_INVALID: Final = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, ValueError)
+#: Errors of a request that was certainly not sent.
+_NOT_SENT: Final = (*_UNREACHABLE, *_INVALID)
 
 
 class NotSent(Exception):  # noqa: N818 - an outcome rather than an error
@@ -76,26 +77,6 @@ def seconds(value: object) -> float | None:
         return None
 
 
-_silent: Final = threading.local()
-
-
-def _wanted(_: logging.LogRecord) -> bool:
-    """Return whether this thread's records are wanted, as a filter of `logging`."""
-    return not getattr(_silent, "now", False)
-
-
-@contextmanager
-def silenced(names: Iterable[str]) -> Iterator[None]:
-    """Drop the records of the loggers *names* on this thread inside the block."""
-    for name in names:
-        logging.getLogger(name).addFilter(_wanted)
-    _silent.now = True
-    try:
-        yield
-    finally:
-        _silent.now = False
-
-
 class Poster:
     """Posts JSON. Used by one thread at a time.
 
@@ -107,13 +88,6 @@ class Poster:
     """
 
     def __init__(self, timeout: float = TIMEOUT, deadline: float = DEADLINE) -> None:
-        # Imported while a logger is made: a later import would hold the interpreter while the program trades.
-        import httpx  # noqa: PLC0415 - slow, and for loggers with alerts only
-
-        self._httpx = httpx
-        unreachable = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-        invalid = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, ValueError)
-        self._not_sent = (*unreachable, *invalid)
         self._timeout = httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._deadline = deadline
         self._client: httpx.Client | None = None
@@ -125,19 +99,18 @@ class Poster:
             NotSent: It was certainly not sent.
             Unknown: It may have arrived.
         """
-        httpx = self._httpx
         try:
             with silenced(_TALKATIVE):
                 return self._post(url, payload, headers or {})
-        except self._not_sent as error:
+        except _NOT_SENT as error:
             raise NotSent(_reason(error)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise Unknown(_reason(error)) from None
 
     def _post(self, url: str, payload: object, headers: Mapping[str, str]) -> Reply:
         if self._client is None:
-            limits = self._httpx.Limits(max_keepalive_connections=0)
-            self._client = self._httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
+            limits = httpx.Limits(max_keepalive_connections=0)
+            self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
         given = {"User-Agent": f"metaexpert/{_version.__version__}", "Content-Type": "application/json", **headers}
         content = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
         deadline, body = time.monotonic() + self._deadline, b""
@@ -147,7 +120,7 @@ class Poster:
                 if len(body) > MOST_ANSWER:
                     break
                 if time.monotonic() > deadline:
-                    raise self._httpx.ReadTimeout("the answer does not end")
+                    raise httpx.ReadTimeout("the answer does not end")
             return Reply(response.status_code, response.headers, body[:MOST_ANSWER])
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ kept (no home, a full disk), the process keeps the limit by itself.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from metaexpert.logger.system.descriptors import Descriptor, make_directory
 from metaexpert.logger.system.locks import DirectoryLock
@@ -30,6 +29,13 @@ class Limit(NamedTuple):
     scope: str
     most: int
     seconds: float
+
+
+class _State(NamedTuple):
+    """When messages were sent, by limit; and, under an empty name, until when nothing may be sent."""
+
+    sent: dict[str, list[float]]
+    blocked: dict[str, float]
 
 
 def state_directory() -> Path:
@@ -67,7 +73,7 @@ class RateLimit:
         # The file keeps its first name, so that processes of different versions keep the limit together.
         self._path = (directory or state_directory()) / f"budget-{token}.json"
         self._lock = DirectoryLock(self._path.with_suffix(".lock"), _PATIENCE)
-        self._state: dict[str, Any] = {}
+        self._state = _State({}, {})
         #: Why the limit is not shared with other processes, if it is not.
         self.error: OSError | None = None
 
@@ -75,41 +81,34 @@ class RateLimit:
         """Count one message. Returns 0.0 if it may be sent, or after how many seconds to ask again."""
         return self._with_state(self._taken)
 
-    def block(self, seconds: float, scope: str = "") -> None:
-        """Let no process send anything to *scope* (all when empty) for *seconds*, because the server said so."""
+    def block(self, seconds: float) -> None:
+        """Let no process send anything for *seconds*, because the server said so."""
 
-        def note(state: dict[str, Any]) -> float:
+        def note(state: _State) -> float:
             until = self._clock() + min(max(seconds, 0.0), LONGEST_BLOCK)
-            blocked = state.setdefault("blocked", {})
-            blocked[scope] = max(until, blocked.get(scope, 0.0))
+            state.blocked[""] = max(until, state.blocked.get("", 0.0))
             return 0.0
 
         self._with_state(note)
 
-    def _taken(self, state: dict[str, Any]) -> float:
+    def _taken(self, state: _State) -> float:
         now = self._clock()
-        sent: dict[str, list[float]] = state.setdefault("sent", {})
-        wait = self._blocked(state.setdefault("blocked", {}), now)
+        wait = state.blocked.get("", 0.0) - now
+        if not 0.0 < wait <= LONGEST_BLOCK:  # over, or the clock was set back
+            state.blocked.clear()
+            wait = 0.0
         for limit in self._limits:
-            recent = [moment for moment in sent.get(_key(limit), []) if now - limit.seconds < moment <= now]
-            sent[_key(limit)] = recent
+            recent = [moment for moment in state.sent.get(_key(limit), []) if now - limit.seconds < moment <= now]
+            state.sent[_key(limit)] = recent
             if len(recent) >= limit.most:
                 wait = max(wait, recent[-limit.most] + limit.seconds - now)
         if wait > 0:
             return wait
         for limit in self._limits:
-            sent[_key(limit)].append(now)
+            state.sent[_key(limit)].append(now)
         return 0.0
 
-    def _blocked(self, blocked: dict[str, float], now: float) -> float:
-        """Return for how many seconds our scopes are still blocked."""
-        for scope, until in [*blocked.items()]:
-            if not now < until <= now + LONGEST_BLOCK:  # over, or the clock was set back
-                del blocked[scope]
-        scopes = ("", *(limit.scope for limit in self._limits))
-        return max((blocked[scope] - now for scope in scopes if scope in blocked), default=0.0)
-
-    def _with_state(self, change: Callable[[dict[str, Any]], float]) -> float:
+    def _with_state(self, change: Callable[[_State], float]) -> float:
         """Have *change* change the shared state; that of this process alone where there is no shared one."""
         try:
             make_directory(self._path.parent)
@@ -124,16 +123,20 @@ class RateLimit:
         self.error = None
         return result
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> _State:
+        """Return the shared state; an empty one if there is none yet, or the machine died while it was written."""
         try:
-            return _sound(json.loads(self._path.read_bytes()))
-        except (FileNotFoundError, ValueError):  # none yet, or the machine died while it was written
-            return {}
+            state = json.loads(self._path.read_bytes())
+            sent = {str(key): [float(moment) for moment in moments] for key, moments in state["sent"].items()}
+            blocked = {str(key): float(until) for key, until in state["blocked"].items()}
+        except (FileNotFoundError, AttributeError, LookupError, TypeError, ValueError):
+            return _State({}, {})
+        return _State(sent, blocked)
 
-    def _write(self, state: dict[str, Any]) -> None:
+    def _write(self, state: _State) -> None:
         new = self._path.with_suffix(".new")
         with Descriptor.at(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) as file:
-            os.write(file.fd, json.dumps(state).encode())
+            os.write(file.fd, json.dumps(state._asdict()).encode())
         new.replace(self._path)
 
     def close(self) -> None:
@@ -147,11 +150,3 @@ class RateLimit:
 
 def _key(limit: Limit) -> str:
     return f"{limit.scope} {limit.most}/{limit.seconds:g}"
-
-
-def _sound(state: Any) -> dict[str, Any]:
-    """Return *state* if it has the right shape, and an empty one otherwise."""
-    with contextlib.suppress(AttributeError, TypeError, ValueError):
-        sent = {str(key): [float(moment) for moment in moments] for key, moments in state["sent"].items()}
-        return {"sent": sent, "blocked": {str(key): float(until) for key, until in state["blocked"].items()}}
-    return {}

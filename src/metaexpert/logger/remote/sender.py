@@ -9,8 +9,11 @@ Threads: one thread at a time calls the methods; any thread reads `idle` and `st
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
@@ -27,6 +30,26 @@ Report = Callable[[str, str], None]
 def digest(*parts: str) -> str:
     """Return a name for *parts* that does not reveal them."""
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+_silent: Final = threading.local()
+
+
+def _wanted(_: logging.LogRecord) -> bool:
+    """Return whether this thread's records are wanted, as a filter of `logging`."""
+    return not getattr(_silent, "now", False)
+
+
+@contextmanager
+def silenced(names: Iterable[str]) -> Iterator[None]:
+    """Drop the records of the loggers *names* on this thread inside the block."""
+    for name in names:
+        logging.getLogger(name).addFilter(_wanted)
+    _silent.now = True
+    try:
+        yield
+    finally:
+        _silent.now = False
 
 
 class Remote(Protocol):

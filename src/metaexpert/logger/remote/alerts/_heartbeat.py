@@ -22,38 +22,32 @@ _LOCK: Final = ".running-lock"
 
 
 class Heartbeat:
-    """Shows other processes that an expert runs. Used by one thread at a time.
+    """Shows other processes that an expert runs, from now until `end`. Used by one thread at a time.
 
     Args:
         directory: Where the files lie.
         content: Facts about the expert, for the report of its death.
+
+    Raises:
+        OSError: The files cannot be made.
     """
 
     def __init__(self, directory: Path, content: Mapping[str, Any]) -> None:
         name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._path = directory / f"{name}{SUFFIX}"
-        self._content = dict(content)
         self._lock = FileLock(directory / f"{name}{_LOCK}")
-        self._beating = False
-
-    def begin(self) -> None:
-        """Make the file. Raises OSError."""
         self._lock.acquire()
         with Descriptor.at(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
-            os.write(file.fd, json.dumps(self._content).encode())
-        self._beating = True
+            os.write(file.fd, json.dumps(dict(content)).encode())
 
     def end(self) -> None:
         """Delete the file: the expert stops. Idempotent."""
-        if self._beating:
-            self._beating = False
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
-            self._lock.release(delete=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self._lock.release(delete=True)
 
     def after_fork(self) -> None:
-        """Forget, in a child, what belongs to the parent."""
-        self._beating = False
+        """Forget, in a child, what belongs to the parent. Nothing else may be called there."""
         self._lock.abandon()
 
 

@@ -91,7 +91,6 @@ class Alerts(Endpoints[Delivery]):
             entry = self._stamp("info", "")
             kept = {key: entry[key] for key in ("timestamp", "hostname", "procid")}
             self._heartbeat = Heartbeat(self._directory, {"expert": self._expert, **kept})
-            self._heartbeat.begin()
         except OSError as error:
             self._report("alerts heartbeat", f"the end of this process may go unnoticed: {error.strerror}")
 

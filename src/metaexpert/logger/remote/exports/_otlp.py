@@ -12,17 +12,20 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import requests
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import TraceFlags
 
 from metaexpert import _version
 from metaexpert.logger import schema
 from metaexpert.logger.remote.exports._forwarder import TransportError, decode_politely
-from metaexpert.logger.remote.http import silenced
-from metaexpert.logger.remote.sender import digest
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import ReadableLogRecord
-    from requests import Response
+from metaexpert.logger.remote.sender import digest, silenced
 
 #: Our levels as severity numbers of the data model: DEBUG, INFO, WARN, ERROR, FATAL.
 SEVERITY_NUMBERS: Final = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
@@ -53,10 +56,6 @@ class Otlp:
     acknowledged = True
 
     def __init__(self, endpoint: str) -> None:
-        # Imported while a logger is made: a later import would hold the interpreter while the program trades.
-        from opentelemetry.exporter.otlp.proto.http import _log_exporter  # noqa: F401, PLC0415 - an extra
-        from opentelemetry.sdk import _logs  # noqa: F401, PLC0415
-
         bare = endpoint.rstrip("/")
         self._address = bare if re.search(r"://[^/]+/", bare) else bare + _PATH
         self._exporter: Any = None
@@ -72,14 +71,11 @@ class Otlp:
 
     def connect(self) -> None:
         """Make the exporter."""
-        import requests  # noqa: PLC0415 - comes with the exporter
-        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter  # noqa: PLC0415
-
         session = requests.Session()
         session.hooks["response"].append(self._note)
         self._exporter = OTLPLogExporter(endpoint=self._address, timeout=TIMEOUT, session=session)
 
-    def _note(self, response: Response, *_: Any, **__: Any) -> None:
+    def _note(self, response: requests.Response, *_: Any, **__: Any) -> None:
         self._status = response.status_code
 
     def send(self, lines: Sequence[bytes]) -> None:
@@ -121,10 +117,6 @@ def _talkative() -> list[str]:
 
 def record(entry: Mapping[str, Any]) -> ReadableLogRecord:
     """Return the log record of a flat *entry*, with all its fields."""
-    from opentelemetry._logs import LogRecord, SeverityNumber  # noqa: PLC0415
-    from opentelemetry.sdk._logs import ReadableLogRecord  # noqa: PLC0415
-    from opentelemetry.trace import TraceFlags  # noqa: PLC0415
-
     level = str(entry.get("level", "info"))
     trace, span = str(entry.get("trace_id", "")), str(entry.get("span_id", ""))
     traced = bool(_TRACE_ID.fullmatch(trace) and _SPAN_ID.fullmatch(span))
@@ -178,15 +170,11 @@ def _nanoseconds(timestamp: str) -> int:
 
 
 @functools.lru_cache(64)
-def _resource(service: str, host: str, process: str) -> Any:
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-
+def _resource(service: str, host: str, process: str) -> Resource:
     pid: dict[str, Any] = {"process.pid": int(process)} if process.isdigit() else {}
     return Resource({"service.name": service, "host.name": host, **pid})
 
 
 @functools.lru_cache(256)
-def _scope(name: str) -> Any:
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
-
+def _scope(name: str) -> InstrumentationScope:
     return InstrumentationScope(name, _version.__version__)
