@@ -82,11 +82,9 @@ class Capture:
         if config.capture_stdlib:
             self._take_logging(config)
         if config.capture_warnings:
+            self._warnings = named(logger, WARNINGS_LOGGER, logger._context)
             self._show_before = warnings.showwarning
-            self._show: Any = self._shower()
             warnings.showwarning = self._show
-        else:
-            self._show = None
 
     def set_level(self, number: int) -> None:
         """Take records from level *number* up, unless somebody else has set the root logger's level since."""
@@ -106,9 +104,8 @@ class Capture:
                 if logger.level == logging.WARNING:
                     logger.setLevel(logging.NOTSET)
             self._handler, self._quietened = None, []
-        if self._show is not None and warnings.showwarning is self._show:
+        if warnings.showwarning == self._show:
             warnings.showwarning = self._show_before
-        self._show = None
 
     def _take_logging(self, config: LoggerConfig) -> None:
         root = logging.getLogger()
@@ -123,22 +120,18 @@ class Capture:
                 logger.setLevel(logging.WARNING)
                 self._quietened.append(logger)
 
-    def _shower(self) -> Any:
-        logger = named(self._logger, WARNINGS_LOGGER, self._logger._context)
-        before = self._show_before
-
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if file is not None:  # somebody wants it in a file of theirs
-                before(message, category, filename, lineno, file, line)
-                return
-            kind = getattr(category, "__name__", str(category))
-            logger.warning(safe_str(message), warning_category=kind, warning_file=filename, warning_line=lineno)
-
-        return show
+    def _show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Log a warning; takes the place of `warnings.showwarning`."""
+        if file is not None:  # somebody wants it in a file of theirs
+            self._show_before(message, category, filename, lineno, file, line)
+            return
+        kind = getattr(category, "__name__", str(category))
+        self._warnings.warning(safe_str(message), warning_category=kind, warning_file=filename, warning_line=lineno)
