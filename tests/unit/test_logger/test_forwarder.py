@@ -228,6 +228,16 @@ def test_without_a_disk_entries_wait_in_memory(tmp_path: Path, monkeypatch: pyte
     assert numbers(it.pipe.arrived) == list(range(100))
 
 
+def test_a_spool_that_has_no_place_holds_nothing_up(tmp_path: Path) -> None:
+    """Where the directory of the spool cannot be made entries are sent all the same, and one report says so."""
+    (tmp_path / "taken").write_text("a file")
+    it = Bench(Pipe(), tmp_path / "taken")
+    it.forwarder.take(lines(0, 50))
+    it.run(1)
+    assert numbers(it.pipe.arrived) == list(range(50))
+    assert len([text for text in it.reports if "memory only" in text]) == 1
+
+
 def test_a_child_sends_nothing_of_its_parent(tmp_path: Path) -> None:
     """After a fork the child has an empty queue and no connection."""
     it = Bench(Pipe(), tmp_path)

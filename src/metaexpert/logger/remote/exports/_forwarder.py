@@ -163,7 +163,10 @@ class Forwarder(Sender):
 
     def _step(self) -> float:
         now = self._clock()
-        self._backlog.open()
+        try:
+            self._backlog.open()
+        except OSError as error:
+            self._lose_disk(error)
         self._adopt(now)
         self.idle = not self._queue and not self._backlog.count
         if now < self._paused_until:
