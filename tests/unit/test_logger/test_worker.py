@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from metaexpert.logger.remote.worker import Job, Worker
-from metaexpert.logger.system import threads
+from metaexpert.logger.system import forks
 
 _PATIENCE = 20.0
 
@@ -124,17 +124,17 @@ def test_around_a_fork_there_is_no_thread(job: Note) -> None:
     worker = Worker("test-worker", job, 1000)
     worker.put(b"one")
     assert job.taken.wait(_PATIENCE)
-    threads._before_fork()
+    forks._before_fork()
     assert "test-worker" not in [thread.name for thread in threading.enumerate()]
-    threads._after_fork_in_parent()
+    forks._after_fork_in_parent()
     assert worker.asleep
     job.taken.clear()
     worker.put(b"two")
     assert job.taken.wait(_PATIENCE)
     assert not worker.asleep
-    threads._before_fork()
+    forks._before_fork()
     worker.put(b"lost on the child")
-    threads._after_fork_in_child()
+    forks._after_fork_in_child()
     assert job.told == ["before", "before", "after"]
     assert worker.waiting == 0
     worker.finish(_PATIENCE)
@@ -147,9 +147,9 @@ def test_a_request_that_hangs_delays_a_fork_for_half_a_second(job: Note) -> None
     worker.put(b"one")
     assert job.entered.wait(_PATIENCE)
     began = time.monotonic()
-    threads._before_fork()
+    forks._before_fork()
     took = time.monotonic() - began
-    threads._after_fork_in_parent()
+    forks._after_fork_in_parent()
     assert 0.4 < took < 5.0
     assert job.told == []
     job.go_on.set()
@@ -168,6 +168,6 @@ def test_a_worker_that_is_gone_takes_no_part_in_forks(job: Note) -> None:
     del worker
     gc.collect()
     assert held() is None
-    threads._before_fork()
-    threads._after_fork_in_parent()
+    forks._before_fork()
+    forks._after_fork_in_parent()
     assert job.told == ["hurry", "close"]

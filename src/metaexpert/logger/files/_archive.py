@@ -24,8 +24,8 @@ from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, span
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
 from metaexpert.logger.system.calls import Calls, try_lock
 from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
-from metaexpert.logger.system.threads import ForkSafeThread
 
 _SUFFIX: Final = ".gz"
 _UNFINISHED: Final = ".compressing"

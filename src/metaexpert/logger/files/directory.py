@@ -36,8 +36,8 @@ from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEG
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
 from metaexpert.logger.system.descriptors import make_directory
+from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
-from metaexpert.logger.system.threads import ForkAware, on_fork
 
 #: Seconds until a recovery that failed is tried again.
 _RECOVERY_PAUSE: Final = 5.0

@@ -19,8 +19,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
 from metaexpert.logger.system.locks import holds_a_lock
-from metaexpert.logger.system.threads import ForkAware, ForkSafeThread, on_fork
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.directory import LogDirectory

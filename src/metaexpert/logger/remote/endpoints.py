@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from metaexpert.logger.remote.sender import Remote, Sender
 from metaexpert.logger.remote.worker import Worker
-from metaexpert.logger.system.threads import ForkAware, on_fork
+from metaexpert.logger.system.forks import ForkAware, on_fork
 
 #: Longest that a closing logger waits for what it has to send when no timeout is given, in seconds.
 LAST_PATIENCE: Final = 5.0

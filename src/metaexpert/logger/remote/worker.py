@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from metaexpert.logger.counts import Count
-from metaexpert.logger.system.threads import ForkAware, ForkSafeThread, on_fork
+from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
 
 #: Longest pause between two steps of a job, in seconds.
 LONGEST_PAUSE: Final = 30.0

@@ -8,8 +8,8 @@ import threading
 import pytest
 from waiting import eventually
 
-from metaexpert.logger.system import threads
-from metaexpert.logger.system.threads import ForkAware, ForkSafeThread, on_fork
+from metaexpert.logger.system import forks
+from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -147,6 +147,6 @@ def test_participants_are_called_in_order_and_forgotten_with_their_owner(monkeyp
     on_fork(Participant("forgotten"))
     on_fork(second)
     with pytest.raises(ValueError, match="broken"):
-        threads._before_fork()
-    threads._after_fork_in_parent()
+        forks._before_fork()
+    forks._after_fork_in_parent()
     assert calls == ["failing before", "second before", "failing parent", "second parent"]
