@@ -180,6 +180,12 @@ class JournalLane:
         return [*self._segments, *self._spare]
 
     @property
+    def only(self) -> Segment | None:
+        """The one segment that holds lines; None when there are several, or none."""
+        segments = list(self._segments)
+        return segments[0] if len(segments) == 1 else None
+
+    @property
     def allocated(self) -> int:
         """Bytes of its segments, whatever is in them."""
         return sum(segment.size for segment in self.segments())
