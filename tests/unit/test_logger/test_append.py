@@ -19,6 +19,7 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.segment import HEADER_SIZE, NO_INTENT, Segment, read_slot
+from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.system.native import core
 
@@ -233,13 +234,17 @@ class TestIrregular:
         side.drain()
         assert side.files() == {"expert.log": b"4\n"}
 
-    def test_a_descriptor_that_is_someone_else_s(self, side: Side, tmp_path: Path) -> None:
+    def test_a_descriptor_that_is_someone_else_s(
+        self, side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The program has closed ours, and its own file got the number."""
+        monkeypatch.setattr(Descriptor, "stolen", False)
         number, own = side.sink._fd, os.open(tmp_path / "own", os.O_RDWR | os.O_CREAT)
         os.dup2(own, number)
         assert not side.append()
         assert self.unchanged(side)
         assert (tmp_path / "own").read_bytes() == b""
+        side.sink.close()
         os.close(own)
 
     def test_a_lock_between_threads_that_is_not_to_be_had(self, side: Side) -> None:
