@@ -80,6 +80,7 @@ class LogDirectory(ForkAware):
         journal = self.private if path else None
         self.journal = Journal(journal, _allocation(journal_size), partial(self._trouble, "journal"))
         self.journal.on_growth = self._grown
+        self.journal.on_stir = writing_thread.stir
         # Replaced, never changed, so that it can be walked over at any time.
         self.files: dict[str, LogFile] = {}
         self.listeners = Listeners()
@@ -218,7 +219,14 @@ class LogDirectory(ForkAware):
     def has_work(self) -> bool:
         """Return whether something waits to be written, to be forced to the device, or for a listener."""
         waits = any(not file.empty or (self.syncs and file.needs_sync) for file in self.files.values())
-        return waits or any(listener.has_work() for listener in self.listeners.all)
+        return waits or self.listeners.has_work()
+
+    def rest(self) -> bool:
+        """Have the next entry stir the writing thread, unless there is work. Returns whether it will."""
+        if not self.has_work():
+            for file in self.files.values():
+                file.lane.rest()
+        return not self.has_work()
 
     # -- out --------------------------------------------------------------------------------------------------
 
