@@ -30,8 +30,9 @@ from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, chain
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
-from metaexpert.logger.files.directory import LogDirectory, leave_directory, open_directory
+from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
+from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.health import Health
@@ -138,16 +139,22 @@ class Pipeline:
                 room = functools.partial(self._counts.has_room, word, trade=trade) if tight else None
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
-            route.lanes = tuple(file.lane for bit, file in self.files if to & bit)
+            route.lanes = tuple(file.lane for file in self._files_for(to))
             route.number = self.directory.sequence.__next__
             if self.config.log_to_file:
                 route.count = self._counts.accepted_counts[word].up if to & FILES else _count_nothing
             route.after = self._after(to)
 
+    def _files_for(self, to: int) -> tuple[LogFile, ...]:
+        return tuple(file for bit, file in self.files if to & bit)
+
     def _after(self, to: int) -> Callable[[bytes], None] | None:
         """Return what is left to do with an entry of these destinations once the journal has it."""
-        waits = self.synchronous or (self.config.fsync == "trades" and bool(to & TRADES))
+        syncs = self.config.fsync == "trades" and bool(to & TRADES)
+        waits = self.synchronous or syncs
         _, failing, served = self._state
+        if waits and served and not (syncs or failing or to & (CONSOLE | REMOTE)):
+            return functools.partial(self.directory.write_through, self._files_for(to), self._wait)
         both = EXPORT | CONSOLE
         if waits or failing or not served or to & (ERRORS | ALERTS) or to & both == both:
             return functools.partial(self._settle, to)
@@ -201,6 +208,8 @@ class Pipeline:
         if self.config.fsync == "trades" and to & TRADES:
             self.directory.request(insist=True, sync=True)
             self._wait()
+        elif self.synchronous and writing_thread.running:
+            self.directory.write_through(self._files_for(to), self._wait)
         elif self.synchronous:
             self._wait()
         elif not writing_thread.running:  # after a fork
@@ -215,7 +224,7 @@ class Pipeline:
         """Log an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
         line = self._stamper.own_line(level, message, fields, counted=self.config.log_to_file)
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
-        taken = [file.put(line) for bit, file in self.files if to & bit]
+        taken = [file.put(line) for file in self._files_for(to)]
         if any(taken) or not self.config.log_to_file:
             self._counts.accepted_counts[level].up()
         if to & CONSOLE:

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.files import directory
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.writing_thread import writing_thread
 
 ReadLog = Callable[..., list[dict[str, Any]]]
 Make = Callable[..., BoundLogger]
@@ -447,3 +449,25 @@ def test_overflow_with_a_slow_disk_and_block_loses_nothing(make: Make, monkeypat
     assert logger.stats()["dropped"] == 0
     assert read_all(logger) == 300
     assert [entry["number"] for entry in entries("expert.log")] == list(range(300))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_an_idle_process_wakes_at_most_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty bots on a small machine do not keep it awake; the entry after the rest is in its file as soon as ever."""
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread._IDLE", 0.1)
+    logger = MetaLogger(log_dir=tmp_path, log_to_console=False, install=False)
+    logger.info("before")
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "metaexpert-log"]
+    status = Path(f"/proc/self/task/{thread.native_id}/status")
+
+    def waits() -> int:
+        """Return how often the thread has gone to sleep."""
+        return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.MULTILINE)[0])
+
+    eventually(lambda: writing_thread._resting)
+    before = waits()
+    time.sleep(2.5)
+    assert waits() - before <= 4
+    logger.info("after")
+    eventually(lambda: b'"after"' in (tmp_path / "expert.log").read_bytes(), 0.9)
+    logger.close()

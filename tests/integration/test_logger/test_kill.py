@@ -24,6 +24,7 @@ import pytest
 from log_files import Logs
 
 from metaexpert.logger import MetaLogger
+from metaexpert.logger.system.native import core
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
@@ -57,9 +58,12 @@ VICTIM = """
         if pace:
             time.sleep(pace)
 """
-#: Dies at the *turn*th call of a function, before or after it.
+#: Dies at the *turn*th call of a function, before or after it. The core does without those functions.
 DIE = """
 import importlib
+from metaexpert.logger.system.native import core
+if hasattr(core, "Appender"):
+    del core.Appender
 module, _, path = {target!r}.partition(":")
 owner = importlib.import_module(module)
 *parents, attribute = path.split(".")
@@ -87,6 +91,35 @@ STEPS = [
     "metaexpert.logger.files._rotating_file:RotatingFile._rotate",
     "metaexpert.logger.files._rotating_file:_do",
 ]
+#: Dies in the core's way of a batch, at the *AT*th write of entries: before it, in the middle of it, behind it, and
+#: when the lock is given back.
+PRELOAD = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+static int writes;
+static void die(void) { kill(getpid(), SIGKILL); for (;;) pause(); }
+static int is(const char *when) { return writes == atoi(getenv("AT")) && !strcmp(getenv("WHEN"), when); }
+ssize_t write(int fd, const void *bytes, size_t length) {
+    ssize_t (*really)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    if (length < 13 || memcmp(bytes, "{\"timestamp\"", 12))
+        return really(fd, bytes, length);
+    writes++;
+    if (is("before")) die();
+    ssize_t done = really(fd, bytes, is("half") ? length / 2 : length);
+    if (is("half") || is("behind")) die();
+    return done;
+}
+int flock(int fd, int operation) {
+    int (*really)(int, int) = dlsym(RTLD_NEXT, "flock");
+    if (operation == LOCK_UN && is("unlock")) die();
+    return really(fd, operation);
+}
+"""
 RECOVERY_STEPS = [
     "metaexpert.logger.journal.segment:Segment.attach",
     "metaexpert.logger.journal.segment:Segment.intend",
@@ -107,11 +140,20 @@ class Victims:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.names: list[str] = []
 
-    def start(self, name: str, options: dict[str, Any], pace: float = 0.0, patch: str = "") -> None:
+    def start(
+        self,
+        name: str,
+        options: dict[str, Any],
+        pace: float = 0.0,
+        patch: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         """Start one of that *name*, which pauses for *pace* seconds after each entry."""
         Path(f"{name}.count").write_bytes(bytes(8))
         command = [self._python, str(self._program), name, json.dumps({**COMMON, **options}), str(pace), patch]
-        self.running[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.running[name] = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+        )
         self.names.append(name)
 
     def returned(self, name: str) -> int:
@@ -221,6 +263,30 @@ def test_at_each_step_of_the_way(victims: Victims, step: str, when: str) -> None
     options = {"max_file_size": 20_000, "journal_size": 65_536}
     victims.start("a", options, patch=DIE.format(target=step, turn=3, when=when))
     victims.wait("a")
+    recover()
+    check(victims)
+
+
+@pytest.fixture(scope="session")
+def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled `PRELOAD`."""
+    compiler = shutil.which("cc")
+    if compiler is None or not hasattr(core, "Appender"):
+        pytest.skip("needs a C compiler, and the compiled core")
+    folder = tmp_path_factory.mktemp("preload")
+    (folder / "die.c").write_text(PRELOAD, "utf-8")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "die.so", folder / "die.c", "-ldl"], check=True)
+    return folder / "die.so"
+
+
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["asynchronous", "synchronous"])
+@pytest.mark.parametrize("when", ["before", "half", "behind", "unlock"])
+def test_at_each_step_of_the_core(victims: Victims, preload: Path, when: str, asynchronous: bool) -> None:
+    """Where no function of Python can be replaced, one of the C library is."""
+    options = {"max_file_size": 20_000, "journal_size": 65_536, "async_logging": asynchronous}
+    for at in (1, 2, 9):
+        victims.start(f"at {at}", options, environment={"LD_PRELOAD": str(preload), "AT": str(at), "WHEN": when})
+        victims.wait(f"at {at}")
     recover()
     check(victims)
 

@@ -13,8 +13,9 @@ from sinks import FailingSink, FakeClock, MemorySink
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Header
-from metaexpert.logger.files.directory import LogDirectory, leave_directory, open_directory
+from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
+from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+from pathlib import Path
 
 import pytest
 from waiting import eventually
@@ -150,3 +152,20 @@ def test_participants_are_called_in_order_and_forgotten_with_their_owner(monkeyp
         forks._before_fork()
     forks._after_fork_in_parent()
     assert calls == ["failing before", "second before", "failing parent", "second parent"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_the_thread_takes_no_signal_of_the_program() -> None:
+    """A signal to the process never interrupts its writes; one that stands for a fault of its own still ends it."""
+    blocked: list[str] = []
+
+    def look() -> None:
+        status = Path(f"/proc/self/task/{threading.get_native_id()}/status").read_text()
+        blocked.extend(line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+
+    thread = ForkSafeThread("looks", look, patience=1.0)
+    thread.start()
+    thread.join(5.0)
+    mask = int(blocked[0], 16)
+    assert all(mask >> (number - 1) & 1 for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1))
+    assert not any(mask >> (number - 1) & 1 for number in (signal.SIGSEGV, signal.SIGBUS))

@@ -888,3 +888,35 @@ def test_what_is_open_tells_how_much_may_still_come(make: Callable[..., Journal]
     lane.shut()
     assert not lane.append(b"late\n")
     assert [line for pending in lane.pending() for line in pending.lines()] == [b"12345"]
+
+
+class TestRest:
+    """A lane that nobody looks at."""
+
+    def test_the_next_line_is_told_once(self) -> None:
+        """It is taken like any other, and the lines behind it are told to nobody."""
+        journal, stirred = Journal(None, 2**20), []
+        journal.on_stir = lambda: stirred.append(1)
+        lane = journal.lane("expert.log")
+        assert lane.append(b"1\n")
+        lane.rest()
+        with pytest.raises(ValueError, match="told first"):
+            lane.write(b"2\n")
+        assert lane.append(b"2\n")
+        assert lane.append(b"3\n")
+        assert stirred == [1]
+        assert [line for pending in lane.pending() for line in pending.lines()] == [b"1", b"2", b"3"]
+
+    def test_a_lane_without_a_segment_does_not_rest(self) -> None:
+        """Its first line tells of itself: it makes a segment."""
+        lane = Journal(None, 2**20).lane("expert.log")
+        lane.rest()
+        assert lane.append(b"1\n")
+
+    def test_a_lane_that_is_shut_stays_shut(self) -> None:
+        """Nothing comes in behind the end."""
+        lane = Journal(None, 2**20).lane("expert.log")
+        lane.append(b"1\n")
+        lane.shut()
+        lane.rest()
+        assert not lane.append(b"2\n")

@@ -47,6 +47,10 @@ class Served(LogDirectory):
         """Have none."""
         return False
 
+    def rest(self) -> bool:
+        """Have the next entry stir the thread."""
+        return not self.has_work()
+
 
 class Hanging(Served):
     """A directory whose first pass hangs until `leave` is set; `inside` tells that it does."""
@@ -280,3 +284,47 @@ def test_many_threads_may_add_and_remove(writing_thread: WritingThread) -> None:
     assert failures == []
     assert writing_thread._directories == ()
     eventually(lambda: not writing_thread.running)
+
+
+class TestRest:
+    """A thread that has had no work for long."""
+
+    @pytest.fixture
+    def resting(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[WritingThread, Served]]:
+        """A thread at rest, which would look again in a minute."""
+        monkeypatch.setattr("metaexpert.logger.files.writing_thread._IDLE", 0.05)
+        monkeypatch.setattr("metaexpert.logger.files.writing_thread._REST", 60.0)
+        thread, directory = WritingThread(0.01), Served()
+        thread.add(directory)
+        eventually(lambda: thread._resting)
+        yield thread, directory
+        thread.remove(directory)
+
+    def test_it_does_not_wake(self, resting: tuple[WritingThread, Served]) -> None:
+        """No pass comes by itself."""
+        _, directory = resting
+        passes = directory.passes
+        time.sleep(0.3)  # thirty passes of a thread that does not rest
+        assert directory.passes == passes
+
+    def test_an_entry_stirs_it(self, resting: tuple[WritingThread, Served]) -> None:
+        """The next pass comes in the usual time, and only one stirs it."""
+        thread, directory = resting
+        passes = directory.passes
+        thread.stir()
+        eventually(lambda: directory.passes > passes, 5.0)
+
+    def test_a_flush_is_served_at_once(self, resting: tuple[WritingThread, Served]) -> None:
+        """It asks for a pass, as ever."""
+        thread, _ = resting
+        assert thread.wait_for_pass(5.0)
+
+    def test_a_directory_with_work_keeps_it_awake(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What fails now is tried again."""
+        monkeypatch.setattr("metaexpert.logger.files.writing_thread._IDLE", 0.05)
+        thread, directory = WritingThread(0.01), Served()
+        monkeypatch.setattr(directory, "has_work", lambda: True)
+        thread.add(directory)
+        eventually(lambda: directory.passes > 30)
+        assert not thread._resting
+        thread.remove(directory)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from metaexpert.logger.files.writing_thread import writing_thread
+
 
 class Listener(Protocol):
     """A logger of a directory: the pipeline behind it."""
@@ -66,6 +68,11 @@ class Listeners:
     def ask(self, listener: Listener) -> None:
         """Have *listener* served in the next pass. Safe in a signal handler."""
         self._requests.add(listener)
+        writing_thread.stir()
+
+    def has_work(self) -> bool:
+        """Return whether a listener has asked, or has something to print."""
+        return bool(self._requests) or any(listener.has_work() for listener in self.all)
 
     def serve(self, *, everyone: bool) -> bool:
         """Serve *everyone*, or those who have asked for it. Returns whether there is more to do at once."""

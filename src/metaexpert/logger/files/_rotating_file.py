@@ -11,9 +11,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from metaexpert.logger.files.rotation import Move, RotationPolicy, shift
+from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, shift
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.calls import PATIENT, Calls, Status
 from metaexpert.logger.system.descriptors import Descriptor
@@ -27,6 +27,8 @@ LINE_START: Final = b'{"timestamp":"'
 _LONGEST_FRAGMENT: Final = 1024 * 1024
 #: Seconds until a rotation that failed (a locked backup on Windows) is tried again.
 ROTATION_RETRY: Final = 5.0
+#: More bytes than a file can have.
+_NO_LIMIT: Final = 2**62
 
 
 class RotatingFile:
@@ -68,7 +70,8 @@ class RotatingFile:
         self._fd = -1
         self._file: Descriptor | None = None
         self._end = -1
-        self._unsynced = False
+        #: Appends to the file in the regular way (`DirectoryLock.appender`), from one irregular `write` to the next.
+        self.appender: Any = None
         self._retry_rotation_at = 0.0
 
     def write(self, batch: memoryview, note: Note = ignore) -> int:
@@ -76,7 +79,9 @@ class RotatingFile:
         with self._lock:
             try:
                 self._open()
-                return self._write(batch, note) if len(batch) else 0
+                written = self._write(batch, note) if len(batch) else 0
+                self._arm()
+                return written
             finally:
                 if not self._hold_open:
                     self.close()
@@ -86,16 +91,21 @@ class RotatingFile:
         if not self._hold_open:
             with self._lock:
                 self._open()
-                self._sync()
+                os.fsync(self._fd)
                 self.close()
         elif self._file is not None and self._file.ours:
-            self._sync()
+            os.fsync(self._fd)
 
     def close(self) -> None:
         """Close the file; the next `write` opens it again. Idempotent."""
-        file, self._file, self._fd = self._file, None, -1
+        file, self._file, self._fd, self.appender = self._file, None, -1, None
         if file is not None:
             file.close()
+
+    def _arm(self) -> None:
+        if self._file is not None and self._hold_open and self._now is time.time:
+            largest = self.policy.max_size if self.policy.backups else _NO_LIMIT
+            self.appender = self._lock.appender(self._file, self.path, largest, PERIODS.get(self.policy.when or "", 0))
 
     def _write(self, batch: memoryview, note: Note) -> int:
         status = self._calls.status(self._fd)
@@ -149,7 +159,7 @@ class RotatingFile:
         except BaseException:  # an interrupt too: it may come when the write is done, but not yet counted
             self._take_back(data, size, before)
             raise
-        self._end, self._unsynced = status.size, True
+        self._end = status.size
         if status.links == 0:
             # Deleted while we wrote: what went into it is gone for everybody, so it is written again.
             self._open()
@@ -180,14 +190,10 @@ class RotatingFile:
             self._file = Descriptor.at(self.path, flags, status=self._calls.status)
             self._fd, self._end = self._file.fd, -1
 
-    def _sync(self) -> None:
-        os.fsync(self._fd)
-        self._unsynced = False
-
     def _settle(self) -> None:
         # A later `flush` reaches the new file only.
-        if self.durable and self._unsynced and self._file is not None and self._file.ours:
-            self._sync()
+        if self.durable and self._file is not None and self._file.ours:
+            os.fsync(self._fd)
 
     def _rotate(self, now: float) -> bool:
         self._settle()

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -35,7 +34,6 @@ from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
-from metaexpert.logger.system.descriptors import make_directory
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -54,9 +52,12 @@ _PATIENCE: Final = 1.0
 #: errors.log and not into expert.log.
 _SLACK: Final = 20
 
+#: The sequence of each directory that this process has logged to.
+_sequences: Final[dict[str, itertools.count[int]]] = {}
+
 
 class LogDirectory(ForkAware):
-    """Everything that the loggers of one directory share. Made by `open_directory`, released by `leave_directory`.
+    """Everything that the loggers of one directory share. Made and released by `open_directories`.
 
     Args:
         path: The directory; None for a logger without files.
@@ -79,6 +80,7 @@ class LogDirectory(ForkAware):
         journal = self.private if path else None
         self.journal = Journal(journal, _allocation(journal_size), partial(self._trouble, "journal"))
         self.journal.on_growth = self._grown
+        self.journal.on_stir = writing_thread.stir
         # Replaced, never changed, so that it can be walked over at any time.
         self.files: dict[str, LogFile] = {}
         self.listeners = Listeners()
@@ -113,7 +115,7 @@ class LogDirectory(ForkAware):
         file = self.files.get(name)
         if file is None:
             sink = self._rotating[name] = self._sink(name, policy)
-            file = LogFile(sink, self.journal.lane(name), self._stranded, self._monotonic)
+            file = LogFile(sink, self.journal.lane(name), self._stranded, self._monotonic, self._drain_lock)
             self.archivist.bases.add(name)
             if policy.compress:
                 self.archivist.compressed.add(name)
@@ -217,7 +219,14 @@ class LogDirectory(ForkAware):
     def has_work(self) -> bool:
         """Return whether something waits to be written, to be forced to the device, or for a listener."""
         waits = any(not file.empty or (self.syncs and file.needs_sync) for file in self.files.values())
-        return waits or any(listener.has_work() for listener in self.listeners.all)
+        return waits or self.listeners.has_work()
+
+    def rest(self) -> bool:
+        """Have the next entry stir the writing thread, unless there is work. Returns whether it will."""
+        if not self.has_work():
+            for file in self.files.values():
+                file.lane.rest()
+        return not self.has_work()
 
     # -- out --------------------------------------------------------------------------------------------------
 
@@ -226,6 +235,14 @@ class LogDirectory(ForkAware):
         self._insist = self._insist or insist
         self._wants_sync = self._wants_sync or sync
         self._wants_archive = self._wants_archive or archive
+
+    def write_through(self, files: Iterable[LogFile], otherwise: Callable[[], object], _: bytes = b"") -> None:
+        """Write, on the calling thread, what waits for *files*; call *otherwise* where that is not regular."""
+        done = not self._draining and not writing_thread.must_not_wait
+        for file in files:
+            done = done and file.write_now()
+        if not done:
+            otherwise()
 
     def drain(self) -> None:
         """Write the lines that wait for all files. A failure is reported, and kept in `LogFile.error`."""
@@ -351,6 +368,7 @@ class LogDirectory(ForkAware):
         self.journal.after_fork()
         self._recovered = True  # the parent does it, or has done it
         for file in self.files.values():
+            file.lock = self._drain_lock
             file.sink.close()
         for listener in self.listeners.all:
             listener.after_fork_in_child()
@@ -380,66 +398,5 @@ class LogDirectory(ForkAware):
         self._trouble("lock", f"{self.path} knows no file locks; only one process should log there", error)
 
 
-_directories: Final[dict[str, LogDirectory]] = {}
-_sequences: Final[dict[str, itertools.count[int]]] = {}
-
-
-class _Opening(ForkAware):
-    """The lock of the table of directories; another thread of a forked parent may have held it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        on_fork(self)
-
-    def after_fork_in_child(self) -> None:
-        """Begin with a fresh lock."""
-        self.lock = threading.RLock()
-
-
-_opening: Final = _Opening()
-
-
 def _allocation(journal_size: int) -> int:
     return journal_size + _SLACK * max(SMALLEST_SEGMENT, min(journal_size // SHARE, USUAL_SEGMENT))
-
-
-def open_directory(path: Path | None, header: Header, journal_size: int) -> LogDirectory:
-    """Return the directory of *path*, shared with the process's other loggers there; count one more user.
-
-    Without a path it is a directory of the caller's own.
-    """
-    if path is None:
-        directory = LogDirectory(None, header, journal_size)
-        directory.users = 1
-        return directory
-    try:
-        key = os.path.realpath(path)
-    except FileNotFoundError:  # the working directory was deleted; the writes will tell
-        key = str(path)
-    with _opening.lock:
-        if key not in _directories:
-            _directories[key] = LogDirectory(Path(key), header, journal_size)
-            _prepare(_directories[key])
-        _directories[key].allow(journal_size)
-        _directories[key].users += 1
-        return _directories[key]
-
-
-def _prepare(directory: LogDirectory) -> None:
-    """Make the directory and tidy up. A failure is reported, and the first write tries again."""
-    try:
-        make_directory(directory.private)
-        if directory.archivist.has_leftovers():
-            directory.archivist.poke(always=True)
-    except OSError as error:
-        directory.diagnostics.report(f"prepare {directory.path}", f"{directory.path} cannot be prepared", error=error)
-
-
-def leave_directory(directory: LogDirectory, patience: float = 0.0) -> None:
-    """Count one user less; the last one releases the directory (see `LogDirectory.release`)."""
-    with _opening.lock:
-        directory.users -= 1
-        if directory.users == 0:
-            directory.release(patience)
-            if _directories.get(str(directory.path)) is directory:
-                del _directories[str(directory.path)]

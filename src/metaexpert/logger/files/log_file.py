@@ -7,13 +7,14 @@ Threads: any thread may `put`. The writing thread drains, and any other only whe
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import JournalLane
-from metaexpert.logger.journal.segment import write_out
+from metaexpert.logger.journal.segment import Segment, write_out
 from metaexpert.logger.journal.sink import Sink
 
 _FIRST_PAUSE: Final = 0.1
@@ -28,6 +29,7 @@ class LogFile:
         lane: Keeps them until then.
         on_stranded: Called with the lines that wait when the file begins to take nothing.
         monotonic: Seconds; a test passes a clock of its own.
+        lock: Held by whoever calls `drain`.
     """
 
     def __init__(
@@ -36,9 +38,12 @@ class LogFile:
         lane: JournalLane,
         on_stranded: Callable[[list[bytes]], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
+        lock: threading.RLock | None = None,
     ) -> None:
         self.sink = sink
         self.lane = lane
+        #: Held while lines leave the journal.
+        self.lock = lock or threading.RLock()
         self._on_stranded = on_stranded
         self._monotonic = monotonic
         self._pause = 0.0
@@ -82,7 +87,8 @@ class LogFile:
         try:
             for segment, start, end, sealed in self.lane.pending():
                 if end > start:
-                    write_out(segment, start, end, self.sink)
+                    if not self._append(segment, segment.epoch):
+                        write_out(segment, segment.drained, end, self.sink)
                     writing_thread.writes += 1
                     self.error, self._pause, self.needs_sync = None, 0.0, True
                 if sealed:
@@ -92,6 +98,18 @@ class LogFile:
             return False
         self.lane.prepare()
         return True
+
+    def write_now(self) -> bool:
+        """Write all that waits, by any thread, if it can be done in the regular way. Returns whether it is done."""
+        segment = self.lane.only
+        if segment is None or self.error is not None:
+            return False
+        self.needs_sync = True
+        return self._append(segment, segment.numbers[1])
+
+    def _append(self, segment: Segment, epoch: int) -> bool:
+        appender = getattr(self.sink, "appender", None)  # only a rotating file has one
+        return appender is not None and appender.append(self.lock, segment.map, segment.numbers, epoch)
 
     def look(self) -> None:
         """Make sure that the file is there, although nothing is to be written."""

@@ -1,9 +1,12 @@
 """The one writing thread of a process, whatever the number of loggers.
 
-It serves the open log directories in *passes*, about twenty a second, or at once when asked to by `wait_for_pass` or
-`wake`. No other thread writes while it lives. Python runs signal handlers and raises KeyboardInterrupt in the main
-thread, so a write on this one is never cut in two, and a handler that logs never waits for the call that it has
-interrupted. The thread may die or never start: then `wait_for_pass` says so, and each call writes by itself.
+It serves the open log directories in *passes*: about twenty a second while there is work, at once when asked to by
+`wait_for_pass` or `wake`, and one a second while nothing waits: then it rests, and the next entry stirs it.
+
+Python runs signal handlers and raises KeyboardInterrupt in the main thread, so a write on this one is never cut in
+two, and a handler that logs never waits for the call that it has interrupted. Besides it only a call of the synchronous
+mode writes, in one step of the core (`LogDirectory.write_through`). The thread may die or never start: then
+`wait_for_pass` says so, and each call writes by itself.
 
 Threads: every method may be called by any thread.
 """
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 #: Seconds between two passes: short beside a person's reaction, long beside the cost of a pass. Errors, flush, and a
 #: journal that fills do not wait for it.
 INTERVAL: Final = 0.05
+#: Seconds without an entry after which the thread rests, and seconds between two passes of a thread at rest.
+_IDLE: Final = 1.0
+_REST: Final = 1.0
 #: A waiting thread looks this often, in seconds, whether the writing thread still lives.
 _PATIENCE: Final = 0.2
 #: What Python says when a thread is started while the interpreter ends.
@@ -54,6 +60,10 @@ class _Waiter:
 
     def wait(self, timeout: float) -> bool:
         return self._lock.acquire(timeout=timeout)
+
+
+#: In the mail: there is something to do again, in the usual time.
+_STIR: Final = _Waiter()
 
 
 class WritingThread(ForkAware):
@@ -83,6 +93,8 @@ class WritingThread(ForkAware):
         #: Goes up with each batch that was written.
         self.writes = 0
         self._hung_at: int | None = None
+        self._resting = False
+        self._idle_since = time.monotonic()
 
     @property
     def running(self) -> bool:
@@ -153,6 +165,12 @@ class WritingThread(ForkAware):
         """Begin a pass at once."""
         self._mail.put(None)
 
+    def stir(self) -> None:
+        """End the thread's rest, if it rests. Safe in a signal handler."""
+        if self._resting:
+            self._resting = False
+            self._mail.put(_STIR)
+
     def wait_for_pass(self, timeout: float | None = None) -> bool | None:
         """Wait until a pass that begins from now on has served every directory.
 
@@ -204,7 +222,7 @@ class WritingThread(ForkAware):
         waiters: list[_Waiter] = []
         try:
             while self._thread.current:
-                waiters = self._collect(0.0 if more else self._interval)
+                waiters = self._collect(0.0 if more else self._pause())
                 more = self._serve()
                 while waiters:
                     waiters.pop().release(served=True)
@@ -223,13 +241,28 @@ class WritingThread(ForkAware):
             more = directory.serve() or more
         return more
 
+    def _pause(self) -> float:
+        """Return the seconds until the next pass; from now on an entry stirs a thread that has had no work for long."""
+        now = time.monotonic()
+        if any(directory.has_work() for directory in self._directories):
+            self._idle_since = now
+        if now - self._idle_since < _IDLE:
+            return self._interval
+        self._resting = True
+        if all(directory.rest() for directory in self._directories):
+            return _REST
+        self._resting = False
+        return self._interval
+
     def _collect(self, timeout: float) -> list[_Waiter]:
         """Wait at most *timeout* seconds to be woken. Returns who waits for this pass."""
         waiters: list[_Waiter] = []
         with contextlib.suppress(queue.Empty):
             mail = self._mail.get(timeout=timeout) if timeout else self._mail.get_nowait()
+            if mail is _STIR:
+                mail = self._mail.get(timeout=self._interval)
             while True:
-                if mail is not None:
+                if mail is not None and mail is not _STIR:
                     waiters.append(mail)
                 mail = self._mail.get_nowait()
         return waiters

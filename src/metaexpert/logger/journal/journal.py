@@ -91,6 +91,10 @@ class JournalLane:
                 return True
             if self._shut:
                 return False
+            if full is _at_rest:
+                self.write = _writer(self._segments[-1].map)
+                self._journal.on_stir()
+                return True
             segment = self._take(length, reserve=reserve)
             if segment is None:
                 return False
@@ -126,6 +130,16 @@ class JournalLane:
             if segment is not None:
                 segment.warm()
                 self._spare.append(segment)
+
+    def rest(self) -> None:
+        """Have the next line tell `Journal.on_stir`: until it comes nobody looks. For the writing thread."""
+        # Never wait: the holder of the lock may have been interrupted by a caller that waits for us.
+        if self._segments and self._lock.acquire(blocking=False):
+            try:
+                if not self._shut:
+                    self.write = _at_rest
+            finally:
+                self._lock.release()
 
     def renew(self) -> None:
         """Replace an active segment that would not outlive the process, if a better one can be had.
@@ -178,6 +192,12 @@ class JournalLane:
     def segments(self) -> list[Segment]:
         """Return its segments, those to spare too."""
         return [*self._segments, *self._spare]
+
+    @property
+    def only(self) -> Segment | None:
+        """The one segment that holds lines; None when there are several, or none."""
+        segments = list(self._segments)
+        return segments[0] if len(segments) == 1 else None
 
     @property
     def allocated(self) -> int:
@@ -244,6 +264,10 @@ def _full(_: bytes) -> None:
     raise ValueError("no segment is open")
 
 
+def _at_rest(_: bytes) -> None:
+    raise ValueError("the writing thread is to be told first")
+
+
 def _writer(segment: mmap.mmap) -> Callable[[bytes], Any]:
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         return segment.write
@@ -275,6 +299,8 @@ class Journal:
         self.largest_segment = max(self.segment_size, min(limit // SHARE * 2, LARGEST_SEGMENT))
         #: Called whenever a lane has gone on to another segment.
         self.on_growth: Callable[[], None] = lambda: None
+        #: Called when a line comes into a lane at rest.
+        self.on_stir: Callable[[], None] = lambda: None
         self.lanes: dict[str, JournalLane] = {}
         self._numbers = count(1)
         self._owner: FileLock | None = None

@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import zlib
+from array import array
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -117,7 +118,7 @@ class Segment:
         self.map = mmap.mmap(-1, size) if path is None else _map_file(path, size)
         fixed = pack_fixed(size, name)
         self.map[0 : len(fixed)] = fixed
-        self.state = State(0, 0, HEADER_SIZE, NO_INTENT)
+        self._begin(State(0, 0, HEADER_SIZE, NO_INTENT))
         self._store(self.state)
         self._end: int | None = None
         #: Whether its file is not where it was made any more.
@@ -131,10 +132,25 @@ class Segment:
         with path.open("r+b") as file:
             segment.map = mmap.mmap(file.fileno(), 0, **_UNTRACKED)
         segment.size, segment.path = len(segment.map), path
-        segment.state = read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT)
+        segment._begin(read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT))
         segment._end, segment.lost = None, False
         segment.seal()
         return segment
+
+    def _begin(self, state: State) -> None:
+        #: The numbers of the newest slot, in its order; the core changes them in place (`system/core/append.c`).
+        self.numbers = array("Q", (*state[:3], *state.intent))
+
+    @property
+    def state(self) -> State:
+        """The newest slot."""
+        generation, epoch, drained, *intent = self.numbers
+        return State(generation, epoch, drained, Intent(*intent))
+
+    @property
+    def epoch(self) -> int:
+        """How manieth segment of its lane it is."""
+        return self.numbers[1]
 
     @property
     def journal(self) -> str:
@@ -168,7 +184,7 @@ class Segment:
     @property
     def drained(self) -> int:
         """The position up to which a file has the lines."""
-        return self.state.drained
+        return self.numbers[2]
 
     def intend(self, intent: Intent) -> None:
         """Note, before a file is written, what will be written and where."""
@@ -207,9 +223,10 @@ class Segment:
 
     def _store(self, state: State) -> None:
         # Two slots in turn, each with a checksum: a kill in the middle of one leaves the other.
-        self.state = state._replace(generation=state.generation + 1)
-        offset = SLOTS[self.state.generation % 2]
-        self.map[offset : offset + SLOT.size] = pack_slot(self.state)
+        state = state._replace(generation=state.generation + 1)
+        self.numbers[:] = array("Q", (*state[:3], *state.intent))
+        offset = SLOTS[state.generation % 2]
+        self.map[offset : offset + SLOT.size] = pack_slot(state)
 
 
 def _map_file(path: Path, size: int) -> mmap.mmap:

@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock
 from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.native import core
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -107,6 +108,22 @@ class DirectoryLock:
             self._keep_open = False
             if not self._depth:
                 self._close_file()
+
+    def appender(self, file: Descriptor, path: Path, largest: int, period: int) -> Any:
+        """Return what appends batches to an open file in the regular way, under this lock, without Python.
+
+        Args:
+            file: The file.
+            path: Where it lies.
+            largest: Bytes that it may have.
+            period: Seconds after which it is left to Python; 0 for never.
+
+        Returns:
+            The core's `Appender`; None where there is none, or where locks do not work.
+        """
+        if not hasattr(core, "Appender") or self._file is None or not self.supported:
+            return None
+        return core.Appender(self._threads, self._file.fd, self._path, file.fd, path, largest, period)
 
     def after_fork(self) -> None:
         """Forget, in the child, what the parent holds: a descriptor shared by both would exclude neither."""

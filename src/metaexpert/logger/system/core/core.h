@@ -4,6 +4,7 @@
    method.c   the type of a log method
    call.c     a log call, from its arguments to the line in the journal
    fields.c   the fields of a call as JSON, unless they may hold a secret
+   append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
 
    It is optional: `native.py` loads it, and each function has a counterpart in Python with the same results.
@@ -17,6 +18,18 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
+
+#if defined(MS_WINDOWS) || !PY_LITTLE_ENDIAN
+#define HAS_APPENDER 0
+#else
+#define HAS_APPENDER 1
+#endif
+
+#ifdef __APPLE__
+#define MODIFIED(status) (status).st_mtimespec
+#else
+#define MODIFIED(status) (status).st_mtim
+#endif
 
 /* -- the module ------------------------------------------------------------------------------------------------- */
 
@@ -33,6 +46,8 @@ typedef struct {
     FOR_EACH_SLOT(OFFSET)
     PyObject *generation; /* of the registered secrets; bound contexts of another one are for Python to renew */
     PyObject *bound_context_name, *write_name, *append_name, *append_keywords;
+    PyObject *acquire_name, *release_name, *tell_name;
+    PyObject *patience; /* longest wait for a lock between threads, in seconds */
 } State;
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
@@ -83,6 +98,7 @@ typedef struct {
 #endif
 
 extern PyType_Spec method_spec; /* method.c */
+extern PyType_Spec appender_spec; /* append.c */
 extern PyMethodDef file_functions[]; /* files.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */

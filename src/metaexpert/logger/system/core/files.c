@@ -45,11 +45,7 @@ status(PyObject *Py_UNUSED(module), PyObject *fd)
         return NULL;
     if (fstat(number, &found) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-#ifdef __APPLE__
-    struct timespec modified = found.st_mtimespec;
-#else
-    struct timespec modified = found.st_mtim;
-#endif
+    struct timespec modified = MODIFIED(found);
     return Py_BuildValue("KKLKd", (unsigned long long)found.st_dev, (unsigned long long)found.st_ino,
                          (long long)found.st_size, (unsigned long long)found.st_nlink,
                          (double)modified.tv_sec + 1e-9 * (double)modified.tv_nsec);

@@ -53,6 +53,15 @@ static PyMethodDef functions[] = {
 };
 
 static int
+add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int result = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return result;
+}
+
+static int
 fill_module(PyObject *module)
 {
     State *state = PyModule_GetState(module);
@@ -60,12 +69,20 @@ fill_module(PyObject *module)
     state->write_name = PyUnicode_InternFromString("write");
     state->append_name = PyUnicode_InternFromString("append");
     state->append_keywords = Py_BuildValue("(s)", "reserve");
-    if (!state->bound_context_name || !state->write_name || !state->append_name || !state->append_keywords)
+    state->acquire_name = PyUnicode_InternFromString("acquire");
+    state->release_name = PyUnicode_InternFromString("release");
+    state->tell_name = PyUnicode_InternFromString("tell");
+    state->patience = PyFloat_FromDouble(1.0);
+    if (!state->bound_context_name || !state->write_name || !state->append_name || !state->append_keywords ||
+        !state->acquire_name || !state->release_name || !state->tell_name || !state->patience)
         return -1;
-    PyObject *method = PyType_FromModuleAndSpec(module, &method_spec, NULL);
-    int result = method == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)method);
-    Py_XDECREF(method);
-    return result < 0 ? -1 : PyModule_AddFunctions(module, file_functions);
+    if (add_type(module, &method_spec) < 0)
+        return -1;
+#if HAS_APPENDER
+    if (add_type(module, &appender_spec) < 0)
+        return -1;
+#endif
+    return PyModule_AddFunctions(module, file_functions);
 }
 
 static int
@@ -93,6 +110,10 @@ free_module(void *module)
     Py_CLEAR(state->write_name);
     Py_CLEAR(state->append_name);
     Py_CLEAR(state->append_keywords);
+    Py_CLEAR(state->acquire_name);
+    Py_CLEAR(state->release_name);
+    Py_CLEAR(state->tell_name);
+    Py_CLEAR(state->patience);
 }
 
 static PyModuleDef_Slot module_slots[] = {
