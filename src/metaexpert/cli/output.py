@@ -7,9 +7,9 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import subprocess
@@ -125,9 +125,9 @@ def write(text: str) -> None:
         OutputError: When it cannot be written for another reason.
     """
     if _pager is not None:
-        _send(_pager, text.encode("utf-8", "backslashreplace"))
+        _put(_pager.stdin, text.encode("utf-8", "backslashreplace"))
     else:
-        _put(lambda stream: stream.write(text))
+        _put(sys.stdout, text)
 
 
 def write_exact(text: str) -> None:
@@ -137,14 +137,11 @@ def write_exact(text: str) -> None:
         PipeClosed: When nobody reads it.
         OutputError: When it cannot be written for another reason.
     """
-    if _pager is not None:
-        _send(_pager, text.encode("utf-8", "surrogateescape"))
-        return
-    buffer = getattr(sys.stdout, "buffer", None)
-    if buffer is None:  # replaced by something that takes text only
+    stream = _pager.stdin if _pager is not None else getattr(sys.stdout, "buffer", None)
+    if stream is None:  # standard output was replaced by something that takes text only
         write(text)
-        return
-    _put(lambda _: buffer.write(text.encode("utf-8", "surrogateescape")))
+    else:
+        _put(stream, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = 2) -> None:
@@ -173,21 +170,11 @@ def wait(seconds: float) -> None:
         raise PipeClosed
 
 
-def _send(pager: subprocess.Popen[bytes], data: bytes) -> None:
-    try:
-        if pager.stdin is not None:
-            pager.stdin.write(data)
-            pager.stdin.flush()
-    except OSError:
-        raise PipeClosed from None
-
-
-def _put(put: Callable[[TextIO], object]) -> None:
-    stream = sys.stdout
+def _put(stream: IO[Any] | None, data: str | bytes) -> None:
     if stream is None:
         return
     try:
-        put(stream)
+        stream.write(data)
         stream.flush()
     except OSError as error:
         # Windows reports a closed pipe as EINVAL.

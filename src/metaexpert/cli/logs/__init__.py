@@ -11,18 +11,18 @@ from metaexpert.cli.logs.show import show
 
 
 class _Commands(DefaultGroup):
-    #: A new command is one more line here: its name, and the module whose ``app`` it is.
-    modules: ClassVar[dict[str, str]] = {
-        "order": "metaexpert.cli.logs.order",
-        "trades": "metaexpert.cli.logs.trades",
-        "stats": "metaexpert.cli.logs.stats",
-        "bundle": "metaexpert.cli.logs.bundle",
-        "scan": "metaexpert.cli.logs.scan",
-        "alert-test": "metaexpert.cli.logs.alerts",
-        "query": "metaexpert.cli.logs.query",
-        "verify": "metaexpert.cli.logs.verify",
-        "recover": "metaexpert.cli.logs.recover",
-        "schema": "metaexpert.cli.logs.schema",
+    #: A new command is one more line here.
+    places: ClassVar[dict[str, str]] = {
+        "order": "metaexpert.cli.logs.order:order",
+        "trades": "metaexpert.cli.logs.trades:trades",
+        "stats": "metaexpert.cli.logs.stats:stats",
+        "bundle": "metaexpert.cli.logs.bundle:bundle",
+        "scan": "metaexpert.cli.logs.scan:scan",
+        "alert-test": "metaexpert.cli.logs.alerts:app",
+        "query": "metaexpert.cli.logs.query:query",
+        "verify": "metaexpert.cli.logs.verify:verify",
+        "recover": "metaexpert.cli.logs.recover:recover",
+        "schema": "metaexpert.cli.logs.schema:app",
     }
 
 

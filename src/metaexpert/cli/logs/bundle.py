@@ -9,14 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
 from metaexpert.cli.tables import counted
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def bundle(
     context: typer.Context,

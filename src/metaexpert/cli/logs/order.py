@@ -8,17 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters, zone
 from metaexpert.cli.tables import money, seconds, table
 from metaexpert.logger.entry.console_text import escape, time_text
-from metaexpert.logs.orders import OrderLife, Step, order_life
+from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.vocabulary import SIDES, plain
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def order(
     context: typer.Context,
@@ -89,12 +85,8 @@ def _steps(life: OrderLife, tz: Any) -> str:
             money(step.price),
             money(step.fee),
             step.trade_id,
-            _message(step),
+            step.entry.text + (f" ({step.reason})" if step.reason else ""),
         )
         for step in life.steps
     ]
     return table(headers, rows, right=("after", "size", "price", "fee"))
-
-
-def _message(step: Step) -> str:
-    return step.entry.text + (f" ({step.reason})" if step.reason else "")

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
 from metaexpert.cli.tables import bar, table
 from metaexpert.logger.entry.console_text import escape
@@ -18,10 +17,7 @@ from metaexpert.logs.stats import Stats, collect_stats
 _CHART_LINES: Final = 20
 _CHART_WIDTH: Final = 40
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def stats(
     context: typer.Context,

@@ -8,17 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters, zone
 from metaexpert.cli.tables import csv_table, money, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.trades import Execution, Ledger
 from metaexpert.logs.vocabulary import SIDES
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def trades(
     context: typer.Context,

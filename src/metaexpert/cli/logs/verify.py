@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.progress import shown
 from metaexpert.cli.tables import counted
@@ -14,10 +13,7 @@ from metaexpert.logs.recover import waiting_journals
 from metaexpert.logs.verify import Report
 from metaexpert.logs.verify import verify as run_verify
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 def verify(
     context: typer.Context,
     directories: Directories = None,
