@@ -115,7 +115,7 @@ class MetaExpert(Events):
         self.data = data
         self._paper = paper or PaperConfig()
         self._ids = Ids(id_prefix)
-        self._broker: PaperBroker | None = None
+        self._broker = PaperBroker(self._paper, symbol, self._ids, lambda _: None)  # until the first run makes another
         self._session: Session | None = None
         self._running = False
         self._closed = False
@@ -161,27 +161,25 @@ class MetaExpert(Events):
     @property
     def position(self) -> Position:
         """The current position; after a run, the one at its end."""
-        return self._broker.position if self._broker else Position(self.symbol)
+        return self._broker.position
 
     @property
     def equity(self) -> float:
         """Cash plus the value of the position at the last close, in the quote currency."""
-        return self._broker.equity if self._broker else self._paper.starting_equity
+        return self._broker.equity
 
     @property
     def balance(self) -> float:
         """Cash: starting equity plus the result of closed trades, less all fees."""
-        return self._broker.balance if self._broker else self._paper.starting_equity
+        return self._broker.balance
 
     @property
     def open_orders(self) -> tuple[Order, ...]:
         """The orders that may still be filled, in the order of submission."""
-        return self._broker.open_orders if self._broker else ()
+        return self._broker.open_orders
 
     def order(self, order_id: str) -> Order:
         """Return an order of this run as it stands; LookupError when there is none of that id."""
-        if self._broker is None:
-            raise LookupError(f"there is no order {order_id!r}")
         return self._broker.order(order_id)
 
     def buy(self, size: Number, price: Number | None = None, *, reduce_only: bool = False) -> Order:
@@ -295,7 +293,7 @@ class MetaExpert(Events):
         return f"<MetaExpert {self.name!r} on {self.exchange!r}{traded}>"
 
     def _account(self) -> PaperBroker:
-        if self._broker is None or not self._running:
+        if not self._running:
             raise RuntimeError("orders are possible only while the expert runs, from its event handlers")
         return self._broker
 

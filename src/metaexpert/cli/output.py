@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -79,7 +80,8 @@ def paged(*, wanted: bool) -> Iterator[None]:
     The pager is METAEXPERT_PAGER, PAGER, or less; an empty name means none. Returns when the user has closed it.
     """
     global _pager  # noqa: PLW0603 - there is one standard output
-    if not wanted or not is_terminal(sys.stdout) or not (words := _pager_words()):
+    chosen = os.environ.get("METAEXPERT_PAGER", os.environ.get("PAGER", "less"))
+    if not wanted or not is_terminal(sys.stdout) or not (words := shlex.split(chosen)):
         yield
         return
     # As git and systemd do: quit when it fits on the screen, let colours through, cut no line.
@@ -94,15 +96,6 @@ def paged(*, wanted: bool) -> Iterator[None]:
         pager, _pager = _pager, None
         if pager is not None:
             _wait_for(pager)
-
-
-def _pager_words() -> list[str]:
-    chosen = os.environ.get("METAEXPERT_PAGER", os.environ.get("PAGER"))
-    if chosen is not None:
-        import shlex  # noqa: PLC0415 - seldom needed
-
-        return shlex.split(chosen)
-    return ["less"]
 
 
 def _wait_for(pager: subprocess.Popen[bytes]) -> None:

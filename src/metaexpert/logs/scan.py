@@ -21,8 +21,6 @@ import orjson
 
 from metaexpert.logger.masking.rules import ACCOUNT_RULE, MASK, RULES, Masker, Rules, mask_tree
 
-__all__ = ["Finding", "Report", "mask_lines", "scan", "scan_lines"]
-
 #: A longer line is scanned in pieces of so many bytes.
 MAX_LINE: Final = 4 * 1024 * 1024
 _HEAD: Final = 8192

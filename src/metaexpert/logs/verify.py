@@ -110,9 +110,7 @@ class _Directory:
     def __init__(self, report: Report, logs: Logs, directory: Path) -> None:
         self._report = report
         self._logs = Logs((directory,), diagnostics=True, progress=logs.progress)
-        self._name: Callable[[LogFile], str] = (
-            (lambda file: file.label) if len(logs.directories) == 1 else (lambda file: str(file.name.path))
-        )
+        self._alone = len(logs.directories) == 1
         self._numbers: dict[tuple[str, str], SeenNumbers] = {}
         self._copies = Recent(_COPIES)
 
@@ -131,7 +129,8 @@ class _Directory:
         self._report_gaps()
 
     def _check_file(self, file: LogFile, chain: _Chain) -> None:
-        report, name, number = self._report, self._name(file), 0
+        report, number = self._report, 0
+        name = file.label if self._alone else str(file.name.path)
         report.files += 1
         ended = True
         for piece in file.pieces(self._logs.counts):
