@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from pydantic import SecretStr
@@ -249,7 +249,11 @@ class MetaExpert(Events):
             RuntimeError: when it runs already, is closed, or an event loop runs here (await `arun` there).
             Exception: any exception of the source of the bars; on_deinit has run and the log is complete.
         """
-        if _loop_runs_here():
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
             raise RuntimeError("run() cannot work inside a running event loop; use `await expert.arun(...)`")
         return asyncio.run(self.arun(data, mode=mode))
 
@@ -283,9 +287,7 @@ class MetaExpert(Events):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -318,14 +320,6 @@ class MetaExpert(Events):
 def _check_data(data: object) -> None:
     if not isinstance(data, str | os.PathLike | Iterable | AsyncIterable | None):
         raise TypeError(f"data must be a CSV file or bars, not {type(data).__name__}")
-
-
-def _loop_runs_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -51,7 +51,11 @@ def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> Any:
 
 def _has_text(field: FieldInfo) -> bool:
     # Functions (processors) can only be given in code; secrets must not be on a command line, which `ps` shows.
-    return not any(word in f"{field.annotation} {field.metadata}" for word in ("Callable", "Secret"))
+    return not (_mentions(field, "Callable") or _mentions(field, "Secret"))
+
+
+def _mentions(field: FieldInfo, word: str) -> bool:
+    return word in f"{field.annotation} {field.metadata}"
 
 
 def _kind(annotation: Any) -> Any:
@@ -76,20 +80,13 @@ def _help(field: FieldInfo) -> str:
     annotation, default = _plain(field.annotation), field.default
     if get_origin(annotation) is Literal:
         parts.append(f"One of {', '.join(map(str, get_args(annotation)))}.")
-    if read_size in (getattr(part, "func", None) for part in (*field.metadata, *_metadata(field.annotation))):
+    if _mentions(field, read_size.__name__):
         parts.append("Such as 512KB or 10MB.")
         default = _size_text(default) if isinstance(default, int) else default
     if default not in (None, [], "", PydanticUndefined):
         parts.append(f"Default: {'on' if default is True else 'off' if default is False else default}.")
     # Help is Rich markup: a bracket must not be taken for a style.
     return " ".join(parts).replace("[", "\\[")
-
-
-def _metadata(annotation: Any) -> tuple[Any, ...]:
-    parts = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        return parts[1:]
-    return tuple(part for branch in parts for part in _metadata(branch))
 
 
 def _size_text(size: int) -> str:

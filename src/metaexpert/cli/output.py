@@ -179,12 +179,9 @@ def _put(stream: IO[Any] | None, data: str | bytes) -> None:
 def abandon_output() -> None:
     """Discard buffered output, or the interpreter complains about the closed pipe at exit."""
     sink = os.open(os.devnull, os.O_WRONLY)
-    try:
+    with suppress(OSError, ValueError):  # no real file behind it
         os.dup2(sink, sys.stdout.fileno())
-    except (OSError, ValueError):  # no real file behind it
-        pass
-    finally:
-        os.close(sink)
+    os.close(sink)
 
 
 def complain(kind: str, lines: Iterable[str]) -> None:

@@ -122,12 +122,12 @@ class CsvFormat(Format):
     """
 
     def __post_init__(self) -> None:
-        self.start = _row([_cell(column) for column in self.fields or CSV_COLUMNS]) + "\n"
+        self.start = csv_row([_cell(column) for column in self.fields or CSV_COLUMNS]) + "\n"
 
     def line(self, record: Record) -> str:
         """Return one record as a row."""
         cells = self._cells(record)
-        return _row([escape(cell) for cell in cells] if self.terminal else cells)
+        return csv_row([escape(cell) for cell in cells] if self.terminal else cells)
 
     def _cells(self, record: Record) -> list[str]:
         columns = self.fields or CSV_COLUMNS
@@ -159,7 +159,8 @@ def make_format(
     return _FORMATS[name](colors, tz, terminal, fields)
 
 
-def _row(cells: Sequence[str]) -> str:
+def csv_row(cells: Sequence[object]) -> str:
+    """Return *cells* as a row of CSV (RFC 4180 quoting), without its line end."""
     import csv  # noqa: PLC0415 - this and the others only for their format
     import io  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import tzinfo
@@ -31,8 +31,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonFormat = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 
 
-def _levels(incomplete: str) -> list[str]:
-    return [level for level in schema.LEVEL_NUMBERS if level.startswith(incomplete.lower())]
+def completion(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what completes the beginning of one of *words*."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete.lower())]
 
 
 def _filter(kind: Any, *names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
@@ -44,7 +45,7 @@ _TEXT: Final = str | None
 _TEXTS: Final = list[str] | None
 _FILTERS: Final[dict[str, Any]] = {
     "level": _filter(
-        _TEXT, "--level", "-l", metavar="LEVEL", autocompletion=_levels,
+        _TEXT, "--level", "-l", metavar="LEVEL", autocompletion=completion(schema.LEVEL_NUMBERS),
         help="Lowest level: debug, info, warning, error, critical.",
     ),
     "expert": _filter(_TEXTS, "--expert", metavar="NAME", help="Only of this expert; may be repeated."),

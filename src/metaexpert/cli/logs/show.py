@@ -16,6 +16,7 @@ from metaexpert.cli.logs.filters import (
     FORMATS,
     Directories,
     JsonFormat,
+    completion,
     format_name,
     report,
     selected,
@@ -32,10 +33,6 @@ _BATCH: Final = 1000
 _LAST: Final = 50
 #: Filters so precise that all entries that pass are shown.
 _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
-
-
-def _formats(incomplete: str) -> list[str]:
-    return [name for name in FORMATS if name.startswith(incomplete)]
 
 
 @with_filters
@@ -59,7 +56,7 @@ def show(
     form: Annotated[
         str,
         typer.Option(
-            "--format", metavar="text|json|csv", autocompletion=_formats,
+            "--format", metavar="text|json|csv", autocompletion=completion(FORMATS),
             help="json: the lines as they are in the files. csv: fixed columns, and other fields as JSON in the last; "
             "text that a spreadsheet would run as a formula gets a leading apostrophe.",
         ),
