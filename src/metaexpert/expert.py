@@ -116,8 +116,8 @@ class MetaExpert(Events):
         self._paper = paper or PaperConfig()
         self._ids = Ids(id_prefix)
         self._broker = PaperBroker(self._paper, symbol, self._ids, lambda _: None)  # until the first run makes another
+        #: The run in progress.
         self._session: Session | None = None
-        self._running = False
         self._closed = False
         self._credentials = _secrets(api_key=api_key, api_secret=api_secret, api_passphrase=api_passphrase)
         settings = _given(
@@ -262,7 +262,7 @@ class MetaExpert(Events):
         bars, described = self._source(data, mode)
         session = Session(self.name, mode, self, self.logger)
         broker = PaperBroker(self._paper, self.symbol, self._ids, session.record)
-        self._session, self._broker, self._running = session, broker, True
+        self._session, self._broker = session, broker
         try:
             return await session.run(
                 broker,
@@ -275,7 +275,7 @@ class MetaExpert(Events):
                 spread_bps=self._paper.spread_bps,
             )
         finally:
-            self._running, self._session = False, None
+            self._session = None
             await asyncio.to_thread(self.logger.flush)
 
     def close(self) -> None:
@@ -295,7 +295,7 @@ class MetaExpert(Events):
         return f"<MetaExpert {self.name!r} on {self.exchange!r}{traded}>"
 
     def _account(self) -> PaperBroker:
-        if not self._running:
+        if self._session is None:
             raise RuntimeError("orders are possible only while the expert runs, from its event handlers")
         return self._broker
 
@@ -305,7 +305,7 @@ class MetaExpert(Events):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         if self._closed:
             raise RuntimeError(f"{self!r} is closed")
-        if self._running:
+        if self._session is not None:
             raise RuntimeError(f"{self!r} is running already")
         data = self.data if data is None else data
         if data is None:

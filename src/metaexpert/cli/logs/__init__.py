@@ -10,7 +10,9 @@ from metaexpert.cli.dispatch import DefaultGroup, TextCommand
 from metaexpert.cli.logs.show import show
 
 
-class _Commands(DefaultGroup):
+class Commands(DefaultGroup):
+    """The commands beside the default one, `show`."""
+
     #: A new command is one more line here.
     places: ClassVar[dict[str, str]] = {
         "order": "metaexpert.cli.logs.order:order",
@@ -26,7 +28,7 @@ class _Commands(DefaultGroup):
     }
 
 
-app = typer.Typer(cls=_Commands, add_completion=False, subcommand_metavar="| COMMAND [ARGS]...")
+app = typer.Typer(cls=Commands, add_completion=False, subcommand_metavar="| COMMAND [ARGS]...")
 
 
 @app.callback()

@@ -44,6 +44,7 @@ def _filter(kind: Any, *names: str, help: str, metavar: str | None = None, **mor
 _TEXT: Final = str | None
 _TEXTS: Final = list[str] | None
 _FILTERS: Final[dict[str, Any]] = {
+    "directories": Directories,
     "level": _filter(
         _TEXT, "--level", "-l", metavar="LEVEL", autocompletion=completion(schema.LEVEL_NUMBERS),
         help="Lowest level: debug, info, warning, error, critical.",
@@ -72,25 +73,23 @@ _FILTERS: Final[dict[str, Any]] = {
 
 
 def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Add the options that choose entries to *command*, which takes ``**filters``."""
+    """Add directories and the options that choose entries to *command*, which takes ``**filters``."""
     return with_options(command, _FILTERS)
 
 
 @contextmanager
-def reading(
-    context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any], task: str
-) -> Iterator[Logs]:
+def reading(filters: dict[str, Any], task: str) -> Iterator[Logs]:
     """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
-    with progress.shown(selected(context, directories, filters), task) as logs:
+    with progress.shown(selected(filters), task) as logs:
         yield logs
     report(logs.counts)
 
 
-def selected(context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any]) -> Logs:
+def selected(filters: dict[str, Any]) -> Logs:
     """Return the logs that the options ask for; errors as `reading`."""
     tz = zone(filters.get("tz"))
     wanted: dict[str, Any] = {name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")}
@@ -99,7 +98,8 @@ def selected(context: typer.Context, directories: Sequence[str] | None, filters:
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
             wanted[name] = _read(f"--{name}", lambda text: parse_time(text, tz=tz), text)
-    logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
+    logs = opened(filters.get("directories") or ())
+    logs = replace(logs, diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
     for text in filters.get("grep") or ():
         logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
     return logs
@@ -139,15 +139,16 @@ def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
     return re.compile(f"{text}|{re.escape(text)}", flags)
 
 
-def opened(context: typer.Context, directories: Sequence[str]) -> Logs:
+def opened(directories: Sequence[str]) -> Logs:
     """Return all logs of *directories*, or of the configured one.
 
     Raises:
         InputError: There is no such directory.
     """
-    group = context.parent.command if context.parent else None
+    from metaexpert.cli.logs import Commands  # noqa: PLC0415 - it imports this module
+
     for name in directories:
-        if name in getattr(group, "places", ()) and not Path(name).is_dir():
+        if name in Commands.places and not Path(name).is_dir():
             raise output.InputError(
                 f"{name} is a command and stands before its options; the directory of that name is ./{name}"
             )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters, zone
+from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
 from metaexpert.cli.tables import money, seconds, table
 from metaexpert.logger.entry.console_text import escape, time_text
 from metaexpert.logs.orders import OrderLife, order_life
@@ -17,9 +17,7 @@ from metaexpert.logs.vocabulary import SIDES, plain
 
 @with_filters
 def order(
-    context: typer.Context,
     order_id: Annotated[str, typer.Argument(metavar="ID", help="Its order_id or client_order_id.")],
-    directories: Directories = None,
     as_json: Json = False,
     **filters: Any,
 ) -> None:
@@ -36,7 +34,7 @@ def order(
       metaexpert logs order ord-42
       metaexpert logs order ord-42 ./ema ./rsi --json
     """
-    with reading(context, directories, filters, "searching") as logs:
+    with reading(filters, "searching") as logs:
         life = order_life(logs, order_id)
     if not life.steps:
         output.complain("error", [f"nothing is logged about order {order_id}"])

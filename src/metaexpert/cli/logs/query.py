@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters
+from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters
 from metaexpert.cli.tables import csv_table, table
 from metaexpert.logs.query import Answer, QueryError
 from metaexpert.logs.query import query as run_query
@@ -18,9 +18,7 @@ from metaexpert.logs.query import query as run_query
 
 @with_filters
 def query(
-    context: typer.Context,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="A query on the table logs.")],
-    directories: Directories = None,
     form: Annotated[str, typer.Option("--format", metavar="text|json|csv", help="Format of the result.")] = "text",
     as_json: JsonFormat = False,
     **filters: Any,
@@ -38,7 +36,7 @@ def query(
       metaexpert logs query --since 1d "SELECT sum(fee) FROM logs" --json
     """
     form = format_name(form, as_json=as_json)
-    with reading(context, directories, filters, "loading") as logs:
+    with reading(filters, "loading") as logs:
         try:
             answer = run_query(logs, sql)
         except QueryError as error:

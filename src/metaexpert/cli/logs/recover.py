@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def recover(
-    context: typer.Context,
     directories: Directories = None,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +32,7 @@ def recover(
       metaexpert logs recover
       metaexpert logs recover ./ema ./rsi
     """
-    for directory in opened(context, directories or ()).directories:
+    for directory in opened(directories or ()).directories:
         try:
             found = recover_logs([directory])[directory]
         except OSError as error:

@@ -14,7 +14,6 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import (
     FORMATS,
-    Directories,
     JsonFormat,
     completion,
     format_name,
@@ -37,8 +36,6 @@ _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
 
 @with_filters
 def show(
-    context: typer.Context,
-    directories: Directories = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new entries until Ctrl-C.")] = False,
     limit: Annotated[
         str | None,
@@ -73,7 +70,7 @@ def show(
     chosen = format_name(form, as_json=as_json)
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
-    found = replace(selected(context, directories, filters), reverse=reverse)
+    found = replace(selected(filters), reverse=reverse)
     wanted = [name.strip() for name in (fields or "").split(",") if name.strip()]
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):

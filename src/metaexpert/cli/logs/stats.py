@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
+from metaexpert.cli.logs.filters import Json, reading, with_filters
 from metaexpert.cli.tables import bar, table
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.stats import Stats, collect_stats
@@ -20,8 +20,6 @@ _CHART_WIDTH: Final = 40
 
 @with_filters
 def stats(
-    context: typer.Context,
-    directories: Directories = None,
     field: Annotated[
         list[str] | None,
         typer.Option("--field", metavar="NAME", help="Percentiles of a numeric field (latency_ms); may be repeated."),
@@ -43,7 +41,7 @@ def stats(
     """
     if not top.isdecimal():
         raise output.InputError(f"--top: {top!r} should be a number")
-    with reading(context, directories, filters, "counting") as logs:
+    with reading(filters, "counting") as logs:
         found = collect_stats(logs, field or ())
     if as_json:
         output.write_json(found.as_dict(int(top)))

@@ -15,7 +15,6 @@ from metaexpert.logs.verify import verify as run_verify
 
 
 def verify(
-    context: typer.Context,
     directories: Directories = None,
     as_json: Json = False,
 ) -> None:
@@ -29,7 +28,7 @@ def verify(
       metaexpert logs verify
       metaexpert logs verify ./live-logs --json
     """
-    with shown(opened(context, directories or ()), "verifying") as logs:
+    with shown(opened(directories or ()), "verifying") as logs:
         report = run_verify(logs)
     for directory in logs.directories:
         if waiting_journals(directory):
