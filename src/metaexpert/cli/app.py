@@ -16,7 +16,7 @@ OK, PROBLEM, WRONG_INPUT = 0, 1, 2
 
 
 class _Commands(LazyGroup):
-    places: ClassVar[dict[str, str]] = {
+    references: ClassVar[dict[str, str]] = {
         "run": "metaexpert.cli.run:app",
         "logs": "metaexpert.cli.logs:app",
         "config": "metaexpert.cli.config:app",

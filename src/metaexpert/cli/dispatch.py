@@ -49,29 +49,29 @@ class LazyGroup(_AsGiven, TyperGroup):
     """A group whose commands are imported on demand: `logs` must not wait for the imports of `run`.
 
     Attributes:
-        places: Name of each command, and its place as ``module:name``, in the order of the help. In that place is a
-            `typer.Typer`, or the function of a `TextCommand`.
+        references: Name of each command, and what it is, as ``module:name``: a `typer.Typer`, or the function of a
+            `TextCommand`. In the order of the help.
     """
 
-    places: ClassVar[dict[str, str]] = {}
+    references: ClassVar[dict[str, str]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return list(self.places)
+        return list(self.references)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name; for an unknown one None, with all loaded to suggest from."""
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        for name in [cmd_name] if cmd_name in self.places else self.places:
+        for name in [cmd_name] if cmd_name in self.references else self.references:
             if name not in self.commands:
-                self.commands[name] = _loaded(self.places[name])
+                self.commands[name] = _loaded(self.references[name])
                 self.commands[name].name = name
         return self.commands.get(cmd_name)
 
 
-def _loaded(place: str) -> Any:
-    module, _, name = place.partition(":")
+def _loaded(reference: str) -> Any:
+    module, _, name = reference.partition(":")
     app = getattr(import_module(module), name)
     if not isinstance(app, typer.Typer):
         function, app = app, typer.Typer(add_completion=False)
@@ -82,9 +82,9 @@ def _loaded(place: str) -> Any:
 class DefaultGroup(LazyGroup):
     """A group that is itself a command: ``logs [OPTIONS] [DIR]`` beside ``logs schema``.
 
-    The first word decides: if it is the name of one of the `places`, that command runs; otherwise the default command
-    gets all words. A directory with such a name is written ``./schema``. The default command is not listed; the help
-    of the group shows its options.
+    The first word decides: if it is a name in `references`, that command runs; otherwise the default command gets all
+    words. A directory with such a name is written ``./schema``. The default command is not listed; the help of the
+    group shows its options.
     """
 
     #: Name of the default command; with spaces, so that it is not typed by accident.
@@ -92,7 +92,7 @@ class DefaultGroup(LazyGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give *args* to the command that they name, or to the default command."""
-        if args and args[0] in self.places:
+        if args and args[0] in self.references:
             return super().parse_args(ctx, args)
         options = args[: args.index("--")] if "--" in args else args
         if any(name in options for name in ctx.help_option_names):

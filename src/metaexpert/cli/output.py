@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -81,15 +80,16 @@ def paged(*, wanted: bool) -> Iterator[None]:
     """
     global _pager  # noqa: PLW0603 - there is one standard output
     chosen = os.environ.get("METAEXPERT_PAGER", os.environ.get("PAGER", "less"))
-    if not wanted or not is_terminal(sys.stdout) or not (words := shlex.split(chosen)):
+    if not wanted or not is_terminal(sys.stdout) or not chosen.strip():
         yield
         return
     # As git and systemd do: quit when it fits on the screen, let colours through, cut no line.
     environment = {"LESS": "FRX", "LESSCHARSET": "utf-8", **os.environ}
-    import subprocess  # noqa: PLC0415 - seldom needed
+    import shlex  # noqa: PLC0415 - seldom needed, as is the next
+    import subprocess  # noqa: PLC0415
 
     with suppress(OSError):
-        _pager = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user's choice
+        _pager = subprocess.Popen(shlex.split(chosen), stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user's choice
     try:
         yield
     finally:

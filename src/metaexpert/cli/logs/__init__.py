@@ -14,7 +14,7 @@ class Commands(DefaultGroup):
     """The commands beside the default one, `show`."""
 
     #: A new command is one more line here.
-    places: ClassVar[dict[str, str]] = {
+    references: ClassVar[dict[str, str]] = {
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",
         "stats": "metaexpert.cli.logs.stats:stats",

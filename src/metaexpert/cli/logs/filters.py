@@ -148,7 +148,7 @@ def opened(directories: Sequence[str]) -> Logs:
     from metaexpert.cli.logs import Commands  # noqa: PLC0415 - it imports this module
 
     for name in directories:
-        if name in Commands.places and not Path(name).is_dir():
+        if name in Commands.references and not Path(name).is_dir():
             raise output.InputError(
                 f"{name} is a command and stands before its options; the directory of that name is ./{name}"
             )

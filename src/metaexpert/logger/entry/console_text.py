@@ -80,8 +80,7 @@ def time_text(timestamp: object, tz: tzinfo) -> str:
     except (ValueError, OverflowError):
         return escape(str(timestamp))
     # Not by strftime: it imports a module at each call, and at the end of a program imports fail.
-    day = f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}"
-    return f"{day} {moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}.{moment.microsecond // 1000:03d}"
+    return moment.isoformat(" ", "milliseconds")[: len("2026-11-22 10:31:00.123")]
 
 
 def escape(text: str) -> str:
