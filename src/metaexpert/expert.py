@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from pydantic import SecretStr
@@ -115,9 +115,9 @@ class MetaExpert(Events):
         self.data = data
         self._paper = paper or PaperConfig()
         self._ids = Ids(id_prefix)
-        self._broker: PaperBroker | None = None
+        self._broker = PaperBroker(self._paper, symbol, self._ids, lambda _: None)  # until the first run makes another
+        #: The run in progress.
         self._session: Session | None = None
-        self._running = False
         self._closed = False
         self._credentials = _secrets(api_key=api_key, api_secret=api_secret, api_passphrase=api_passphrase)
         settings = _given(
@@ -161,27 +161,25 @@ class MetaExpert(Events):
     @property
     def position(self) -> Position:
         """The current position; after a run, the one at its end."""
-        return self._broker.position if self._broker else Position(self.symbol)
+        return self._broker.position
 
     @property
     def equity(self) -> float:
         """Cash plus the value of the position at the last close, in the quote currency."""
-        return self._broker.equity if self._broker else self._paper.starting_equity
+        return self._broker.equity
 
     @property
     def balance(self) -> float:
         """Cash: starting equity plus the result of closed trades, less all fees."""
-        return self._broker.balance if self._broker else self._paper.starting_equity
+        return self._broker.balance
 
     @property
     def open_orders(self) -> tuple[Order, ...]:
         """The orders that may still be filled, in the order of submission."""
-        return self._broker.open_orders if self._broker else ()
+        return self._broker.open_orders
 
     def order(self, order_id: str) -> Order:
         """Return an order of this run as it stands; LookupError when there is none of that id."""
-        if self._broker is None:
-            raise LookupError(f"there is no order {order_id!r}")
         return self._broker.order(order_id)
 
     def buy(self, size: Number, price: Number | None = None, *, reduce_only: bool = False) -> Order:
@@ -251,7 +249,11 @@ class MetaExpert(Events):
             RuntimeError: when it runs already, is closed, or an event loop runs here (await `arun` there).
             Exception: any exception of the source of the bars; on_deinit has run and the log is complete.
         """
-        if _loop_runs_here():
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
             raise RuntimeError("run() cannot work inside a running event loop; use `await expert.arun(...)`")
         return asyncio.run(self.arun(data, mode=mode))
 
@@ -260,7 +262,7 @@ class MetaExpert(Events):
         bars, described = self._source(data, mode)
         session = Session(self.name, mode, self, self.logger)
         broker = PaperBroker(self._paper, self.symbol, self._ids, session.record)
-        self._session, self._broker, self._running = session, broker, True
+        self._session, self._broker = session, broker
         try:
             return await session.run(
                 broker,
@@ -273,7 +275,7 @@ class MetaExpert(Events):
                 spread_bps=self._paper.spread_bps,
             )
         finally:
-            self._running, self._session = False, None
+            self._session = None
             await asyncio.to_thread(self.logger.flush)
 
     def close(self) -> None:
@@ -285,9 +287,7 @@ class MetaExpert(Events):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -295,7 +295,7 @@ class MetaExpert(Events):
         return f"<MetaExpert {self.name!r} on {self.exchange!r}{traded}>"
 
     def _account(self) -> PaperBroker:
-        if self._broker is None or not self._running:
+        if self._session is None:
             raise RuntimeError("orders are possible only while the expert runs, from its event handlers")
         return self._broker
 
@@ -305,7 +305,7 @@ class MetaExpert(Events):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         if self._closed:
             raise RuntimeError(f"{self!r} is closed")
-        if self._running:
+        if self._session is not None:
             raise RuntimeError(f"{self!r} is running already")
         data = self.data if data is None else data
         if data is None:
@@ -320,14 +320,6 @@ class MetaExpert(Events):
 def _check_data(data: object) -> None:
     if not isinstance(data, str | os.PathLike | Iterable | AsyncIterable | None):
         raise TypeError(f"data must be a CSV file or bars, not {type(data).__name__}")
-
-
-def _loop_runs_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -16,10 +16,10 @@ OK, PROBLEM, WRONG_INPUT = 0, 1, 2
 
 
 class _Commands(LazyGroup):
-    modules: ClassVar[dict[str, str]] = {
-        "run": "metaexpert.cli.run",
-        "logs": "metaexpert.cli.logs",
-        "config": "metaexpert.cli.config",
+    references: ClassVar[dict[str, str]] = {
+        "run": "metaexpert.cli.run:app",
+        "logs": "metaexpert.cli.logs:app",
+        "config": "metaexpert.cli.config:app",
     }
 
 

@@ -1,13 +1,18 @@
-"""Groups of commands: one that imports a command only when it is called, one that has a default command."""
+"""Groups of commands: one that imports a command only when it is called, one that has a default command.
+
+`with_options` gives several commands the same options.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
 
+import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
@@ -44,33 +49,42 @@ class LazyGroup(_AsGiven, TyperGroup):
     """A group whose commands are imported on demand: `logs` must not wait for the imports of `run`.
 
     Attributes:
-        modules: Name of each command, and the module whose ``app`` it is; in the order of the help.
+        references: Name of each command, and what it is, as ``module:name``: a `typer.Typer`, or the function of a
+            `TextCommand`. In the order of the help.
     """
 
-    modules: ClassVar[dict[str, str]] = {}
+    references: ClassVar[dict[str, str]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return list(self.modules)
+        return list(self.references)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name; for an unknown one None, with all loaded to suggest from."""
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        for name in [cmd_name] if cmd_name in self.modules else self.modules:
+        for name in [cmd_name] if cmd_name in self.references else self.references:
             if name not in self.commands:
-                command = typer.main.get_command(import_module(self.modules[name]).app)
-                command.name = name
-                self.commands[name] = command
+                self.commands[name] = _loaded(self.references[name])
+                self.commands[name].name = name
         return self.commands.get(cmd_name)
+
+
+def _loaded(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    app = getattr(import_module(module), name)
+    if not isinstance(app, typer.Typer):
+        function, app = app, typer.Typer(add_completion=False)
+        app.command(cls=TextCommand)(function)
+    return typer.main.get_command(app)
 
 
 class DefaultGroup(LazyGroup):
     """A group that is itself a command: ``logs [OPTIONS] [DIR]`` beside ``logs schema``.
 
-    The first word decides: if it is the name of one of the `modules`, that command runs; otherwise the default command
-    gets all words. A directory with such a name is written ``./schema``. The default command is not listed; the help
-    of the group shows its options.
+    The first word decides: if it is a name in `references`, that command runs; otherwise the default command gets all
+    words. A directory with such a name is written ``./schema``. The default command is not listed; the help of the
+    group shows its options.
     """
 
     #: Name of the default command; with spaces, so that it is not typed by accident.
@@ -78,9 +92,10 @@ class DefaultGroup(LazyGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give *args* to the command that they name, or to the default command."""
-        if args and args[0] in self.modules:
+        if args and args[0] in self.references:
             return super().parse_args(ctx, args)
-        if any(name in _before_dashes(args) for name in ctx.help_option_names):
+        options = args[: args.index("--")] if "--" in args else args
+        if any(name in options for name in ctx.help_option_names):
             return super().parse_args(ctx, [ctx.help_option_names[0]])
         if ctx.resilient_parsing and not args:  # completion of the first word
             return super().parse_args(ctx, args)
@@ -110,5 +125,16 @@ class DefaultGroup(LazyGroup):
             self.params = mine
 
 
-def _before_dashes(args: list[str]) -> list[str]:
-    return args[: args.index("--")] if "--" in args else args
+def with_options[**P, R](command: Callable[P, R], options: Mapping[str, Any]) -> Callable[P, R]:
+    """Give *command*, which takes ``**options``, these *options*: their names, and their types with a `typer.Option`.
+
+    When it is not given, a flag is False, and any other option None.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for name, kind in options.items():
+        default = False if kind.__origin__ is bool else None
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command

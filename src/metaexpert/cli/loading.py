@@ -71,13 +71,9 @@ def own_failures(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, BarError) and error.path is not None:  # a file, which is input
             raise output.InputError(str(error)) from None
-        _show(error, os.path.abspath(path))  # noqa: PTH100
+        trace = _trimmed(error.__traceback__, os.path.abspath(path))  # noqa: PTH100
+        output.write_error(mask_text("".join(traceback.format_exception(type(error), error, trace))))
         raise typer.Exit(1) from None
-
-
-def _show(error: Exception, file: str) -> None:
-    trace = _trimmed(error.__traceback__, file)
-    output.write_error(mask_text("".join(traceback.format_exception(type(error), error, trace))))
 
 
 def _trimmed(trace: TracebackType | None, file: str) -> TracebackType | None:

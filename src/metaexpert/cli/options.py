@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -11,6 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from metaexpert.cli.dispatch import with_options
 from metaexpert.logger import LoggerConfig
 from metaexpert.logger.config.field_types import read_size
 from metaexpert.logger.config.sources import ALIASES
@@ -24,14 +24,10 @@ def with_logger_options[**P, R](command: Callable[P, R]) -> Callable[P, R]:
     Values arrive as text, flags as booleans, lists as lists, and as None when not given. `LoggerConfig` checks them, so
     that the message about a wrong value is the same for every source.
     """
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    fields = LoggerConfig.model_fields.items()
-    options = [_parameter(name, field) for name, field in fields if _has_text(field)]
-    options += [_parameter(alias, LoggerConfig.model_fields[name], hidden=True) for alias, name in ALIASES.items()]
-    command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
-    return command
+    fields = LoggerConfig.model_fields
+    options = {name: _option(name, field) for name, field in fields.items() if _has_text(field)}
+    options |= {alias: _option(alias, fields[name], hidden=True) for alias, name in ALIASES.items()}
+    return with_options(command, options)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +35,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value != []}
 
 
-def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
+def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> Any:
     kind = _kind(field.annotation)
     dashed = name.replace("_", "-")
     option = typer.Option(
@@ -50,13 +46,16 @@ def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.
         hidden=hidden,
         rich_help_panel=_PANEL,
     )
-    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return Annotated[kind | None, option]
 
 
 def _has_text(field: FieldInfo) -> bool:
     # Functions (processors) can only be given in code; secrets must not be on a command line, which `ps` shows.
-    return not any(word in f"{field.annotation} {field.metadata}" for word in ("Callable", "Secret"))
+    return not (_mentions(field, "Callable") or _mentions(field, "Secret"))
+
+
+def _mentions(field: FieldInfo, word: str) -> bool:
+    return word in f"{field.annotation} {field.metadata}"
 
 
 def _kind(annotation: Any) -> Any:
@@ -81,20 +80,13 @@ def _help(field: FieldInfo) -> str:
     annotation, default = _plain(field.annotation), field.default
     if get_origin(annotation) is Literal:
         parts.append(f"One of {', '.join(map(str, get_args(annotation)))}.")
-    if read_size in (getattr(part, "func", None) for part in (*field.metadata, *_metadata(field.annotation))):
+    if _mentions(field, read_size.__name__):
         parts.append("Such as 512KB or 10MB.")
         default = _size_text(default) if isinstance(default, int) else default
     if default not in (None, [], "", PydanticUndefined):
         parts.append(f"Default: {'on' if default is True else 'off' if default is False else default}.")
     # Help is Rich markup: a bracket must not be taken for a style.
     return " ".join(parts).replace("[", "\\[")
-
-
-def _metadata(annotation: Any) -> tuple[Any, ...]:
-    parts = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        return parts[1:]
-    return tuple(part for branch in parts for part in _metadata(branch))
 
 
 def _size_text(size: int) -> str:

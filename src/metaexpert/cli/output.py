@@ -7,9 +7,9 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import subprocess
@@ -79,30 +79,23 @@ def paged(*, wanted: bool) -> Iterator[None]:
     The pager is METAEXPERT_PAGER, PAGER, or less; an empty name means none. Returns when the user has closed it.
     """
     global _pager  # noqa: PLW0603 - there is one standard output
-    if not wanted or not is_terminal(sys.stdout) or not (words := _pager_words()):
+    chosen = os.environ.get("METAEXPERT_PAGER", os.environ.get("PAGER", "less"))
+    if not wanted or not is_terminal(sys.stdout) or not chosen.strip():
         yield
         return
     # As git and systemd do: quit when it fits on the screen, let colours through, cut no line.
     environment = {"LESS": "FRX", "LESSCHARSET": "utf-8", **os.environ}
-    import subprocess  # noqa: PLC0415 - seldom needed
+    import shlex  # noqa: PLC0415 - seldom needed, as is the next
+    import subprocess  # noqa: PLC0415
 
     with suppress(OSError):
-        _pager = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user's choice
+        _pager = subprocess.Popen(shlex.split(chosen), stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user's choice
     try:
         yield
     finally:
         pager, _pager = _pager, None
         if pager is not None:
             _wait_for(pager)
-
-
-def _pager_words() -> list[str]:
-    chosen = os.environ.get("METAEXPERT_PAGER", os.environ.get("PAGER"))
-    if chosen is not None:
-        import shlex  # noqa: PLC0415 - seldom needed
-
-        return shlex.split(chosen)
-    return ["less"]
 
 
 def _wait_for(pager: subprocess.Popen[bytes]) -> None:
@@ -125,9 +118,9 @@ def write(text: str) -> None:
         OutputError: When it cannot be written for another reason.
     """
     if _pager is not None:
-        _send(_pager, text.encode("utf-8", "backslashreplace"))
+        _put(_pager.stdin, text.encode("utf-8", "backslashreplace"))
     else:
-        _put(lambda stream: stream.write(text))
+        _put(sys.stdout, text)
 
 
 def write_exact(text: str) -> None:
@@ -137,14 +130,11 @@ def write_exact(text: str) -> None:
         PipeClosed: When nobody reads it.
         OutputError: When it cannot be written for another reason.
     """
-    if _pager is not None:
-        _send(_pager, text.encode("utf-8", "surrogateescape"))
-        return
-    buffer = getattr(sys.stdout, "buffer", None)
-    if buffer is None:  # replaced by something that takes text only
+    stream = _pager.stdin if _pager is not None else getattr(sys.stdout, "buffer", None)
+    if stream is None:  # standard output was replaced by something that takes text only
         write(text)
-        return
-    _put(lambda _: buffer.write(text.encode("utf-8", "surrogateescape")))
+    else:
+        _put(stream, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = 2) -> None:
@@ -173,21 +163,11 @@ def wait(seconds: float) -> None:
         raise PipeClosed
 
 
-def _send(pager: subprocess.Popen[bytes], data: bytes) -> None:
-    try:
-        if pager.stdin is not None:
-            pager.stdin.write(data)
-            pager.stdin.flush()
-    except OSError:
-        raise PipeClosed from None
-
-
-def _put(put: Callable[[TextIO], object]) -> None:
-    stream = sys.stdout
+def _put(stream: IO[Any] | None, data: str | bytes) -> None:
     if stream is None:
         return
     try:
-        put(stream)
+        stream.write(data)
         stream.flush()
     except OSError as error:
         # Windows reports a closed pipe as EINVAL.
@@ -199,12 +179,9 @@ def _put(put: Callable[[TextIO], object]) -> None:
 def abandon_output() -> None:
     """Discard buffered output, or the interpreter complains about the closed pipe at exit."""
     sink = os.open(os.devnull, os.O_WRONLY)
-    try:
+    with suppress(OSError, ValueError):  # no real file behind it
         os.dup2(sink, sys.stdout.fileno())
-    except (OSError, ValueError):  # no real file behind it
-        pass
-    finally:
-        os.close(sink)
+    os.close(sink)
 
 
 def complain(kind: str, lines: Iterable[str]) -> None:

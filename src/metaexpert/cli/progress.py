@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,38 +25,26 @@ def shown(logs: Logs, task: str) -> Iterator[Logs]:
     if not output.is_terminal(sys.stderr):
         yield logs
         return
-    bar = _Bar(task, logs.size)
-    try:
-        yield replace(logs, progress=bar.move)
-    finally:
-        bar.close()
+    begun, total = time.monotonic(), logs.size
+    bar: Progress | None = None
 
-
-class _Bar:
-    def __init__(self, task: str, total: int) -> None:
-        self._task = task
-        self._total = total
-        self._begun = time.monotonic()
-        self._progress: Progress | None = None
-
-    def move(self, done: int) -> None:
-        if self._progress is None:
-            if time.monotonic() - self._begun < PATIENCE:
+    def move(done: int) -> None:
+        nonlocal bar
+        if bar is None:
+            if time.monotonic() - begun < PATIENCE:
                 return
-            self._progress = self._started()
-        self._progress.update(self._progress.task_ids[0], completed=done)
+            bar = stack.enter_context(_bar(task, total))
+        bar.update(bar.task_ids[0], completed=done)
 
-    def _started(self) -> Progress:
-        from rich.console import Console  # noqa: PLC0415 - only when it takes long
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    with ExitStack() as stack:
+        yield replace(logs, progress=move)
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        progress.add_task(self._task, total=self._total)
-        progress.start()
-        return progress
 
-    def close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+def _bar(task: str, total: int) -> Progress:
+    from rich.console import Console  # noqa: PLC0415 - only when it takes long
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.add_task(task, total=total)
+    return bar

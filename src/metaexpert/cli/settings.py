@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,8 +46,8 @@ def unwritable(config: LoggerConfig) -> str | None:
     """Return why the log files cannot be written, as one line; None when they can be. Leaves nothing behind.
 
     Existing files are opened for appending. In the directory, or in the nearest existing one above it, a file without a
-    name is created (on Linux; elsewhere an empty directory, removed at once), because permissions alone do not decide
-    for root, on Windows and on network file systems.
+    name is created (on Linux; elsewhere one that is removed at once), because permissions alone do not decide for root,
+    on Windows and on network file systems.
     """
     if not config.log_to_file:
         return None
@@ -71,7 +71,10 @@ def _check_directory(directory: Path) -> None:
         nearest = nearest.parent
     if not stat.S_ISDIR(status.st_mode):
         raise OSError(errno.ENOTDIR, "it is not a directory", str(nearest))
-    _probe(nearest)
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(nearest)) from None
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -79,25 +82,6 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _probe(directory: Path) -> None:
-    nameless = getattr(os, "O_TMPFILE", 0)
-    if nameless:
-        try:
-            os.close(os.open(directory, nameless | os.O_WRONLY, 0o600))
-        except OSError as error:
-            # The file system does not support files without a name: try a directory.
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-        else:
-            return
-    path = directory / f".metaexpert-{secrets.token_hex(8)}"
-    try:
-        path.mkdir(mode=0o700)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(directory)) from None
-    path.rmdir()
 
 
 def _check_file(path: Path) -> None:

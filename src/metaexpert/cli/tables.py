@@ -5,13 +5,12 @@ Cells are escaped, so that no value can send control characters to the terminal.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
+from metaexpert.logs.render import csv_row
 from metaexpert.logs.vocabulary import plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
@@ -31,9 +30,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
 
 def csv_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return rows under their headers as CSV (RFC 4180 quoting, LF at line ends)."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([headers, *rows])
-    return text.getvalue()
+    return "".join(f"{csv_row(row)}\n" for row in [headers, *rows])
 
 
 def bar(value: float, most: float, width: int) -> str:

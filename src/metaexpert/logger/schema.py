@@ -44,6 +44,10 @@ MAX_HOSTNAME: Final = 255
 MAX_APPNAME: Final = 48
 MAX_PROCID: Final = 128
 MAX_MSGID: Final = 32
+#: The header fields that hold a name, in the order of a message, and their longest.
+NAME_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
+    {"hostname": MAX_HOSTNAME, "appname": MAX_APPNAME, "procid": MAX_PROCID, "msgid": MAX_MSGID}
+)
 #: RFC 5424's header field without a value.
 NILVALUE: Final = "-"
 
@@ -124,10 +128,7 @@ _HEADER_PROPERTIES: Final[dict[str, Any]] = {
     "severity": {"enum": sorted(SEVERITIES.values())},
     "facility": {"type": "integer", "minimum": 0, "maximum": 23},
     "version": {"const": RFC5424_VERSION},
-    "hostname": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_HOSTNAME}}}$"},
-    "appname": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_APPNAME}}}$"},
-    "procid": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_PROCID}}}$"},
-    "msgid": {"type": "string", "pattern": f"^[!-~]{{1,{MAX_MSGID}}}$"},
+    **{name: {"type": "string", "pattern": f"^[!-~]{{1,{limit}}}$"} for name, limit in NAME_LIMITS.items()},
     "sequence_id": {"type": "integer", "minimum": 1},
     "message": {"type": "string"},
     "logger": {"type": "string"},

@@ -11,9 +11,10 @@ import json
 import platform
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import tee
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -82,17 +83,11 @@ def _packed(logs: Logs, archive: tarfile.TarFile, path: Path, configuration: Map
 
 
 def _write_masked(logs: Logs, file: IO[bytes]) -> tuple[int, int]:
-    originals: list[bytes] = []
-
-    def lines() -> Iterator[bytes]:
-        for record in logs:
-            originals.append(record.line + b"\n")
-            yield originals[-1]
-
+    originals, lines = tee(record.line + b"\n" for record in logs)
     count = masked = 0
-    for line in mask_lines(lines()):  # one comes out for each that goes in
+    for original, line in zip(originals, mask_lines(lines), strict=True):
         count += 1
-        masked += line != originals.pop()
+        masked += line != original
         file.write(line)
     return count, masked
 

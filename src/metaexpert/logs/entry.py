@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -45,6 +45,7 @@ _NO_ENTRY: Final = (ValueError, TypeError, LookupError, RecursionError)
 _MOST_DIGITS: Final = 4300
 
 
+@dataclass(slots=True, unsafe_hash=True)
 class Entry:
     """One log entry.
 
@@ -54,22 +55,10 @@ class Entry:
         key: Place in time, see `Key`.
     """
 
-    __slots__ = ("_data", "file", "key", "line")
-
-    def __init__(self, line: bytes, file: str, key: Key, data: dict[str, Any] | None = None) -> None:
-        self.line = line
-        self.file = file
-        self.key = key
-        self._data = data
-
-    def __repr__(self) -> str:
-        return f"Entry({self.line!r}, {self.file!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Entry) and (self.line, self.file, self.key) == (other.line, other.file, other.key)
-
-    def __hash__(self) -> int:
-        return hash((self.line, self.file, self.key))
+    line: bytes
+    file: str
+    key: Key
+    _data: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def data(self) -> dict[str, Any]:

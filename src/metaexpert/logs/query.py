@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,18 +21,8 @@ COLUMNS: Final[dict[str, str]] = {
     "timestamp": "TIMESTAMP",
     "level": "VARCHAR",
     "severity": "UTINYINT",
-    "message": "VARCHAR",
-    "expert_name": "VARCHAR",
-    "symbol": "VARCHAR",
-    "order_id": "VARCHAR",
-    "trade_id": "VARCHAR",
-    "strategy_id": "VARCHAR",
-    "account_id": "VARCHAR",
-    "category": "VARCHAR",
-    "hostname": "VARCHAR",
-    "appname": "VARCHAR",
-    "procid": "VARCHAR",
-    "msgid": "VARCHAR",
+    **dict.fromkeys(("message", "expert_name", "symbol", "order_id", "trade_id", "strategy_id"), "VARCHAR"),
+    **dict.fromkeys(("account_id", "category", "hostname", "appname", "procid", "msgid"), "VARCHAR"),
     "sequence_id": "UBIGINT",
     "file": "VARCHAR",
 }
@@ -96,7 +85,9 @@ def _written(logs: Logs, path: Path) -> dict[str, str]:
     """Write the entries to *path* and return the kind of each field beyond `COLUMNS`."""
     kinds: dict[str, str] = {}
     with path.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        for entry in _entries(logs):
+        for entry in logs:
+            if not isinstance(entry, Entry):
+                continue
             flat = entry.flat
             for name, value in flat.items():
                 if name not in COLUMNS and value is not None and (name in kinds or len(kinds) < _MOST_COLUMNS):
@@ -105,12 +96,6 @@ def _written(logs: Logs, path: Path) -> dict[str, str]:
             rest = {name: value for name, value in flat.items() if name not in COLUMNS}
             file.write(json.dumps([_texts(record) | {"file": entry.file}, rest, flat], ensure_ascii=False) + "\n")
     return kinds
-
-
-def _entries(logs: Logs) -> Iterator[Entry]:
-    for record in logs:
-        if isinstance(record, Entry):
-            yield record
 
 
 def _texts(record: dict[str, Any]) -> dict[str, Any]:

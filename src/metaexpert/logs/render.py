@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any, Final, Literal
 
-from metaexpert.logger import schema
-from metaexpert.logger.entry.console_text import RENDERER_KEYS, below, escape, fields_of, time_text, value_text
+from metaexpert.logger.entry.console_text import ConsoleText, escape
 from metaexpert.logs.entry import Entry, Record
 
 FormatName = Literal["text", "json", "csv"]
@@ -71,13 +70,6 @@ class Format(ABC):
         return {name: flat[name] for name in self.fields if name in flat}
 
 
-#: Escape sequences of a terminal (ECMA-48, SGR), as structlog's console has them.
-_RESET, _BRIGHT, _DIM, _RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN = (
-    f"\x1b[{code}m" for code in (0, 1, 2, 31, 32, 33, 34, 35, 36)
-)
-_LEVEL_COLORS: Final = {"debug": _GREEN, "info": _GREEN, "warning": _YELLOW, "error": _RED, "critical": _RED}
-
-
 #: Shown on each line of text in any case.
 _ALWAYS: Final = frozenset({"timestamp", "level", "message"})
 
@@ -86,8 +78,7 @@ _ALWAYS: Final = frozenset({"timestamp", "level", "message"})
 class TextFormat(Format):
     """Text for people: the console's lines. Names the expert on each line once there have been two.
 
-    A line that is not an entry is shown as it is, with control characters escaped. Made without structlog, whose import
-    takes longer than showing the last entries; a test holds both to the same characters.
+    A line that is not an entry is shown as it is, with control characters escaped.
     """
 
     _experts: set[str] = field(default_factory=set)
@@ -101,23 +92,11 @@ class TextFormat(Format):
         """Return one record; a traceback follows on lines of its own."""
         if not isinstance(record, Entry):
             return escape(record.text)
-        level = record.level
-        parts = [
-            self._color(_DIM, time_text(record.data["timestamp"], self.tz)),
-            f"[{self._color(_LEVEL_COLORS[level] + _BRIGHT, f'{level:5}')}]",
-        ]
-        if len(self._experts) > 1:
-            parts.append(self._color(_BLUE, escape(str(record.get("expert_name") or ""))))
-        parts.append(self._color(_BRIGHT, escape(record.text)) + self._color("", " "))
-        shown = self.chosen(record) if self.fields else fields_of(record.data)
-        for name, value in shown.items():
-            if not self.fields or name not in _ALWAYS:
-                key = schema.RESERVED_PREFIX + name if name in RENDERER_KEYS else escape(name)
-                parts.append(f"{self._color(_CYAN, key)}={self._color(_MAGENTA, value_text(value))}")
-        return "\n".join([" ".join(parts).rstrip(" "), *([] if self.fields else below(record.data))])
-
-    def _color(self, code: str, text: str) -> str:
-        return f"{code}{text}{_RESET}" if self.colors else text
+        text = ConsoleText(self.colors, self.tz, show_expert=len(self._experts) > 1)
+        if not self.fields:
+            return text(record.data)
+        chosen = self.chosen(record)
+        return text.line(record.data, {name: chosen[name] for name in chosen if name not in _ALWAYS})
 
 
 @dataclass(slots=True)
@@ -143,12 +122,12 @@ class CsvFormat(Format):
     """
 
     def __post_init__(self) -> None:
-        self.start = _row([_cell(column) for column in self.fields or CSV_COLUMNS]) + "\n"
+        self.start = csv_row([_cell(column) for column in self.fields or CSV_COLUMNS]) + "\n"
 
     def line(self, record: Record) -> str:
         """Return one record as a row."""
         cells = self._cells(record)
-        return _row([escape(cell) for cell in cells] if self.terminal else cells)
+        return csv_row([escape(cell) for cell in cells] if self.terminal else cells)
 
     def _cells(self, record: Record) -> list[str]:
         columns = self.fields or CSV_COLUMNS
@@ -180,7 +159,8 @@ def make_format(
     return _FORMATS[name](colors, tz, terminal, fields)
 
 
-def _row(cells: Sequence[str]) -> str:
+def csv_row(cells: Sequence[object]) -> str:
+    """Return *cells* as a row of CSV (RFC 4180 quoting), without its line end."""
     import csv  # noqa: PLC0415 - this and the others only for their format
     import io  # noqa: PLC0415
 

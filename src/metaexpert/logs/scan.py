@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,8 +19,6 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from metaexpert.logger.masking.rules import ACCOUNT_RULE, MASK, RULES, Masker, Rules, mask_tree
-
-__all__ = ["Finding", "Report", "mask_lines", "scan", "scan_lines"]
 
 #: A longer line is scanned in pieces of so many bytes.
 MAX_LINE: Final = 4 * 1024 * 1024
@@ -161,10 +158,10 @@ def _files(path: Path, report: Report) -> Iterator[Path]:
     def note(error: OSError) -> None:
         report.unreadable[Path(error.filename or path)] = error.strerror or type(error).__name__
 
-    for directory, below, names in os.walk(path, onerror=note):
+    for directory, below, names in path.walk(on_error=note):
         below.sort()
         for name in sorted(names):
-            file = Path(directory, name)
+            file = directory / name
             if file.is_file():  # reading a pipe or a socket would block
                 yield file
 

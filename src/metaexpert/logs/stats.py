@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -23,7 +24,6 @@ from metaexpert.logs.entry import Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.reading.files import LogFile
 from metaexpert.logs.reading.filters import Criteria, is_regular
 from metaexpert.logs.reading.merge import Stretch
 from metaexpert.logs.reading.search import found_in
@@ -86,8 +86,6 @@ class Stats:
     @property
     def seconds(self) -> float:
         """Seconds from the first entry to the last."""
-        from datetime import datetime  # noqa: PLC0415
-
         if not self.first:
             return 0.0
         return (datetime.fromisoformat(self.last) - datetime.fromisoformat(self.first)).total_seconds()
@@ -171,7 +169,12 @@ class _Collector:
                 self._first, self._last = min(self._first, stretch.low), max(self._last, stretch.high)
                 self._count(found, data)
                 return
-        self._take_lines(data, stretch.file, stretch)
+        for record in found_in(data, stretch.file, stretch.log, self._criteria, stretch.before):
+            entry = checked(record)
+            if isinstance(entry, Unparsed):
+                self.stats.unparsed += 1
+            else:
+                self._take_entry(entry)
 
     def _count(self, found: list[_Header], data: bytes) -> None:
         # Column by column, in C code: several times as fast as line by line.
@@ -228,14 +231,6 @@ class _Collector:
         numbers = self.stats.numbers.setdefault((header["hostname"], header["procid"]), SeenNumbers())
         self._processes[process] = (numbers, header["msgid"] == schema.MSGID_TRADE)
         return self._processes[process]
-
-    def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
-        for record in found_in(data, file, stretch.log, self._criteria, stretch.before):
-            entry = checked(record)
-            if isinstance(entry, Unparsed):
-                self.stats.unparsed += 1
-            else:
-                self._take_entry(entry)
 
     def _take_entry(self, entry: Entry) -> None:
         level = entry.level

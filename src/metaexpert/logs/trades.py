@@ -163,7 +163,8 @@ class Ledger:
         executed = facts.is_execution and facts.side != 0
         if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
             return None
-        if self._is_duplicate(facts):
+        trade = (facts.entry.expert, facts.text("symbol"), facts.text("trade_id"), facts.step == POSITION)
+        if facts.text("trade_id") and self._recent.seen(trade):
             self.duplicates += 1
             return None
         totals = self.totals.setdefault((facts.entry.expert, facts.text("symbol")), Totals())
@@ -172,12 +173,6 @@ class Ledger:
             totals.add(execution)
         totals.see(facts)
         return execution
-
-    def _is_duplicate(self, facts: Facts) -> bool:
-        trade_id = facts.text("trade_id")
-        if not trade_id:
-            return False
-        return self._recent.seen((facts.entry.expert, facts.text("symbol"), trade_id, facts.step == POSITION))
 
 
 def _execution(facts: Facts) -> Execution:

@@ -17,6 +17,7 @@ A clock that stepped back is not a problem of the log, and is reported as a rema
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -36,15 +37,8 @@ _SWAPPED: Final = 10_000
 #: Problems of each kind that are listed; the rest is only counted.
 MOST_LISTED: Final = 20
 _COPIES: Final = 200_000
-_TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_PRINTABLE: Final = re.compile(r"[!-~]+")
-_GROUP: Final = re.compile(r"(context|fields)@\d+")
-_NAMES: Final = {
-    "hostname": schema.MAX_HOSTNAME,
-    "appname": schema.MAX_APPNAME,
-    "procid": schema.MAX_PROCID,
-    "msgid": schema.MAX_MSGID,
-}
+#: The types of JSON Schema, as a decoder makes them.
+_TYPES: Final = {"string": str, "integer": int, "boolean": bool, "null": type(None)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +110,7 @@ class _Directory:
     def __init__(self, report: Report, logs: Logs, directory: Path) -> None:
         self._report = report
         self._logs = Logs((directory,), diagnostics=True, progress=logs.progress)
-        self._name: Callable[[LogFile], str] = (
-            (lambda file: file.label) if len(logs.directories) == 1 else (lambda file: str(file.name.path))
-        )
+        self._alone = len(logs.directories) == 1
         self._numbers: dict[tuple[str, str], SeenNumbers] = {}
         self._copies = Recent(_COPIES)
 
@@ -137,7 +129,8 @@ class _Directory:
         self._report_gaps()
 
     def _check_file(self, file: LogFile, chain: _Chain) -> None:
-        report, name, number = self._report, self._name(file), 0
+        report, number = self._report, 0
+        name = file.label if self._alone else str(file.name.path)
         report.files += 1
         ended = True
         for piece in file.pieces(self._logs.counts):
@@ -208,67 +201,67 @@ def _torn_text(line: bytes) -> str:
 
 
 def schema_problem(data: Mapping[str, Any]) -> str:
-    """Return how a decoded entry violates the schema of its layout; empty when it does not.
-
-    The rules of `metaexpert.logger.schema.json_schema` in plain code; a test compares the two.
-    """
-    missing = [key for key in schema.HEADER_KEYS if key not in data]
-    if missing:
-        return f"{missing[0]} is missing"
-    level = data["level"] if isinstance(data["level"], str) else ""
-    checks: tuple[tuple[str, bool], ...] = (
-        ("timestamp", isinstance(data["timestamp"], str) and _TIMESTAMP.fullmatch(data["timestamp"]) is not None),
-        ("level", level in schema.SEVERITIES),
-        ("severity", _whole(data["severity"]) and data["severity"] == schema.SEVERITIES.get(level)),
-        ("facility", _whole(data["facility"]) and 0 <= data["facility"] <= 23),
-        ("version", _whole(data["version"]) and data["version"] == schema.RFC5424_VERSION),
-        ("sequence_id", _whole(data["sequence_id"]) and data["sequence_id"] >= 1),
-        ("message", isinstance(data["message"], str)),
-        ("logger", isinstance(data.get(schema.LOGGER_KEY, ""), str)),
-        ("stack", isinstance(data.get(schema.STACK_KEY, ""), str)),
-        ("exception", _is_exception(data.get(schema.EXCEPTION_KEY, {"type": "", "value": ""}))),
-        *((name, _is_name(data[name], limit)) for name, limit in _NAMES.items()),
-    )
-    wrong = next((name for name, good in checks if not good), None)
-    if wrong is not None:
-        return f"{wrong} is {str(data.get(wrong))[:60]!r}"
-    return _structure_problem(data) if schema.STRUCTURED_DATA_KEY in data else ""
+    """Return how a decoded entry violates the schema of its layout; empty when it does not."""
+    check = _rfc5424_problem if schema.STRUCTURED_DATA_KEY in data else _flat_problem
+    problem = check(data).removeprefix(".")
+    if not problem and data["severity"] != schema.SEVERITIES[data["level"]]:
+        problem = f"severity{_wrong(data['severity'])}"
+    return problem
 
 
-def _structure_problem(data: Mapping[str, Any]) -> str:
-    known = {*schema.HEADER_KEYS, schema.LOGGER_KEY, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.STRUCTURED_DATA_KEY}
-    strange = sorted(set(data) - known)
-    if strange:
-        return f"{strange[0]} stands outside structured_data"
-    groups = data[schema.STRUCTURED_DATA_KEY]
-    if not isinstance(groups, dict):
-        return "structured_data is no object"
-    meta, origin = groups.get("meta"), groups.get("origin")
-    if not isinstance(meta, dict) or not _whole(meta.get("sequenceId")):
-        return "structured_data has no meta with a sequenceId"
-    if not 1 <= meta["sequenceId"] <= schema.MAX_SEQUENCE_ID or set(meta) != {"sequenceId"}:
-        return f"meta is {str(meta)[:60]!r}"
-    if not isinstance(origin, dict) or not all(isinstance(value, str) for value in origin.values()):
-        return "structured_data has no origin of texts"
-    if "software" not in origin or set(origin) - {"software", "swVersion"}:
-        return f"origin is {str(origin)[:60]!r}"
-    for name, group in groups.items():
-        if name not in ("meta", "origin") and (not _GROUP.fullmatch(name) or not isinstance(group, dict)):
-            return f"structured_data has {name[:60]!r}"
-    return ""
+#: Takes a value, and returns how it violates a rule, as text that follows its name; empty when it does not.
+_Check = Callable[[Any], str]
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _check(rule: Mapping[str, Any]) -> _Check:
+    """Return *rule*, of as much of JSON Schema as `metaexpert.logger.schema` uses, as a function."""
+    if "$ref" in rule:
+        return lambda value: _exception_problem(value)  # noqa: PLW0108 - it is made last
+    if "type" not in rule:
+        known = rule.get("enum", [rule.get("const")])
+        return lambda value: "" if type(value) is not bool and value in known else _wrong(value)  # True equals 1
+    if rule["type"] == "object":
+        return _object_check(rule)
+    if rule["type"] == "array":
+        item = _check(rule["items"])
+        return lambda v: next(filter(None, map(item, v)), "") if type(v) is list else _wrong(v)
+    if "pattern" in rule:
+        matches = re.compile(rule["pattern"]).fullmatch
+        return lambda value: "" if type(value) is str and matches(value) else _wrong(value)
+    if rule["type"] == "integer":
+        low, high = rule["minimum"], rule.get("maximum", math.inf)
+        return lambda value: "" if type(value) is int and low <= value <= high else _wrong(value)
+    names = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    types = {_TYPES[name] for name in names}
+    return lambda value: "" if type(value) in types else _wrong(value)
 
 
-def _is_name(value: Any, limit: int) -> bool:
-    return isinstance(value, str) and len(value) <= limit and _PRINTABLE.fullmatch(value) is not None
+def _object_check(rule: Mapping[str, Any]) -> _Check:
+    required, others_may_be = rule.get("required", ()), rule.get("additionalProperties", True)
+    named = {name: _check(inner) for name, inner in rule.get("properties", {}).items() if inner}
+    patterns = [(re.compile(text), _check(inner)) for text, inner in rule.get("patternProperties", {}).items()]
+
+    def check(value: Any) -> str:
+        if type(value) is not dict:
+            return _wrong(value)
+        for key in required:
+            if key not in value:
+                return f".{key} is missing"
+        for key, item in value.items():
+            inner = named.get(key) or next((inner for pattern, inner in patterns if pattern.fullmatch(key)), None)
+            if inner is None and not others_may_be:
+                return f".{key[:60]} does not belong there"
+            if inner is not None and (problem := inner(item)):
+                return f".{key}{problem}"
+        return ""
+
+    return check
 
 
-def _is_exception(value: Any) -> bool:
-    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("type", "value")):
-        return False
-    known = {"type", "value", "text", "frames", "causes", "groups", "notes", "truncated"}
-    nested = [*(value.get("causes") or []), *(value.get("groups") or [])]
-    return not set(value) - known and all(map(_is_exception, nested))
+def _wrong(value: Any) -> str:
+    return f" is {str(value)[:60]!r}"
+
+
+_exception_problem, _flat_problem, _rfc5424_problem = map(
+    _check, (schema.FLAT_SCHEMA["$defs"]["exception"], schema.FLAT_SCHEMA, schema.RFC5424_SCHEMA)
+)

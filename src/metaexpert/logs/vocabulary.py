@@ -119,18 +119,15 @@ class Facts:
     def is_execution(self) -> bool:
         """Whether something was bought or sold, of a known size at a known price."""
         known = self.number("price") is not None and self._executed_size is not None
-        return known and (self.step in EXECUTIONS or (self.step == POSITION and self._by_hand))
+        # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
+        opened = self.step == POSITION and self.get("position_size") is None and self.side != 0
+        return known and (self.step in EXECUTIONS or opened)
 
     @property
     def executed_side(self) -> int:
         """1 for bought, -1 for sold. Closing a LONG position is selling."""
         closing = self.step == POSITION and _CLOSING.search(self.entry.text) is not None
         return -self.side if closing and self.text("side").lower() in ("long", "short") else self.side
-
-    @property
-    def _by_hand(self) -> bool:
-        # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
-        return self.get("position_size") is None and self.side != 0
 
     @property
     def _executed_size(self) -> Decimal | None:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from .orders import Fill, Order, OrderStatus, Position, money
@@ -43,16 +42,14 @@ POSITION_CLOSED: Final = "Position closed"
 
 #: Message and level of each change of an order. The routine steps before a fill are DEBUG: they are in the trade file
 #: at any log level, and do not clutter the console.
-ORDER_MESSAGES: Final[Mapping[OrderStatus, tuple[str, int]]] = MappingProxyType(
-    {
-        OrderStatus.SUBMITTED: ("Order submitted", logging.DEBUG),
-        OrderStatus.ACCEPTED: ("Order accepted", logging.DEBUG),
-        OrderStatus.PARTIALLY_FILLED: ("Order partially filled", logging.INFO),
-        OrderStatus.FILLED: ("Order filled", logging.INFO),
-        OrderStatus.REJECTED: ("Order rejected", logging.WARNING),
-        OrderStatus.CANCELLED: ("Order cancelled", logging.INFO),
-    }
-)
+ORDER_MESSAGES: Final[Mapping[OrderStatus, tuple[str, int]]] = {
+    OrderStatus.SUBMITTED: ("Order submitted", logging.DEBUG),
+    OrderStatus.ACCEPTED: ("Order accepted", logging.DEBUG),
+    OrderStatus.PARTIALLY_FILLED: ("Order partially filled", logging.INFO),
+    OrderStatus.FILLED: ("Order filled", logging.INFO),
+    OrderStatus.REJECTED: ("Order rejected", logging.WARNING),
+    OrderStatus.CANCELLED: ("Order cancelled", logging.INFO),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,11 +102,9 @@ class Events:
 
 def _takes(handler: Callable[..., object], arguments: int) -> bool:
     try:
-        signature = inspect.signature(handler)
-    except ValueError:  # some built-in functions have none; a wrong one shows itself when it is called
+        inspect.signature(handler).bind(*range(arguments))
+    except ValueError:  # some built-in functions have no signature; a wrong one shows itself when it is called
         return True
-    try:
-        signature.bind(*range(arguments))
     except TypeError:
         return False
     return True

@@ -208,8 +208,8 @@ class PaperBroker:
         self._submitted_on_bar = 0
         share = self.config.volume_share
         self._volume_left = math.inf if share is None else bar.volume * share
-        self._fill_all(self._price_at_open)
-        self._fill_all(self._price_within)
+        self._fill_all(bar, self._price_at_open)
+        self._fill_all(bar, self._price_within)
         self._peak = max(self._peak, self.equity)
         self.max_drawdown = max(self.max_drawdown, round((self._peak - self.equity) / self._peak, 6))
 
@@ -265,12 +265,11 @@ class PaperBroker:
         """How many units an order of *side* could take off the position."""
         return max(0.0, -side.sign * self.position.size)
 
-    def _fill_all(self, price_for: Callable[[Order, Bar], float | None]) -> None:
-        assert self._bar is not None  # noqa: S101 - only on_bar calls this, after it set the bar
+    def _fill_all(self, bar: Bar, price_for: Callable[[Order, Bar], float | None]) -> None:
         for order in tuple(self._open.values()):
-            price = price_for(order, self._bar)
+            price = price_for(order, bar)
             if price is not None:
-                self._execute(order, price, self._bar)
+                self._execute(order, price, bar)
 
     def _price_at_open(self, order: Order, bar: Bar) -> float | None:
         quote = self._quote(order.side, bar.open)

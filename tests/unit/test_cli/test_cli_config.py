@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,14 +155,14 @@ def test_a_directory_without_rights_is_found(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_portable_way_of_trying_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are no nameless files (macOS, Windows) a directory is made and removed, or the refusal told."""
-    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    """Where there are no nameless files (macOS, Windows) one with a name is made and removed, or the refusal told."""
+    monkeypatch.setattr(tempfile, "_O_TMPFILE_WORKS", False)
     assert unwritable(LoggerConfig(log_dir=tmp_path / "a" / "b")) is None
     assert list(tmp_path.iterdir()) == []
 
-    def refuse(self: Path, mode: int = 0) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: object, flags: int, mode: int = 0) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     problem = str(unwritable(LoggerConfig(log_dir=tmp_path / "a")))
     assert problem.endswith(f"is not writable: Permission denied: {tmp_path}")

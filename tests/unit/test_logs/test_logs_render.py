@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter, LogLevelColumnFormatter
 
 from metaexpert.logger import schema
-from metaexpert.logger.entry.console_text import ConsoleText
+from metaexpert.logger.entry.console_text import ConsoleText, escape, value_text
 from metaexpert.logs import Entry, Record, Unparsed
 from metaexpert.logs.entry import parse
 from metaexpert.logs.render import CSV_COLUMNS, FormatName, make_format
@@ -136,14 +137,48 @@ def test_both_layouts_look_alike(line: Line, name: FormatName) -> None:
     assert flat == nested
 
 
+#: The words of the levels.
+LEVELS = list(schema.SEVERITIES)
 FIELD_VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text(), max_size=2)
 )
 
 
+def by_structlog(colors: bool, *, many: bool) -> Callable[[dict[str, Any], dict[str, Any]], str]:
+    """Return the reference of the console's lines: structlog's renderer with the same columns."""
+    styles = ConsoleRenderer.get_default_column_styles(colors)
+    words = {name: getattr(styles, f"level_{'warn' if name == 'warning' else name}") for name in LEVELS}
+    level = LogLevelColumnFormatter({name: style + styles.bright for name, style in words.items()}, styles.reset)
+    level.width = len("debug")
+
+    def column(style: str, postfix: str = "") -> KeyValueColumnFormatter:
+        return KeyValueColumnFormatter(None, style, styles.reset, str, postfix=postfix)
+
+    render = ConsoleRenderer(
+        columns=[
+            Column("\0time", column(styles.timestamp)),
+            Column("\0level", level),
+            Column("\0expert", column(styles.logger_name)),
+            Column("\0message", column(styles.bright, postfix=" ")),
+            Column("", KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, value_text)),
+        ],
+        sort_keys=False,
+    )
+
+    def line(entry: dict[str, Any], fields: dict[str, Any]) -> str:
+        shown = {"\0time": "2026-11-22 10:31:00.123", "\0level": entry["level"]}
+        shown |= {"\0expert": entry["expert_name"]} if many else {}
+        shown["\0message"] = escape(entry["message"])
+        own = {"stack", "exception", "exc_info"}  # keys that the renderer handles by itself
+        named = {f"field_{name}" if name in own else escape(name): value for name, value in fields.items()}
+        return str(render(None, "", {**shown, **named}))
+
+    return line
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.sampled_from(list(schema.SEVERITIES)),
+    st.sampled_from(LEVELS),
     st.text(),
     st.dictionaries(
         st.text(min_size=1, max_size=8) | st.sampled_from(["stack", "exception", "exc_info", "event"]), FIELD_VALUES
@@ -154,7 +189,7 @@ FIELD_VALUES = (
 def test_text_equals_the_console_character_by_character(
     level: str, message: str, fields: dict[str, Any], colors: bool, many: bool
 ) -> None:
-    """The reader prints an entry as the console does, which structlog renders."""
+    """The reader prints an entry as the console does, and both as structlog's renderer does."""
     data = {
         "timestamp": "2026-11-22T10:31:00.123456Z",
         "level": level,
@@ -167,7 +202,9 @@ def test_text_equals_the_console_character_by_character(
     form = make_format("text", colors=colors)
     if many:
         form([Entry(b"", "x", (b"", 1, 0), {**data, "expert_name": "rsi"})])
-    assert form([found]) == ConsoleText(colors, show_expert=many)(data) + "\n"
+    console = ConsoleText(colors, show_expert=many)
+    assert form([found]) == console(data) + "\n"
+    assert console.line(data, fields) == by_structlog(colors, many=many)(data, fields)
 
 
 def test_chosen_fields(line: Line) -> None:

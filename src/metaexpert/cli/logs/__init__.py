@@ -10,23 +10,25 @@ from metaexpert.cli.dispatch import DefaultGroup, TextCommand
 from metaexpert.cli.logs.show import show
 
 
-class _Commands(DefaultGroup):
-    #: A new command is one more line here: its name, and the module whose ``app`` it is.
-    modules: ClassVar[dict[str, str]] = {
-        "order": "metaexpert.cli.logs.order",
-        "trades": "metaexpert.cli.logs.trades",
-        "stats": "metaexpert.cli.logs.stats",
-        "bundle": "metaexpert.cli.logs.bundle",
-        "scan": "metaexpert.cli.logs.scan",
-        "alert-test": "metaexpert.cli.logs.alerts",
-        "query": "metaexpert.cli.logs.query",
-        "verify": "metaexpert.cli.logs.verify",
-        "recover": "metaexpert.cli.logs.recover",
-        "schema": "metaexpert.cli.logs.schema",
+class Commands(DefaultGroup):
+    """The commands beside the default one, `show`."""
+
+    #: A new command is one more line here.
+    references: ClassVar[dict[str, str]] = {
+        "order": "metaexpert.cli.logs.order:order",
+        "trades": "metaexpert.cli.logs.trades:trades",
+        "stats": "metaexpert.cli.logs.stats:stats",
+        "bundle": "metaexpert.cli.logs.bundle:bundle",
+        "scan": "metaexpert.cli.logs.scan:scan",
+        "alert-test": "metaexpert.cli.logs.alerts:app",
+        "query": "metaexpert.cli.logs.query:query",
+        "verify": "metaexpert.cli.logs.verify:verify",
+        "recover": "metaexpert.cli.logs.recover:recover",
+        "schema": "metaexpert.cli.logs.schema:app",
     }
 
 
-app = typer.Typer(cls=_Commands, add_completion=False, subcommand_metavar="| COMMAND [ARGS]...")
+app = typer.Typer(cls=Commands, add_completion=False, subcommand_metavar="| COMMAND [ARGS]...")
 
 
 @app.callback()

@@ -9,18 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
+from metaexpert.cli.logs.filters import Json, reading, with_filters
 from metaexpert.cli.tables import counted
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def bundle(
-    context: typer.Context,
-    directories: Directories = None,
     redacted: Annotated[
         bool, typer.Option("--redacted", help="Required: confirms that all secrets are masked.")
     ] = False,
@@ -48,7 +42,7 @@ def bundle(
         raise output.InputError("say --redacted: the archive holds the logs with their secrets masked")
     path = Path(to or f"metaexpert-logs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
     try:
-        with reading(context, directories, filters, "packing") as logs:
+        with reading(filters, "packing") as logs:
             found = make_bundle(logs, path, _settings())
     except FileExistsError:
         raise output.InputError(f"{path} exists") from None

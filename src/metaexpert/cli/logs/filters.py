@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import tzinfo
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from metaexpert.cli import output, progress
+from metaexpert.cli.dispatch import with_options
 from metaexpert.logger import schema
 from metaexpert.logger.config import locations
 from metaexpert.logs import Counts, Logs, level_number, open_logs
@@ -31,81 +31,65 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonFormat = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 
 
-def _levels(incomplete: str) -> list[str]:
-    return [level for level in schema.LEVEL_NUMBERS if level.startswith(incomplete.lower())]
+def completion(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what completes the beginning of one of *words*."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete.lower())]
 
 
-def _option(*names: str, metavar: str | None, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_PANEL, show_default=False, **more)
+def _filter(kind: Any, *names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
+    option = typer.Option(*names, help=help, metavar=metavar, rich_help_panel=_PANEL, show_default=False, **more)
+    return Annotated[kind, option]
 
 
-def _text(*names: str, metavar: str, help: str, **more: Any) -> Any:
-    return Annotated[str | None, _option(*names, metavar=metavar, help=help, **more)]
-
-
-def _texts(*names: str, metavar: str, help: str) -> Any:
-    return Annotated[list[str] | None, _option(*names, metavar=metavar, help=help)]
-
-
-def _flag(*names: str, help: str) -> Any:
-    return Annotated[bool, _option(*names, metavar=None, help=help)]
-
-
+_TEXT: Final = str | None
+_TEXTS: Final = list[str] | None
 _FILTERS: Final[dict[str, Any]] = {
-    "level": _text(
-        "--level", "-l", metavar="LEVEL", autocompletion=_levels,
+    "directories": Directories,
+    "level": _filter(
+        _TEXT, "--level", "-l", metavar="LEVEL", autocompletion=completion(schema.LEVEL_NUMBERS),
         help="Lowest level: debug, info, warning, error, critical.",
     ),
-    "expert": _texts("--expert", metavar="NAME", help="Only of this expert; may be repeated."),
-    "symbol": _texts("--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
-    "order": _texts("--order", metavar="ID", help="Only with this order_id; may be repeated."),
-    "trade_id": _texts("--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
-    "since": _text(
-        "--since", metavar="TIME",
+    "expert": _filter(_TEXTS, "--expert", metavar="NAME", help="Only of this expert; may be repeated."),
+    "symbol": _filter(_TEXTS, "--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
+    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only with this order_id; may be repeated."),
+    "trade_id": _filter(_TEXTS, "--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
+    "since": _filter(
+        _TEXT, "--since", metavar="TIME",
         help="From this time on: 15m, 2h30m, 1d (ago), 14:00, yesterday 14:00, monday, 2026-11-22, "
         "2026-11-22T14:00:00Z.",
     ),
-    "until": _text("--until", metavar="TIME", help="Up to and including this time."),
-    "grep": _texts(
-        "--grep", "-g", metavar="PATTERN",
+    "until": _filter(_TEXT, "--until", metavar="TIME", help="Up to and including this time."),
+    "grep": _filter(
+        _TEXTS, "--grep", "-g", metavar="PATTERN",
         help="Only lines that contain this text or match this regular expression; if repeated, all of them.",
     ),
-    "ignore_case": _flag("--ignore-case", "-i", help="Ignore case in --grep."),
-    "tz": _text("--tz", metavar="ZONE", help="Time zone, typed and shown: UTC, local, Europe/Berlin. Default: UTC"),
-    "diagnostics": _flag("--diagnostics", help="Include the logger's own problems (logging_errors.log)."),
+    "ignore_case": _filter(bool, "--ignore-case", "-i", help="Ignore case in --grep."),
+    "tz": _filter(
+        _TEXT, "--tz", metavar="ZONE",
+        help="Time zone, typed and shown: UTC, local, Europe/Berlin. Default: UTC",
+    ),
+    "diagnostics": _filter(bool, "--diagnostics", help="Include the logger's own problems (logging_errors.log)."),
 }  # fmt: skip
 
 
 def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Add the options that choose entries to *command*, which takes ``**filters``."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    filters = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False if kind.__origin__ is bool else None
-        )
-        for name, kind in _FILTERS.items()
-    ]
-    command.__signature__ = signature.replace(parameters=[*own, *filters])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *filters]}
-    return command
+    """Add directories and the options that choose entries to *command*, which takes ``**filters``."""
+    return with_options(command, _FILTERS)
 
 
 @contextmanager
-def reading(
-    context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any], task: str
-) -> Iterator[Logs]:
+def reading(filters: dict[str, Any], task: str) -> Iterator[Logs]:
     """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
-    with progress.shown(selected(context, directories, filters), task) as logs:
+    with progress.shown(selected(filters), task) as logs:
         yield logs
     report(logs.counts)
 
 
-def selected(context: typer.Context, directories: Sequence[str] | None, filters: dict[str, Any]) -> Logs:
+def selected(filters: dict[str, Any]) -> Logs:
     """Return the logs that the options ask for; errors as `reading`."""
     tz = zone(filters.get("tz"))
     wanted: dict[str, Any] = {name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")}
@@ -114,7 +98,8 @@ def selected(context: typer.Context, directories: Sequence[str] | None, filters:
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
             wanted[name] = _read(f"--{name}", lambda text: parse_time(text, tz=tz), text)
-    logs = replace(opened(context, directories or ()), diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
+    logs = opened(filters.get("directories") or ())
+    logs = replace(logs, diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
     for text in filters.get("grep") or ():
         logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
     return logs
@@ -154,15 +139,16 @@ def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
     return re.compile(f"{text}|{re.escape(text)}", flags)
 
 
-def opened(context: typer.Context, directories: Sequence[str]) -> Logs:
+def opened(directories: Sequence[str]) -> Logs:
     """Return all logs of *directories*, or of the configured one.
 
     Raises:
         InputError: There is no such directory.
     """
-    group = context.parent.command if context.parent else None
+    from metaexpert.cli.logs import Commands  # noqa: PLC0415 - it imports this module
+
     for name in directories:
-        if name in getattr(group, "modules", ()) and not Path(name).is_dir():
+        if name in Commands.references and not Path(name).is_dir():
             raise output.InputError(
                 f"{name} is a command and stands before its options; the directory of that name is ./{name}"
             )

@@ -8,22 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters, zone
+from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
 from metaexpert.cli.tables import money, seconds, table
 from metaexpert.logger.entry.console_text import escape, time_text
-from metaexpert.logs.orders import OrderLife, Step, order_life
+from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.vocabulary import SIDES, plain
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def order(
-    context: typer.Context,
     order_id: Annotated[str, typer.Argument(metavar="ID", help="Its order_id or client_order_id.")],
-    directories: Directories = None,
     as_json: Json = False,
     **filters: Any,
 ) -> None:
@@ -40,7 +34,7 @@ def order(
       metaexpert logs order ord-42
       metaexpert logs order ord-42 ./ema ./rsi --json
     """
-    with reading(context, directories, filters, "searching") as logs:
+    with reading(filters, "searching") as logs:
         life = order_life(logs, order_id)
     if not life.steps:
         output.complain("error", [f"nothing is logged about order {order_id}"])
@@ -89,12 +83,8 @@ def _steps(life: OrderLife, tz: Any) -> str:
             money(step.price),
             money(step.fee),
             step.trade_id,
-            _message(step),
+            step.entry.text + (f" ({step.reason})" if step.reason else ""),
         )
         for step in life.steps
     ]
     return table(headers, rows, right=("after", "size", "price", "fee"))
-
-
-def _message(step: Step) -> str:
-    return step.entry.text + (f" ({step.reason})" if step.reason else "")

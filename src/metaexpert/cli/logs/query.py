@@ -10,21 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters
+from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters
 from metaexpert.cli.tables import csv_table, table
 from metaexpert.logs.query import Answer, QueryError
 from metaexpert.logs.query import query as run_query
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def query(
-    context: typer.Context,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="A query on the table logs.")],
-    directories: Directories = None,
     form: Annotated[str, typer.Option("--format", metavar="text|json|csv", help="Format of the result.")] = "text",
     as_json: JsonFormat = False,
     **filters: Any,
@@ -42,7 +36,7 @@ def query(
       metaexpert logs query --since 1d "SELECT sum(fee) FROM logs" --json
     """
     form = format_name(form, as_json=as_json)
-    with reading(context, directories, filters, "loading") as logs:
+    with reading(filters, "loading") as logs:
         try:
             answer = run_query(logs, sql)
         except QueryError as error:
@@ -56,7 +50,7 @@ def _on_one_line(message: str) -> str:
 
 
 def _rendered(answer: Answer, form: str) -> str:
-    rows = [[_plain(value) for value in row] for row in answer.rows]
+    rows = [[value.isoformat() if isinstance(value, datetime) else value for value in row] for row in answer.rows]
     if form == "json":
         objects = [dict(zip(answer.columns, row, strict=True)) for row in rows]
         return json.dumps(objects, ensure_ascii=False, indent=2, default=str) + "\n"
@@ -68,7 +62,3 @@ def _rendered(answer: Answer, form: str) -> str:
         if any(isinstance(row[at], int | float) for row in rows) and not any(isinstance(row[at], str) for row in rows)
     ]
     return table(answer.columns, rows, numeric) if answer.columns else ""
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value

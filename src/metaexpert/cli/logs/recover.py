@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.tables import counted
 from metaexpert.logs.recover import recover_logs
@@ -16,12 +15,8 @@ from metaexpert.logs.recover import recover_logs
 if TYPE_CHECKING:
     from metaexpert.logger.files.recovery import Recovery
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 def recover(
-    context: typer.Context,
     directories: Directories = None,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +32,7 @@ def recover(
       metaexpert logs recover
       metaexpert logs recover ./ema ./rsi
     """
-    for directory in opened(context, directories or ()).directories:
+    for directory in opened(directories or ()).directories:
         try:
             found = recover_logs([directory])[directory]
         except OSError as error:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Json
 from metaexpert.cli.tables import counted
 
@@ -16,10 +15,6 @@ if TYPE_CHECKING:
     from metaexpert.logs.scan import Finding, Report
 
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command(cls=TextCommand)
 def scan(
     path: Annotated[
         str | None, typer.Argument(metavar="DIR", help="Directory or file; the configured log_dir if left out.")

@@ -14,8 +14,8 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import (
     FORMATS,
-    Directories,
     JsonFormat,
+    completion,
     format_name,
     report,
     selected,
@@ -34,14 +34,8 @@ _LAST: Final = 50
 _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
 
 
-def _formats(incomplete: str) -> list[str]:
-    return [name for name in FORMATS if name.startswith(incomplete)]
-
-
 @with_filters
 def show(
-    context: typer.Context,
-    directories: Directories = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new entries until Ctrl-C.")] = False,
     limit: Annotated[
         str | None,
@@ -59,7 +53,7 @@ def show(
     form: Annotated[
         str,
         typer.Option(
-            "--format", metavar="text|json|csv", autocompletion=_formats,
+            "--format", metavar="text|json|csv", autocompletion=completion(FORMATS),
             help="json: the lines as they are in the files. csv: fixed columns, and other fields as JSON in the last; "
             "text that a spreadsheet would run as a formula gets a leading apostrophe.",
         ),
@@ -76,7 +70,7 @@ def show(
     chosen = format_name(form, as_json=as_json)
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
-    found = replace(selected(context, directories, filters), reverse=reverse)
+    found = replace(selected(filters), reverse=reverse)
     wanted = [name.strip() for name in (fields or "").split(",") if name.strip()]
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):

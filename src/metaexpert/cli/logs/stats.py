@@ -8,8 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.filters import Directories, Json, reading, with_filters
+from metaexpert.cli.logs.filters import Json, reading, with_filters
 from metaexpert.cli.tables import bar, table
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.stats import Stats, collect_stats
@@ -18,14 +17,9 @@ from metaexpert.logs.stats import Stats, collect_stats
 _CHART_LINES: Final = 20
 _CHART_WIDTH: Final = 40
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def stats(
-    context: typer.Context,
-    directories: Directories = None,
     field: Annotated[
         list[str] | None,
         typer.Option("--field", metavar="NAME", help="Percentiles of a numeric field (latency_ms); may be repeated."),
@@ -47,7 +41,7 @@ def stats(
     """
     if not top.isdecimal():
         raise output.InputError(f"--top: {top!r} should be a number")
-    with reading(context, directories, filters, "counting") as logs:
+    with reading(filters, "counting") as logs:
         found = collect_stats(logs, field or ())
     if as_json:
         output.write_json(found.as_dict(int(top)))

@@ -8,21 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
-from metaexpert.cli.logs.filters import Directories, JsonFormat, format_name, reading, with_filters, zone
+from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters, zone
 from metaexpert.cli.tables import csv_table, money, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.trades import Execution, Ledger
 from metaexpert.logs.vocabulary import SIDES
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 @with_filters
 def trades(
-    context: typer.Context,
-    directories: Directories = None,
     limit: Annotated[
         str, typer.Option("--limit", "-n", metavar="N|all", help="How many of the last executions to list.")
     ] = "20",
@@ -48,7 +42,7 @@ def trades(
     if limit != "all" and not limit.isdecimal():
         raise output.InputError(f"--limit: {limit!r} should be a number of executions, or all")
     ledger = Ledger()
-    with reading(context, directories, filters, "searching") as logs:
+    with reading(filters, "searching") as logs:
         listed = deque(ledger.read(logs), maxlen=None if limit == "all" else int(limit))
     if form == "json":
         output.write_json(_as_dict(ledger, listed))

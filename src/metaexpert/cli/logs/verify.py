@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.dispatch import TextCommand
 from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.progress import shown
 from metaexpert.cli.tables import counted
@@ -14,12 +13,8 @@ from metaexpert.logs.recover import waiting_journals
 from metaexpert.logs.verify import Report
 from metaexpert.logs.verify import verify as run_verify
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command(cls=TextCommand)
 def verify(
-    context: typer.Context,
     directories: Directories = None,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +28,7 @@ def verify(
       metaexpert logs verify
       metaexpert logs verify ./live-logs --json
     """
-    with shown(opened(context, directories or ()), "verifying") as logs:
+    with shown(opened(directories or ()), "verifying") as logs:
         report = run_verify(logs)
     for directory in logs.directories:
         if waiting_journals(directory):

@@ -62,12 +62,7 @@ _VERSION: Final = re.compile(rb"1 ")
 _TIMESTAMP: Final = re.compile(rb"([!-~]{1,32}) ")
 _HEADER_FIELDS: Final = tuple(
     (key, re.compile(rb"([!-~]{1,%d}) " % limit), f"{name} of 1 to {limit} printable ASCII characters, and a space")
-    for key, name, limit in (
-        ("hostname", "HOSTNAME", schema.MAX_HOSTNAME),
-        ("appname", "APP-NAME", schema.MAX_APPNAME),
-        ("procid", "PROCID", schema.MAX_PROCID),
-        ("msgid", "MSGID", schema.MAX_MSGID),
-    )
+    for (key, limit), name in zip(schema.NAME_LIMITS.items(), ("HOSTNAME", "APP-NAME", "PROCID", "MSGID"), strict=True)
 )
 _NAME: Final = re.compile(rb"[!#-<>-\\^-~]{1,32}")
 _NO_ELEMENTS: Final = re.compile(rb"-(?= |\Z)")
@@ -165,9 +160,6 @@ class _Cursor:
         self.position = match.end()
         return match
 
-    def at_end(self) -> bool:
-        return self.position >= len(self.data)
-
     def next_is(self, byte: bytes) -> bool:
         return self.data.startswith(byte, self.position)
 
@@ -238,21 +230,16 @@ def _structured_data(cursor: _Cursor) -> dict[str, _Element]:
         cursor.take(_NO_ELEMENTS, "STRUCTURED-DATA: - or [")
         return elements
     while not elements or cursor.next_is(b"["):
-        element = _element(cursor)
-        if element.sd_id in elements:
-            raise MessageError(f"no second element {element.sd_id}", element.position)
-        elements[element.sd_id] = element
+        cursor.take(_OPEN, "STRUCTURED-DATA: - or [")
+        start = cursor.position
+        sd_id = _sd_name(cursor, "SD-ID")
+        parameters: list[_Parameter] = []
+        while cursor.take(_SPACE_OR_CLOSE, "] or a space")[0] == b" ":
+            parameters.append(_parameter(cursor))
+        if sd_id in elements:
+            raise MessageError(f"no second element {sd_id}", start)
+        elements[sd_id] = _Element(sd_id, start, parameters)
     return elements
-
-
-def _element(cursor: _Cursor) -> _Element:
-    cursor.take(_OPEN, "STRUCTURED-DATA: - or [")
-    start = cursor.position
-    sd_id = _sd_name(cursor, "SD-ID")
-    parameters: list[_Parameter] = []
-    while cursor.take(_SPACE_OR_CLOSE, "] or a space")[0] == b" ":
-        parameters.append(_parameter(cursor))
-    return _Element(sd_id, start, parameters)
 
 
 def _parameter(cursor: _Cursor) -> _Parameter:
@@ -274,13 +261,11 @@ def _sd_name(cursor: _Cursor, what: str) -> str:
 
 
 def _message(cursor: _Cursor) -> str:
-    if cursor.at_end():
-        return ""
-    if not cursor.next_is(b" "):
+    rest = cursor.data[cursor.position :]
+    if rest and not rest.startswith(b" "):
         raise MessageError("a space and MSG, or the end", cursor.position)
     # A transport may cut a message anywhere, so even after a BOM, MSG need not be UTF-8 (sections 6.1, 6.4).
-    raw = cursor.data[cursor.position + 1 :]
-    return raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "backslashreplace")
+    return rest[1:].removeprefix(codecs.BOM_UTF8).decode("utf-8", "backslashreplace")
 
 
 def _own_values(elements: dict[str, _Element]) -> dict[str, Any]:

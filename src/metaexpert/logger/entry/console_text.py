@@ -1,8 +1,9 @@
-r"""A decoded entry as text for people, by structlog's console renderer with our own columns.
+r"""A decoded entry as text for people, in the form and the colours of structlog's console.
 
 ``2026-11-22 10:31:00.123 [info ] Position opened  side=BUY size=0.1``, with a traceback indented below. Control
 characters are escaped and all further lines are indented, so that values cannot inject entries or terminal escapes.
-Console and reader share this. Pure.
+Console and reader share this. Made without structlog,
+whose import takes longer than showing the last entries. Pure.
 """
 
 from __future__ import annotations
@@ -10,24 +11,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from metaexpert.logger import schema
 
-if TYPE_CHECKING:
-    from structlog.dev import ConsoleRenderer
-
 #: Fields that a console line leaves out.
-HIDDEN: Final = frozenset({*schema.HEADER_KEYS, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.CATEGORY, "expert_name"})
+_HIDDEN: Final = frozenset(
+    {*schema.HEADER_KEYS, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.CATEGORY, "expert_name"}
+)
 _INDENT: Final = "    "
 _NEEDS_QUOTES: Final = re.compile(r"""[\s="'\\]""")
+#: The two long level words stick out, so that the other lines need no padding.
 _LEVEL_WIDTH: Final = len("debug")
-# Column keys that no escaped field name equals.
-_TIME, _LEVEL, _EXPERT, _MESSAGE = "\0time", "\0level", "\0expert", "\0message"
-#: Keys that structlog's renderer handles by itself.
-RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
+#: Field names that structlog's renderer handles by itself. They are shown with our prefix.
+_RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
+
+#: Escape sequences of a terminal (ECMA-48, SGR), as structlog's console has them.
+_RESET, _BRIGHT, _DIM, _RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN = (
+    f"\x1b[{code}m" for code in (0, 1, 2, 31, 32, 33, 34, 35, 36)
+)
+_LEVEL_COLORS: Final = {"debug": _GREEN, "info": _GREEN, "warning": _YELLOW, "error": _RED, "critical": _RED}
 
 
 class ConsoleText:
@@ -40,23 +45,32 @@ class ConsoleText:
     """
 
     def __init__(self, colors: bool, tz: tzinfo = UTC, *, show_expert: bool = False) -> None:
+        self._colors = colors
         self._tz = tz
         self._show_expert = show_expert
-        self._render = _renderer(colors)
 
     def __call__(self, entry: Mapping[str, Any]) -> str:
         """Return *entry*, of either layout, as text without a final newline."""
-        shown: dict[str, Any] = {
-            _TIME: time_text(entry.get("timestamp"), self._tz),
-            _LEVEL: escape(str(entry.get("level", "?"))),
-            **({_EXPERT: escape(str(_field(entry, "expert_name") or ""))} if self._show_expert else {}),
-            _MESSAGE: escape(str(entry.get("message", ""))),
-        }
-        for name, value in fields_of(entry).items():
-            key = schema.RESERVED_PREFIX + name if name in RENDERER_KEYS else escape(name)
-            shown[key] = value
-        text = self._render(None, "", shown)
-        return "\n".join([text, *below(entry)])
+        return "\n".join([self.line(entry, _fields_of(entry)), *_below(entry)])
+
+    def line(self, entry: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+        """Return *entry* with these *fields* after its message, on one line."""
+        level = str(entry.get("level", "?"))
+        color = _LEVEL_COLORS[level] + _BRIGHT if level in _LEVEL_COLORS else ""
+        parts = [
+            self._color(_DIM, time_text(entry.get("timestamp"), self._tz)),
+            f"[{self._color(color, f'{escape(level):{_LEVEL_WIDTH}}')}]",
+        ]
+        if self._show_expert:
+            parts.append(self._color(_BLUE, escape(str(_field(entry, "expert_name") or ""))))
+        parts.append(self._color(_BRIGHT, escape(str(entry.get("message", "")))) + self._color("", " "))
+        for name, value in fields.items():
+            key = schema.RESERVED_PREFIX + name if name in _RENDERER_KEYS else escape(name)
+            parts.append(f"{self._color(_CYAN, key)}={self._color(_MAGENTA, value_text(value))}")
+        return " ".join(parts).rstrip(" ")
+
+    def _color(self, code: str, text: str) -> str:
+        return f"{code}{text}{_RESET}" if self._colors else text
 
 
 def time_text(timestamp: object, tz: tzinfo) -> str:
@@ -66,8 +80,7 @@ def time_text(timestamp: object, tz: tzinfo) -> str:
     except (ValueError, OverflowError):
         return escape(str(timestamp))
     # Not by strftime: it imports a module at each call, and at the end of a program imports fail.
-    day = f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}"
-    return f"{day} {moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}.{moment.microsecond // 1000:03d}"
+    return moment.isoformat(" ", "milliseconds")[: len("2026-11-22 10:31:00.123")]
 
 
 def escape(text: str) -> str:
@@ -92,13 +105,13 @@ def _json(value: object) -> str:
         return str(value)
 
 
-def fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of *entry*, of either layout, to print after the message: all but `HIDDEN`."""
+def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of *entry*, of either layout, to print after the message: all but `_HIDDEN`."""
     parameters = entry.get(schema.STRUCTURED_DATA_KEY)
     if not isinstance(parameters, Mapping):
-        return {name: value for name, value in entry.items() if name not in HIDDEN}
+        return {name: value for name, value in entry.items() if name not in _HIDDEN}
     grouped = (group for sd_id, group in parameters.items() if sd_id.startswith(("context@", "fields@")))
-    fields = {name: value for group in grouped for name, value in group.items() if name not in HIDDEN}
+    fields = {name: value for group in grouped for name, value in group.items() if name not in _HIDDEN}
     return {**({schema.LOGGER_KEY: entry[schema.LOGGER_KEY]} if schema.LOGGER_KEY in entry else {}), **fields}
 
 
@@ -108,45 +121,10 @@ def _field(entry: Mapping[str, Any], name: str) -> object:
     return next((group[name] for group in groups if isinstance(group, Mapping) and name in group), None)
 
 
-def below(entry: Mapping[str, Any]) -> list[str]:
+def _below(entry: Mapping[str, Any]) -> list[str]:
     """Return the indented lines below the line of *entry*: its stack and its traceback."""
     exception = entry.get(schema.EXCEPTION_KEY)
     texts = [entry.get(schema.STACK_KEY), exception.get("text") if isinstance(exception, Mapping) else exception]
     if isinstance(exception, Mapping) and not exception.get("text"):
         texts[1] = f"{exception.get('type', '')}: {exception.get('value', '')}"
     return [_INDENT + escape(line) for text in texts if isinstance(text, str) for line in text.rstrip("\n").split("\n")]
-
-
-def _renderer(colors: bool) -> ConsoleRenderer:
-    # Imported late: it takes half as long as all other imports together, and the reader does not need it.
-    from structlog.dev import (  # noqa: PLC0415
-        Column,
-        ConsoleRenderer,
-        KeyValueColumnFormatter,
-        LogLevelColumnFormatter,
-    )
-
-    styles = ConsoleRenderer.get_default_column_styles(colors)
-    levels = {
-        "debug": styles.level_debug,
-        "info": styles.level_info,
-        "warning": styles.level_warn,
-        "error": styles.level_error,
-        "critical": styles.level_critical,
-    }
-    level = LogLevelColumnFormatter({name: style + styles.bright for name, style in levels.items()}, styles.reset)
-    level.width = _LEVEL_WIDTH  # the two long words stick out, so that the other lines need no padding
-
-    def column(style: str, postfix: str = "") -> KeyValueColumnFormatter:
-        return KeyValueColumnFormatter(None, style, styles.reset, str, postfix=postfix)
-
-    return ConsoleRenderer(
-        columns=[
-            Column(_TIME, column(styles.timestamp)),
-            Column(_LEVEL, level),
-            Column(_EXPERT, column(styles.logger_name)),
-            Column(_MESSAGE, column(styles.bright, postfix=" ")),
-            Column("", KeyValueColumnFormatter(styles.kv_key, styles.kv_value, styles.reset, value_text)),
-        ],
-        sort_keys=False,
-    )

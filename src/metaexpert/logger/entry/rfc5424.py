@@ -61,8 +61,6 @@ _DOMAIN: Final = frozenset(schema.DOMAIN_FIELDS)
 _FIRST_KEYS: Final = (*schema.HEADER_KEYS, schema.LOGGER_KEY)
 _LAST_KEYS: Final = (schema.EXCEPTION_KEY, schema.STACK_KEY)
 _TOP_LEVEL: Final = frozenset({*_FIRST_KEYS, *_LAST_KEYS})
-#: Keys at the top level of the rfc5424 layout that become fields in a message.
-_IN_MESSAGE_FIELDS: Final = (schema.LOGGER_KEY, *_LAST_KEYS)
 _OWN_GROUP: Final = re.compile(r"(?:context|fields)@[0-9]+")
 
 
@@ -159,18 +157,10 @@ def render_message(entry: Mapping[str, Any], *, enterprise_id: int = schema.DOCU
         ValueError: If a field holds NaN or an infinity, or is nested too deeply for JSON, and as `structured_data`.
         TypeError: If the value of a field is not made of JSON types.
     """
-    header = " ".join(
-        (
-            f"<{_priority(entry)}>{schema.RFC5424_VERSION}",
-            _timestamp(entry.get("timestamp")),
-            _header_text(entry, "hostname", schema.MAX_HOSTNAME),
-            _header_text(entry, "appname", schema.MAX_APPNAME),
-            _header_text(entry, "procid", schema.MAX_PROCID),
-            _header_text(entry, "msgid", schema.MAX_MSGID),
-        )
-    )
+    start = f"<{_priority(entry)}>{schema.RFC5424_VERSION} {_timestamp(entry.get('timestamp'))}"
+    names = (schema.printable_ascii(_text(entry.get(key, "")), limit) for key, limit in schema.NAME_LIMITS.items())
     message = escape_text(_text(entry.get("message", "")))
-    return f"{header} {_structured_data_text(entry, enterprise_id)} {_BOM}{message}".encode()
+    return f"{start} {' '.join(names)} {_structured_data_text(entry, enterprise_id)} {_BOM}{message}".encode()
 
 
 def _priority(entry: Mapping[str, Any]) -> int:
@@ -187,10 +177,6 @@ def _timestamp(value: object) -> str:
         return utc_timestamp(value if isinstance(value, str) else "") or schema.NILVALUE
     except ValueError:
         return schema.NILVALUE
-
-
-def _header_text(entry: Mapping[str, Any], key: str, limit: int) -> str:
-    return schema.printable_ascii(_text(entry.get(key, "")), limit)
 
 
 def _text(value: Any) -> str:
@@ -221,7 +207,7 @@ def _structured_data_text(entry: Mapping[str, Any], enterprise_id: int) -> str:
 
 def _message_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values at the top level of both JSON layouts that have no header field in a message."""
-    fields = {key: entry[key] for key in _IN_MESSAGE_FIELDS if key in entry}
+    fields = {key: entry[key] for key in (schema.LOGGER_KEY, *_LAST_KEYS) if key in entry}
     number = _sequence_id(entry)
     if number > schema.MAX_SEQUENCE_ID:
         fields["sequence_id"] = number
