@@ -115,7 +115,8 @@ class LogDirectory(ForkAware):
         file = self.files.get(name)
         if file is None:
             sink = self._rotating[name] = self._sink(name, policy)
-            file = LogFile(sink, self.journal.lane(name), self._stranded, self._monotonic, self._drain_lock)
+            lane, lock = self.journal.lane(name), self._drain_lock
+            file = LogFile(sink, lane, self._stranded, self._monotonic, lock, sink.already)
             self.archivist.bases.add(name)
             if policy.compress:
                 self.archivist.compressed.add(name)
