@@ -114,7 +114,7 @@ class Pipeline:
         self.refresh()
         if self.config.log_to_file:
             self.directory.request(archive=True)
-            self._wait(_OPEN_PATIENCE)
+            self._wait(_OPEN_PATIENCE, self.directory)
         self.outputs.start()
         if self.outputs.metrics is not None:
             self.outputs.metrics.add(self, self.config.expert_name)
@@ -263,13 +263,13 @@ class Pipeline:
         """Whether an entry is in its files when the call returns."""
         return writing_thread.unavailable or not self.config.async_logging
 
-    def _wait(self, timeout: float | None = None) -> bool:
+    def _wait(self, timeout: float | None = None, directory: LogDirectory | None = None) -> bool:
         """Have all lines written that wait, by the writing thread or, when there is none, here.
 
         Returns:
-            Whether that was tried to the end within *timeout* seconds.
+            Whether that was tried to the end within *timeout* seconds, and no other *directory* held it up.
         """
-        served = writing_thread.wait_for_pass(timeout)
+        served = writing_thread.wait_for_pass(timeout, directory)
         if writing_thread.hangs:
             self.health.serve({})
         if served is None:
