@@ -23,13 +23,13 @@ from structlog.exceptions import DropEvent
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.encoding.bound_context import BoundContext
-from metaexpert.logger.encoding.context_frames import lifts_gate
-from metaexpert.logger.encoding.fast import deliver
+from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
+from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.native import core
 
 #: Method names by the level word under which their entries are written.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -55,7 +55,8 @@ class LoggerClasses:
     """The classes of one pipeline: gated and lifted; and both again for loggers with processors of their own."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._plain = {name: BoundLogger.__dict__[name] for names in METHODS.values() for name in names}
+        self._routes = pipeline.routes
+        self._plain = {name: _plain(name, word) for word, names in METHODS.items() for name in names}
         self._fast = {trade: self._methods(pipeline, trade=trade) for trade in (False, True)}
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
         self.plain_gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
@@ -67,8 +68,8 @@ class LoggerClasses:
         for word, names in METHODS.items():
             route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
             for name in names:
-                if name != "exception":
-                    methods[name] = _named_like(name, pipeline.encoder.method(route, other, BoundLogger._emit))
+                if core is not None and name != "exception":
+                    methods[name] = _named_like(name, pipeline.encoder.method(methods[name], route, other))
         if (metrics := pipeline.outputs.metrics) is not None:
             expert = pipeline.config.expert_name
             methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
@@ -81,7 +82,18 @@ class LoggerClasses:
             for word, names in METHODS.items():
                 for name in names:
                     off = LEVEL_NUMBERS[word] < number
-                    setattr(cls, name, _disabled(name, working[name]) if off else working[name])
+                    setattr(cls, name, self._disabled(name, word, working[name]) if off else working[name])
+
+    def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
+        """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
+        if core is not None:
+            return _named_like(name, core.Method(working, current_frame, self._routes[word, False]))
+
+        def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+            if lifts_gate() or schema.ALERT in fields:
+                working(self, event, *args, **fields)
+
+        return _named_like(name, disabled)
 
     def select(self, *, trade: bool, plain: bool) -> type[BoundLogger]:
         """Return the class of a logger."""
@@ -90,15 +102,18 @@ class LoggerClasses:
         return self.lifted if trade else self.gated
 
 
-def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
-    def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+def _plain(name: str, word: str) -> Callable[..., None]:
+    """Return the method *name* that goes the plain way."""
+    if name == "exception":
+        return BoundLogger.exception
+
+    def plain(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
         try:
-            if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts, as do alerts
-                working(self, event, *args, **fields)
-        except RecursionError as error:
+            self._emit(word, event, args, fields)
+        except RecursionError as error:  # no room on the stack even to call it
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
-    return _named_like(name, disabled)
+    return _named_like(name, plain)
 
 
 def _named_like(name: str, method: Callable[..., None]) -> Callable[..., None]:
@@ -152,8 +167,8 @@ class BoundLogger(BoundLoggerBase):
         return cast(Self, cls(output, self._processors, aside(context)))
 
     @functools.cached_property
-    def _bound_context(self) -> BoundContext:
-        """What this logger adds to each entry, encoded."""
+    def _bound_context(self) -> Any:
+        """What this logger adds to each entry, encoded for the fast call."""
         return self._logger.pipeline.encoder.context(self._logger.name, self._context)
 
     # -- logging ------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ Threads: any thread may put lines into the files. The writing thread drains, and
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import threading
 import time
@@ -35,6 +34,7 @@ from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
+from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.descriptors import make_directory
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.system.threads import ForkAware, on_fork
@@ -95,7 +95,7 @@ class LogDirectory(ForkAware):
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
-        self.sequence = itertools.count(1) if path is None else _sequences.setdefault(str(path), itertools.count(1))
+        self.sequence = Count(1) if path is None else _sequences.setdefault(str(path), Count(1))
         on_fork(self)
 
     def allow(self, journal_size: int) -> None:
@@ -345,7 +345,7 @@ class LogDirectory(ForkAware):
         self.lock.after_fork()
         self.archivist.after_fork_in_child()
         self.diagnostics.after_fork()
-        self.sequence = itertools.count(1)
+        self.sequence = Count(1)
         if self.path is not None:
             _sequences[str(self.path)] = self.sequence
         self.journal.after_fork()
@@ -381,7 +381,7 @@ class LogDirectory(ForkAware):
 
 
 _directories: Final[dict[str, LogDirectory]] = {}
-_sequences: Final[dict[str, itertools.count[int]]] = {}
+_sequences: Final[dict[str, Count]] = {}
 
 
 class _Opening(ForkAware):

@@ -6,34 +6,32 @@
 /* What a method owns besides its attributes. A call reads it, so it stays until the method goes: a finalizer may log
    after the collector has begun to take its logger apart. */
 #define FOR_EACH_HELD(DO) \
-    DO(module) DO(plain) DO(route) DO(other) DO(messages) DO(current_frame) DO(foreign) DO(context_in) DO(new_second) \
-    DO(now) DO(texts) DO(line_start)
+    DO(module) DO(plain) DO(current_frame) DO(route) DO(other) DO(encoder) DO(messages) DO(keys) DO(words) DO(texts) \
+    DO(dumps) DO(foreign) DO(new_second) DO(now) DO(line_start)
 
+/* Method(plain, current_frame, route, …) is a method that works; with these three arguments alone, one that is off. */
 static PyObject *
 method_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
 {
     State *state = PyType_GetModuleState(type);
-    if (state->route == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "read_slots() was not called");
-        return NULL;
-    }
-    Method *self = (Method *)type->tp_alloc(type, 0);
+    Method *self = state == NULL ? NULL : (Method *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    PyObject *screen;
-    int parsed = PyArg_ParseTuple(args, "OO!O!O!O!O!OOOO!O!n", &self->plain, state->route, &self->route, state->route,
-                                  &self->other, &PyDict_Type, &self->messages, &PyContextVar_Type, &self->current_frame,
-                                  &PyDict_Type, &self->foreign, &self->context_in, &self->new_second, &self->now,
-                                  &PyByteArray_Type, &screen, &PyDict_Type, &self->texts, &self->limit);
-    self->vectorcall = log_call;
+    PyObject *screen = NULL;
+    int parsed = PyArg_ParseTuple(
+        args, "OO!O!|O!OO!O!OO!OO!OOO!n", &self->plain, &PyContextVar_Type, &self->current_frame, state->Route,
+        &self->route, state->Route, &self->other, &self->encoder, &PyDict_Type, &self->messages, &PyDict_Type,
+        &self->keys, &self->words, &PyDict_Type, &self->texts, &self->dumps, &PyDict_Type, &self->foreign,
+        &self->new_second, &self->now, &PyByteArray_Type, &screen, &self->limit);
+    self->vectorcall = self->other == NULL ? disabled_call : log_call;
     self->state = state;
     self->module = PyType_GetModule(type);
     /* Borrowed until here, and owned also where the arguments are wrong: then the method is destroyed. */
 #define OWN(name) Py_XINCREF(self->name);
     FOR_EACH_HELD(OWN)
-    if (!parsed || PyObject_GetBuffer(screen, &self->screen, PyBUF_SIMPLE) < 0)
+    if (!parsed || (screen != NULL && PyObject_GetBuffer(screen, &self->screen, PyBUF_SIMPLE) < 0))
         Py_CLEAR(self);
-    else if (self->screen.len != SCREEN_SIZE) {
+    else if (self->other != NULL && self->screen.len != SCREEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "not a screen of this layout");
         Py_CLEAR(self);
     }
