@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import inspect
+import mmap
 import os
 import subprocess
 import sys
@@ -241,6 +242,55 @@ def test_a_line_that_no_lane_takes_is_told(bench: Bench) -> None:
     bench.both("Order filled", n=1)
     assert len(bench.lost) == 4
     assert {taken for _, taken in bench.lost} == {0}
+
+
+def test_a_line_goes_straight_into_the_map(bench: Bench) -> None:
+    """To the same bytes, where there is room; then it is left to `append`. What hears of the line gets it as bytes."""
+    mapped = mmap.mmap(-1, 4096)
+    told: list[bytes] = []
+    tail = core.Tail(mapped)
+    bench.lane.write = tail.write
+    _, plain = bench.both("Order filled", n=1)
+    assert [line.startswith(b"appended ") for line in plain] == [True, True]  # it is sealed at first
+    expected = [line.removeprefix(b"appended ") for line in plain]
+    tail.seek(512)
+    bench.restart()
+    for after in (None, told.append):
+        bench.route.after = after
+        bench.compiled(bench.logger, "Order filled", n=1)
+    assert mapped[512 : tail.tell()] == b"".join(expected)
+    assert (told, bench.lane.lines) == (expected[1:], [])
+    tail.seek(4096 - len(expected[0]))
+    for _ in range(2):
+        bench.compiled(bench.logger, "Order filled", n=1)
+    assert tail.tell() == 4096
+    assert len(bench.lane.lines) == 1
+
+
+def test_a_tail_is_as_good_as_its_map() -> None:
+    """It takes what fits, holds the memory only while it takes lines, and refuses all else like a map."""
+    mapped = mmap.mmap(-1, 4096)
+    tail = core.Tail(mapped)
+    with pytest.raises(ValueError, match="full"):
+        tail.write(b"x")
+    tail.seek(4094)
+    tail.write(b"ab")
+    for refused, error in ((b"c", ValueError), ("c", TypeError), (bytearray(b"c"), TypeError)):
+        with pytest.raises(error):
+            tail.write(refused)
+    assert (tail.tell(), mapped[4094:]) == (4096, b"ab")
+    for position in (-1, 4097, 1 << 70):
+        with pytest.raises((ValueError, OverflowError)):
+            tail.seek(position)
+    tail.seek(0)
+    with pytest.raises(BufferError):
+        mapped.close()
+    tail.seek(4096)
+    mapped.close()
+    with pytest.raises(ValueError, match="closed"):
+        tail.seek(0)
+    with pytest.raises(ValueError, match="full"):
+        tail.write(b"x")
 
 
 def test_a_check_that_raises_leaves_the_call_to_python(bench: Bench) -> None:

@@ -148,84 +148,18 @@ put_bytes(char *to, PyObject *bytes)
     return to + PyBytes_GET_SIZE(bytes);
 }
 
-/* Return the whole line with its number (a new reference). */
-static PyObject *
-join(const Method *self, const Pieces *pieces, const Buffer *fields)
+/* Write the whole line, with the next number. */
+static void
+lay_out(char *to, const Pieces *pieces, Count *numbers, const Buffer *fields)
 {
-    PyObject *numbers = pieces->route->numbers;
-    if (numbers == NULL || !Py_IS_TYPE(numbers, self->state->Count))
-        return NULL;
-    char number[20];
-    size_t digits = (size_t)(put_digits(number, ((Count *)numbers)->value) - number);
-    Py_ssize_t length = fields->at - fields->start;
-    PyObject *line = PyBytes_FromStringAndSize(
-        NULL, PyBytes_GET_SIZE(pieces->line_start) + 6 + PyBytes_GET_SIZE(pieces->head) + (Py_ssize_t)digits +
-                  PyBytes_GET_SIZE(pieces->message) + PyBytes_GET_SIZE(pieces->context) + length);
-    if (line == NULL)
-        return NULL;
-    ((Count *)numbers)->value++;
-    char *to = put_bytes(PyBytes_AS_STRING(line), pieces->line_start);
+    to = put_bytes(to, pieces->line_start);
     unsigned micro = (unsigned)((pieces->now - pieces->second) / 1000);
     for (int place = 5; place >= 0; place--) {
         to[place] = (char)('0' + micro % 10);
         micro /= 10;
     }
-    to = put_bytes(to + 6, pieces->head);
-    memcpy(to, number, digits);
-    to = put_bytes(to + digits, pieces->message);
-    memcpy(put_bytes(to, pieces->context), fields->start, (size_t)length);
-    return line;
-}
-
-static int
-is_bytes(PyObject *object)
-{
-    return object != NULL && PyBytes_CheckExact(object);
-}
-
-/* Return the line of a call in *context* (a new reference), and its route; NULL, perhaps with an error, when it is for
-   the plain chain. */
-static PyObject *
-encode_in(Method *self, BoundContext *context, PyObject *const *args, PyObject *kwnames, Route **route)
-{
-    Pieces pieces = {.route = context->trade == self->route->trade ? self->route : self->other};
-    *route = pieces.route;
-    int bare = kwnames == NULL || PyTuple_GET_SIZE(kwnames) == 0;
-    pieces.context = Py_XNewRef(bare ? context->alone : context->before_fields);
-    PyObject *line = NULL;
-    if (is_bytes(pieces.context)) {
-        pieces.message = look_up(self, self->messages, args[1], self->state->names.message, NULL);
-        Buffer fields;
-        fields.start = fields.at = fields.room;
-        fields.end = fields.room + ROOM;
-        fields.limit = self->limit;
-        if (is_bytes(pieces.message) && put_fields(self, &fields, (PyObject *)context, args + 2, kwnames) == 0 &&
-            PyBytes_GET_SIZE(pieces.context) + PyBytes_GET_SIZE(pieces.message) + fields.at - fields.start <
-                self->limit &&
-            is_free(pieces.route) > 0 && take_time(self, &pieces) == 0 &&
-            is_bytes(pieces.head = hold(pieces.route->head)))
-            line = join(self, &pieces, &fields);
-        if (fields.start != fields.room)
-            PyMem_Free(fields.start);
-    }
-    Py_XDECREF(pieces.context);
-    Py_XDECREF(pieces.message);
-    Py_XDECREF(pieces.line_start);
-    Py_XDECREF(pieces.head);
-    return line;
-}
-
-static PyObject *
-encode(Method *self, PyObject *const *args, PyObject *kwnames, Route **route)
-{
-    if (!PyUnicode_CheckExact(args[1]) || foreign_is_set(self->foreign))
-        return NULL;
-    PyObject *context = find_context(self, args[0]);
-    if (context == NULL)
-        return NULL;
-    PyObject *line = encode_in(self, (BoundContext *)context, args, kwnames, route);
-    Py_DECREF(context);
-    return line;
+    to = put_bytes(put_digits(put_bytes(to + 6, pieces->head), numbers->value++), pieces->message);
+    memcpy(put_bytes(to, pieces->context), fields->start, (size_t)(fields->at - fields->start));
 }
 
 /* -- from the line to the journal --------------------------------------------------------------------------------- */
@@ -276,40 +210,119 @@ tell_lost(const Route *route, PyObject *line, Py_ssize_t taken)
     return result;
 }
 
-/* As `deliver` in `encoding/records.py`. */
+/* Tell the route of the error that was raised: a log call raises no Exception. Returns -1 with any other error. */
 static int
-deliver(const State *state, const Route *route, PyObject *line)
-{
-    PyObject *lanes = hold(route->lanes);
-    if (lanes == NULL)
-        return -1;
-    Py_ssize_t count = PyTuple_CheckExact(lanes) ? PyTuple_GET_SIZE(lanes) : 0;
-    Py_ssize_t taken = 0;
-    int result = 0;
-    for (Py_ssize_t i = 0; i < count && result >= 0; i++) {
-        result = put_line(state, PyTuple_GET_ITEM(lanes, i), line);
-        taken += result > 0;
-    }
-    Py_DECREF(lanes);
-    if (result >= 0 && taken < count)
-        result = tell_lost(route, line, taken);
-    if (result >= 0 && (taken || !count) && route->count != NULL && Py_IS_TYPE(route->count, state->Count))
-        ((Count *)route->count)->value++;
-    return result < 0 ? result : call_field(route->after, &line, 1);
-}
-
-/* Tell the route of the error that was raised, and return None: a log call raises no Exception. */
-static PyObject *
 forgive(const Route *route)
 {
     if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return NULL;
+        return -1;
     PyObject *error = PyErr_GetRaisedException();
     if (PyException_SetTraceback(error, Py_None) < 0)
         PyErr_Clear();
     int result = call_field(route->failed, &error, 1);
     Py_DECREF(error);
-    return result < 0 ? NULL : Py_NewRef(Py_None);
+    return result;
+}
+
+/* Return the tail of the segment of a lane, if there is one of ours. */
+static Tail *
+tail_of(const State *state, PyObject *lane)
+{
+    PyObject *write = PyObject_GetAttr(lane, state->names.write);
+    PyObject *owner = write != NULL && PyCFunction_CheckExact(write) ? PyCFunction_GET_SELF(write) : NULL;
+    Tail *tail = owner != NULL && Py_IS_TYPE(owner, state->Tail) ? (Tail *)Py_NewRef(owner) : NULL;
+    Py_XDECREF(write);
+    return tail;
+}
+
+/* Append a line to *lanes*, the first one without a copy, count it, and do what is due. Returns -1 with an error. */
+static int
+append(const State *state, const Pieces *pieces, const Buffer *fields, Count *numbers, PyObject *lanes)
+{
+    const Route *route = pieces->route;
+    char number[20], *to;
+    size_t digits = (size_t)(put_digits(number, numbers->value) - number);
+    Py_ssize_t length = PyBytes_GET_SIZE(pieces->line_start) + 6 + PyBytes_GET_SIZE(pieces->head) +
+                        (Py_ssize_t)digits + PyBytes_GET_SIZE(pieces->message) +
+                        PyBytes_GET_SIZE(pieces->context) + fields->at - fields->start;
+    Py_ssize_t count = PyTuple_GET_SIZE(lanes), taken = 0;
+    PyObject *line = NULL;
+    Tail *tail = count ? tail_of(state, PyTuple_GET_ITEM(lanes, 0)) : NULL;
+    if (tail != NULL && (to = claim(tail, length)) != NULL) {
+        lay_out(to, pieces, numbers, fields);
+        if (count > 1 || route->after != Py_None)
+            line = PyBytes_FromStringAndSize(to, length);
+        taken = 1;
+    }
+    else if ((line = PyBytes_FromStringAndSize(NULL, length)) != NULL)
+        lay_out(PyBytes_AS_STRING(line), pieces, numbers, fields);
+    Py_XDECREF(tail);
+    int result = PyErr_Occurred() ? -1 : 0;
+    for (Py_ssize_t i = taken; i < count && result >= 0; i++) {
+        result = put_line(state, PyTuple_GET_ITEM(lanes, i), line);
+        taken += result > 0;
+    }
+    if (result >= 0 && taken < count)
+        result = tell_lost(route, line, taken);
+    if (result >= 0 && (taken || !count) && route->count != NULL && Py_IS_TYPE(route->count, state->Count))
+        ((Count *)route->count)->value++;
+    if (result >= 0)
+        result = call_field(route->after, &line, 1);
+    Py_XDECREF(line);
+    return result;
+}
+
+/* As `deliver` in `encoding/route.py`. Returns whether it was done; -1 with an error that is the caller's. */
+static int
+deliver(const State *state, const Pieces *pieces, const Buffer *fields)
+{
+    PyObject *lanes = pieces->route->lanes, *numbers = pieces->route->numbers;
+    if (lanes == NULL || !PyTuple_CheckExact(lanes) || numbers == NULL || !Py_IS_TYPE(numbers, state->Count))
+        return 0;
+    Py_INCREF(lanes);
+    Py_INCREF(numbers);
+    int result = append(state, pieces, fields, (Count *)numbers, lanes);
+    Py_DECREF(lanes);
+    Py_DECREF(numbers);
+    return result < 0 && forgive(pieces->route) < 0 ? -1 : 1;
+}
+
+/* -- a call ------------------------------------------------------------------------------------------------------- */
+
+static int
+is_bytes(PyObject *object)
+{
+    return object != NULL && PyBytes_CheckExact(object);
+}
+
+/* Log a call in *context*. Returns whether that was done; if not, perhaps with an error, it is for the plain chain. */
+static int
+log_in(Method *self, BoundContext *context, PyObject *const *args, PyObject *kwnames)
+{
+    Pieces pieces = {.route = context->trade == self->route->trade ? self->route : self->other};
+    int bare = kwnames == NULL || PyTuple_GET_SIZE(kwnames) == 0;
+    pieces.context = Py_XNewRef(bare ? context->alone : context->before_fields);
+    int done = 0;
+    if (is_bytes(pieces.context)) {
+        pieces.message = look_up(self, self->messages, args[1], self->state->names.message, NULL);
+        Buffer fields;
+        fields.start = fields.at = fields.room;
+        fields.end = fields.room + ROOM;
+        fields.limit = self->limit;
+        if (is_bytes(pieces.message) && put_fields(self, &fields, (PyObject *)context, args + 2, kwnames) == 0 &&
+            PyBytes_GET_SIZE(pieces.context) + PyBytes_GET_SIZE(pieces.message) + fields.at - fields.start <
+                self->limit &&
+            is_free(pieces.route) > 0 && take_time(self, &pieces) == 0 &&
+            is_bytes(pieces.head = hold(pieces.route->head)))
+            done = deliver(self->state, &pieces, &fields);
+        if (fields.start != fields.room)
+            PyMem_Free(fields.start);
+    }
+    Py_XDECREF(pieces.context);
+    Py_XDECREF(pieces.message);
+    Py_XDECREF(pieces.line_start);
+    Py_XDECREF(pieces.head);
+    return done;
 }
 
 /* The Python function catches everything itself, if there is room on the stack for it to begin. */
@@ -317,26 +330,26 @@ static PyObject *
 call_plain(const Method *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     PyObject *done = PyObject_Vectorcall(self->plain, args, nargsf, kwnames);
-    return done == NULL && PyErr_ExceptionMatches(PyExc_RecursionError) ? forgive(self->route) : done;
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_RecursionError) && forgive(self->route) == 0)
+        return Py_NewRef(Py_None);
+    return done;
 }
 
 PyObject *
 log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Method *self = (Method *)callable;
-    if (PyVectorcall_NARGS(nargsf) == 2) {
-        Route *route;
-        PyObject *line = encode(self, args, kwnames, &route);
-        if (line != NULL) {
-            int result = deliver(self->state, route, line);
-            Py_DECREF(line);
-            return result < 0 ? forgive(route) : Py_NewRef(Py_None);
-        }
-        if (PyErr_Occurred()) { /* the plain chain meets the same error, and tells it */
-            if (!PyErr_ExceptionMatches(PyExc_Exception))
-                return NULL;
-            PyErr_Clear();
-        }
+    if (PyVectorcall_NARGS(nargsf) == 2 && PyUnicode_CheckExact(args[1]) && !foreign_is_set(self->foreign)) {
+        PyObject *context = find_context(self, args[0]);
+        int done = context == NULL ? 0 : log_in(self, (BoundContext *)context, args, kwnames);
+        Py_XDECREF(context);
+        if (done)
+            return done < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    if (PyErr_Occurred()) { /* the plain chain meets the same error, and tells it */
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL;
+        PyErr_Clear();
     }
     return call_plain(self, args, nargsf, kwnames);
 }

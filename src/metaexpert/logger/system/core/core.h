@@ -5,6 +5,7 @@
    method.c   the type of a log method
    call.c     a log call, from its arguments to the line in the journal
    fields.c   the fields of a call as JSON, unless they may hold a secret
+   tail.c     the end of a segment of the journal
    files.c    what the writing thread asks of the system
 
    It is optional: `native.py` loads it, and each part has a counterpart in Python with the same results.
@@ -27,7 +28,7 @@
 
 /* Of one interpreter. */
 typedef struct {
-    PyTypeObject *Method, *Route, *BoundContext, *ContextFrame, *Count;
+    PyTypeObject *Method, *Route, *BoundContext, *ContextFrame, *Count, *Tail;
     PyObject *generation; /* of the registered secrets; bound contexts of another one are renewed */
     PyObject *append_keywords, *alert;
     struct {
@@ -58,6 +59,13 @@ typedef struct {
     PyObject_HEAD
     unsigned long long value;
 } Count;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *map;
+    Py_buffer memory; /* of the map, while it takes lines */
+    Py_ssize_t position, size;
+} Tail;
 
 /* -- the screen: the layout of `encoding/_screen.py` -------------------------------------------------------------- */
 
@@ -118,11 +126,15 @@ typedef struct {
 #endif
 
 extern PyType_Spec method_spec; /* method.c */
+extern PyType_Spec tail_spec; /* tail.c */
 extern PyType_Spec route_spec, context_spec, frame_spec, count_spec; /* records.c */
 extern PyMethodDef file_functions[]; /* files.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 PyObject *disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+
+/* Return room for a line of *length* bytes, which must be there before anything else happens; NULL if there is none. */
+char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
 
 /* Add `"name":value,…}` and a newline. Returns -1, perhaps with an error, when that is for the plain chain. */
 int put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames);

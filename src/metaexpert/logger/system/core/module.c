@@ -39,7 +39,8 @@ fill_module(PyObject *module)
     FOR_EACH_NAME(INTERN)
     if (add_type(module, &method_spec, &state->Method) < 0 || add_type(module, &route_spec, &state->Route) < 0 ||
         add_type(module, &context_spec, &state->BoundContext) < 0 ||
-        add_type(module, &frame_spec, &state->ContextFrame) < 0 || add_type(module, &count_spec, &state->Count) < 0)
+        add_type(module, &frame_spec, &state->ContextFrame) < 0 || add_type(module, &count_spec, &state->Count) < 0 ||
+        add_type(module, &tail_spec, &state->Tail) < 0)
         return -1;
     return PyModule_AddFunctions(module, file_functions);
 }
@@ -53,6 +54,7 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->BoundContext);
     Py_VISIT(state->ContextFrame);
     Py_VISIT(state->Count);
+    Py_VISIT(state->Tail);
     Py_VISIT(state->generation);
     return 0;
 }
@@ -68,6 +70,7 @@ free_module(void *module)
     Py_CLEAR(state->BoundContext);
     Py_CLEAR(state->ContextFrame);
     Py_CLEAR(state->Count);
+    Py_CLEAR(state->Tail);
     Py_CLEAR(state->generation);
     Py_CLEAR(state->append_keywords);
     Py_CLEAR(state->alert);
