@@ -101,10 +101,10 @@ class Bench:
             after=None,
         )
 
-    def _leave(self, _: Any, *args: Any, **fields: Any) -> None:
+    def _leave(self, _: Any, /, *args: Any, **fields: Any) -> None:
         self.left.append((args, fields))
 
-    def plain(self, logger: Any, message: str, **fields: Any) -> None:
+    def plain(self, logger: Any, message: str, /, **fields: Any) -> None:
         """Log as the plain chain does, but for the order in which it comes to the same line."""
         context, frame = logger._bound_context, current_frame.get()
         if frame is not None:
@@ -122,7 +122,7 @@ class Bench:
         self.lane.lines.clear()
         self.left.clear()
 
-    def both(self, *args: Any, **fields: Any) -> tuple[list[bytes], list[bytes]]:
+    def both(self, /, *args: Any, **fields: Any) -> tuple[list[bytes], list[bytes]]:
         """Return the lines of two equal calls, by the compiled method and by the plain chain.
 
         A call that the compiled method leaves to the chain stands for its line.

@@ -74,46 +74,50 @@ class Encoder:
 
     # -- contexts -----------------------------------------------------------------------------------------------
 
-    def context(self, name: str | None, fields: Mapping[str, Any]) -> Any:
+    def context(self, name: str | None, fields: Mapping[str, Any] | None) -> Any:
         """Return the context of a logger of that *name* with those bound *fields*, a `BoundContext` of the core.
 
+        The *fields* are None for a logger with other processors, all of whose calls go the plain way.
+
         Its attributes: *before_fields*, as they stand in a line before the fields of a call, and *alone*, when there
-        are none, or None for both where only the plain chain can lay them out; *names* that calls gave to fields, each
-        with its piece of a line, or None; *own_names*, which no field of a call may have; *trade*, whether its entries
-        are trades; *generation* of the registered secrets, in another one of which it has to be made anew.
+        are none; *names* that calls gave to fields, each with its piece of a line, or None; *own_names*, which no field
+        of a call may have; *trade*, whether its entries are trades; *generation* of the registered secrets, in another
+        one of which it has to be made anew. The first two are None where only the plain chain can lay them out.
         """
         generation = registered.generation  # read first: a secret that comes in meanwhile makes this context stale
         if generation != self._generation:
             self._messages.clear()
             self._keys.clear()
             self._generation = generation
-        kind: dict[str, Any] = {
-            "trade": fields.get(schema.CATEGORY) == schema.TRADE,
-            "generation": generation,
-            "names": {},
-        }
-        if not all(type(value) in _FIXED and _is_usual(name) for name, value in fields.items()):
-            return core.BoundContext(**kind, before_fields=None, alone=None, own_names=())
+        if fields is None or not all(type(value) in _FIXED and _is_usual(key) for key, value in fields.items()):
+            return core.BoundContext(before_fields=None, alone=None, generation=generation)
         named = {schema.LOGGER_KEY: self._rules.mask(name)[0]} if name else {}
         clean = self._clean(dict(fields))
         alone = b"," + dumps({**named, "expert_name": self._expert_name, **clean})[1:-1]
-        return core.BoundContext(**kind, before_fields=alone + b",", alone=alone, own_names={*fields, *clean})
+        return core.BoundContext(
+            before_fields=alone + b",",
+            alone=alone,
+            names={},
+            own_names={*fields, *clean},
+            trade=fields.get(schema.CATEGORY) == schema.TRADE,
+            generation=generation,
+        )
 
     def context_in(self, frame: ContextFrame, logger: Any) -> Any:
         """Return the context of *logger* inside *frame*."""
-        encoded = frame.encoded
-        context = encoded.get(logger._bound_context)
+        encoded, bound = frame.encoded, logger._bound_context
+        context = bound if bound.alone is None else encoded.get(bound)
         if context is None:
             if len(encoded) >= MOST_CONTEXTS:  # loggers come and go, the block stays
                 encoded.clear()
             context = self.context(logger._logger.name, {**frame.fields, **logger._context})
-            encoded[logger._bound_context] = context
+            encoded[bound] = context
         return context
 
     def renewed(self, frame: ContextFrame | None, logger: Any) -> Any:
         """Return the context of *logger* inside *frame*, made anew because a secret was registered."""
-        context = logger.__dict__["_bound_context"] = self.context(logger._logger.name, logger._context)
-        return context if frame is None else self.context_in(frame, logger)
+        logger.__dict__.pop("_bound_context", None)
+        return logger._bound_context if frame is None else self.context_in(frame, logger)
 
     # -- pieces that are new ------------------------------------------------------------------------------------
 

@@ -181,6 +181,8 @@ class Masker:
 
         Cutting comes last, since a part of a secret is a secret too.
         """
+        if len(text) <= limit and not self.rules.find(text):
+            return text, 0
         beyond = len(text) - limit - max(_MARGIN, registered.longest)
         if beyond > 0:
             text = text[:-beyond]

@@ -13,13 +13,18 @@
 
 #define SECOND 1000000000LL
 
-/* Return what a field of a record holds (a new reference): other threads, and whatever a call runs, may replace it. */
+/* Call what a field of a record holds, which other threads, and whatever is called, may replace meanwhile. */
 static PyObject *
-hold(PyObject *found)
+call_field(PyObject *function, PyObject *const *args, size_t count)
 {
-    if (found == NULL)
+    if (function == NULL) {
         PyErr_SetString(PyExc_AttributeError, "a field is empty");
-    return Py_XNewRef(found);
+        return NULL;
+    }
+    Py_INCREF(function);
+    PyObject *result = PyObject_Vectorcall(function, args, count, NULL);
+    Py_DECREF(function);
+    return result;
 }
 
 /* -- the pieces of a line ----------------------------------------------------------------------------------------- */
@@ -43,17 +48,17 @@ find_context(const Method *self, PyObject *logger)
         return NULL;
     }
     PyObject *stack[] = {self->encoder, frame, logger};
-    if (Py_IS_TYPE(frame, state->ContextFrame)) {
+    if (Py_IS_TYPE(frame, state->types.ContextFrame)) {
         PyObject *encoded = ((ContextFrame *)frame)->encoded;
         PyObject *inner = encoded && PyDict_CheckExact(encoded) ? PyDict_GetItemWithError(encoded, context) : NULL;
         Py_SETREF(context, inner ? Py_NewRef(inner) :
                            PyErr_Occurred() ? NULL : PyObject_VectorcallMethod(state->names.context_in, stack, 3, NULL));
     }
-    if (context != NULL && !(Py_IS_TYPE(context, state->BoundContext) &&
+    if (context != NULL && !(Py_IS_TYPE(context, state->types.BoundContext) &&
                              ((BoundContext *)context)->generation == state->generation))
         Py_SETREF(context, PyObject_VectorcallMethod(state->names.renewed, stack, 3, NULL));
     Py_DECREF(frame);
-    if (context != NULL && !Py_IS_TYPE(context, state->BoundContext)) {
+    if (context != NULL && !Py_IS_TYPE(context, state->types.BoundContext)) {
         PyErr_SetString(PyExc_TypeError, "not a bound context");
         Py_CLEAR(context);
     }
@@ -81,13 +86,9 @@ foreign_is_set(PyObject *foreign)
 static int
 is_free(const Route *route)
 {
-    if (route->check == Py_None)
-        return 1;
-    PyObject *check = hold(route->check);
-    PyObject *answer = check == NULL ? NULL : PyObject_CallNoArgs(check);
+    PyObject *answer = route->check == Py_None ? Py_NewRef(Py_True) : call_field(route->check, NULL, 0);
     int result = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
-    Py_XDECREF(check);
     return result;
 }
 
@@ -109,22 +110,19 @@ read_clock(const Method *self, int64_t *nanoseconds)
     return *nanoseconds == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* Find out when the second of *pieces* began, and how a line of it begins, and keep both. Returns -1 with an error. */
+/* Keep when the second of *nanoseconds* began, and how a line of it begins. Returns -1 with an error. */
 static int
-begin_second(Method *self, Pieces *pieces)
+begin_second(Method *self, int64_t nanoseconds)
 {
-    PyObject *text, *begun = PyObject_CallFunction(self->new_second, "L", (long long)pieces->now);
+    PyObject *text, *begun = PyObject_CallFunction(self->new_second, "L", (long long)nanoseconds);
     long long second;
-    if (begun == NULL || !PyArg_ParseTuple(begun, "LS", &second, &text)) {
-        Py_XDECREF(begun);
-        return -1;
+    int result = begun != NULL && PyArg_ParseTuple(begun, "LS", &second, &text) ? 0 : -1;
+    if (result == 0) {
+        self->second = second;
+        Py_XSETREF(self->line_start, Py_NewRef(text));
     }
-    self->second = second;
-    Py_XSETREF(self->line_start, Py_NewRef(text));
-    pieces->second = second;
-    pieces->line_start = Py_NewRef(text);
-    Py_DECREF(begun);
-    return 0;
+    Py_XDECREF(begun);
+    return result;
 }
 
 /* Take the time, and how a line begins at it. Returns -1, perhaps with an error, when it cannot be had. */
@@ -134,8 +132,8 @@ take_time(Method *self, Pieces *pieces)
     if (read_clock(self, &pieces->now) < 0)
         return -1;
     uint64_t since = (uint64_t)pieces->now - (uint64_t)self->second; /* large for an earlier time too */
-    if (self->line_start == NULL || since >= SECOND)
-        return begin_second(self, pieces);
+    if ((self->line_start == NULL || since >= SECOND) && begin_second(self, pieces->now) < 0)
+        return -1;
     pieces->second = self->second;
     pieces->line_start = Py_NewRef(self->line_start);
     return 0;
@@ -168,34 +166,22 @@ lay_out(char *to, const Pieces *pieces, Count *numbers, const Buffer *fields)
 static int
 put_line(const State *state, PyObject *lane, PyObject *line)
 {
-    PyObject *write = PyObject_GetAttr(lane, state->names.write);
-    if (write == NULL)
-        return -1;
-    PyObject *done = PyObject_CallOneArg(write, line);
-    Py_DECREF(write);
-    if (done != NULL) {
-        Py_DECREF(done);
-        return 1;
+    PyObject *stack[] = {lane, line, Py_True}, *done = PyObject_VectorcallMethod(state->names.write, stack, 2, NULL);
+    int taken = done != NULL;
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) { /* the segment is full: on to the next one */
+        PyErr_Clear();
+        done = PyObject_VectorcallMethod(state->names.append, stack, 2, state->append_keywords);
+        taken = done != NULL && PyObject_IsTrue(done);
     }
-    if (!PyErr_ExceptionMatches(PyExc_ValueError))
-        return -1;
-    PyErr_Clear(); /* the segment is full: on to the next one */
-    PyObject *stack[] = {lane, line, Py_True};
-    done = PyObject_VectorcallMethod(state->names.append, stack, 2, state->append_keywords);
-    int taken = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
-    return taken;
+    return PyErr_Occurred() ? -1 : taken;
 }
 
-/* Call what a field of a route holds, if it is not None. Returns -1 with an error. */
+/* Tell what a field of a route holds, if it is not None. Returns -1 with an error. */
 static int
-call_field(PyObject *field, PyObject *const *args, size_t count)
+tell(PyObject *listener, PyObject *const *args, size_t count)
 {
-    if (field == Py_None)
-        return 0;
-    PyObject *function = hold(field);
-    PyObject *done = function == NULL ? NULL : PyObject_Vectorcall(function, args, count, NULL);
-    Py_XDECREF(function);
+    PyObject *done = listener == Py_None ? Py_NewRef(Py_None) : call_field(listener, args, count);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -203,9 +189,8 @@ call_field(PyObject *field, PyObject *const *args, size_t count)
 static int
 tell_lost(const Route *route, PyObject *line, Py_ssize_t taken)
 {
-    PyObject *number = PyLong_FromSsize_t(taken);
-    PyObject *args[] = {line, number};
-    int result = number == NULL ? -1 : call_field(route->lost, args, 2);
+    PyObject *number = PyLong_FromSsize_t(taken), *args[] = {line, number};
+    int result = number == NULL ? -1 : tell(route->lost, args, 2);
     Py_XDECREF(number);
     return result;
 }
@@ -219,19 +204,20 @@ forgive(const Route *route)
     PyObject *error = PyErr_GetRaisedException();
     if (PyException_SetTraceback(error, Py_None) < 0)
         PyErr_Clear();
-    int result = call_field(route->failed, &error, 1);
+    int result = tell(route->failed, &error, 1);
     Py_DECREF(error);
     return result;
 }
 
-/* Return the tail of the segment of a lane, if there is one of ours. */
+/* Return the tail of the segment of a lane (a new reference); NULL if it is not one of the core. */
 static Tail *
 tail_of(const State *state, PyObject *lane)
 {
     PyObject *write = PyObject_GetAttr(lane, state->names.write);
     PyObject *owner = write != NULL && PyCFunction_CheckExact(write) ? PyCFunction_GET_SELF(write) : NULL;
-    Tail *tail = owner != NULL && Py_IS_TYPE(owner, state->Tail) ? (Tail *)Py_NewRef(owner) : NULL;
+    Tail *tail = owner != NULL && Py_IS_TYPE(owner, state->types.Tail) ? (Tail *)Py_NewRef(owner) : NULL;
     Py_XDECREF(write);
+    PyErr_Clear(); /* whoever calls it next meets the same error */
     return tail;
 }
 
@@ -240,14 +226,13 @@ static int
 append(const State *state, const Pieces *pieces, const Buffer *fields, Count *numbers, PyObject *lanes)
 {
     const Route *route = pieces->route;
-    char number[20], *to;
-    size_t digits = (size_t)(put_digits(number, numbers->value) - number);
-    Py_ssize_t length = PyBytes_GET_SIZE(pieces->line_start) + 6 + PyBytes_GET_SIZE(pieces->head) +
-                        (Py_ssize_t)digits + PyBytes_GET_SIZE(pieces->message) +
-                        PyBytes_GET_SIZE(pieces->context) + fields->at - fields->start;
     Py_ssize_t count = PyTuple_GET_SIZE(lanes), taken = 0;
     PyObject *line = NULL;
-    Tail *tail = count ? tail_of(state, PyTuple_GET_ITEM(lanes, 0)) : NULL;
+    Tail *tail = count ? tail_of(state, PyTuple_GET_ITEM(lanes, 0)) : NULL; /* from here on the number is settled */
+    char number[20], *to;
+    Py_ssize_t length = PyBytes_GET_SIZE(pieces->line_start) + 6 + PyBytes_GET_SIZE(pieces->head) +
+                        (put_digits(number, numbers->value) - number) + PyBytes_GET_SIZE(pieces->message) +
+                        PyBytes_GET_SIZE(pieces->context) + (fields->at - fields->start);
     if (tail != NULL && (to = claim(tail, length)) != NULL) {
         lay_out(to, pieces, numbers, fields);
         if (count > 1 || route->after != Py_None)
@@ -257,17 +242,17 @@ append(const State *state, const Pieces *pieces, const Buffer *fields, Count *nu
     else if ((line = PyBytes_FromStringAndSize(NULL, length)) != NULL)
         lay_out(PyBytes_AS_STRING(line), pieces, numbers, fields);
     Py_XDECREF(tail);
-    int result = PyErr_Occurred() ? -1 : 0;
+    int result = PyErr_Occurred() ? -1 : 0; /* no memory */
     for (Py_ssize_t i = taken; i < count && result >= 0; i++) {
         result = put_line(state, PyTuple_GET_ITEM(lanes, i), line);
         taken += result > 0;
     }
     if (result >= 0 && taken < count)
         result = tell_lost(route, line, taken);
-    if (result >= 0 && (taken || !count) && route->count != NULL && Py_IS_TYPE(route->count, state->Count))
+    if (result >= 0 && (taken || !count) && route->count != NULL && Py_IS_TYPE(route->count, state->types.Count))
         ((Count *)route->count)->value++;
     if (result >= 0)
-        result = call_field(route->after, &line, 1);
+        result = tell(route->after, &line, 1);
     Py_XDECREF(line);
     return result;
 }
@@ -277,7 +262,7 @@ static int
 deliver(const State *state, const Pieces *pieces, const Buffer *fields)
 {
     PyObject *lanes = pieces->route->lanes, *numbers = pieces->route->numbers;
-    if (lanes == NULL || !PyTuple_CheckExact(lanes) || numbers == NULL || !Py_IS_TYPE(numbers, state->Count))
+    if (lanes == NULL || !PyTuple_CheckExact(lanes) || numbers == NULL || !Py_IS_TYPE(numbers, state->types.Count))
         return 0;
     Py_INCREF(lanes);
     Py_INCREF(numbers);
@@ -313,7 +298,7 @@ log_in(Method *self, BoundContext *context, PyObject *const *args, PyObject *kwn
             PyBytes_GET_SIZE(pieces.context) + PyBytes_GET_SIZE(pieces.message) + fields.at - fields.start <
                 self->limit &&
             is_free(pieces.route) > 0 && take_time(self, &pieces) == 0 &&
-            is_bytes(pieces.head = hold(pieces.route->head)))
+            is_bytes(pieces.head = Py_XNewRef(pieces.route->head)))
             done = deliver(self->state, &pieces, &fields);
         if (fields.start != fields.room)
             PyMem_Free(fields.start);
@@ -376,7 +361,7 @@ disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject
     if (PyVectorcall_NARGS(nargsf) > 0) {
         if (PyContextVar_Get(self->current_frame, Py_None, &frame) < 0)
             return NULL;
-        int lifts = Py_IS_TYPE(frame, self->state->ContextFrame) && ((ContextFrame *)frame)->lifts == Py_True;
+        int lifts = Py_IS_TYPE(frame, self->state->types.ContextFrame) && ((ContextFrame *)frame)->lifts == Py_True;
         Py_DECREF(frame);
         if (!lifts && !asks_for_alert(self->state, kwnames))
             return Py_NewRef(Py_None);

@@ -26,9 +26,15 @@
 #define FOR_EACH_NAME(DO) \
     DO(_bound_context) DO(write) DO(append) DO(context_in) DO(renewed) DO(message) DO(name) DO(key) DO(word) DO(clear)
 
+#define FOR_EACH_TYPE(DO) DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail)
+
 /* Of one interpreter. */
 typedef struct {
-    PyTypeObject *Method, *Route, *BoundContext, *ContextFrame, *Count, *Tail;
+    struct {
+#define TYPE(name) PyTypeObject *name;
+        FOR_EACH_TYPE(TYPE)
+#undef TYPE
+    } types;
     PyObject *generation; /* of the registered secrets; bound contexts of another one are renewed */
     PyObject *append_keywords, *alert;
     struct {
@@ -125,9 +131,9 @@ typedef struct {
 #pragma GCC visibility push(hidden)
 #endif
 
-extern PyType_Spec method_spec; /* method.c */
-extern PyType_Spec tail_spec; /* tail.c */
-extern PyType_Spec route_spec, context_spec, frame_spec, count_spec; /* records.c */
+#define SPEC(name) extern PyType_Spec name##_spec;
+FOR_EACH_TYPE(SPEC)
+#undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */

@@ -102,7 +102,7 @@ reserve(Buffer *to, Py_ssize_t more)
     if (to->end - to->at >= more)
         return 0;
     Py_ssize_t used = to->at - to->start, size = 2 * (used + more);
-    if (used + more > to->limit + ROOM) /* a short text may need six bytes for each character */
+    if (used + more > to->limit + ROOM)
         return -1;
     char *new = PyMem_Realloc(to->start == to->room ? NULL : to->start, (size_t)size);
     if (new == NULL)
@@ -151,71 +151,51 @@ is_clear(const Method *self, PyObject *value)
     return answer == Py_True;
 }
 
-/* Add one character, as orjson writes it; C1 controls and line separators are escaped. Needs room for twelve bytes. */
+/* Have orjson write a value. The flags of its characters go into *found*. Controls that a terminal may obey (C1) and
+   line separators, which orjson leaves as they are, are for the plain chain to escape. */
 static int
-put_character(Buffer *to, Py_UCS4 c)
+put_dumped(const Method *self, Buffer *to, PyObject *value, unsigned char *found)
 {
-    static const char hex[] = "0123456789abcdef", escapes[] = "btn.fr";
-    char *at = to->at;
-    if (c == '"' || c == '\\' || (c >= 8 && c <= 13 && c != 11)) {
-        *at++ = '\\';
-        *at++ = c > 13 ? (char)c : escapes[c - 8];
+    PyObject *text = PyObject_CallOneArg(self->dumps, value);
+    int result = text == NULL ? -1 : put_piece(to, text);
+    Py_ssize_t length = result < 0 ? 0 : PyBytes_GET_SIZE(text);
+    const unsigned char *at = length ? (const unsigned char *)PyBytes_AS_STRING(text) : NULL;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        *found |= ((const unsigned char *)self->screen.buf)[at[i]];
+        if ((at[i] == 0xC2 && at[i + 1] < 0xA0) || (at[i] == 0xE2 && at[i + 1] == 0x80 && (at[i + 2] & 0xFE) == 0xA8))
+            result = -1;
     }
-    else if (c < 32 || (c >= 0x80 && c < 0xA0) || c == 0x2028 || c == 0x2029) {
-        memcpy(at, "\\u", 2);
-        for (int place = 0; place < 4; place++)
-            at[2 + place] = hex[c >> (12 - 4 * place) & 15];
-        at += 6;
-    }
-    else if (c < 0x80)
-        *at++ = (char)c;
-    else if (c >= 0xD800 && c < 0xE000) /* half of a pair */
-        return -1;
-    else {
-        int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-        *at++ = (char)((0xF00 >> (more + 1) & 0xFF) | c >> 6 * more);
-        while (more--)
-            *at++ = (char)(0x80 | (c >> 6 * more & 0x3F));
-    }
-    to->at = at;
-    return 0;
+    Py_XDECREF(text);
+    return result;
 }
 
+/* Add the *text* of *value*; one with characters of *flags* may hold a secret. */
 static int
 put_text(const Method *self, Buffer *to, PyObject *value, PyObject *text, unsigned char flags)
 {
     const unsigned char *screen = self->screen.buf;
     Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+    int ascii = PyUnicode_IS_COMPACT_ASCII(text), suspicious = length >= screen[SCREEN_LENGTH];
+    unsigned char found = 0;
     if (length > self->limit || reserve(to, length + 2) < 0)
         return -1;
-    unsigned char stop = 0;
-    int ascii = PyUnicode_IS_COMPACT_ASCII(text), suspect = 0;
-    *to->at++ = '"';
     if (ascii) {
         const unsigned char *from = PyUnicode_1BYTE_DATA(text);
         for (Py_ssize_t i = 0; i < length; i++) {
-            stop |= screen[from[i]];
-            to->at[i] = (char)from[i];
+            found |= screen[from[i]];
+            to->at[i + 1] = (char)from[i];
         }
-        suspect = length >= screen[SCREEN_LENGTH] && may_be_secret(from, length, screen);
+        suspicious = suspicious && may_be_secret(from, length, screen);
     }
-    if (!ascii || stop & SCREEN_ESCAPED) {
-        int kind = PyUnicode_KIND(text);
-        const void *data = PyUnicode_DATA(text);
-        if (reserve(to, 6 * length + 12) < 0)
+    if (!ascii || found & SCREEN_ESCAPED) {
+        if (put_dumped(self, to, text, &found) < 0)
             return -1;
-        for (Py_ssize_t i = 0; i < length; i++) {
-            Py_UCS4 c = PyUnicode_READ(kind, data, i);
-            stop |= c < 0x80 ? screen[c] : 0;
-            if (put_character(to, c) < 0)
-                return -1;
-        }
-        suspect |= !ascii && length >= screen[SCREEN_LENGTH];
     }
-    else
-        to->at += length;
-    *to->at++ = '"';
-    return ((stop & flags) || suspect) && !is_clear(self, value) ? -1 : 0;
+    else {
+        to->at[0] = to->at[length + 1] = '"';
+        to->at += length + 2;
+    }
+    return (found & flags || suspicious) && !is_clear(self, value) ? -1 : 0;
 }
 
 /* The text of a Decimal, a datetime and the like. */
@@ -243,12 +223,8 @@ put_number(const Method *self, Buffer *to, PyObject *value)
         to->at = at;
         return 0;
     }
-    if (whole || !isfinite(PyFloat_AS_DOUBLE(value)))
-        return -1;
-    PyObject *text = PyObject_CallOneArg(self->dumps, value);
-    int result = text == NULL ? -1 : put_piece(to, text);
-    Py_XDECREF(text);
-    return result;
+    unsigned char found = 0;
+    return whole || !isfinite(PyFloat_AS_DOUBLE(value)) ? -1 : put_dumped(self, to, value, &found);
 }
 
 static int put_value(const Method *self, Buffer *to, PyObject *value, int depth);

@@ -17,14 +17,6 @@ static PyMethodDef functions[] = {
     {0},
 };
 
-/* Make a type, and keep it in the state. */
-static int
-add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
-{
-    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return *type == NULL ? -1 : PyModule_AddType(module, *type);
-}
-
 static int
 fill_module(PyObject *module)
 {
@@ -37,11 +29,11 @@ fill_module(PyObject *module)
     if ((state->names.name = PyUnicode_InternFromString(#name)) == NULL) \
         return -1;
     FOR_EACH_NAME(INTERN)
-    if (add_type(module, &method_spec, &state->Method) < 0 || add_type(module, &route_spec, &state->Route) < 0 ||
-        add_type(module, &context_spec, &state->BoundContext) < 0 ||
-        add_type(module, &frame_spec, &state->ContextFrame) < 0 || add_type(module, &count_spec, &state->Count) < 0 ||
-        add_type(module, &tail_spec, &state->Tail) < 0)
+#define ADD(name) \
+    state->types.name = (PyTypeObject *)PyType_FromModuleAndSpec(module, &name##_spec, NULL); \
+    if (state->types.name == NULL || PyModule_AddType(module, state->types.name) < 0) \
         return -1;
+    FOR_EACH_TYPE(ADD)
     return PyModule_AddFunctions(module, file_functions);
 }
 
@@ -49,12 +41,8 @@ static int
 traverse_module(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
-    Py_VISIT(state->Method);
-    Py_VISIT(state->Route);
-    Py_VISIT(state->BoundContext);
-    Py_VISIT(state->ContextFrame);
-    Py_VISIT(state->Count);
-    Py_VISIT(state->Tail);
+#define VISIT(name) Py_VISIT(state->types.name);
+    FOR_EACH_TYPE(VISIT)
     Py_VISIT(state->generation);
     return 0;
 }
@@ -65,12 +53,8 @@ static void
 free_module(void *module)
 {
     State *state = PyModule_GetState(module);
-    Py_CLEAR(state->Method);
-    Py_CLEAR(state->Route);
-    Py_CLEAR(state->BoundContext);
-    Py_CLEAR(state->ContextFrame);
-    Py_CLEAR(state->Count);
-    Py_CLEAR(state->Tail);
+#define FREE_TYPE(name) Py_CLEAR(state->types.name);
+    FOR_EACH_TYPE(FREE_TYPE)
     Py_CLEAR(state->generation);
     Py_CLEAR(state->append_keywords);
     Py_CLEAR(state->alert);

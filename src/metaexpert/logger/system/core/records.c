@@ -53,24 +53,24 @@ record_dealloc(PyObject *self)
 }
 
 #define FIELD(type, name) {#name, Py_T_OBJECT_EX, offsetof(type, name), 0, NULL}
-#define RECORD(spec, type, doc, ...) \
-    static PyMemberDef spec##_members[] = {__VA_ARGS__, {0}}; \
-    static PyType_Slot spec##_slots[] = { \
+#define RECORD(type, doc, ...) \
+    static PyMemberDef type##_members[] = {__VA_ARGS__, {0}}; \
+    static PyType_Slot type##_slots[] = { \
         {Py_tp_doc, doc}, {Py_tp_new, record_new}, {Py_tp_dealloc, record_dealloc}, \
-        {Py_tp_traverse, record_traverse}, {Py_tp_clear, record_clear}, {Py_tp_members, spec##_members}, {0, NULL}, \
+        {Py_tp_traverse, record_traverse}, {Py_tp_clear, record_clear}, {Py_tp_members, type##_members}, {0, NULL}, \
     }; \
-    PyType_Spec spec##_spec = { \
-        .name = "metaexpert.logger.system._core." #type, .basicsize = sizeof(type), .slots = spec##_slots, \
+    PyType_Spec type##_spec = { \
+        .name = "metaexpert.logger.system._core." #type, .basicsize = sizeof(type), .slots = type##_slots, \
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, \
     }
 
-RECORD(route, Route, "The route of one level's entries.", FIELD(Route, trade), FIELD(Route, head),
+RECORD(Route, "The route of one level's entries.", FIELD(Route, trade), FIELD(Route, head),
        FIELD(Route, lanes), FIELD(Route, numbers), FIELD(Route, count), FIELD(Route, check), FIELD(Route, after),
        FIELD(Route, lost), FIELD(Route, failed));
-RECORD(context, BoundContext, "What a bound logger adds to its entries.", FIELD(BoundContext, before_fields),
+RECORD(BoundContext, "What a bound logger adds to its entries.", FIELD(BoundContext, before_fields),
        FIELD(BoundContext, alone), FIELD(BoundContext, names), FIELD(BoundContext, own_names),
        FIELD(BoundContext, trade), FIELD(BoundContext, generation));
-RECORD(frame, ContextFrame, "One entered block of log_context.", FIELD(ContextFrame, parent),
+RECORD(ContextFrame, "One entered block of log_context.", FIELD(ContextFrame, parent),
        FIELD(ContextFrame, fields), FIELD(ContextFrame, lifts), FIELD(ContextFrame, encoded));
 
 /* -- a count: the counterpart of `Count` in `counts.py` ----------------------------------------------------------- */
@@ -114,7 +114,7 @@ static PyType_Slot count_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec count_spec = {
+PyType_Spec Count_spec = {
     .name = "metaexpert.logger.system._core.Count",
     .basicsize = sizeof(Count),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,

@@ -9,15 +9,12 @@ static PyObject *
 tail_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
 {
     PyObject *map;
-    Py_buffer view;
-    if (!PyArg_ParseTuple(args, "O", &map) || PyObject_GetBuffer(map, &view, PyBUF_WRITABLE) < 0)
-        return NULL;
-    Tail *self = (Tail *)type->tp_alloc(type, 0);
+    Py_ssize_t size = PyArg_ParseTuple(args, "O", &map) ? PyObject_Size(map) : -1;
+    Tail *self = size < 0 ? NULL : (Tail *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->map = Py_NewRef(map);
-        self->position = self->size = view.len;
+        self->position = self->size = size;
     }
-    PyBuffer_Release(&view);
     return (PyObject *)self;
 }
 
@@ -43,12 +40,13 @@ claim(Tail *self, Py_ssize_t length)
 static PyObject *
 tail_write(PyObject *self, PyObject *line)
 {
-    char *to = NULL;
-    if (PyBytes_CheckExact(line) && (to = claim((Tail *)self, PyBytes_GET_SIZE(line))) == NULL)
-        PyErr_SetString(PyExc_ValueError, "the segment is full");
-    else if (to == NULL)
-        PyErr_SetString(PyExc_TypeError, "a line should be bytes");
-    return to == NULL ? NULL : (memcpy(to, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line)), Py_NewRef(Py_None));
+    if (!PyBytes_CheckExact(line))
+        return PyErr_Format(PyExc_TypeError, "a line should be bytes");
+    char *to = claim((Tail *)self, PyBytes_GET_SIZE(line));
+    if (to == NULL)
+        return PyErr_Format(PyExc_ValueError, "the segment is full");
+    memcpy(to, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line));
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -56,11 +54,8 @@ tail_seek(PyObject *object, PyObject *position)
 {
     Tail *self = (Tail *)object;
     Py_ssize_t wanted = PyLong_AsSsize_t(position);
-    if (wanted < 0 || wanted > self->size) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "outside of the segment");
-        return NULL;
-    }
+    if (wanted < 0 || wanted > self->size)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "outside of the segment");
     self->position = self->size; /* sealed, whatever comes */
     if (wanted == self->size)
         PyBuffer_Release(&self->memory);
@@ -91,7 +86,7 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 
-PyType_Spec tail_spec = {
+PyType_Spec Tail_spec = {
     .name = "metaexpert.logger.system._core.Tail",
     .basicsize = sizeof(Tail),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
