@@ -25,9 +25,10 @@ from structlog.typing import EventDict
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
-from metaexpert.logger.encoding.fast import Encoder, Route, never
+from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, chain
+from metaexpert.logger.encoding.route import Route, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -96,9 +97,7 @@ class Pipeline:
             self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules
         )
         self.routes = {
-            (word, trade): Route(
-                word, trade=trade, count=accepted.up, lost=self._lost, failed=self.health.errors.append
-            )
+            (word, trade): Route(trade=trade, count=accepted, lost=self._lost, failed=self.health.errors.append)
             for word, accepted in self._counts.accepted_counts.items()
             for trade in (False, True)
         }
@@ -140,9 +139,9 @@ class Pipeline:
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
             route.lanes = tuple(file.lane for file in self._files_for(to))
-            route.number = self.directory.sequence.__next__
+            route.numbers = self.directory.sequence
             if self.config.log_to_file:
-                route.count = self._counts.accepted_counts[word].up if to & FILES else _count_nothing
+                route.count = self._counts.accepted_counts[word] if to & FILES else None
             route.after = self._after(to)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
@@ -226,7 +225,7 @@ class Pipeline:
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
         taken = [file.put(line) for file in self._files_for(to)]
         if any(taken) or not self.config.log_to_file:
-            self._counts.accepted_counts[level].up()
+            next(self._counts.accepted_counts[level])
         if to & CONSOLE:
             self.outputs.show(line)
         self.outputs.send(line, to)
@@ -388,10 +387,6 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
     which = "them" if kept == unwritten else f"{kept} of them"
     fate = f"; the next start brings {which} in from the journal" if kept else ""
     directory.diagnostics.report("close", f"closed with {unwritten} entries that no file took{fate}")
-
-
-def _count_nothing() -> int:
-    return 0
 
 
 def _left(deadline: float | None) -> float | None:

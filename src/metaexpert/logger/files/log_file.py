@@ -118,7 +118,7 @@ class LogFile:
 
     def _append(self, segment: Segment, epoch: int) -> bool:
         appender = getattr(self.sink, "appender", None)  # only a rotating file has one
-        return appender is not None and appender.append(self.lock, segment.map, segment.numbers, epoch)
+        return appender is not None and appender.append(self.lock, segment.tail, segment.numbers, epoch)
 
     def look(self) -> None:
         """Make sure that the file is there, although nothing is to be written."""

@@ -14,7 +14,7 @@ Threads: any thread may use everything here, except that a `Masker` belongs to o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from metaexpert.logger.entry.values import TEXTS, Cleaner
@@ -105,32 +105,15 @@ class Rules:
             return SECRET
         return kind
 
-    def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
-        """Return whether *fields*, of JSON types, hold nothing to mask. False when that is hard to tell."""
-        return all(
-            not self.find(name) and not self.kind(parent, name) and self.clear_value(value, name)
-            for name, value in fields.items()
-        )
-
-    def clear_value(self, value: Any, parent: str) -> bool:
-        """Return the same for the value of the field *parent*."""
+    def clear(self, value: Any) -> bool:
+        """Return whether there is no secret in *value*, of type str, int or one of `TEXTS`."""
         kind = type(value)
         if kind is str:
-            return self.harmless(value)
+            return not self.find(value)
         if kind is int:
             return value not in registered.numbers
-        if kind is dict:
-            return self.clear(value, parent)
-        if kind is list or kind is tuple:
-            return all(self.clear_value(item, parent) for item in value) and not (
-                self.shapes and self._is_paired(value)
-            )
         # Numbers and times that are written as text have no shape, but may be known values.
-        return kind not in TEXTS or not registered.find(TEXTS[kind](value))
-
-    def _is_paired(self, values: Sequence[Any]) -> bool:
-        """Return whether one of *values* may be a name, or an option, and the next one its value."""
-        return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
+        return not registered.find(TEXTS[kind](value))
 
 
 #: The rules where there is no configuration.
@@ -198,6 +181,8 @@ class Masker:
 
         Cutting comes last, since a part of a secret is a secret too.
         """
+        if len(text) <= limit and not self.rules.find(text):
+            return text, 0
         beyond = len(text) - limit - max(_MARGIN, registered.longest)
         if beyond > 0:
             text = text[:-beyond]
