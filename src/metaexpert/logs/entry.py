@@ -196,12 +196,23 @@ def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
 
     Such a line may still not be an entry: then `Entry.data` raises (see `checked`).
     """
+    number = regular_number(line)
+    if number:
+        return Entry(line, file, (line[TIME_BEGIN:TIME_END], int(number), log))
+    return _odd(line, file, log)
+
+
+def regular_number(line: bytes) -> bytes:
+    """Return the digits of the sequence id of a line that is *regular*: it begins and ends as our writer's do.
+
+    Empty for any other line. The compiled core has the same rule (`system/core/scan.c`).
+    """
     if line.startswith(START) and line[TIME_END:_HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
         at = line.find(_SEQUENCE, _HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
         number = line[at : line.find(b",", at)] if at >= len(_SEQUENCE) else b""
         if number.isdigit() and len(number) < len(_LONG_NUMBER):
-            return Entry(line, file, (line[TIME_BEGIN:TIME_END], int(number), log))
-    return _odd(line, file, log)
+            return number
+    return b""
 
 
 def checked(record: Record) -> Record:

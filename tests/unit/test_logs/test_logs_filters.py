@@ -23,7 +23,7 @@ from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
 from metaexpert.logs import Entry, Record, Unparsed, open_logs
-from metaexpert.logs.reading import merge, search
+from metaexpert.logs.reading import _survey, merge, search
 from metaexpert.logs.reading.filters import Criteria, is_regular
 
 Line = Callable[..., bytes]
@@ -144,9 +144,10 @@ def test_any_filter_equals_the_plain_loop(
             last = flat(open_logs(directory, limit=limit, **wanted))
             assert last == (expected[-limit:] if limit else []) if in_order else len(last) == min(limit, len(expected))
             assert all(entry in expected for entry in last)
+            patch.setattr(merge, "KEPT_LIMIT", 3000)
             patch.setattr(merge, "MEMORY_LIMIT", 2000)  # what is found does not fit into the memory: the other way
-            patch.setattr(merge, "_SMALLEST", 700)
-            patch.setattr(merge, "_OPEN", 700)
+            patch.setattr(_survey, "_SMALLEST", 700)
+            patch.setattr(_survey, "_OPEN", 700)
             logs = open_logs(directory, **wanted)
             got = flat(logs)
             assert logs.counts.unordered or got == expected
@@ -296,7 +297,7 @@ def test_regular_lines_are_known_at_a_glance(line: Line) -> None:
     for odd in (b"text\n", b"\n", line(3)[:-2] + b"\n", line(3)[1:], line(3).rstrip()):
         assert not is_regular(line(1) + odd)
         assert not is_regular(odd + b"\n" + line(1)) or odd == line(3).rstrip()
-    assert Criteria().needles == ()
+    assert Criteria().groups == ()
 
 
 @pytest.mark.parametrize("depth", [500, 1500])

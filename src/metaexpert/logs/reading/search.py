@@ -31,7 +31,11 @@ def found_in(
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
-    for start, line in criteria.chosen(data):
+    bounds = criteria.select(data).bounds
+    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+        line = data[start : abs(stop)]
+        if criteria.drops(line):
+            continue
         record: Record | None = glance(line, file.label, log)
         if record is None:
             record = Unparsed(line, file.label, place.of(start))

@@ -5,6 +5,7 @@
    call.c     a log call, from its arguments to the line in the journal
    fields.c   the fields of a call as JSON, unless they may hold a secret
    files.c    what the writing thread asks of the system
+   scan.c     the reader's first look at lines
 
    It is optional: `native.py` loads it, and each function has a counterpart in Python with the same results.
 
@@ -84,6 +85,7 @@ typedef struct {
 
 extern PyType_Spec method_spec; /* method.c */
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef scan_functions[]; /* scan.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 

@@ -65,7 +65,9 @@ fill_module(PyObject *module)
     PyObject *method = PyType_FromModuleAndSpec(module, &method_spec, NULL);
     int result = method == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)method);
     Py_XDECREF(method);
-    return result < 0 ? -1 : PyModule_AddFunctions(module, file_functions);
+    if (result < 0 || PyModule_AddFunctions(module, file_functions) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, scan_functions);
 }
 
 static int
