@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -161,5 +162,6 @@ def number(value: Any) -> Decimal | None:
     return found if found.is_finite() else None
 
 
+@lru_cache(maxsize=4096)
 def _folded(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()

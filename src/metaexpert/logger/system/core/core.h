@@ -6,6 +6,7 @@
    fields.c   the fields of a call as JSON, unless they may hold a secret
    files.c    what the writing thread asks of the system
    scan.c     the reader's first look at lines
+   tally.c    counts of lines by their headers
 
    It is optional: `native.py` loads it, and each function has a counterpart in Python with the same results.
 
@@ -86,6 +87,7 @@ typedef struct {
 extern PyType_Spec method_spec; /* method.c */
 extern PyMethodDef file_functions[]; /* files.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
+extern PyMethodDef tally_functions[]; /* tally.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 

@@ -65,9 +65,10 @@ fill_module(PyObject *module)
     PyObject *method = PyType_FromModuleAndSpec(module, &method_spec, NULL);
     int result = method == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)method);
     Py_XDECREF(method);
-    if (result < 0 || PyModule_AddFunctions(module, file_functions) < 0)
-        return -1;
-    return PyModule_AddFunctions(module, scan_functions);
+    PyMethodDef *others[] = {file_functions, scan_functions, tally_functions};
+    for (size_t i = 0; result == 0 && i < sizeof others / sizeof *others; i++)
+        result = PyModule_AddFunctions(module, others[i]);
+    return result;
 }
 
 static int

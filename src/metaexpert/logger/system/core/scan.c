@@ -1,8 +1,9 @@
-/* The reader's first look at whole lines: which of them may be wanted. The counterpart of `logs/reading/_select.py`.
+/* The reader's first look at whole lines: which of them may be wanted. The counterpart of `logs/reading/selection.py`.
 
    Works on bytes, without decoding and without the interpreter lock. A line is dropped only for what is certain from
-   its bytes: a time outside the wanted one at the place where our writer has it, or a text that no wanted line can lack.
-   Lines with an escape sequence that can stand for any character, or with bytes that are not UTF-8, may hold any text. */
+   its bytes: a time outside the wanted one at the place where our writer has it, or the lack of a text that each wanted
+   line has. Lines with an escape sequence that can stand for any character, or with bytes that are not UTF-8, may hold
+   any text. */
 
 #include "core.h"
 #include <string.h>
@@ -112,7 +113,7 @@ static int
 sequence_size(const unsigned char *at, const unsigned char *end)
 {
     unsigned char lead = at[0];
-    int size = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    int size = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     if (size == 0 || end - at < size)
         return 0;
     for (int i = 1; i < size; i++)
@@ -395,6 +396,6 @@ select_lines(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyMethodDef scan_functions[] = {
     {"select", select_lines, METH_VARARGS,
-     "select(data, since, until, groups): return which lines may be wanted; see logs/reading/_select.py."},
+     "select(data, since, until, groups): return which lines may be wanted; see logs/reading/selection.py."},
     {0},
 };
