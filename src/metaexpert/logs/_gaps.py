@@ -10,13 +10,13 @@ class SeenNumbers:
     """The sequence ids that were seen of a process, as ranges. A restarted process begins a new run of numbers."""
 
     def __init__(self) -> None:
-        self._runs: list[_Run] = [_Run()]
+        self._runs: list[NumberRanges] = [NumberRanges()]
 
     def add(self, number: int, *, ordinary: bool) -> None:
         """Add a number, and whether its entry is *ordinary*: neither a trade nor an error."""
         run = self._runs[-1]
         if not run.add(number, number):  # seen before, on another entry: the process was restarted
-            run = _Run()
+            run = NumberRanges()
             run.add(number, number)
             self._runs.append(run)
         if ordinary and (run.floor is None or number < run.floor):
@@ -43,12 +43,29 @@ class SeenNumbers:
                     yield max(end, (run.floor or 0) - 1) + 1, start - 1
 
 
-class _Run:
+class NumberRanges:
+    """Numbers of one run of a process, as ranges.
+
+    Attributes:
+        ranges: First and last number of each, in order.
+        floor: The lowest number of an ordinary entry; None for none.
+    """
+
     __slots__ = ("floor", "ranges")
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
         self.floor: int | None = None
+
+    def fits(self, runs: Iterable[tuple[int, int]]) -> bool:
+        """Return whether all numbers of *runs* are new, and none is in two of them."""
+        end = 0
+        for first, last in sorted(runs):
+            at = bisect_right(self.ranges, last, key=lambda pair: pair[0])
+            if first <= end or (at and self.ranges[at - 1][1] >= first):
+                return False
+            end = last
+        return True
 
     def add(self, first: int, last: int) -> bool:
         """Add numbers if all of them are new; return whether they are."""

@@ -41,6 +41,9 @@ class Tally(NamedTuple):
             shape have one `metaexpert.logs.stats.fingerprint`.
         specials: Begin and end of each trade and each error.
         odd: Begin and end of each line of another form.
+        unsure: Only of `strict_tally`: begin and end of each counted line that is not certainly sound.
+        latest: Likewise: the time of the last counted line.
+        back: Likewise: whether the time of a counted line is before that of the one before it, by seconds.
     """
 
     kinds: Sequence[tuple[bytes, bytes, int]]
@@ -49,13 +52,26 @@ class Tally(NamedTuple):
     messages: Sequence[tuple[bytes, bytes, int]]
     specials: Sequence[int]
     odd: Sequence[int]
+    unsure: Sequence[int] = ()
+    latest: bytes = b""
+    back: bool = False
 
 
 def tally(data: bytes) -> Tally:
     """Return the counts of the whole lines in *data*."""
-    if core is None:
-        return plain_tally(data)
-    kinds, runs, minutes, messages, specials, odd = core.tally(data)
+    return plain_tally(data) if core is None else _compiled(data, strict=False)
+
+
+def strict_tally(data: bytes) -> Tally | None:
+    """Return the same with a closer look at each line; None where nothing is compiled.
+
+    A line that is counted and not in `Tally.unsure` is JSON and conforms to the schema.
+    """
+    return None if core is None else _compiled(data, strict=True)
+
+
+def _compiled(data: bytes, *, strict: bool) -> Tally:
+    kinds, runs, minutes, messages, specials, odd, unsure, latest, back = core.tally(data, strict)
     return Tally(
         kinds,
         [(host, pid, _numbers(numbers)) for host, pid, numbers in runs],
@@ -63,6 +79,9 @@ def tally(data: bytes) -> Tally:
         messages,
         _numbers(specials),
         _numbers(odd),
+        _numbers(unsure),
+        latest,
+        back,
     )
 
 

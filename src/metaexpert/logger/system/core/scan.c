@@ -6,7 +6,6 @@
    any text. */
 
 #include "core.h"
-#include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -17,7 +16,7 @@
 static const char START[] = "{\"timestamp\":\"", AFTER_TIME[] = "Z\",", SEQUENCE[] = ",\"sequence_id\":";
 enum {
     TIME_BEGIN = sizeof START - 1,
-    TIME_SIZE = 26, /* 2026-11-22T10:31:00.123456 */
+    TIME_SIZE = TIME,
     HEADER_END = TIME_BEGIN + TIME_SIZE + sizeof AFTER_TIME - 1,
     SEQUENCE_SIZE = sizeof SEQUENCE - 1,
     HEADER_LENGTH = 1024,
@@ -108,8 +107,7 @@ find(const Needle *needle, const unsigned char *from, const unsigned char *end)
     return end;
 }
 
-/* Return the size of the UTF-8 sequence that begins here, or 0. */
-static int
+int
 sequence_size(const unsigned char *at, const unsigned char *end)
 {
     unsigned char lead = at[0];

@@ -5,22 +5,16 @@
    other lines are handed back as places. */
 
 #include "core.h"
-#include <string.h>
 
 enum {
     MOST_KINDS = 128,
     MOST_PROCESSES = 64,
     MOST_MINUTES = 512,
     MINUTE = 16,           /* 2026-11-22T10:31 */
-    TIME = 26,
+    SECOND = 19,
     MOST_SHAPED = 200,     /* a longer message is its own shape: quoted parts are replaced up to 200 characters */
     MOST_COLLAPSED = 3,    /* so many digits in a row belong to no identifier of a fixed length */
 };
-
-typedef struct {
-    const char *at;
-    size_t size;
-} Text;
 
 /* A growing list of numbers. */
 typedef struct {
@@ -63,15 +57,10 @@ typedef struct {
     size_t message_count, message_room;
     char *shapes;          /* no longer than all data */
     size_t shapes_used;
-    List specials, odd;
+    List specials, odd, unsure;
+    const char *latest;    /* the time of the line before; NULL at first */
+    int strict, back;
 } Tally;
-
-/* The parts of one line. */
-typedef struct {
-    Text level, head, host, pid, msgid, message;
-    int64_t number;
-    int escaped;
-} Header;
 
 static int
 add(Tally *tally, List *list, int64_t item)
@@ -90,104 +79,7 @@ add(Tally *tally, List *list, int64_t item)
     return 0;
 }
 
-/* -- the header of a line ----------------------------------------------------------------------------------------- */
-
-#define LITERAL(text) take(&at, end, text, sizeof text - 1)
-
-static int
-take(const char **at, const char *end, const char *text, size_t size)
-{
-    if ((size_t)(end - *at) < size || memcmp(*at, text, size) != 0)
-        return 0;
-    *at += size;
-    return 1;
-}
-
-/* Take characters up to a quote, which stays; none may be escaped. */
-static int
-take_text(const char **at, const char *end, Text *text)
-{
-    const char *quote = memchr(*at, '"', (size_t)(end - *at));
-    if (quote == NULL || memchr(*at, '\\', (size_t)(quote - *at)) != NULL)
-        return 0;
-    *text = (Text){*at, (size_t)(quote - *at)};
-    *at = quote;
-    return 1;
-}
-
-static int
-take_digits(const char **at, const char *end, int most, int64_t *number)
-{
-    const char *start = *at;
-    *number = 0;
-    while (*at < end && **at >= '0' && **at <= '9' && *at - start < most)
-        *number = *number * 10 + *(*at)++ - '0';
-    return *at > start;
-}
-
-static int
-is_time(const char *at)
-{
-    static const char form[] = "0000-00-00T00:00:00.000000";
-    for (int i = 0; i < TIME; i++)
-        if (form[i] == '0' ? at[i] < '0' || at[i] > '9' : at[i] != form[i])
-            return 0;
-    return 1;
-}
-
-static int
-take_message(const char **at, const char *end, Header *header)
-{
-    const char *start = *at;
-    for (; *at < end && **at != '"'; (*at)++)
-        if (**at == '\\') {
-            header->escaped = 1;
-            (*at)++;
-        }
-    if (*at >= end)
-        return 0;
-    header->message = (Text){start, (size_t)(*at - start)};
-    return 1;
-}
-
-/* Return whether the line begins with a whole header of our writer and ends like an entry. */
-static int
-read_header(const char *at, const char *end, Header *header)
-{
-    int64_t ignored;
-    Text appname;
-    header->escaped = 0;
-    if (end[-1] != '}' || !LITERAL("{\"timestamp\":\"") || end - at < TIME || !is_time(at))
-        return 0;
-    at += TIME;
-    if (!LITERAL("Z\",\"level\":\"") || !take_text(&at, end, &header->level) || !LITERAL("\","))
-        return 0;
-    header->head.at = at;
-    if (!LITERAL("\"severity\":") || !take_digits(&at, end, 1, &ignored) || !LITERAL(",\"facility\":") ||
-        !take_digits(&at, end, 2, &ignored) || !LITERAL(",\"version\":1,\"hostname\":\"") ||
-        !take_text(&at, end, &header->host) || !LITERAL("\",\"appname\":\"") || !take_text(&at, end, &appname) ||
-        !LITERAL("\",\"procid\":\"") || !take_text(&at, end, &header->pid) || !LITERAL("\",\"msgid\":\"") ||
-        !take_text(&at, end, &header->msgid) || !LITERAL("\""))
-        return 0;
-    header->head.size = (size_t)(at - header->head.at);
-    return LITERAL(",\"sequence_id\":") && take_digits(&at, end, 18, &header->number) && header->number > 0 &&
-           LITERAL(",\"message\":\"") && take_message(&at, end, header) && end - at >= 2 &&
-           (at[1] == ',' || at + 2 == end);
-}
-
 /* -- counting ----------------------------------------------------------------------------------------------------- */
-
-static int
-same(Text one, Text other)
-{
-    return one.size == other.size && memcmp(one.at, other.at, one.size) == 0;
-}
-
-static int
-is(Text text, const char *word)
-{
-    return same(text, (Text){word, strlen(word)});
-}
 
 static int
 process_of(Tally *tally, const Header *header)
@@ -208,14 +100,15 @@ kind_of(Tally *tally, const Header *header)
     for (int i = 0; i < tally->kind_count; i++)
         if (same(tally->kinds[i].head, header->head) && same(tally->kinds[i].level, header->level))
             return &tally->kinds[i];
-    int error = is(header->level, "error") || is(header->level, "critical");
-    if (!error && !is(header->level, "debug") && !is(header->level, "info") && !is(header->level, "warning"))
+    Text level = header->level;
+    int error = is_word(level, "error") || is_word(level, "critical");
+    if (!error && !is_word(level, "debug") && !is_word(level, "info") && !is_word(level, "warning"))
         return NULL;
     int process = tally->kind_count < MOST_KINDS ? process_of(tally, header) : -1;
     if (process < 0)
         return NULL;
     Kind *kind = &tally->kinds[tally->kind_count++];
-    *kind = (Kind){header->level, header->head, process, error || is(header->msgid, "trade"), 0};
+    *kind = (Kind){level, header->head, process, error || is_word(header->msgid, "trade"), 0};
     return kind;
 }
 
@@ -325,18 +218,30 @@ count_message(Tally *tally, const Header *header)
     tally->messages[at].count++;
 }
 
+/* Note what only a closer look needs: whether the time goes back by seconds, and lines that Python has to judge. */
+static void
+check_line(Tally *tally, const char *line, const char *end, const Header *header)
+{
+    tally->back |= tally->latest != NULL && memcmp(header->time, tally->latest, SECOND) < 0;
+    tally->latest = header->time;
+    if (!is_sound(header, end) && add(tally, &tally->unsure, line - (const char *)tally->data.buf) == 0)
+        add(tally, &tally->unsure, end - (const char *)tally->data.buf);
+}
+
 static void
 count_line(Tally *tally, const char *line, const char *end)
 {
     const char *begin = tally->data.buf;
     Header header;
     Kind *kind = read_header(line, end, &header) ? kind_of(tally, &header) : NULL;
-    Minute *minute = kind != NULL && !kind->special ? minute_of(tally, line + TIME - 12) : NULL;
+    Minute *minute = kind != NULL && !kind->special ? minute_of(tally, header.time) : NULL;
     if (kind == NULL || (minute == NULL && !kind->special)) {
         if (add(tally, &tally->odd, line - begin) == 0)
             add(tally, &tally->odd, end - begin);
         return;
     }
+    if (tally->strict)
+        check_line(tally, line, end, &header);
     Process *process = &tally->processes[kind->process];
     if (kind->special) {
         int64_t place = (int64_t)tally->specials.used / 2;
@@ -418,8 +323,9 @@ result_of(const Tally *tally)
                                                     (long long)message->count));
     }
     if (!failed)
-        return Py_BuildValue("NNNNNN", kinds, runs, minutes, messages, bytes_of(&tally->specials),
-                             bytes_of(&tally->odd));
+        return Py_BuildValue("NNNNNNNy#O", kinds, runs, minutes, messages, bytes_of(&tally->specials),
+                             bytes_of(&tally->odd), bytes_of(&tally->unsure), tally->latest ? tally->latest : "",
+                             (Py_ssize_t)(tally->latest ? TIME : 0), tally->back ? Py_True : Py_False);
     Py_XDECREF(kinds);
     Py_XDECREF(runs);
     Py_XDECREF(minutes);
@@ -428,13 +334,13 @@ result_of(const Tally *tally)
 }
 
 static PyObject *
-tally_lines(PyObject *Py_UNUSED(module), PyObject *data)
+tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Tally *tally = PyMem_RawCalloc(1, sizeof *tally);
     PyObject *result = NULL;
     if (tally == NULL)
         return PyErr_NoMemory();
-    if (PyObject_GetBuffer(data, &tally->data, PyBUF_SIMPLE) == 0) {
+    if (PyArg_ParseTuple(args, "y*p", &tally->data, &tally->strict)) {
         Py_BEGIN_ALLOW_THREADS
         tally->shapes = PyMem_RawMalloc((size_t)tally->data.len + 1);
         tally->failed = tally->shapes == NULL;
@@ -447,6 +353,7 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *data)
         PyMem_RawFree(tally->processes[i].runs.items);
     PyMem_RawFree(tally->specials.items);
     PyMem_RawFree(tally->odd.items);
+    PyMem_RawFree(tally->unsure.items);
     PyMem_RawFree(tally->messages);
     PyMem_RawFree(tally->shapes);
     PyMem_RawFree(tally);
@@ -454,6 +361,6 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *data)
 }
 
 PyMethodDef tally_functions[] = {
-    {"tally", tally_lines, METH_O, "tally(data): return counts of whole lines; see logs/reading/tally.py."},
+    {"tally", tally_lines, METH_VARARGS, "tally(data, strict): return counts of lines; see logs/reading/tally.py."},
     {0},
 };
