@@ -22,8 +22,9 @@ from metaexpert.logs._gaps import SeenNumbers
 from metaexpert.logs.entry import Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
+from metaexpert.logs.reading.ahead import ahead
 from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.reading.files import LogFile
+from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.merge import Stretch
 from metaexpert.logs.reading.search import found_in
@@ -130,13 +131,12 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
     """
     logs.counts.reset()
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
-    collector = _Collector(stats, logs.criteria)
+    collector = _Collector(stats, logs.criteria, logs.counts)
     with logs.opened() as chains:
         stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
         stretches.sort(key=operator.attrgetter("low"))
-        for stretch in merge.with_progress(stretches, chains, logs.progress):
-            data = stretch.file.piece(stretch.offset, stretch.length, logs.counts)
-            collector.take(data, stretch)
+        for stretch, (data, found) in ahead(merge.with_progress(stretches, chains, logs.progress), collector.read):
+            collector.take(data, stretch, found)
     collector.finish()
     logs.counts.entries, logs.counts.unparsed = stats.entries, stats.unparsed
     return stats
@@ -145,8 +145,9 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
 class _Collector:
     """Counts the lines of one stretch after another."""
 
-    def __init__(self, stats: Stats, criteria: Criteria) -> None:
+    def __init__(self, stats: Stats, criteria: Criteria, counts: Counts) -> None:
         self.stats = stats
+        self._counts = counts
         self._criteria = criteria
         self._recent = Recent(_WINDOW)
         self._raw_messages: Counter[bytes] = Counter()
@@ -159,9 +160,13 @@ class _Collector:
         self._first = b"~"
         self._last = b""
 
-    def take(self, data: bytes, stretch: Stretch) -> None:
+    def read(self, stretch: Stretch) -> tuple[bytes, Tally | None]:
+        """Return the lines of a stretch, and what can be counted at once. Runs beside the other methods."""
+        data = stretch.file.piece(stretch.offset, stretch.length, self._counts)
+        return data, tally(data) if self._plain else None
+
+    def take(self, data: bytes, stretch: Stretch, found: Tally | None) -> None:
         """Count the lines of *data*."""
-        found = tally(data) if self._plain else None
         others = [parse(line, "") for line in lines_at(data, found.odd)] if found is not None else []
         # The number of an entry of another form has its place among the others.
         if found is None or any(entry is not None and entry.identity for entry in others):

@@ -85,7 +85,11 @@ class Facts:
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
-        return next((self._fields[folded] for folded in map(_folded, FIELDS[name]) if folded in self._fields), None)
+        fields = self._fields
+        for folded in _NAMES[name]:
+            if folded in fields:
+                return fields[folded]
+        return None
 
     def text(self, name: str) -> str:
         """Return a field as text; empty when there is none."""
@@ -165,3 +169,7 @@ def number(value: Any) -> Decimal | None:
 @lru_cache(maxsize=4096)
 def _folded(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
+
+
+#: `FIELDS`, folded.
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(map(_folded, names)) for name, names in FIELDS.items()}

@@ -157,12 +157,17 @@ class Criteria:
         """Return which of these whole lines may pass: all but those that certainly do not."""
         return select(data, self.since, self.until, _groups(self))
 
-    def drops(self, line: bytes) -> bool:
-        """Return whether *line* certainly does not pass, after a cheap look for its patterns."""
-        if not self.patterns or b"\\" in line:
-            return False
+    def glance(self, line: bytes) -> bool | None:
+        """Return whether *line* passes the filters on content, after a look for the patterns; None when that is open.
+
+        A pattern that is found in the line itself is found in it whether it is an entry or not.
+        """
+        if not self.patterns:
+            return None
         text = line.decode("utf-8", "backslashreplace")
-        return not all(_is_in(pattern, text) for pattern in self.patterns)
+        if all(_is_in(pattern, text) for pattern in self.patterns):
+            return None if self.fields or self.level > schema.DEBUG else True
+        return None if b"\\" in line else False
 
 
 @lru_cache(maxsize=64)

@@ -34,7 +34,8 @@ def found_in(
     bounds = criteria.select(data).bounds
     for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
         line = data[start : abs(stop)]
-        if criteria.drops(line):
+        passes = criteria.glance(line)
+        if passes is False:
             continue
         record: Record | None = glance(line, file.label, log)
         if record is None:
@@ -43,7 +44,7 @@ def found_in(
             place.note(start + len(line), record.key)
         if not criteria.in_time(record.key[0]):
             continue
-        if criteria.by_content:
+        if passes is None and criteria.by_content:
             record = checked(record)
             if not criteria.accept(record):
                 continue
