@@ -148,10 +148,9 @@ def _joined(old: str | None, new: str) -> str:
 
 def _load(connection: Any, path: Path, kinds: dict[str, str]) -> None:
     def extracted(name: str, kind: str) -> str:
-        source = f"line->'$[1]'->{_quoted_path(name)}"
         if kind == _JSON:
-            return f"{source} AS {_name(name)}"
-        return f"TRY_CAST(({source})->>'$' AS {kind}) AS {_name(name)}"
+            return f"line->{_quoted_path(name)} AS {_name(name)}"
+        return f"TRY_CAST(line->>{_quoted_path(name)} AS {kind}) AS {_name(name)}"
 
     taken = {name.lower() for name in COLUMNS} | {"entry"}
     columns = [extracted(name, kind) for name, kind in COLUMNS.items() if name != "file"] + ["line->>'$[0]' AS file"]
@@ -173,7 +172,7 @@ def _quoted(text: str) -> str:
 
 def _quoted_path(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
-    return f"'$.\"{escaped}\"'"
+    return f"'$[1].\"{escaped}\"'"
 
 
 def _name(name: str) -> str:

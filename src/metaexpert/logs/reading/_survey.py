@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from metaexpert.logs.entry import Key, Record
+from metaexpert.logs.entry import Key, Record, glance
 from metaexpert.logs.reading._blocks import FORWARD_BLOCK
 from metaexpert.logs.reading.files import Counts, LogFile, Piece
 from metaexpert.logs.reading.filters import Criteria
@@ -144,6 +144,7 @@ class _Survey:
         self._criteria = criteria
         self._counts = counts
         self._room = keep
+        self._everything = criteria == Criteria() and not keep
         self._block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
         self._done = 0
         self._stopped = False
@@ -224,7 +225,13 @@ class _Survey:
         selection = self._criteria.select(piece.data)
         if not selection.bounds:
             return None
-        if not selection.regular:
+        low, high = selection.low, selection.high
+        if not selection.regular and self._everything and selection.bounds[1] > 0:
+            # Each line that is no entry has the place of one before it in this piece.
+            entries = [glance(line, "") for line in selection.odd_lines(piece.data)]
+            times = [low, high, *(entry.key[0] for entry in entries if entry is not None)]
+            low, high = min(times), max(times)
+        elif not selection.regular:
             records = found_in(piece.data, file, log.number, self._criteria, before)
             if not records:
                 return None
@@ -233,7 +240,7 @@ class _Survey:
             return Stretch(log.number, file, piece.offset, piece.length, low, high, before, kept)
         lines = b"\n".join(selection.lines(piece.data)) if self._room > 0 else b""
         kept_lines = lines if lines and self._has_room(len(lines)) else None
-        return Stretch(log.number, file, piece.offset, piece.length, selection.low, selection.high, before, kept_lines)
+        return Stretch(log.number, file, piece.offset, piece.length, low, high, before, kept_lines)
 
     def _has_room(self, size: int) -> bool:
         if self._room < size:

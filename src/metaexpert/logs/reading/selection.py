@@ -55,6 +55,11 @@ class Selection(NamedTuple):
         bounds = self.bounds
         return [data[start : abs(stop)] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
 
+    def odd_lines(self, data: bytes) -> list[bytes]:
+        """Return those that are not regular."""
+        bounds = self.bounds
+        return [data[start:-stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True) if stop < 0]
+
 
 #: The fields of a `Selection`, the first one as bytes.
 _Selected = tuple[bytes, bytes, bytes, bool]
