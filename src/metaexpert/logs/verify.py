@@ -173,9 +173,9 @@ class _Directory:
             number: Lines of the file before them.
             chain: The log.
         """
-        if name.startswith(schema.DIAGNOSTICS_FILE) or not data.endswith(b"\n"):
+        if name.startswith(schema.DIAGNOSTICS_FILE) or not data.endswith(b"\n") or not data.startswith(START):
             return False
-        found = strict_tally(data) if b"\n\n" not in data and data.startswith(START) else None
+        found = strict_tally(data) if b"\n\n" not in data else None
         if found is None or found.back or (found.odd and found.odd[0] == 0):
             return False
         problems = _problems(data, found)
@@ -264,12 +264,12 @@ class _Chain:
         return True
 
     def _is_new(self, process: tuple[str, str], runs: Sequence[tuple[int, int]], first: bytes) -> bool:
+        highest = self._highest.get(process, 0)
+        for low, high in runs:
+            if low < highest - _SWAPPED or (low == 1 and highest):
+                return False
+            highest = max(highest, high)
         known = self._known.setdefault(process, _Known())
-        before = self._highest.get(process, 0)
-        highest = max(before, *(high for _, high in runs))
-        lowest = min(low for low, _ in runs)
-        if lowest < highest - _SWAPPED or (lowest == 1 and (before or runs[0][0] > 1)):
-            return False
         return first[:19] > known.since[:19] and known.numbers.fits(runs)
 
     def skipped(self, file: LogFile, piece: Piece) -> None:
