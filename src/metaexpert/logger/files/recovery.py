@@ -20,13 +20,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
 from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import (
     FIXED,
     HEADER_SIZE,
@@ -59,6 +60,7 @@ class Recovery:
         lines: Lines brought in, by file name.
         torn: Lines that a kill had cut short; their calls had not returned.
         damaged: Bytes that were set aside: what is no line, and all of a segment that cannot be read.
+        ends: How the processes ended whose journals these were.
         set_aside: Names of files in the private directory that hold what could not be read.
     """
 
@@ -67,6 +69,7 @@ class Recovery:
     torn: int = 0
     damaged: int = 0
     set_aside: list[str] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list, compare=False)
 
     def add(self, more: Recovery) -> None:
         """Add what another recovery did."""
@@ -76,6 +79,7 @@ class Recovery:
         self.torn += more.torn
         self.damaged += more.damaged
         self.set_aside += more.set_aside
+        self.ends += more.ends
 
 
 class UnreadableError(ValueError):
@@ -129,9 +133,13 @@ def _recover_if_dead(place: _Place, owner: Path, result: Recovery) -> None:
     lock = FileLock(owner)
     if not lock.acquire():
         return  # its writer lives
-    finished = False
+    finished, journal = False, owner.name.removesuffix(LOCK_SUFFIX)
     try:
-        _recover_journal(place, owner.name.removesuffix(LOCK_SUFFIX), result)
+        entries = result.entries
+        _recover_journal(place, journal, result)
+        if (end := end_of(owner, left=result.entries > entries)) is not None:
+            result.ends.append(end)
+        owner.with_suffix(CRASH_SUFFIX).unlink(missing_ok=True)
         finished = True
     finally:
         lock.release(delete=finished)
@@ -301,10 +309,15 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
 
     try:
         result = recover(directory, private, sink_of, lock)
-        if result.lines and (result.entries or result.torn):
+        told = [("error", "log.died", end.fields()) for end in result.ends]
+        if result.entries or result.torn:
+            torn = {"torn": result.torn} if result.torn else {}
+            told.append(("warning", "log.recovered", {"recovered": result.entries, "lines": result.lines, **torn}))
+        if told:
             # The file with most lines is the whole story; the others hold parts of it.
-            name = max(result.lines, key=lambda name: (result.lines[name], name))
-            sink_of(name).write(memoryview(_announcement(result, now())))
+            name = max(result.lines, key=lambda name: (result.lines[name], name), default=_usual_file(directory))
+            lines = [_announcement(number, now(), *what) for number, what in enumerate(told, 1)]
+            sink_of(name).write(memoryview(b"".join(lines)))
     finally:
         for sink in sinks.values():
             sink.close()
@@ -312,22 +325,26 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
     return result
 
 
-def _announcement(result: Recovery, now: datetime) -> bytes:
+def _usual_file(directory: Path) -> str:
+    """Return the name of the file that is longest: it holds all that the others hold."""
+    found = [path for path in directory.glob("*.log") if path.name != schema.DIAGNOSTICS_FILE]
+    return max(found, key=lambda path: path.stat().st_size).name if found else "expert.log"
+
+
+def _announcement(number: int, now: datetime, level: str, message: str, fields: dict[str, Any]) -> bytes:
     """Return the entry that a logger would write (`metaexpert.logger.health`), as of a process of its own."""
     entry = {
         "timestamp": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
-        "level": "warning",
-        "severity": schema.SEVERITIES["warning"],
+        "level": level,
+        "severity": schema.SEVERITIES[level],
         "facility": schema.FACILITY_LOCAL0,
         "version": schema.RFC5424_VERSION,
         "hostname": schema.printable_ascii(socket.gethostname(), schema.MAX_HOSTNAME),
         "appname": "metaexpert",
         "procid": str(os.getpid()),
         "msgid": schema.MSGID_LOG,
-        "sequence_id": 1,
-        "message": "log.recovered",
-        "recovered": result.entries,
-        "lines": result.lines,
-        **({"torn": result.torn} if result.torn else {}),
+        "sequence_id": number,
+        "message": message,
+        **fields,
     }
     return orjson.dumps(entry) + b"\n"
