@@ -144,7 +144,8 @@ class Pipeline:
             route.numbers = self.directory.sequence
             if self.config.log_to_file:
                 route.count = self._counts.accepted_counts[word] if to & FILES else None
-            route.after = self._after(to)
+            urgent = LEVEL_NUMBERS[word] >= schema.ERROR and bool(to & CONSOLE)
+            route.after = self._after(to | ERRORS if urgent else to)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
         return tuple(file for bit, file in self.files if to & bit)

@@ -216,3 +216,20 @@ class TestDeath:
         result = run(code + f"logger.error('position open')\nos.kill(os.getpid(), signal.{ending})",
                      returncode=-getattr(signal, ending))  # fmt: skip
         assert "position open" in result.stderr
+
+    def test_a_journal_that_waits_is_not_invisible(self, run: Run, python: str) -> None:
+        """`metaexpert logs` finds no error in the files, and says where one waits."""
+        code = START + (
+            "from metaexpert.logger.files.writing_thread import writing_thread\nlogger.flush()\n"
+            "writing_thread._directories = ()\nlogger.error('order rejected')\nos.kill(os.getpid(), signal.SIGKILL)"
+        )
+        run(code, returncode=-signal.SIGKILL)
+        (owner,) = Path("logs/.metaexpert").glob("*.owner")
+        os.utime(owner, (1, 1))
+        command = [python, "-m", "metaexpert", "logs", "logs", "--level", "error"]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert "1 entry of dead processes only in the journal of logs: metaexpert logs recover logs" in shown.stderr
+        died()
+        shown = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert "order rejected" in shown.stdout
+        assert "journal" not in shown.stderr

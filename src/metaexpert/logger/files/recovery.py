@@ -10,11 +10,13 @@ aside and reported in bytes. Nothing here raises for what it finds; only the fil
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -282,6 +284,24 @@ def _keep(path: Path, data: bytes, result: Recovery) -> None:
         part = path.with_suffix(".part")
         part.write_bytes(data)
         part.replace(path)
+
+
+def count_waiting(directory: Path, *, silent: float = 3.0) -> int:
+    """Return how many entries wait in the journals of dead writers, as far as that can be told without their locks.
+
+    Args:
+        directory: The log directory.
+        silent: Seconds after which a writer that shows no sign of life is taken for dead.
+    """
+    found: set[tuple[str, bytes]] = set()
+    private = directory / schema.PRIVATE_DIRECTORY
+    for owner in private.glob(f"*{LOCK_SUFFIX}"):
+        for path in private.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
+            with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
+                if time.time() - owner.stat().st_mtime > silent:
+                    lines = path.read_bytes()[inspect(path)[1].drained :].rstrip(b"\0").split(b"\n")[:-1]
+                    found.update((owner.name, match[1]) for match in map(_SEQUENCE.search, lines) if match)
+    return len(found)
 
 
 def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Recovery:
