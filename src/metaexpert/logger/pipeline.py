@@ -51,6 +51,8 @@ _END_PATIENCE: Final = 5.0
 _LEAST_PATIENCE: Final = 0.5
 #: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
 _OPEN_PATIENCE: Final = 5.0
+#: Longest wait of an ERROR until the console has it, in seconds, when there are no files.
+_PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
 _PAUSE: Final = 0.05
 #: More than a header can have: the fast call leaves longer lines to the encoder, which knows how to cut.
@@ -142,7 +144,8 @@ class Pipeline:
             route.numbers = self.directory.sequence
             if self.config.log_to_file:
                 route.count = self._counts.accepted_counts[word] if to & FILES else None
-            route.after = self._after(to)
+            urgent = LEVEL_NUMBERS[word] >= schema.ERROR and bool(to & CONSOLE)
+            route.after = self._after(to | ERRORS if urgent else to)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
         return tuple(file for bit, file in self.files if to & bit)
@@ -216,6 +219,8 @@ class Pipeline:
             if writing_thread.unavailable:
                 self._wait()
             self.changed(self.directory.filled)
+        elif to & ERRORS and not self.config.log_to_file:
+            self._wait(_PROMPT)  # nothing else would keep it, if the program were ended now
         elif to & ERRORS:
             writing_thread.wake()
 

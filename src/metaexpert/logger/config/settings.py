@@ -104,6 +104,7 @@ class LoggerConfig(BaseModel):
     fsync: Literal["never", "interval", "trades"] = Field("never", description="When files are forced to disk.")
     capture_stdlib: bool = Field(True, description="Take in the records of logging.")
     capture_warnings: bool = Field(True, description="Take in the warnings of warnings.")
+    capture_uncaught: bool = Field(True, description="Log uncaught exceptions of the program, and fatal crashes.")
     processors: ProcessorList | None = Field(None, description="Own structlog processors, run on each entry.")
     alert_level: Level = Field("CRITICAL", description="Lowest level that is sent as an alert.")
     alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
