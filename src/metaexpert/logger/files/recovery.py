@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import mmap
 import os
-import re
 import socket
 import stat
 import zlib
@@ -27,6 +26,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy, backup_number
 from metaexpert.logger.journal.segment import (
@@ -49,7 +49,7 @@ from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
-_SEQUENCE: Final = re.compile(rb'"sequence_id":(\d+)')
+_SEQUENCE: Final = lazy_pattern(rb'"sequence_id":(\d+)')
 UNREADABLE_SUFFIX: Final = ".unreadable"
 DAMAGED_SUFFIX: Final = ".damaged"
 
