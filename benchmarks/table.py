@@ -87,6 +87,7 @@ REST: Final = (
     Column("loop lag p99.9 ms", "loop-lag", "lag_p999_us", unit=1000),
     Column("import ms", "imports", "import_ms"),
     Column("first entry ms", "imports", "ready_ms"),
+    Column("import + first entry, CPU ms", "imports", "start_cpu_ms"),
     Column("MiB after burst", "memory", "logged_mib"),
     Column("MiB after close", "memory", "closed_mib"),
 )
