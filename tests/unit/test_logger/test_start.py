@@ -14,7 +14,7 @@ from metaexpert.logger.entry.patterns import lazy_pattern
 UNNEEDED = [
     *("rich", "pygments", "attr", "httpx", "httpcore", "anyio", "typer", "pydantic_settings", "dotenv", "twisted"),
     *("asyncio", "concurrent", "ssl", "http", "email", "importlib.metadata", "importlib.resources", "subprocess"),
-    *("tempfile", "shutil", "zipfile", "tomllib", "difflib"),
+    *("tempfile", "shutil", "zipfile", "tomllib", "difflib", "socket"),
     *("structlog.dev", "structlog.processors", "structlog.stdlib", "structlog._config"),
     *("metaexpert.logs", "metaexpert.trading", "metaexpert.expert", "metaexpert.cli", "metaexpert.logger.remote"),
 ]

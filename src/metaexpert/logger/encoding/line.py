@@ -7,7 +7,7 @@ The RFC 5424 message itself is made by `metaexpert.logger.entry.rfc5424`, the co
 from __future__ import annotations
 
 import os
-import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -106,6 +106,10 @@ class Header:
 
 def _hostname() -> str:
     try:
+        if sys.platform != "win32":
+            return os.uname().nodename  # what gethostname(2) tells, without the import of `socket`
+        import socket  # noqa: PLC0415 - see above
+
         return socket.gethostname()
     except OSError:
         return schema.NILVALUE

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import mmap
 import os
-import socket
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -356,6 +355,8 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
 
 def _announcement(result: Recovery, now: datetime) -> bytes:
     """Return the entry that a logger would write (`metaexpert.logger.health`), as of a process of its own."""
+    import socket  # noqa: PLC0415 - a logger recovers without this announcement
+
     entry = {
         "timestamp": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
         "level": "warning",
