@@ -19,9 +19,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from structlog.exceptions import DropEvent
-from structlog.typing import EventDict
-
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
@@ -42,6 +39,7 @@ from metaexpert.logger.outputs import Outputs
 from metaexpert.logger.routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.stamping import Stamper
+from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0

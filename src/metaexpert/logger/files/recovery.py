@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import re
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
@@ -45,10 +44,11 @@ from metaexpert.logger.journal.segment import (
     write_out,
 )
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
-_SEQUENCE: Final = re.compile(rb'"sequence_id":(\d+)')
+_SEQUENCE: Final = lazy_pattern(rb'"sequence_id":(\d+)')
 UNREADABLE_SUFFIX: Final = ".unreadable"
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -359,7 +359,7 @@ def _announcement(number: int, now: datetime, level: str, message: str, fields: 
         "severity": schema.SEVERITIES[level],
         "facility": schema.FACILITY_LOCAL0,
         "version": schema.RFC5424_VERSION,
-        "hostname": schema.printable_ascii(socket.gethostname(), schema.MAX_HOSTNAME),
+        "hostname": schema.printable_ascii(hostname(), schema.MAX_HOSTNAME),
         "appname": "metaexpert",
         "procid": str(os.getpid()),
         "msgid": schema.MSGID_LOG,

@@ -12,11 +12,12 @@ import contextlib
 import json
 import os
 import re
-import socket
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from metaexpert.logger.system.host import hostname
 
 #: Suffix of the file that `faulthandler` writes into.
 CRASH_SUFFIX: Final = ".crash"
@@ -56,7 +57,7 @@ def description(*, forked: bool, **facts: Any) -> bytes:
         forked: Whether it is a forked child, which may end by `os._exit` as it should.
         **facts: What is known of its end already.
     """
-    own = {"procid": str(os.getpid()), "hostname": socket.gethostname(), "began": _birth(), "program": _PROGRAM}
+    own = {"procid": str(os.getpid()), "hostname": hostname(), "began": _birth(), "program": _PROGRAM}
     return json.dumps({**own, "forked": forked, **facts}).encode()
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, SECRETS, SIGN, Names, words
 from metaexpert.logger.schema import MASK
 
@@ -31,7 +32,7 @@ class Span(NamedTuple):
     rule: str
 
 
-_PAIR: Final = re.compile(
+_PAIR: Final = lazy_pattern(
     r"""(?<![\w.\-])([\w.\-]++)   # a name
         ((?:\\*+["'`]|%22|&quot;|\\u0022)?+\]?+)  # the end of its quotes, of an index
         [ \t]{0,4}+
@@ -39,15 +40,15 @@ _PAIR: Final = re.compile(
         ([ \t]{0,4}+)(?:%22|&quot;|\\u0022)?+""",
     re.VERBOSE,
 )
-_OPTION: Final = re.compile(r"(?<![\w.\-])(--?[A-Za-z][\w.\-]*+)[ \t]++(?=[^\s\-|&<>;])")
-_QUOTED_PAIR: Final = re.compile(
+_OPTION: Final = lazy_pattern(r"(?<![\w.\-])(--?[A-Za-z][\w.\-]*+)[ \t]++(?=[^\s\-|&<>;])")
+_QUOTED_PAIR: Final = lazy_pattern(
     r"""([\[(,])[ ]?b?(\\*+["'])([\w.\-]++)\2(?=,[ ]?b?(\\*+["']))""",
 )
-_ELEMENT: Final = re.compile(r"<([\w.\-:]++)>([^<]++)</")
-_OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
-_BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
+_ELEMENT: Final = lazy_pattern(r"<([\w.\-:]++)>([^<]++)</")
+_OPENING: Final = lazy_pattern(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
+_BEFORE: Final = lazy_pattern(r"([A-Za-z]{1,12})[ ]\Z")
 #: A value without quotes. It ends at a space, at a quote, and where another pair or parameter begins.
-_RUN: Final = re.compile(
+_RUN: Final = lazy_pattern(
     r"""(?:[^\s"'`<>,;&\\]
         |["'`](?=[A-Za-z0-9])
         |[,;](?!["'\\]*+[\w.\-]++\\*+["']?+[=:]|["'\s]|\Z)
@@ -56,24 +57,24 @@ _RUN: Final = re.compile(
     re.VERBOSE,
 )
 #: The same in percent-encoded text, where it also ends at an encoded quote, ``#``, ``&`` or comma.
-_ENCODED_RUN: Final = re.compile(r"""(?:[^\s"'`<>&%]|%(?!2[236Cc]))++""")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
+_ENCODED_RUN: Final = lazy_pattern(r"""(?:[^\s"'`<>&%]|%(?!2[236Cc]))++""")
+_SCHEME: Final = lazy_pattern(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
 #: Schemes with several parameters, to which the rest of the line belongs.
 _MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
-_LINE: Final = re.compile(r"[^\r\n]*+")
-_COOKIES: Final = re.compile(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
-_WORDS: Final = re.compile(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
-_NOTHING: Final = re.compile(r"true|false|none|null|nil|undefined|yes|no|\*+|x{3,}|\.{2,}|…", re.IGNORECASE)
-_REDACTED: Final = re.compile(
+_LINE: Final = lazy_pattern(r"[^\r\n]*+")
+_COOKIES: Final = lazy_pattern(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
+_WORDS: Final = lazy_pattern(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
+_NOTHING: Final = lazy_pattern(r"true|false|none|null|nil|undefined|yes|no|\*+|x{3,}|\.{2,}|…", re.IGNORECASE)
+_REDACTED: Final = lazy_pattern(
     r"[\[<({]?(?:redacted|filtered|masked|hidden|removed|omitted|scrubbed|not shown|secret)[\])>}]?", re.IGNORECASE
 )
-_VARIABLE: Final = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\}|\([^)\r\n]*+\))|%[A-Z_]+%|\{\{? ?[\w.]+ ?\}?\}")
-_WORD: Final = re.compile(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
-_AMOUNT: Final = re.compile(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
-_ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
-_PARAMETER: Final = re.compile(r"[a-z_]++=[^=]")
+_VARIABLE: Final = lazy_pattern(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\}|\([^)\r\n]*+\))|%[A-Z_]+%|\{\{? ?[\w.]+ ?\}?\}")
+_WORD: Final = lazy_pattern(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
+_AMOUNT: Final = lazy_pattern(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
+_ADDRESS: Final = lazy_pattern(r"0x[0-9A-Fa-f]{40}[.!?]*")
+_PARAMETER: Final = lazy_pattern(r"[a-z_]++=[^=]")
 _SIGNS: Final = frozenset({"-1", "0", "1", "+1", "-1.0", "0.0", "1.0", "+", "-"})
-_BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
+_BRACKETS: Final = lazy_pattern(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
 _PROSE_WORDS: Final = """
     str int float bool bytes string object optional any number integer text
     a about above absent accepted after again all already also always an and any are as ask at bad be because been

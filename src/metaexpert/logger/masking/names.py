@@ -9,10 +9,11 @@ Sources of the header names: the signing pages of the exchanges' own API referen
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Final
+
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 #: What a name may mean.
 PLAIN: Final = 0
@@ -50,8 +51,8 @@ PHRASES: Final = frozenset({"mnemonic", "phrase", "words", "passphrase"})
 
 #: Characters at the end of a name that are looked at.
 _LONGEST: Final = 100
-_CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_BETWEEN: Final = re.compile(r"[^A-Za-z0-9]+")
+_CAMEL: Final = lazy_pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_BETWEEN: Final = lazy_pattern(r"[^A-Za-z0-9]+")
 _DASH: Final = str.maketrans("_ .", "---")
 _MOST_JUDGED: Final = 4096
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking._pairs import Span, find_pairs
 from metaexpert.logger.masking.names import Names
 from metaexpert.logger.schema import MASK
@@ -27,7 +28,7 @@ _Shape = tuple[str, re.Pattern[str], _Check | None]
 _BASE64: Final = r"[A-Za-z0-9+/]"
 #: A host rather than a price or the name of a stream: it has a domain, an address or a port.
 _HOST: Final = r"(?:[\w\-]++\.)++[A-Za-z]{2,}|(?:\d++\.){3}\d|localhost|[\w\-]++:\d"
-_UUID_OR_HEX: Final = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
+_UUID_OR_HEX: Final = lazy_pattern(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
 #: Words before the colon of "word:name@host": labels of a mail address, and those that may also be a user's name.
 _MAIL_LABELS: Final = frozenset(
     ("mailto", "mail", "email", "e-mail", "from", "to", "cc", "bcc", "by", "contact", "author", "sender", "recipient")
@@ -39,7 +40,7 @@ _LABELS: Final = frozenset(
 
 def _shape(rule: str, pattern: str, check: _Check | None = None) -> _Shape:
     """Return a shape. The secret is the last group of *pattern*; the text before it stays."""
-    return rule, re.compile(pattern), check
+    return rule, lazy_pattern(pattern), check
 
 
 def _has_digit(match: re.Match[str]) -> bool:
@@ -193,7 +194,7 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
 }
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
 #: Identifiers without a shape: hexadecimal digits, UUIDs, numbers, single words.
-_IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
+_IDENTIFIER: Final = lazy_pattern(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
 #: A text with none of these, and none of ``= : < % ' " --``, has no shape. Three characters each, as `_fast.c` needs.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
