@@ -23,7 +23,7 @@ from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
-from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 from metaexpert.logger.system.native import core

@@ -7,7 +7,7 @@ from typing import Any, Final
 from metaexpert.logger import lazy
 from metaexpert.logger.bound import BoundLogger, bound_logger
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS
 from metaexpert.logger.stdlib import Capture
 from metaexpert.logger.uncaught import Uncaught

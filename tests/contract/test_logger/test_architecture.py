@@ -20,7 +20,7 @@ LAYERS = [
     "config",
     "encoding",
     "files remote",
-    "pipeline routing stamping health outputs",
+    "hub",
     "factory bound lazy context stdlib uncaught testing rfc5424",
 ]
 MOST_MODULES = 14

@@ -352,7 +352,7 @@ def _usual_file(directory: Path) -> str:
 
 
 def _announcement(number: int, now: datetime, level: str, message: str, fields: dict[str, Any]) -> bytes:
-    """Return the entry that a logger would write (`metaexpert.logger.health`), as of a process of its own."""
+    """Return the entry that a logger would write (`metaexpert.logger.hub._health`), as of a process of its own."""
     entry = {
         "timestamp": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
         "level": level,

@@ -33,12 +33,12 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
-from metaexpert.logger.health import Health
+from metaexpert.logger.hub._health import Health
+from metaexpert.logger.hub._outputs import Outputs
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
+from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
-from metaexpert.logger.outputs import Outputs
-from metaexpert.logger.routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.stamping import Stamper
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
