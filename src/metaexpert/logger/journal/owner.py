@@ -102,7 +102,7 @@ def _crash(path: Path) -> dict[str, Any]:
 
 def _birth() -> str | None:
     """Return when this process began, as the system counts (Linux): with its id it is the same only over an exec."""
-    with contextlib.suppress(OSError, IndexError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot} {Path('/proc/self/stat').read_text('utf-8').rpartition(')')[2].split()[19]}"
+    with contextlib.suppress(OSError, IndexError):  # UTF-8 needs no codec that a process without rights cannot load
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+        return f"{boot.decode()} {Path('/proc/self/stat').read_bytes().rpartition(b')')[2].split()[19].decode()}"
     return None
