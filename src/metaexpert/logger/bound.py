@@ -25,6 +25,7 @@ from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.interrupts import let_pass, uninterrupted
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 from metaexpert.logger.system.native import core
 
@@ -254,12 +255,15 @@ class BoundLogger(BoundLoggerBase):
             fields = aside(fields)
             message = interpolated(event, args, fields)
             try:
-                self._run(self._processors, method, message, fields)
+                with uninterrupted():
+                    self._run(self._processors, method, message, fields)
             except DropEvent:
                 return
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
+                let_pass(error)
                 self._emit_plainly(method, message, fields, error)
         except Exception as error:  # no room on the stack for any of this
+            let_pass(error)
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
@@ -277,6 +281,7 @@ class BoundLogger(BoundLoggerBase):
         except DropEvent:
             return
         except Exception as error:  # even the plain way failed: tell it, and go on trading
+            let_pass(error)
             pipeline.health.report("an entry could not be written", error)
 
     # -- levels -------------------------------------------------------------------------------------------------
@@ -419,6 +424,7 @@ def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -
     try:
         return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
     except Exception as error:  # wrong count or type, or a hostile __str__
+        let_pass(error)
         fields["positional_args"] = list(args)
         fields["format_error"] = f"{type(error).__name__}: {safe_str(error)}"
         return text

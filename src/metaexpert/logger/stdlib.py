@@ -15,6 +15,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, named
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.uncaught import Uncaught
 
 #: Their DEBUG and INFO lines hold URLs with tokens, headers and signed bodies.
@@ -41,6 +42,7 @@ class StdlibHandler(logging.Handler):
             message, trouble = _message(record)
             logger.log(record.levelno, message, **_fields(record), **trouble)
         except Exception as error:  # a record of a class whose attributes raise
+            let_pass(error)
             self._logger._logger.pipeline.health.failed("a record of logging could not be taken", error)
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -59,6 +61,7 @@ def _message(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     try:
         return record.getMessage(), {}
     except Exception as error:  # arguments that do not fit: the template and they are kept
+        let_pass(error)
         trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}
         return safe_str(record.msg), trouble
 

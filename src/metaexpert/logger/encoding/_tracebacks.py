@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from metaexpert.logger.entry.values import Cleaner, marked
 from metaexpert.logger.masking.rules import Masker
+from metaexpert.logger.system.interrupts import let_pass
 
 #: A recursion error has a thousand frames; the outermost and innermost of this many tell the story.
 MAX_FRAMES: Final = 50
@@ -44,6 +45,7 @@ def describe(error: BaseException, masker: Masker) -> dict[str, Any]:
         )
         return {**_described(trace, masker), **_text(trace, masker), **_causes(trace, masker)}
     except Exception as failure:  # hostile exception classes may raise from any attribute
+        let_pass(failure)
         what = f"<not describable: {type(failure).__name__}>"
         return {"type": type(error).__name__, "value": what}
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.system.count import Count
+from metaexpert.logger.system.interrupts import is_injected, let_pass
 from metaexpert.logger.system.native import core
+
+_NUMBER: Final = lazy_pattern(rb'"sequence_id":(\d+)')
 
 
 class Route(SimpleNamespace):
@@ -48,6 +52,12 @@ def never() -> bool:
     return False
 
 
+def give_back(numbers: Count, line: bytes) -> None:
+    """Let the next entry have the number of *line*, which nobody has taken, if no other has come since."""
+    if (found := _NUMBER.search(line)) is not None:
+        numbers.give_back(int(found[1]))
+
+
 def deliver(route: Route, line: bytes) -> None:
     """Append *line* to the journal of each of its files, count it, and do what is due. Raises no `Exception`."""
     taken = 0
@@ -66,4 +76,7 @@ def deliver(route: Route, line: bytes) -> None:
         if route.after is not None:
             route.after(line)
     except Exception as error:  # no memory, or no room on the stack: another try would log it twice
+        if not taken and is_injected(error):
+            give_back(route.numbers, line)
+        let_pass(error)
         route.failed(error.with_traceback(None))

@@ -22,6 +22,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.system.interrupts import let_pass
 
 #: Levels of containers. orjson stops at 254.
 MAX_DEPTH: Final = 64
@@ -82,6 +83,7 @@ def safe_str(value: object) -> str:
     try:
         return str.__str__(value) if isinstance(value, str) else str(value)
     except Exception as error:  # a hostile __str__ may raise anything
+        let_pass(error)
         return failed(value, error)
 
 
@@ -130,13 +132,15 @@ class Cleaner:
             return _number(value)  # type: ignore[arg-type]
         try:
             return self._other(value)
-        except Exception:  # hostile properties and iterators may raise anything
+        except Exception as error:  # hostile properties and iterators may raise anything
+            let_pass(error)
             return self._last_resort(value)
 
     def _last_resort(self, value: object) -> str:
         try:
             return self._text(repr(value))
         except Exception as error:  # a hostile __repr__ too
+            let_pass(error)
             return self._text(failed(value, error))
 
     def key(self, key: object) -> str:

@@ -67,17 +67,23 @@ class Stamper:
                 together have no gap.
         """
         timestamp = self.clock()
-        if counted or self._numbers_all:
-            self._last_number = next(self._directory.sequence)
-        number = self._last_number
-        entry = self._header.stamp(timestamp, level, _msgid(trade), number, event_dict.pop(EVENT, ""))
+        entry = self._header.stamp(timestamp, level, _msgid(trade), 0, event_dict.pop(EVENT, ""))
         if name:
             entry[schema.LOGGER_KEY] = self._rules.mask(name)[0]
         entry["expert_name"] = self.expert_name
         if CALLER_EVENT in event_dict and EVENT not in event_dict:
             event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}
         entry.update(event_dict)
-        return self._encode(entry)
+        sequence = self._directory.sequence
+        number = self._last_number
+        if counted or self._numbers_all:  # as late as can be: an exception that is injected must not burn it
+            number = self._last_number = next(sequence)
+        try:
+            entry["sequence_id"] = number
+            return self._encode(entry)
+        except BaseException:
+            sequence.give_back(number)
+            raise
 
     def own_line(self, level: str, message: str, fields: Mapping[str, Any], *, counted: bool) -> bytes:
         """Return the line of an entry of the logger's own, such as ``log.dropped``."""

@@ -39,6 +39,7 @@ from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPO
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
@@ -278,6 +279,7 @@ class Pipeline:
             try:
                 self.directory.serve()
             except Exception as error:  # it must neither reach the caller nor seem that the entry was not taken
+                let_pass(error)
                 self.health.failed("entries could not be written", error)
         return served is not False
 

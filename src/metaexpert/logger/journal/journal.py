@@ -30,6 +30,7 @@ from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_directory
+from metaexpert.logger.system.interrupts import is_injected, let_pass, uninterrupted
 from metaexpert.logger.system.locks import FileLock
 
 __all__ = ["Journal", "JournalLane", "write_out"]
@@ -80,7 +81,9 @@ class JournalLane:
             try:
                 write(line)
             except ValueError:
-                if not self._next_segment(write, len(line), reserve=reserve):
+                with uninterrupted():  # an exception in the middle of it would seem to be the disk's
+                    found = self._next_segment(write, len(line), reserve=reserve)
+                if not found:
                     return False
             else:
                 return True
@@ -335,14 +338,19 @@ class Journal:
         allocated = sum(lane.allocated for lane in list(self.lanes.values()))
         if allocated and allocated + size > self.limit * (2 if reserve else 1):
             return None
+        path = self._path(next(self._numbers))
         try:
             self._describe()
-            return Segment(size, name, self._path(next(self._numbers)))
+            return Segment(size, name, path)
         except OSError as error:
+            if path is not None and is_injected(error):
+                path.unlink(missing_ok=True)
+            let_pass(error)
             self._on_trouble(_NOT_DURABLE, error)
         try:
             return Segment(size, name, None)
         except OSError as error:
+            let_pass(error)
             self._on_trouble("the journal gets no memory", error)
             self._refused_until = time.monotonic() + _NO_MEMORY_PAUSE
             return None

@@ -26,6 +26,11 @@ class Count:
     def __next__(self) -> int:
         return next(self._count)
 
+    def give_back(self, number: int) -> None:
+        """Let *number* be the next one again, if it was the last."""
+        if self.value == number + 1:
+            self._count = itertools.count(number)
+
     @property
     def value(self) -> int:
         """The next number."""

@@ -19,15 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from metaexpert.logger.system.interrupts import PUT_OFF
+
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
 _PAUSE: Final = 0.0001
-#: What a thread does to itself, which it cannot put off.
-_OWN_FAULTS: Final = {
-    getattr(signal, name)
-    for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
-    if hasattr(signal, name)
-}
 
 
 class ForkAware:
@@ -132,10 +128,8 @@ class ForkSafeThread(ForkAware):
             thread.join(timeout)
 
     def _run(self) -> None:
-        if hasattr(
-            signal, "pthread_sigmask"
-        ):  # the program's signals are for its own threads; ours goes on with a write
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _OWN_FAULTS)
+        if PUT_OFF:  # the program's signals are for its own threads
+            signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
         me = threading.current_thread()
         while True:
             self._loop()

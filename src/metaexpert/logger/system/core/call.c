@@ -195,11 +195,29 @@ tell_lost(const Route *route, PyObject *line, Py_ssize_t taken)
     return result;
 }
 
-/* Tell the route of the error that was raised: a log call raises no Exception. Returns -1 with any other error. */
+/* Whether the error that was raised belongs to the program: a signal handler or another thread has raised it in here. */
 static int
-forgive(const Route *route)
+is_injected(const State *state)
 {
     if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return 1;
+    if (state->injected == NULL || PyErr_ExceptionMatches(PyExc_RecursionError) ||
+        PyErr_ExceptionMatches(PyExc_MemoryError))
+        return 0;
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *answer = PyObject_CallOneArg(state->injected, error);
+    int result = answer == Py_True;
+    Py_XDECREF(answer);
+    PyErr_SetRaisedException(error); /* in place of one that the question met */
+    return result;
+}
+
+/* Tell the route of the error that was raised: a log call raises no Exception but one of the program's. Returns -1 with
+   such an error. */
+static int
+forgive(const State *state, const Route *route)
+{
+    if (is_injected(state))
         return -1;
     PyObject *error = PyErr_GetRaisedException();
     if (PyException_SetTraceback(error, Py_None) < 0)
@@ -230,6 +248,7 @@ append(const State *state, const Pieces *pieces, const Buffer *fields, Count *nu
     PyObject *line = NULL;
     Tail *tail = count ? tail_of(state, PyTuple_GET_ITEM(lanes, 0)) : NULL; /* from here on the number is settled */
     char number[20], *to;
+    unsigned long long own = numbers->value;
     Py_ssize_t length = PyBytes_GET_SIZE(pieces->line_start) + 6 + PyBytes_GET_SIZE(pieces->head) +
                         (put_digits(number, numbers->value) - number) + PyBytes_GET_SIZE(pieces->message) +
                         PyBytes_GET_SIZE(pieces->context) + (fields->at - fields->start);
@@ -253,6 +272,8 @@ append(const State *state, const Pieces *pieces, const Buffer *fields, Count *nu
         ((Count *)route->count)->value++;
     if (result >= 0)
         result = tell(route->after, &line, 1);
+    if (result < 0 && !taken && count && numbers->value == own + 1)
+        numbers->value = own; /* no entry has it, and none has come since */
     Py_XDECREF(line);
     return result;
 }
@@ -269,7 +290,7 @@ deliver(const State *state, const Pieces *pieces, const Buffer *fields)
     int result = append(state, pieces, fields, (Count *)numbers, lanes);
     Py_DECREF(lanes);
     Py_DECREF(numbers);
-    return result < 0 && forgive(pieces->route) < 0 ? -1 : 1;
+    return result < 0 && forgive(state, pieces->route) < 0 ? -1 : 1;
 }
 
 /* -- a call ------------------------------------------------------------------------------------------------------- */
@@ -315,7 +336,7 @@ static PyObject *
 call_plain(const Method *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     PyObject *done = PyObject_Vectorcall(self->plain, args, nargsf, kwnames);
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_RecursionError) && forgive(self->route) == 0)
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_RecursionError) && forgive(self->state, self->route) == 0)
         return Py_NewRef(Py_None);
     return done;
 }
@@ -332,7 +353,7 @@ log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwn
             return done < 0 ? NULL : Py_NewRef(Py_None);
     }
     if (PyErr_Occurred()) { /* the plain chain meets the same error, and tells it */
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
+        if (is_injected(self->state))
             return NULL;
         PyErr_Clear();
     }

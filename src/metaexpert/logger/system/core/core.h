@@ -60,6 +60,7 @@ typedef struct {
     } types;
     PyObject *generation; /* of the registered secrets; bound contexts of another one are renewed */
     PyObject *append_keywords, *alert;
+    PyObject *injected; /* tells whether an error is one of the program's; see interrupts.py */
     PyObject *patience; /* longest wait for a lock between threads, in seconds */
     struct {
 #define NAME(name) PyObject *name;

@@ -11,7 +11,16 @@ begin_generation(PyObject *module, PyObject *generation)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+on_error(PyObject *module, PyObject *function)
+{
+    State *state = PyModule_GetState(module);
+    Py_XSETREF(state->injected, Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"on_error", on_error, METH_O, "on_error(function): ask it whether an error belongs to the program."},
     {"begin_generation", begin_generation, METH_O,
      "begin_generation(generation): have bound contexts of another generation of the registered secrets renewed."},
     {0},
@@ -49,6 +58,7 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
 #define VISIT(name) Py_VISIT(state->types.name);
     FOR_EACH_TYPE(VISIT)
     Py_VISIT(state->generation);
+    Py_VISIT(state->injected);
     return 0;
 }
 
@@ -61,6 +71,7 @@ free_module(void *module)
 #define FREE_TYPE(name) Py_CLEAR(state->types.name);
     FOR_EACH_TYPE(FREE_TYPE)
     Py_CLEAR(state->generation);
+    Py_CLEAR(state->injected);
     Py_CLEAR(state->append_keywords);
     Py_CLEAR(state->patience);
     Py_CLEAR(state->alert);

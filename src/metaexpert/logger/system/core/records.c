@@ -99,6 +99,22 @@ count_next(PyObject *self)
     return PyLong_FromUnsignedLongLong(((Count *)self)->value++);
 }
 
+static PyObject *
+count_give_back(PyObject *self, PyObject *number)
+{
+    unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    if (value == (unsigned long long)-1 && PyErr_Occurred())
+        return NULL;
+    if (((Count *)self)->value == value + 1)
+        ((Count *)self)->value = value;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef count_methods[] = {
+    {"give_back", count_give_back, METH_O, "give_back(number): let it be the next one again, if it was the last."},
+    {0},
+};
+
 static PyMemberDef count_members[] = {
     {"value", Py_T_ULONGLONG, offsetof(Count, value), Py_READONLY, "The next number."},
     {0},
@@ -111,6 +127,7 @@ static PyType_Slot count_slots[] = {
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, count_next},
     {Py_tp_members, count_members},
+    {Py_tp_methods, count_methods},
     {0, NULL},
 };
 

@@ -1,0 +1,111 @@
+"""Exceptions that do not come from our code, although they are raised in the middle of it.
+
+A signal handler of the program runs between two steps of whatever the main thread does, and another thread may raise an
+exception there (``PyThreadState_SetAsyncExc``, as libraries for time limits do). Such an exception belongs to the
+program. Each place of the logger that forgives errors asks here first, and lets it pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import sys
+import threading
+from types import CodeType
+from typing import Any, Final
+
+from metaexpert.logger.system.native import core
+
+#: A thread does this to itself, and cannot put it off.
+_FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
+#: Signals that can be put off.
+PUT_OFF: Final = (
+    signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)}
+    if hasattr(signal, "pthread_sigmask")
+    else frozenset[int]()
+)
+#: Packages whose own exceptions are errors of a log call.
+_OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
+
+
+class _Uninterrupted:
+    """Puts the signals of the main thread off until the end of a block; Python runs no handler on any other.
+
+    A signal that the system hands to another thread of the program interrupts the block nevertheless.
+    """
+
+    def __enter__(self) -> None:
+        self.before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
+        except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.before)  # a handler that was put off runs here, and may raise
+
+
+_NOTHING: Final = contextlib.nullcontext()
+_MAIN: Final = threading.main_thread()
+
+
+def uninterrupted() -> contextlib.AbstractContextManager[None]:
+    """Return a block within which no signal handler runs, as far as that can be had."""
+    if PUT_OFF and threading.current_thread() is _MAIN:
+        return _Uninterrupted()
+    return _NOTHING
+
+
+def let_pass(error: BaseException) -> None:
+    """Raise *error* again if it was injected. Called first by what would forgive it."""
+    if is_injected(error):
+        raise error
+
+
+def is_injected(error: BaseException) -> bool:
+    """Return whether *error* was raised by a signal handler, or by another thread, inside our code."""
+    if not isinstance(error, Exception):
+        return True
+    if isinstance(error, RecursionError | MemoryError):  # there may be no room to look closer
+        return False
+    trace, innermost = error.__traceback__, None
+    handlers = _handlers()
+    while trace is not None:
+        innermost = trace.tb_frame
+        if innermost.f_code in handlers:
+            return True
+        trace = trace.tb_next
+    return innermost is not None and _in_our_code(innermost.f_globals) and _is_foreign(type(error))
+
+
+def _handlers() -> set[CodeType]:
+    """Return the code of the signal handlers that the program has set."""
+    codes = map(_code, filter(callable, map(signal.getsignal, signal.valid_signals())))
+    return {code for code in codes if code is not None}
+
+
+def _code(handler: Any) -> CodeType | None:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    function = getattr(handler, "__func__", handler)
+    found = getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+    return found if isinstance(found, CodeType) else None
+
+
+def _in_our_code(names: dict[str, Any]) -> bool:
+    """Return whether code of ours, or what it calls of Python and structlog, has these globals."""
+    name = str(names.get("__name__", ""))
+    package = name.partition(".")[0]
+    return name.startswith("metaexpert.logger") or package == "structlog" or package in sys.stdlib_module_names
+
+
+def _is_foreign(kind: type[BaseException]) -> bool:
+    """Return whether nothing that we call raises an exception of that kind by itself."""
+    module = kind.__module__.partition(".")[0]
+    return module not in _OURS and Exception in kind.__bases__
+
+
+if core is not None:
+    core.on_error(is_injected)
