@@ -24,6 +24,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 CORE: Final = "metaexpert/logger/system/_core"
 TESTS: Final = (
+    "tests/unit/test_logger/test_append.py",
     "tests/unit/test_logger/test_core.py",
     "tests/unit/test_logger/test_calls.py",
     "tests/unit/test_logger/test_fast.py",

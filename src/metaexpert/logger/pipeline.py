@@ -25,9 +25,10 @@ from structlog.typing import EventDict
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
-from metaexpert.logger.encoding.fast import Encoder, Route, never
+from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, chain
+from metaexpert.logger.encoding.route import Route, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -96,9 +97,7 @@ class Pipeline:
             self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules
         )
         self.routes = {
-            (word, trade): Route(
-                word, trade=trade, count=accepted.up, lost=self._lost, failed=self.health.errors.append
-            )
+            (word, trade): Route(trade=trade, count=accepted, lost=self._lost, failed=self.health.errors.append)
             for word, accepted in self._counts.accepted_counts.items()
             for trade in (False, True)
         }
@@ -114,7 +113,7 @@ class Pipeline:
         self.refresh()
         if self.config.log_to_file:
             self.directory.request(archive=True)
-            self._wait(_OPEN_PATIENCE)
+            self._wait(_OPEN_PATIENCE, self.directory)
         self.outputs.start()
         if self.outputs.metrics is not None:
             self.outputs.metrics.add(self, self.config.expert_name)
@@ -140,9 +139,9 @@ class Pipeline:
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
             route.lanes = tuple(file.lane for file in self._files_for(to))
-            route.number = self.directory.sequence.__next__
+            route.numbers = self.directory.sequence
             if self.config.log_to_file:
-                route.count = self._counts.accepted_counts[word].up if to & FILES else _count_nothing
+                route.count = self._counts.accepted_counts[word] if to & FILES else None
             route.after = self._after(to)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
@@ -226,7 +225,7 @@ class Pipeline:
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
         taken = [file.put(line) for file in self._files_for(to)]
         if any(taken) or not self.config.log_to_file:
-            self._counts.accepted_counts[level].up()
+            next(self._counts.accepted_counts[level])
         if to & CONSOLE:
             self.outputs.show(line)
         self.outputs.send(line, to)
@@ -263,13 +262,13 @@ class Pipeline:
         """Whether an entry is in its files when the call returns."""
         return writing_thread.unavailable or not self.config.async_logging
 
-    def _wait(self, timeout: float | None = None) -> bool:
+    def _wait(self, timeout: float | None = None, directory: LogDirectory | None = None) -> bool:
         """Have all lines written that wait, by the writing thread or, when there is none, here.
 
         Returns:
-            Whether that was tried to the end within *timeout* seconds.
+            Whether that was tried to the end within *timeout* seconds, and no other *directory* held it up.
         """
-        served = writing_thread.wait_for_pass(timeout)
+        served = writing_thread.wait_for_pass(timeout, directory)
         if writing_thread.hangs:
             self.health.serve({})
         if served is None:
@@ -388,10 +387,6 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
     which = "them" if kept == unwritten else f"{kept} of them"
     fate = f"; the next start brings {which} in from the journal" if kept else ""
     directory.diagnostics.report("close", f"closed with {unwritten} entries that no file took{fate}")
-
-
-def _count_nothing() -> int:
-    return 0
 
 
 def _left(deadline: float | None) -> float | None:

@@ -14,8 +14,8 @@ LOGGER = ROOT / "logger"
 #: The rooms of the logger from the ground up. A room imports from the layers before its own, and from itself; the
 #: modules of the two last layers lie in `logger` itself and are one room each layer.
 LAYERS = [
-    "system schema counts",
-    "entry journal",
+    "system schema",
+    "counts entry journal",
     "masking console",
     "config",
     "encoding",

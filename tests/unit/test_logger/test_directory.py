@@ -184,6 +184,43 @@ class TestDirectory:
         assert "forced to the device" in (directory.root / "logging_errors.log").read_text()
         assert (directory.root / "expert.log").read_bytes() == b"1\n"
 
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+    @pytest.mark.parametrize("room", [1, 17, 18, 19, 40])
+    def test_what_cannot_be_taken_back_is_not_written_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+    ) -> None:
+        """A file that can only grow took a part of a batch: each line is there once, and half a line is ended."""
+        directory = LogDirectory(tmp_path, HEADER, SIZE)
+        file = directory.file("expert.log", POLICY)
+        lines = [b'{"timestamp":"%d"}\n' % number for number in range(3)]
+        for line in lines:
+            file.put(line)
+        left, really = [room], os.write
+
+        def write(fd: int, data: memoryview) -> int:
+            if not Path(f"/proc/self/fd/{fd}").resolve().match("expert.log"):
+                return really(fd, data)
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            count = really(fd, data[: left[0]])
+            left[0] -= count
+            return count
+
+        def ftruncate(fd: int, size: int) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "ftruncate", ftruncate)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", write)
+            directory.drain()
+        assert file.error is not None
+        directory.request(insist=True)
+        directory.drain()
+        assert file.error is None
+        found = (tmp_path / "expert.log").read_bytes().splitlines(keepends=True)
+        assert [line for line in found if line in lines] == lines
+        directory.release()
+
     def test_a_file_system_without_locks_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """One warning that only one process should log there; writing goes on."""
         directory = LogDirectory(tmp_path, HEADER, SIZE)

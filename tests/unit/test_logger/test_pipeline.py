@@ -16,7 +16,7 @@ from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.counts import SHARES, TRADE_SHARE
-from metaexpert.logger.encoding.fast import deliver
+from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.writing_thread import writing_thread
 

@@ -144,6 +144,20 @@ def test_a_wait_gives_up_after_its_time(writing_thread: WritingThread) -> None:
     directory.leave.set()
 
 
+def test_a_disk_that_stalls_holds_up_no_new_logger_elsewhere(writing_thread: WritingThread) -> None:
+    """Who waits for one directory alone goes on when the thread hangs in another; who asks for that one waits."""
+    stalled, other = Hanging(), Served()
+    writing_thread.add(stalled)
+    writing_thread.add(other)
+    writing_thread.wake()
+    assert stalled.inside.wait(10)
+    began = time.monotonic()
+    assert writing_thread.wait_for_pass(30, other) is False
+    assert time.monotonic() - began < 5
+    threading.Timer(0.6, stalled.leave.set).start()
+    assert writing_thread.wait_for_pass(30, stalled) is True
+
+
 def test_a_turn_without_a_time_waits_as_long_as_it_gets_on(
     writing_thread: WritingThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,28 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final
 
 from structlog.contextvars import get_contextvars
 
+from metaexpert.logger.system.native import core
 
-class ContextFrame:
-    """One entered block: its own fields over its parent's."""
 
-    __slots__ = ("encoded", "fields", "lifts", "parent")
+class ContextFrame(SimpleNamespace):
+    """One entered block. Where the core was compiled, it is a type of the core.
 
-    def __init__(self, parent: ContextFrame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
-        self.parent = parent
-        self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
-        #: Whether entries of every level are accepted (inside a trade context).
-        self.lifts: bool = lifts or (parent is not None and parent.lifts)
-        #: The fields encoded, by the `BoundContext` of the logger that they belong to (see `Encoder.context_in`).
-        self.encoded: dict[Any, Any] = {}
+    Attributes:
+        parent: The block around it.
+        fields: Its own fields over its parent's.
+        lifts: Whether entries of every level are accepted (inside a trade context).
+        encoded: For the fast call: the fields encoded, by the context of the logger that they belong to.
+    """
 
+    parent: ContextFrame | None
+    fields: Mapping[str, Any]
+    lifts: bool
+    encoded: dict[Any, Any]
+
+
+if core is not None:
+    ContextFrame = core.ContextFrame  # type: ignore[misc]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 current_frame: Final[ContextVar[ContextFrame | None]] = ContextVar("metaexpert_context", default=None)
+
+
+def enter_frame(fields: Mapping[str, Any], *, lifts: bool) -> None:
+    """Enter a block with *fields*."""
+    parent = current_frame.get()
+    if parent is not None:
+        fields, lifts = {**parent.fields, **fields}, lifts or parent.lifts
+    current_frame.set(ContextFrame(parent=parent, fields=fields, lifts=lifts, encoded={}))
 
 
 def current_fields() -> Mapping[str, Any]:

@@ -65,7 +65,7 @@ def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict
 
 def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Move a caller's field that bears a reserved key to ``field_<key>``; nothing of ours is overwritten."""
-    for key in _KEPT_KEYS:
+    for key in _KEPT_KEYS & event_dict.keys():
         event_dict = _set_aside(event_dict, key)
     return event_dict
 

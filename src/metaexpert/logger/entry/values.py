@@ -161,8 +161,10 @@ class Cleaner:
             return text
         if self._masker is None:
             return no_surrogates(cut(text, self._max_length))
-        # Surrogates first: two of them may become one character, and part of a secret.
-        return marked(*self._masker.text(no_surrogates(text), self._max_length))
+        if not text.isascii():  # surrogates first: two of them may become one character, and part of a secret
+            text = no_surrogates(text)
+        text, left_out = self._masker.text(text, self._max_length)
+        return marked(text, left_out) if left_out else text
 
     def _integer(self, value: int) -> Any:
         if self._masker is not None and self._masker.number(value):

@@ -7,13 +7,16 @@ before an error is taken back, so that the batch may be offered again.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, shift
+from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, backup_number, shift
+from metaexpert.logger.journal.segment import U64, Intent
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.calls import PATIENT, Calls, Status
 from metaexpert.logger.system.descriptors import Descriptor
@@ -86,6 +89,14 @@ class RotatingFile:
                 if not self._hold_open:
                     self.close()
 
+    def already(self, intent: Intent, data: Any) -> int:
+        """Return how many bytes of a batch that failed are in the file nevertheless, in whole lines."""
+        with self._lock:
+            self._open()
+            self._end = -1
+            self._mend(self._calls.status(self._fd).size)  # half a line is cut off, or else it is whole by now
+            return written_already(self.path.parent, self.path.name, intent, data)
+
     def flush(self) -> None:
         """Force what was written to the device (fsync). Raises OSError."""
         if not self._hold_open:
@@ -139,8 +150,9 @@ class RotatingFile:
         newline = fragment.rfind(b"\n")
         start = fragment[newline + 1 :]
         if (newline >= 0 or begin == 0) and start.startswith(LINE_START[: len(start)]):
-            os.ftruncate(self._fd, size - len(start))
-            return size - len(start)
+            with contextlib.suppress(OSError):  # a file that can only grow: its reader drops the half
+                os.ftruncate(self._fd, size - len(start))
+                return size - len(start)
         return size + self._append(memoryview(b"\n"), size)
 
     def _read(self, offset: int) -> bytes:
@@ -209,6 +221,44 @@ class RotatingFile:
         self._retry_rotation_at = 0.0
         self._on_rotated(self.path)
         return True
+
+
+def written_already(directory: Path, name: str, intent: Intent, data: Any) -> int:
+    """Return how many bytes of the batch of *intent*, in whole lines, its file has.
+
+    It is looked for by device and inode, then by content: the file may have been compressed, or restored from a copy,
+    and its inode be another's by now. When it is gone nothing is known to be written, and writing again is better
+    than losing. Under the directory's lock, so that no name moves meanwhile.
+    """
+    batch = bytes(data[intent.start : intent.end])
+
+    def distance(path: Path) -> tuple[bool, bool]:
+        status = path.stat()
+        same = (status.st_dev & U64, status.st_ino & U64) == (intent.device, intent.inode)
+        return not same, path.suffix == ".gz"
+
+    ours = [path for path in directory.iterdir() if path.name == name or backup_number(path.name, name)]
+    for path in sorted(ours, key=distance):
+        count = _common(batch, _piece(path, intent.offset, len(batch)))
+        if count:
+            return count
+    return 0
+
+
+def _common(batch: bytes, found: bytes) -> int:
+    """Return the length of what both begin with, cut at the end of a line."""
+    if batch == found:
+        return len(batch)
+    return batch.rfind(b"\n", 0, len(os.path.commonprefix([batch, found]))) + 1  # noqa: RUF071 - these are no paths
+
+
+def _piece(path: Path, offset: int, length: int) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+    except (gzip.BadGzipFile, EOFError, zlib.error):  # damaged: nothing can be said of it
+        return b""
 
 
 def _same(one: Status, other: Status) -> bool:

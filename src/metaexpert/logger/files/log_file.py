@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import JournalLane
-from metaexpert.logger.journal.segment import Segment, write_out
+from metaexpert.logger.journal.segment import NO_INTENT, Intent, Segment, write_out
 from metaexpert.logger.journal.sink import Sink
 
 _FIRST_PAUSE: Final = 0.1
@@ -30,6 +30,7 @@ class LogFile:
         on_stranded: Called with the lines that wait when the file begins to take nothing.
         monotonic: Seconds; a test passes a clock of its own.
         lock: Held by whoever calls `drain`.
+        already: Returns how many bytes of a batch that failed are in the file, given its intent and the segment's map.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class LogFile:
         on_stranded: Callable[[list[bytes]], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         lock: threading.RLock | None = None,
+        already: Callable[[Intent, Any], int] = lambda *_: 0,
     ) -> None:
         self.sink = sink
         self.lane = lane
         #: Held while lines leave the journal.
         self.lock = lock or threading.RLock()
         self._on_stranded = on_stranded
+        self._already = already
         self._monotonic = monotonic
         self._pause = 0.0
         self._next_try = 0.0
@@ -87,6 +90,7 @@ class LogFile:
         try:
             for segment, start, end, sealed in self.lane.pending():
                 if end > start:
+                    self._settle(segment)
                     if not self._append(segment, segment.epoch):
                         write_out(segment, segment.drained, end, self.sink)
                     writing_thread.writes += 1
@@ -99,6 +103,11 @@ class LogFile:
         self.lane.prepare()
         return True
 
+    def _settle(self, segment: Segment) -> None:
+        """Take account of a batch that failed and could not be taken back: a part of it may be in the file."""
+        if segment.numbers[4] and (intent := segment.state.intent) != NO_INTENT:
+            segment.commit(segment.drained + self._already(intent, segment.map))
+
     def write_now(self) -> bool:
         """Write all that waits, by any thread, if it can be done in the regular way. Returns whether it is done."""
         segment = self.lane.only
@@ -109,7 +118,7 @@ class LogFile:
 
     def _append(self, segment: Segment, epoch: int) -> bool:
         appender = getattr(self.sink, "appender", None)  # only a rotating file has one
-        return appender is not None and appender.append(self.lock, segment.map, segment.numbers, epoch)
+        return appender is not None and appender.append(self.lock, segment.tail, segment.numbers, epoch)
 
     def look(self) -> None:
         """Make sure that the file is there, although nothing is to be written."""

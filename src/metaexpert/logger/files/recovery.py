@@ -10,25 +10,23 @@ aside and reported in bytes. Nothing here raises for what it finds; only the fil
 
 from __future__ import annotations
 
-import gzip
 import mmap
 import os
 import re
 import socket
 import stat
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile
-from metaexpert.logger.files.rotation import RotationPolicy, backup_number
+from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
+from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.segment import (
     FIXED,
     HEADER_SIZE,
@@ -36,9 +34,7 @@ from metaexpert.logger.journal.segment import (
     MAGIC,
     NO_INTENT,
     SEGMENT_SUFFIX,
-    U64,
     VERSION,
-    Intent,
     Segment,
     State,
     read_name,
@@ -256,44 +252,6 @@ def _judge(line: bytes, damaged: bytearray, result: Recovery) -> None:
         result.torn += 1
     else:
         damaged += text + b"\n"
-
-
-def written_already(directory: Path, name: str, intent: Intent, data: Any) -> int:
-    """Return how many bytes of the batch of *intent*, in whole lines, its file has.
-
-    It is looked for by device and inode, then by content: the file may have been compressed, or restored from a copy,
-    and its inode be another's by now. When it is gone nothing is known to be written, and writing again is better
-    than losing. Under the directory's lock, so that no name moves meanwhile.
-    """
-    batch = bytes(data[intent.start : intent.end])
-
-    def distance(path: Path) -> tuple[bool, bool]:
-        status = path.stat()
-        same = (status.st_dev & U64, status.st_ino & U64) == (intent.device, intent.inode)
-        return not same, path.suffix == ".gz"
-
-    ours = [path for path in directory.iterdir() if path.name == name or backup_number(path.name, name)]
-    for path in sorted(ours, key=distance):
-        count = _common(batch, _piece(path, intent.offset, len(batch)))
-        if count:
-            return count
-    return 0
-
-
-def _common(batch: bytes, found: bytes) -> int:
-    """Return the length of what both begin with, cut at the end of a line."""
-    if batch == found:
-        return len(batch)
-    return batch.rfind(b"\n", 0, len(os.path.commonprefix([batch, found]))) + 1  # noqa: RUF071 - these are no paths
-
-
-def _piece(path: Path, offset: int, length: int) -> bytes:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
-    except (gzip.BadGzipFile, EOFError, zlib.error):  # damaged: nothing can be said of it
-        return b""
 
 
 def _put_away(path: Path, reason: str, result: Recovery) -> None:

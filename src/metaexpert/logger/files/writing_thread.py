@@ -93,6 +93,7 @@ class WritingThread(ForkAware):
         #: Goes up with each batch that was written.
         self.writes = 0
         self._hung_at: int | None = None
+        self._serving: tuple[LogDirectory | None, float] = None, 0.0
         self._resting = False
         self._idle_since = time.monotonic()
 
@@ -171,11 +172,12 @@ class WritingThread(ForkAware):
             self._resting = False
             self._mail.put(_STIR)
 
-    def wait_for_pass(self, timeout: float | None = None) -> bool | None:
+    def wait_for_pass(self, timeout: float | None = None, directory: LogDirectory | None = None) -> bool | None:
         """Wait until a pass that begins from now on has served every directory.
 
         Args:
             timeout: Longest wait in seconds; None for as long as the thread makes progress (see `LONGEST_HANG`).
+            directory: If given, wait no longer once another one holds the thread up: a disk that stalls.
 
         Returns:
             Whether it has, in that time. None when no thread does it: there is none, it died meanwhile, or the caller
@@ -199,6 +201,9 @@ class WritingThread(ForkAware):
             # A process that was forked without Python's knowledge believes in a thread that it does not have.
             if not self.running or os.getpid() != self._pid:
                 return None
+            serving, since = self._serving
+            if directory and serving not in (None, directory) and time.monotonic() - since > _PATIENCE:
+                return False
             if timeout is None and self.writes != writes:
                 writes, deadline = self.writes, self._deadline(None)
             elif left <= 0:
@@ -238,7 +243,9 @@ class WritingThread(ForkAware):
     def _serve(self) -> bool:
         more = False
         for directory in self._directories:
+            self._serving = directory, time.monotonic()
             more = directory.serve() or more
+        self._serving = None, 0.0
         return more
 
     def _pause(self) -> float:

@@ -1,7 +1,7 @@
 """The crash-safe buffer: memory-mapped segments that outlive the process.
 
-A call appends its line with one ``mmap.write``: one C call, atomic under the interpreter lock, no system call. The line
-is then in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
+A call appends its line with one `write`: one C call, atomic under the interpreter lock, no system call. The line is
+then in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
 
 Bound: at most `limit` bytes of segments per journal, and as much again for what may not be refused; beyond that
 `JournalLane.append` returns False. An append wakes no thread; the writing thread looks by itself.
@@ -16,7 +16,6 @@ in one step.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import sys
 import threading
 import time
@@ -92,7 +91,7 @@ class JournalLane:
             if self._shut:
                 return False
             if full is _at_rest:
-                self.write = _writer(self._segments[-1].map)
+                self.write = _writer(self._segments[-1].tail)
                 self._journal.on_stir()
                 return True
             segment = self._take(length, reserve=reserve)
@@ -104,7 +103,7 @@ class JournalLane:
             segment.open(next(self._epochs))
             # From here on in this order: whatever interrupts between two steps finds a lane that works.
             self._segments.append(segment)
-            self.write = _writer(segment.map)
+            self.write = _writer(segment.tail)
             waiting = list(self._segments)[:-1]
             for old in waiting:
                 old.seal()
@@ -268,16 +267,17 @@ def _at_rest(_: bytes) -> None:
     raise ValueError("the writing thread is to be told first")
 
 
-def _writer(segment: mmap.mmap) -> Callable[[bytes], Any]:
+def _writer(tail: Any) -> Callable[[bytes], Any]:
+    write: Callable[[bytes], Any] = tail.write
     if getattr(sys, "_is_gil_enabled", lambda: True)():
-        return segment.write
+        return write
     lock = threading.Lock()  # without the interpreter lock two writes could take the same position
 
-    def write(line: bytes) -> None:
+    def locked(line: bytes) -> None:
         with lock:
-            segment.write(line)
+            write(line)
 
-    return write
+    return locked
 
 
 class Journal:

@@ -14,7 +14,7 @@ Threads: any thread may use everything here, except that a `Masker` belongs to o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
 from metaexpert.logger.entry.values import TEXTS, Cleaner, no_surrogates
@@ -47,9 +47,8 @@ _MOST_KEPT: Final = 1024
 _LONGEST_KEPT: Final = 200
 
 
-#: The longest text, and the largest container, that a fast call has searched. Of more, the plain way cuts first.
+#: The longest text that a fast call has searched. A longer one goes the plain way, where it is cut first.
 _LONGEST_CLEAR: Final = 8192
-_MOST_CLEAR: Final = 256
 #: Texts of a large container that are searched together.
 _TOGETHER: Final = 256
 #: Fields whose value another field may tell to be secret.
@@ -129,31 +128,15 @@ class Rules:
             return None if plain or isinstance(value, int | float) else named[1]
         return sign_in(fields)
 
-    def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
-        """Return whether *fields*, of JSON types, hold nothing to mask. False when that is hard to tell."""
-        return len(fields) <= _MOST_CLEAR and all(
-            not self.find(name) and not self.kind(parent, name) and self.clear_value(value, name)
-            for name, value in fields.items()
-        )
-
-    def clear_value(self, value: Any, parent: str) -> bool:
-        """Return the same for the value of the field *parent*."""
+    def clear(self, value: Any) -> bool:
+        """Return whether there is no secret in *value*, of type str, int or one of `TEXTS`. False when it is long."""
         kind = type(value)
         if kind is str:
-            return len(value) <= _LONGEST_CLEAR and self.harmless(value)
+            return len(value) <= _LONGEST_CLEAR and not self.find(value)
         if kind is int:
             return value not in registered.numbers
-        if kind is dict:
-            return self.clear(value, parent) and self.told(value) is None
-        if kind is list or kind is tuple:
-            few = len(value) <= _MOST_CLEAR and all(self.clear_value(item, parent) for item in value)
-            return few and not (self.shapes and self._is_paired(value))
         # Numbers and times that are written as text have no shape, but may be known values.
-        return kind not in TEXTS or not registered.find(TEXTS[kind](value))
-
-    def _is_paired(self, values: Sequence[Any]) -> bool:
-        """Return whether one of *values* may be a name, or an option, and the next one its value."""
-        return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
+        return not registered.find(TEXTS[kind](value))
 
 
 #: The rules where there is no configuration.
