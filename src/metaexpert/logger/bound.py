@@ -27,6 +27,7 @@ from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
+from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.native import core
@@ -253,7 +254,7 @@ class BoundLogger(BoundLoggerBase):
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
         try:
             fields = aside(fields)
-            message = interpolated(event, args, fields)
+            message = interpolated(event, args, fields, self._logger.pipeline.rules)
             try:
                 self._run(self._processors, method, message, fields)
             except DropEvent:
@@ -412,13 +413,14 @@ def level_number(level: object) -> int:
     return schema.level_named(safe_str(level)) or schema.INFO
 
 
-def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> str:
+def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any], rules: Rules = RULES) -> str:
     """Put *args* into the message by ``%``, or keep them under ``positional_args`` when they do not fit."""
     text = "" if event is None else safe_str(event)
     if not args:
         return text
     try:
-        return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
+        named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
+        return text % (HiddenArguments(args[0], rules) if named else args)
     except Exception as error:  # wrong count or type, or a hostile __str__
         fields["positional_args"] = list(args)
         fields["format_error"] = f"{type(error).__name__}: {safe_str(error)}"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, named
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.masking.rules import HiddenArguments, Rules
 
 #: Their DEBUG and INFO lines hold URLs with tokens, headers and signed bodies.
 TALKATIVE: Final = ("httpx", "httpcore", "urllib3", "websockets", "aiohttp", "ccxt")
@@ -37,7 +39,7 @@ class StdlibHandler(logging.Handler):
             logger = self._named.get(record.name)
             if logger is None:
                 logger = self._named[record.name] = named(self._logger, record.name, self._logger._context)
-            message, trouble = _message(record)
+            message, trouble = _message(record, self._logger._logger.pipeline.rules)
             logger.log(record.levelno, message, **_fields(record), **trouble)
         except Exception as error:  # a record of a class whose attributes raise
             self._logger._logger.pipeline.health.failed("a record of logging could not be taken", error)
@@ -54,8 +56,10 @@ class StdlibHandler(logging.Handler):
         self.lock = None
 
 
-def _message(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+def _message(record: logging.LogRecord, rules: Rules) -> tuple[str, dict[str, Any]]:
     try:
+        if isinstance(record.args, Mapping) and record.args and type(record) is logging.LogRecord:
+            return safe_str(record.msg) % HiddenArguments(record.args, rules), {}
         return record.getMessage(), {}
     except Exception as error:  # arguments that do not fit: the template and they are kept
         trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}

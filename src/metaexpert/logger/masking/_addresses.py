@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from metaexpert.logger.masking._pairs import Span
-from metaexpert.logger.masking._values import is_nothing, is_template
+from metaexpert.logger.masking._values import is_hidden
 from metaexpert.logger.masking.names import word_set
-from metaexpert.logger.schema import MASK
 
 #: A host rather than a price or the name of a stream: it has a domain, an address or a port.
 HOST: Final = r"(?:[\w\-]++\.)++[A-Za-z]{2,}|(?:\d++\.){3}\d|localhost|[\w\-]++:\d"
@@ -37,6 +36,7 @@ _TRADING_LABELS: Final = word_set("""
     level strike expiry option future spot perp swap channel topic stream asset coin token
     """)
 _ACCOUNTS: Final = word_set("admin root user guest bot trader test postgres mysql redis ftp anonymous sa oracle")
+_PASSWORDS: Final = frozenset(("password", "passwd", "pass", "pwd", "secret"))
 _PRICE: Final = re.compile(r"[-+]?[$€£]?\d++(?:[.,]\d++)*+[%kKmM]?")
 _SYMBOL: Final = re.compile(r"[A-Z][A-Z0-9]{0,11}(?:[-/._][A-Z0-9]{1,10})*+")
 _UUID_OR_HEX: Final = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
@@ -72,14 +72,16 @@ WEBHOOKS: Final = (
 
 def is_password_in_url(match: re.Match[str]) -> bool:
     """Return whether the userinfo of an address holds a password."""
-    return not is_nothing(match[1]) and not is_template(match[1])
+    return not is_hidden(match[1])
 
 
 def is_login(match: re.Match[str]) -> bool:
     """Return whether "a:b@host" is user and password rather than a label with an address of mail, or a price."""
     label, found = match[1].lower(), match[2]
-    if label in _MAIL_LABELS or label in _TRADING_LABELS or found == MASK or is_nothing(found):
+    if label in _MAIL_LABELS or label in _TRADING_LABELS or is_hidden(found):
         return False
+    if found in _PASSWORDS:
+        return True
     if label in _ACCOUNTS:
         return label not in _LABELS or any(not c.isalpha() for c in found)
     strong = _STRONG_HOST.match(match.string, match.end()) is not None
@@ -93,7 +95,7 @@ def is_login(match: re.Match[str]) -> bool:
 def is_user_option(match: re.Match[str]) -> bool:
     """Return whether these are user and password rather than two numeric ids."""
     found = match[2]
-    return not (match[1].isdigit() and found.isdigit()) and not is_nothing(found) and found[0] != ":"
+    return not (match[1].isdigit() and found.isdigit()) and not is_hidden(found) and found[0] != ":"
 
 
 def is_telegram(match: re.Match[str]) -> bool:

@@ -92,7 +92,12 @@ def code_at(text: str, start: int, before: Before, names: Names) -> Code | None:
         return None
     if (default := _DEFAULT.match(text, end)) is not None and _is_random(default[1]):
         found.literals.append(default.span(1))
-    known = parts > 0 or first != bare or _is_known(bare, name, names) or _is_operation(text, end, bare, name)
+    known = (
+        parts > 0
+        or first != bare
+        or _is_known(bare, name, names, text[start - 1 : start] + text[end : end + 1])
+        or _is_operation(text, end, bare, name)
+    )
     known = known or (before.quoted_name and before.separator in (":", "=") and _is_compound(bare))
     return found if known or in_source(text, start) else None
 
@@ -130,8 +135,8 @@ def _bracketed(text: str, start: int, names: Names) -> Code | None:
     return Code([], []) if in_source(text, start) else None
 
 
-def _is_known(path: str, name: str, names: Names) -> bool:
-    """Return whether the *path* names a secret rather than to be one."""
+def _is_known(path: str, name: str, names: Names, around: str) -> bool:
+    """Return whether the *path* names a secret rather than to be one; *around* are the characters beside it."""
     if any(c.isdigit() for c in path.rpartition(".")[2]) and name != path:
         return False
     root, dot, last = path.partition(".")[0], "." in path, path.rpartition(".")[2]
@@ -142,6 +147,8 @@ def _is_known(path: str, name: str, names: Names) -> bool:
         return True
     said, own = words(path), words(name)
     size = min(len(said), len(own))
+    if len(said) != len(own) and not set(around) & set(" ,)"):
+        return False
     return bool(size) and said[-size:] == own[-size:] and not (path.isalpha() and path.istitle())
 
 

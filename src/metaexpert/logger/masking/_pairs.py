@@ -111,6 +111,11 @@ _PARAMETER: Final = re.compile(r"[a-z_]++=[^=]")
 _BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
 #: A mapping as YAML and JavaScript write it.
 _FLOW: Final = re.compile(r"\{[ ]?[A-Za-z_]\w*+: ?[^\s}]")
+#: Whether there are secrets, and how many of each.
+_FLAGS: Final = re.compile(
+    r"""[{\[(](?:\s?["']?[\w.\-]++["']?:\s?(?:true|false|none|null|\d{1,3})\s?,?)++[}\])]""", re.IGNORECASE
+)
+_LONGEST_FLAGS: Final = 400
 #: Numbers in brackets: the bytes of a key.
 _NUMBERS: Final = re.compile(
     r"[\[({][ ]?(?:0x[0-9A-Fa-f]{1,2}|\d{1,3})(?:,\s?(?:0x[0-9A-Fa-f]{1,2}|\d{1,3}))++,?[ ]?[\])}]"
@@ -255,6 +260,8 @@ def _value(text: str, start: int, context: _Context, names: Names | None) -> Ite
         return
     if text[start : start + 2] in ("[]", "{}", "()"):
         return
+    if text[start : start + 1] in ("{", "[", "(") and _FLAGS.match(text, start, start + _LONGEST_FLAGS) is not None:
+        return
     brackets = text[start : start + 1] in ("{", "[", "(") and context.kind != ACCOUNT
     if brackets and (end := _container(text, start, context)):
         yield Span(start, end, context.rule)
@@ -328,6 +335,8 @@ def _bare_end(text: str, start: int, context: _Context) -> int:
     if last.endswith(("auth", "authorization")) and (scheme := _SCHEME.match(text, start)) is not None:
         if scheme[1].lower().startswith(_MANY) and (line := _LINE.match(text, scheme.end())) is not None:
             return line.end()
+        if _PARAMETER.match(text, scheme.end()) is not None and _values.is_status("auth", scheme[1]):
+            return scheme.end(1)
         end = _run_end(text, scheme.end())
         prose = context.in_prose and scheme[1].lower() in _values.PROSE
         if not (prose and _values.is_word(text[scheme.end() : end])):
@@ -364,7 +373,7 @@ def _is_no_secret(found: str, context: _Context) -> bool:
         return True
     if context.kind != ACCOUNT and _values.is_status(last, found):
         return True
-    if last == "token" and _values.is_traded(found):
+    if last == "token" and context.separator != " " and _values.is_traded(found):
         return True
     if context.separator.startswith("=="):  # a comparison in code
         return True

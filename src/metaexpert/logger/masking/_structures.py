@@ -23,6 +23,12 @@ _NAMED_VALUE: Final = re.compile(
         \s{{0,4}}+[:=]\s{{0,4}}+b?({_QUOTE})?+""",
     re.VERBOSE,
 )
+#: ``{"key": "…", "secret": "…"}``, as configurations of exchanges have it.
+_KEY_BESIDE: Final = re.compile(
+    rf"""[Kk]ey(?<![\w\-]...)(?:{_QUOTE})?+\s{{0,4}}+[:=]\s{{0,4}}+{_QUOTE}(?=[^"'\\\r\n\d]*+\d)([^\s"'\\]{{8,128}}+){_QUOTE},
+        \s{{0,40}}+(?:{_QUOTE})?+(?:api[_]?)?[Ss]ecret(?![A-Za-z])""",
+    re.VERBOSE,
+)
 _BARE: Final = re.compile(r"""[^\s"',;}\]<>]++""")
 #: Calls by which a client signs in, their arguments in a list without names.
 SIGN_IN: Final = re.compile(
@@ -35,14 +41,18 @@ _ARGUMENTS: Final = re.compile(rf"""{_QUOTE}(?:{"|".join(sorted(ARGUMENTS))}){_Q
 _NEAR: Final = 400
 _LIST: Final = re.compile(r"""\[(?:[^\[\]"'\\]|\\*+"[^"\r\n]*+"|\\*+'[^'\r\n]*+'|\\)*+\]?""")
 #: Names of fields that hold a name, and of those that hold its value.
-NAME_FIELDS: Final = frozenset(("name", "key", "header", "Name", "Key", "k"))
-VALUE_FIELDS: Final = frozenset(("value", "val", "Value", "v"))
+NAME_FIELDS: Final = frozenset(("name", "key", "header", "Name", "Key"))
+VALUE_FIELDS: Final = frozenset(("value", "val", "Value"))
 
 
 def find_structures(text: str, names: Names) -> Iterator[Span]:
     """Yield the secrets in *text* that a structure around them tells."""
     if "alue" in text or "val" in text:
         yield from _named_values(text, names)
+    if "ecret" in text:
+        for match in _KEY_BESIDE.finditer(text):
+            if not _values.is_nothing(match[1]):
+                yield Span(*match.span(1), "name key")
     if "args" in text or "params" in text or "arguments" in text:
         for call in _CALL.finditer(text):
             if SIGN_IN.fullmatch(call[1]) is not None:

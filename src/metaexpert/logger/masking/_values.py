@@ -52,7 +52,7 @@ _MOST_TEMPLATE: Final = 200
 _WORD: Final = re.compile(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
 _AMOUNT: Final = re.compile(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
 _ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
-_TICKER: Final = re.compile(r"(?:[A-Z]{2,6}|[A-Z]{2,10}[-/:][A-Z]{3,5}|USD[CT]\.e)[.!?]*")
+_TICKER: Final = re.compile(r"(?:[A-Z]{2,5}|[A-Z]{2,10}[-/:][A-Z]{3,5}|USD[CT]\.e)[.!?]*")
 #: The name or the address of a token that is traded.
 _TRADED: Final = re.compile(
     r"\$?[A-Za-z][A-Za-z.]{1,11}|[A-Z0-9]{2,8}|\d{1,4}|0x[0-9A-Fa-f]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}"
@@ -79,7 +79,7 @@ _STATUSES: Final = word_set("""
 _PLACES: Final = frozenset(("left", "right", "top", "bottom", "high", "low", "start", "end", "center", "middle"))
 #: Ways to sign and to authenticate, after ``auth=`` and ``signature=``.
 _METHODS: Final = re.compile(
-    r"(?:no)?auth|basic|bearer|cookies?|digest|oauth[12]?|oidc|saml|jwt|kerberos|ntlm|token|api[_\-]?key|password|header|"
+    r"(?:no)?auth|none|basic|bearer|cookies?|digest|oauth[12]?|oidc|saml|jwt|kerberos|ntlm|token|api[_\-]?key|password|header|"
     r"query|session|ed25519|rsa|ecdsa|eddsa|hmac(?:[_\-]?sha(?:1|256|384|512))?|sha(?:1|256|384|512)|md5|v[1-9]|"
     r"public|private|user|login|logout|sso|ldap|tls|mtls|iam|sigv4|[rh]s256|es256|xoauth2|plain|ticket",
     re.IGNORECASE,
@@ -106,9 +106,9 @@ _PROSE_WORDS: Final = """
     contains copy create defined delete detected disabled does each either follow following forbidden free have having
     however
     identical inactive instead internal into just know less let like likely log login long longer made make manage
-    manually mask more most need next nor nowhere obtained open order other otherwise over own paste per permission
-    permissions places possible private probably problem public put rather ready recently request requests restart
-    run safe scope scopes secure since something such than these those though through two under unexpected unless
+    manually mask more most need next nor nowhere obtained other otherwise over own paste per permission
+    permissions places possible probably problem put rather ready recently request requests restart
+    scope scopes since something such than these those though through two under unexpected unless
     updates usually want way whether within works would written
 """
 #: Words that follow ``password:`` and the like in a sentence, and are not secrets.
@@ -126,6 +126,11 @@ def is_nothing(found: str) -> bool:
         found = rest.strip()
     patterns = _NOTHING, _REDACTED, _VARIABLE, _PLACEHOLDER
     return any(pattern.fullmatch(found) is not None for pattern in patterns) or is_template(found) or _is_scheme(found)
+
+
+def is_hidden(found: str) -> bool:
+    """Return whether *found* is masked already, or filled in later: no word of a user is taken for it."""
+    return not found or found == MASK or set(found) == {"*"} or (found[:1] in "<[{$%" and is_nothing(found))
 
 
 def is_template(found: str) -> bool:

@@ -14,6 +14,7 @@ Threads: any thread may use everything here, except that a `Masker` belongs to o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.shapes import find_shapes
 from metaexpert.logger.schema import MASK
 
-__all__ = ["ACCOUNT_RULE", "MASK", "RULES", "Masker", "Rules", "mask_text", "mask_tree"]
+__all__ = ["ACCOUNT_RULE", "MASK", "RULES", "TELLING", "HiddenArguments", "Masker", "Rules", "mask_text", "mask_tree"]
 
 #: A limit that no value reaches.
 _UNLIMITED: Final = 1 << 62
@@ -51,8 +52,12 @@ _LONGEST_KEPT: Final = 200
 _LONGEST_CLEAR: Final = 8192
 #: Texts of a large container that are searched together.
 _TOGETHER: Final = 256
+#: Where an argument of ``%`` goes, characters before it that may name it, and a value that is nothing but a secret.
+_PLACE: Final = re.compile(r"%(?!%)(?:\([^)]*+\))?[#0\- +]*+(?:\d++|\*)?(?:\.\d++)?[hlL]?[a-zA-Z]")
+_NEAR: Final = 100
+_PROBE: Final = "Zx81Lq0ppR7"
 #: Fields whose value another field may tell to be secret.
-_TELLING: Final = VALUE_FIELDS | ARGUMENTS
+TELLING: Final = VALUE_FIELDS | ARGUMENTS
 #: The beginning of a traceback, as it stands before a line of source code.
 _SOURCE: Final = '  File "", line 0\n    '
 
@@ -119,7 +124,7 @@ class Rules:
 
     def told(self, fields: Mapping[Any, Any]) -> object:
         """Return the field whose value is secret since another one says so: ``{"name": "API_KEY", "value": "…"}``."""
-        if not self.shapes or fields.keys().isdisjoint(_TELLING):
+        if not self.shapes or fields.keys().isdisjoint(TELLING):
             return None
         named = named_value(fields)
         if named is not None and self.names.kind(named[0]) not in (PLAIN, ACCOUNT):
@@ -137,6 +142,27 @@ class Rules:
             return value not in registered.numbers
         # Numbers and times that are written as text have no shape, but may be known values.
         return not registered.find(TEXTS[kind](value))
+
+
+class HiddenArguments:
+    """A mapping of arguments for ``%``: values under secret names are masked.
+
+    Args:
+        arguments: The mapping.
+        rules: Which names are secret.
+    """
+
+    __slots__ = ("_arguments", "_rules")
+
+    def __init__(self, arguments: Mapping[Any, Any], rules: Rules) -> None:
+        self._arguments = arguments
+        self._rules = rules
+
+    def __getitem__(self, name: Any) -> Any:
+        """Return the value of *name*, or its mask."""
+        value = self._arguments[name]
+        kind = self._rules.kind("", name) if type(name) is str else PLAIN
+        return Masker(self._rules).named(kind, value) if kind else value
 
 
 #: The rules where there is no configuration.
@@ -258,6 +284,17 @@ class Masker:
                 found.update(part)
         return found
 
+    def arguments(self, template: str, arguments: Any) -> Any:
+        """Return *arguments* that do not fit a *template* for ``%``, masked where a secret name precedes."""
+        if not isinstance(arguments, list | tuple) or not self.rules.shapes:
+            return arguments
+        hidden = list(arguments)
+        for place, argument in zip(_PLACE.finditer(template[:_LONGEST_CLEAR]), range(len(hidden)), strict=False):
+            probe = template[max(0, place.start() - _NEAR) : place.start()] + _PROBE
+            if any(span.end == len(probe) for span in self.rules.find(probe)):
+                hidden[argument] = self.secret()
+        return hidden
+
     def unnamed(self, names: Set[str], texts: Set[str]) -> bool:
         """Return whether no name of *names*, and no text of *texts* before another, makes a secret of what follows."""
         rules = self.rules
@@ -266,7 +303,7 @@ class Masker:
         lowered = "\n".join((*names, *texts)).lower()
         if lowered.isascii() and not any(stem in lowered for stem in rules.names.stems):
             return True
-        if not names.isdisjoint(_TELLING) or any(name[-3:].lower() == "key" for name in names):
+        if not names.isdisjoint(TELLING) or any(name[-3:].lower() == "key" for name in names):
             return False
         kind = rules.names.kind
         return not any(map(kind, names)) and not any(kind(text.lstrip("-")) for text in texts)

@@ -235,7 +235,7 @@ def _found(text: str, names: Names) -> list[Span]:
         spans.extend(_pem_blocks(text))
     if "/" in text:
         spans.extend(find_provider_keys(text))
-        spans.extend(find_listen_keys(text))
+    spans.extend(find_listen_keys(text))
     if paired or any(mark in text for mark in _PAIRED):
         spans.extend(find_pairs(text, names))
         spans.extend(find_structures(text, names))
