@@ -43,7 +43,9 @@ _ROOTS: Final = word_set("""
 _WHOLE: Final = frozenset(
     ("signature", "secret", "token", "credentials", "auth", "key", "sign", "sig", "passphrase", "otp")
 )
-_ALGORITHM: Final = re.compile(r"(?:sha|md|base|secp|[hre]s|aes|ed|x|utf|hmac|rsa|pbkdf)[\-_]?\d", re.IGNORECASE)
+_ALGORITHM: Final = re.compile(
+    r"(?:b(?=64|32)|sha|md|base|secp|[hre]s|aes|ed|x|utf|hmac|rsa|pbkdf)[\-_]?\d", re.IGNORECASE
+)
 _UNCLOSED: Final = re.compile(r"[(\[{][ \t]*+(?:[\r\n]|\Z|\\n)")
 
 
@@ -184,6 +186,8 @@ def _closed(text: str, start: int) -> int:
 def _is_argument(text: str, start: int, end: int, path: str, found: Code) -> bool:
     """Return whether the brackets from *start* to *end* behind *path* are a call or an index; collect its literals."""
     last = path.rpartition(".")[2]
+    if "." not in path and any(c.isdigit() for c in path) and _ALGORITHM.search(path) is None:
+        return False
     strings = list(_STRING.finditer(text, start, end))
     found.strings.extend(s.span() for s in strings)
     if last[:1].isupper() and text[start] == "(":  # a class: in a ``repr`` its arguments are values

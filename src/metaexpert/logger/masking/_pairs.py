@@ -20,12 +20,9 @@ from metaexpert.logger.masking._values import ACCOUNT_SHORT, ACCOUNT_TAIL
 from metaexpert.logger.masking.names import (
     ACCOUNT,
     AMBIGUOUS,
-    DIRECTORY,
     PHRASES,
     PLAIN,
     SECRETS,
-    SIGN,
-    TRADED,
     Names,
     words,
 )
@@ -278,7 +275,7 @@ def _is_plain_quoted(found: str, context: _Context) -> bool:
         return True
     plain = _values.is_plain(context.kind, found) or _values.is_path(found)
     name = context.name.lower()
-    if (name == "token" and _values.is_traded(found)) or (name == "accesskey" and len(found) == 1):  # HTML's
+    if (words(name) == ["token"] and _values.is_traded(found)) or (name == "accesskey" and len(found) == 1):  # HTML's
         return True
     return plain or (context.kind != ACCOUNT and _values.is_status(_last(context.name), found))
 
@@ -373,7 +370,7 @@ def _is_no_secret(found: str, context: _Context) -> bool:
         return True
     if context.kind != ACCOUNT and _values.is_status(last, found):
         return True
-    if last == "token" and context.separator != " " and _values.is_traded(found):
+    if words(context.name) == ["token"] and context.separator != " " and _values.is_traded(found):
         return True
     if context.separator.startswith("=="):  # a comparison in code
         return True
@@ -395,7 +392,7 @@ def _item(text: str, start: int, end: int, name: str, kind: int) -> Iterator[Spa
     if first is None or not text.startswith(first[1], end):
         return
     following = _NEXT_ITEM.match(text, end + len(first[1]))
-    if following is None or (kind in (ACCOUNT, SIGN, TRADED, DIRECTORY) and name.islower()):
+    if following is None:
         return
     begin = following.end()
     close = _closing(text, begin, following[1][:-1], following[1][-1])
@@ -403,5 +400,6 @@ def _item(text: str, start: int, end: int, name: str, kind: int) -> Iterator[Spa
     paired = first[0][0] == "(" and text[close + len(following[1]) :].lstrip().startswith(")")
     named = name.lower() not in AMBIGUOUS
     plain = re.fullmatch(r"[A-Za-z_]{0,30}", found) is not None
-    if not _values.is_nothing(found) and not (plain and not (paired and named)) and kind != ACCOUNT:
+    plain = (plain and not (paired and named)) or _values.is_plain(kind, found)
+    if not _values.is_nothing(found) and not plain and kind != ACCOUNT:
         yield Span(begin, close, f"name {name}")

@@ -55,7 +55,7 @@ _ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
 _TICKER: Final = re.compile(r"(?:[A-Z]{2,5}|[A-Z]{2,10}[-/:][A-Z]{3,5}|USD[CT]\.e)[.!?]*")
 #: The name or the address of a token that is traded.
 _TRADED: Final = re.compile(
-    r"\$?[A-Za-z][A-Za-z.]{1,11}|[A-Z0-9]{2,8}|\d{1,4}|0x[0-9A-Fa-f]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}"
+    r"\$?[A-Za-z][A-Za-z.]{1,11}|[A-Z0-9]{2,8}(?:[-/][A-Z0-9]{2,8})?|\d{1,4}|0x[0-9A-Fa-f]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}"
 )
 _SIGNS: Final = word_set("""
     -1 0 1 +1 -1.0 0.0 1.0 + - buy sell long short positive negative plus minus bullish bearish bull bear up down flat
