@@ -202,7 +202,10 @@ HINTS: Final = (
 _PAIRED: Final = ("--", "</", "',", '",', " ->", "-> ", "→")
 _PEM_BEGIN: Final = "-----BEGIN "
 _PEM_END: Final = "-----END "
-_PEM_BODY: Final = re.compile(r"[A-Z0-9 ]{0,40}-----(?:\s|\\+[rn])*+[A-Za-z0-9+/]{4}")
+#: What follows the beginning of a key rather than of code that looks for one: its lines, or the end of the text.
+_PEM_BODY: Final = re.compile(
+    r"[A-Z0-9 ]{0,40}-----(?:[ \t]*+(?:[\r\n]|\\++[rn])|(?:\s|\\++[rn])*+(?:\Z|[A-Za-z0-9+/=]{16}))"
+)
 
 
 def find_shapes(text: str, names: Names) -> list[Span]:
@@ -266,12 +269,13 @@ def _in_sentences(text: str) -> Iterator[Span]:
 
 def _pem_blocks(text: str) -> Iterator[Span]:
     """Yield the private keys in *text* with their headers. A key without an end reaches to the end of the text."""
-    position = 0
+    position = end = 0
     while (start := text.find(_PEM_BEGIN, position)) >= 0:
         position = start + len(_PEM_BEGIN)
         if "PRIVATE KEY" not in text[position : position + 40]:
             continue
-        end = text.find(_PEM_END, position)
+        if 0 <= end < position:
+            end = text.find(_PEM_END, position)
         if end < 0 and _PEM_BODY.match(text, position) is None:  # code that looks for one
             continue
         if end >= 0:
