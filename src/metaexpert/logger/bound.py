@@ -419,8 +419,9 @@ def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any], r
     if not args:
         return text
     try:
-        named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
-        return text % (HiddenArguments(args[0], rules) if named else args)
+        if len(args) != 1 or not isinstance(args[0], Mapping) or not args[0]:
+            return text % args
+        return text % (HiddenArguments(args[0], rules) if "%(" in text else args[0])
     except Exception as error:  # wrong count or type, or a hostile __str__
         fields["positional_args"] = list(args)
         fields["format_error"] = f"{type(error).__name__}: {safe_str(error)}"

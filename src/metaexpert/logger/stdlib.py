@@ -58,8 +58,9 @@ class StdlibHandler(logging.Handler):
 
 def _message(record: logging.LogRecord, rules: Rules) -> tuple[str, dict[str, Any]]:
     try:
-        if isinstance(record.args, Mapping) and record.args and type(record) is logging.LogRecord:
-            return safe_str(record.msg) % HiddenArguments(record.args, rules), {}
+        plain = type(record) is logging.LogRecord and "%(" in (text := safe_str(record.msg))
+        if plain and isinstance(record.args, Mapping) and record.args:
+            return text % HiddenArguments(record.args, rules), {}
         return record.getMessage(), {}
     except Exception as error:  # arguments that do not fit: the template and they are kept
         trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}

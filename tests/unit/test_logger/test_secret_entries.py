@@ -64,6 +64,12 @@ class TestArguments:
         messages = {entry["message"] for entry in entries(logger, tmp_path)}
         assert {"login ***, try 3", "login *** at h"} <= messages
 
+    def test_a_mapping_as_a_whole(self, logger: BoundLogger, tmp_path: Path) -> None:
+        """It is shown as itself, with its secrets masked."""
+        logger.info("settings: %r", {"api_key": SECRET, "n": 3})
+        messages = {entry["message"] for entry in entries(logger, tmp_path)}
+        assert "settings: {'api_key': '***', 'n': 3}" in messages
+
     def test_named_arguments_stay_without_masking(self, tmp_path: Path) -> None:
         """With `mask_secrets=False` names mean nothing."""
         with MetaLogger(log_dir=tmp_path, log_to_console=False, mask_secrets=False) as logger:

@@ -164,6 +164,13 @@ class HiddenArguments:
         kind = self._rules.kind("", name) if type(name) is str else PLAIN
         return Masker(self._rules).named(kind, value) if kind else value
 
+    def __repr__(self) -> str:
+        """Return the mapping's own text, for a message that takes it as a whole; names mask that one."""
+        return repr(self._arguments)
+
+    def __str__(self) -> str:
+        return str(self._arguments)
+
 
 #: The rules where there is no configuration.
 RULES: Final = Rules()
