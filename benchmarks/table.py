@@ -92,6 +92,7 @@ REST: Final = (
     Column("stands still max ms", "holds", "hold_max_us", unit=1000),
     Column("import ms", "imports", "import_ms"),
     Column("first entry ms", "imports", "ready_ms"),
+    Column("import + first entry, CPU ms", "imports", "start_cpu_ms"),
     Column("MiB after burst", "memory", "logged_mib"),
     Column("MiB after close", "memory", "closed_mib"),
 )

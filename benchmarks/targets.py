@@ -103,6 +103,7 @@ def _limits(report: Report) -> Iterator[Outcome]:
         value = median_of(report, "imports", OURS, figure)
         measured = "not measured" if value is None else f"{value:.0f} ms"
         yield Outcome(f"imports: {figure}", f"< {limit:.0f} ms", measured, value is not None and value < limit)
+    yield _ratio(report, "imports", "start_cpu_ms", "structlog-native", 1.25)
 
 
 def _scale(report: Report) -> Iterator[Outcome]:

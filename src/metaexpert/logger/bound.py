@@ -10,7 +10,6 @@ ask for. Every method may be called from any thread, from a signal handler and f
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import sys
@@ -18,18 +17,16 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
 
-from structlog import BoundLoggerBase
-from structlog.exceptions import DropEvent
-
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
 from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
-from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 from metaexpert.logger.system.native import core
 
 #: Method names by the level word under which their entries are written.
@@ -247,6 +244,8 @@ class BoundLogger(BoundLoggerBase):
         if fields.get(EXC_INFO) is True:
             fields[EXC_INFO] = sys.exception()
         context = contextvars.copy_context()
+        import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
+
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, lambda: context.run(lambda: method(first, *args, **fields)))
 

@@ -34,7 +34,7 @@ def share_of(level: str, *, trade: bool) -> float:
 
 
 #: Level, expert and number of an entry, as they stand in a line of either layout.
-_IDENTITY: Final = re.compile(rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)')
+_IDENTITY: Final = rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)'
 
 
 def by_level(lines: Iterable[bytes], appname: bytes) -> Counter[str]:
@@ -42,7 +42,7 @@ def by_level(lines: Iterable[bytes], appname: bytes) -> Counter[str]:
 
     An entry of several files, and so of several lines, counts once.
     """
-    found = map(_IDENTITY.search, lines)
+    found = map(re.compile(_IDENTITY).search, lines)
     return Counter(level for _, level in {(m[3], m[1].decode()) for m in found if m is not None and m[2] == appname})
 
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 from metaexpert.logger import lazy
 from metaexpert.logger.bound import BoundLogger, bound_logger
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS
 from metaexpert.logger.stdlib import Capture
+from metaexpert.logger.uncaught import Uncaught
 
 #: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
 CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
@@ -58,9 +59,16 @@ def _install(logger: BoundLogger) -> None:
     if previous is not None:
         previous._logger.pipeline.on_close()
     lazy.install(logger)
-    capture = Capture(logger, logger.config)
     pipeline = logger._logger.pipeline
-    pipeline.on_level, pipeline.on_close = capture.set_level, capture.release
+    uncaught = Uncaught(logger) if logger.config.capture_uncaught else None
+    capture = Capture(logger, logger.config, uncaught)
+
+    def release() -> None:
+        capture.release()
+        if uncaught is not None:
+            uncaught.release()
+
+    pipeline.on_level, pipeline.on_close = capture.set_level, release
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

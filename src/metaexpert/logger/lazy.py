@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, TextIO, cast
 
-import structlog
-
 from metaexpert.logger import schema
 from metaexpert.logger.bound import METHODS, BoundLogger, Output, interpolated, level_number, named
 from metaexpert.logger.console import stderr
@@ -21,6 +19,7 @@ from metaexpert.logger.encoding.processors import EXC_INFO, aside
 from metaexpert.logger.entry.values import Cleaner
 from metaexpert.logger.masking.rules import Masker, mask_text
 from metaexpert.logger.schema import CATEGORY, TRADE
+from metaexpert.logger.system.lazy_structlog import configure, structlog
 
 #: The log methods, apart from ``log``, and the word of the level at which each one prints.
 _WORDS: Final = {name: word for word, names in METHODS.items() for name in names}
@@ -44,9 +43,9 @@ def install(logger: BoundLogger) -> None:
     def wrapper(wrapped: Output, processors: Any, context: Any) -> BoundLogger:
         return wrapped.classes.gated(wrapped, processors, {})._with(dict(context))
 
-    structlog.configure(
+    configure(
         processors=output.pipeline.processors,
-        wrapper_class=wrapper,  # type: ignore[arg-type]
+        wrapper_class=wrapper,
         context_class=dict,
         logger_factory=lambda *args: Output(output.pipeline, output.classes, str(args[0]) if args else None),
         cache_logger_on_first_use=False,

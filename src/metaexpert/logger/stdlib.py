@@ -17,6 +17,7 @@ from metaexpert.logger.bound import BoundLogger, named
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.values import safe_str
 from metaexpert.logger.masking.rules import HiddenArguments, Rules
+from metaexpert.logger.uncaught import Uncaught
 
 #: Their DEBUG and INFO lines hold URLs with tokens, headers and signed bodies.
 TALKATIVE: Final = ("httpx", "httpcore", "urllib3", "websockets", "aiohttp", "ccxt")
@@ -79,8 +80,9 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 class Capture:
     """What was put into `logging` and `warnings` for one logger, and how to take it out again."""
 
-    def __init__(self, logger: BoundLogger, config: LoggerConfig) -> None:
+    def __init__(self, logger: BoundLogger, config: LoggerConfig, uncaught: Uncaught | None = None) -> None:
         self._logger = logger
+        self._uncaught = uncaught
         self._handler: StdlibHandler | None = None
         self._quietened: list[logging.Logger] = []
         self._level_before = self._level_set = logging.NOTSET
@@ -118,6 +120,8 @@ class Capture:
         self._level_set = schema.LEVEL_NUMBERS[config.log_level.lower()]
         root.setLevel(self._level_set)
         self._handler = StdlibHandler(self._logger)
+        if self._uncaught is not None:
+            self._handler.addFilter(self._uncaught)
         root.addHandler(self._handler)
         for name in TALKATIVE:
             logger = logging.getLogger(name)

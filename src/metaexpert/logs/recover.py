@@ -31,3 +31,12 @@ def recover_logs(directories: Iterable[str | Path]) -> dict[Path, Recovery]:
 def waiting_journals(directory: Path) -> int:
     """Return the number of journals in *directory*, of running and dead writers. Locks nothing."""
     return len(list((directory / schema.PRIVATE_DIRECTORY).glob("*.owner")))
+
+
+def waiting_entries(directory: Path) -> int:
+    """Return how many entries of dead writers no file of *directory* has yet. Locks nothing."""
+    if not waiting_journals(directory):
+        return 0
+    from metaexpert.logger.files.recovery import count_waiting  # noqa: PLC0415 - reading must not need the writer
+
+    return count_waiting(directory)

@@ -30,8 +30,8 @@ from metaexpert.logger.bound import bound_logger
 from metaexpert.logger.encoding import fast
 from metaexpert.logger.encoding.context_frames import current_frame
 from metaexpert.logger.encoding.route import never
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.registered import registered
-from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.system.native import core
 from metaexpert.logger.testing import reset
 

@@ -10,8 +10,7 @@ from contextvars import ContextVar
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final
 
-from structlog.contextvars import get_contextvars
-
+from metaexpert.logger.system.lazy_structlog import contextvars
 from metaexpert.logger.system.native import core
 
 
@@ -50,7 +49,7 @@ def current_fields() -> Mapping[str, Any]:
     """Return the context fields of this moment: structlog's own contextvars, and over them `log_context`'s."""
     frame = current_frame.get()
     ours = frame.fields if frame is not None else _NOTHING
-    theirs = get_contextvars()
+    theirs = contextvars.get_contextvars()
     return {**theirs, **ours} if theirs else ours
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import orjson
-from structlog import contextvars as _foreign
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding._screen import screen
@@ -28,6 +27,7 @@ from metaexpert.logger.encoding.route import Route
 from metaexpert.logger.entry.values import TEXTS, dumps
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.rules import RULES, TELLING, Rules
+from metaexpert.logger.system.lazy_structlog import contextvars as _foreign
 from metaexpert.logger.system.native import core
 
 MOST_MESSAGES: Final = 1024

@@ -7,7 +7,6 @@ The RFC 5424 message itself is made by `metaexpert.logger.entry.rfc5424`, the co
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.schema import Layout
+from metaexpert.logger.system.host import hostname
 
 Entry = dict[str, Any]
 Encode = Callable[[Entry], bytes]
@@ -86,7 +86,7 @@ class Header:
         self._fixed: Entry = {
             "facility": self.facility,
             "version": schema.RFC5424_VERSION,
-            "hostname": schema.printable_ascii(_hostname(), schema.MAX_HOSTNAME),
+            "hostname": schema.printable_ascii(hostname(), schema.MAX_HOSTNAME),
             "appname": self.appname,
             "procid": str(os.getpid()),
         }
@@ -102,13 +102,6 @@ class Header:
             "sequence_id": sequence_id,
             "message": message,
         }
-
-
-def _hostname() -> str:
-    try:
-        return socket.gethostname()
-    except OSError:
-        return schema.NILVALUE
 
 
 def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encode:

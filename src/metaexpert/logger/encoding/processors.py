@@ -19,13 +19,12 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from metaexpert.logger import schema
 from metaexpert.logger.encoding import _tracebacks
 from metaexpert.logger.encoding.context_frames import current_fields
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.masking.rules import RULES, Masker, Rules
+from metaexpert.logger.system.lazy_structlog import EventDict, Processor, WrappedLogger
 
 #: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
 EVENT: Final = "event"

@@ -10,7 +10,6 @@ import dataclasses
 import enum
 import math
 import os
-import re
 import uuid
 from collections import deque
 from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
@@ -23,6 +22,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry._survey import CONTAINERS, survey
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 #: Levels of containers. orjson stops at 254.
 MAX_DEPTH: Final = 64
@@ -32,9 +32,9 @@ _MIN_I64: Final = -(2**63)
 _MAX_U64: Final = 2**64 - 1
 #: Values from which on the texts of a container are searched together.
 _LARGE: Final = 64
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE: Final = lazy_pattern("[\ud800-\udfff]")
 #: C1 controls, since a terminal may obey U+009B like ESC [, and the line separators that JSON does not escape.
-_C1_OR_SEPARATOR: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_C1_OR_SEPARATOR: Final = lazy_pattern(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 def cut(text: str, limit: int) -> str:

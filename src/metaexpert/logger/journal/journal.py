@@ -26,6 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_directory
@@ -307,6 +308,9 @@ class Journal:
         #: Locks of journals that have been moved or hidden, by their ids, for as long as something waits there.
         self._former: dict[str, FileLock] = {}
         self._next_claim = self._refused_until = 0.0
+        self._described = self._forked = False
+        #: The exception that ends the process, as text, once it is known.
+        self._error = ""
         self._claim()
 
     def lane(self, name: str) -> JournalLane:
@@ -332,6 +336,7 @@ class Journal:
         if allocated and allocated + size > self.limit * (2 if reserve else 1):
             return None
         try:
+            self._describe()
             return Segment(size, name, self._path(next(self._numbers)))
         except OSError as error:
             self._on_trouble(_NOT_DURABLE, error)
@@ -347,7 +352,7 @@ class Journal:
         for lane in self.lanes.values():
             lane.close()
         if self._owner is not None:
-            self._owner.release(delete=not self._leftovers(self.id))
+            self._owner.release(delete=not self._error and not self._leftovers(self.id))
             self._owner = None
         self._release_former()
 
@@ -358,7 +363,26 @@ class Journal:
         for owner in [*self._former.values(), *([self._owner] if self._owner else [])]:
             owner.abandon()
         self._former.clear()
+        self._forked, self._error = True, ""
         self._claim()
+
+    def ends(self, error: str) -> None:
+        """Note that an uncaught exception ends the process. Raises OSError."""
+        self._error, self._described = error, False
+        self._describe()
+
+    @property
+    def crash_file(self) -> Path | None:
+        """Where `faulthandler` may write, for the next start to read."""
+        if self._directory is None or self._owner is None:
+            return None
+        return self._directory / (self.id + CRASH_SUFFIX)
+
+    def _describe(self) -> None:
+        """Say whose the journal is, once there is something in it."""
+        if self._owner is not None and not self._described:
+            self._described = True
+            self._owner.write(description(forked=self._forked, **({"error": self._error} if self._error else {})))
 
     def keeps(self, segment: Segment) -> bool:
         """Return whether *segment* is used again: memory was a makeshift if there is a disk to be had."""
@@ -382,6 +406,9 @@ class Journal:
             else:
                 self._owner.release(delete=False)
                 self._claim(self.id)
+        elif self._described:
+            with contextlib.suppress(OSError):  # no right, or a disk that takes nothing: it seems to have ended earlier
+                self._owner.touch()
         for lane in list(self.lanes.values()):
             lane.renew()
         self._release_former()
@@ -393,7 +420,7 @@ class Journal:
             self._former.pop(former).release(delete=not self._leftovers(former))
 
     def _claim(self, wish: str = "") -> None:
-        self.id, self._owner = "", None
+        self.id, self._owner, self._described = "", None, False
         if self._directory is None:
             return
         self._next_claim = time.monotonic() + _CLAIM_PAUSE

@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking._pairs import Span
 from metaexpert.logger.masking._values import is_hidden
 from metaexpert.logger.masking.names import word_set
 
 #: A host rather than a price or the name of a stream: it has a domain, an address or a port.
 HOST: Final = r"(?:[\w\-]++\.)++[A-Za-z]{2,}|(?:\d++\.){3}\d|localhost|[\w\-]++:\d"
-_STRONG_HOST: Final = re.compile(r"(?:\d++\.){3}\d|localhost|[\w.\-]++:\d{2,5}(?!\d)")
+_STRONG_HOST: Final = lazy_pattern(r"(?:\d++\.){3}\d|localhost|[\w.\-]++:\d{2,5}(?!\d)")
 #: Words before the colon of "word:name@host": labels of a mail address, and those that may also be a user's name.
 _MAIL_LABELS: Final = word_set("""
     mailto mail email e-mail from to cc bcc by contact author sender recipient reply-to replyto sip sips acct xmpp
@@ -37,11 +38,11 @@ _TRADING_LABELS: Final = word_set("""
     """)
 _ACCOUNTS: Final = word_set("admin root user guest bot trader test postgres mysql redis ftp anonymous sa oracle")
 _PASSWORDS: Final = frozenset(("password", "passwd", "pass", "pwd", "secret"))
-_PRICE: Final = re.compile(r"[-+]?[$€£]?\d++(?:[.,]\d++)*+[%kKmM]?")
-_SYMBOL: Final = re.compile(r"[A-Z][A-Z0-9]{0,11}(?:[-/._][A-Z0-9]{1,10})*+")
-_UUID_OR_HEX: Final = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
-_PARTS: Final = re.compile(r"[_\-]++")
-_PART: Final = re.compile(r"[A-Za-z][a-z]*+|[A-Z]++|\d{1,6}|[A-Za-z]{1,2}\d")
+_PRICE: Final = lazy_pattern(r"[-+]?[$€£]?\d++(?:[.,]\d++)*+[%kKmM]?")
+_SYMBOL: Final = lazy_pattern(r"[A-Z][A-Z0-9]{0,11}(?:[-/._][A-Z0-9]{1,10})*+")
+_UUID_OR_HEX: Final = lazy_pattern(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
+_PARTS: Final = lazy_pattern(r"[_\-]++")
+_PART: Final = lazy_pattern(r"[A-Za-z][a-z]*+|[A-Z]++|\d{1,6}|[A-Za-z]{1,2}\d")
 
 #: Parts of the addresses of RPC providers whose paths hold keys.
 _PROVIDERS: Final = (
@@ -50,10 +51,10 @@ _PROVIDERS: Final = (
     *("blockpi.network", "allnodes.", "unifra.io", "helius", "grove.city", "pokt.network", "chainnodes.org"),
     *("syndica.io", "rpcpool.com", "nownodes.io", "blxrbdn.com", "rockx.com", "bwarelabs.com"),
 )
-_SEGMENT: Final = re.compile(r"(?<=/)(?!0x)([A-Za-z0-9_\-]{16,}+)(?![\w.\-@])")
-_STREAMS: Final = re.compile(r"""(?:streams=|/ws/)([\w@/!.\-]++)""")
-_PARAMETERS: Final = re.compile(r"""[Pp]arams\\*+["']:\s?\[([^\[\]\r\n]*+)""")
-_LISTEN_KEY: Final = re.compile(r"(?<![\w@])([A-Za-z0-9]{56,72}+)(?![\w@])")
+_SEGMENT: Final = lazy_pattern(r"(?<=/)(?!0x)([A-Za-z0-9_\-]{16,}+)(?![\w.\-@])")
+_STREAMS: Final = lazy_pattern(r"""(?:streams=|/ws/)([\w@/!.\-]++)""")
+_PARAMETERS: Final = lazy_pattern(r"""[Pp]arams\\*+["']:\s?\[([^\[\]\r\n]*+)""")
+_LISTEN_KEY: Final = lazy_pattern(r"(?<![\w@])([A-Za-z0-9]{56,72}+)(?![\w@])")
 #: Webhooks whose secret is the last group, each with a text that it needs.
 WEBHOOKS: Final = (
     ("discord webhook", "webhook", r"discord(?:app)?\.com(?::\d++)?/api/(?:v\d++/)?webhooks/\d++/([\w\-]++)"),

@@ -12,26 +12,27 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple, Protocol
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking.names import PLAIN, Names, word_set, words
 
 #: Characters of an expression, and of the lines before it, that are looked at.
 _LONGEST: Final = 400
 _MOST_PARTS: Final = 8
-_PATH: Final = re.compile(r"(?:(?:await|not|return|yield|lambda:)[ ])?[&*!]?[A-Za-z_]\w*+(?:\??\.[A-Za-z_]\w*+)*+")
-_MORE: Final = re.compile(r"\??\.[A-Za-z_]\w*+")
-_END: Final = re.compile(r"[\s,;)\]}]|\Z|:(?=\s|\Z)|\.(?=\s|\Z)|[\"'`](?=[\s,;)\]}]|\Z)")
-_OPERATION: Final = re.compile(r"[ ](?:[+%|&]|or|and|if|is|in|else|for|==|!=)[ ]")
-_STRING: Final = re.compile(r"""[bBrRuUfF]{0,2}(?:"((?:[^"\\\r\n]|\\.)*+)"|'((?:[^'\\\r\n]|\\.)*+)')""")
-_DEFAULT: Final = re.compile(r"""[ ](?:or|else|\?\?|\|\|)[ ][bBrRuU]?["']([^"'\r\n]*+)["']""")
-_NAMES_ALONE: Final = re.compile(r"\(?\[?[A-Za-z_][\w.]*+(?:, ?[A-Za-z_][\w.]*+)*+,?\]?\)?")
-_TYPE: Final = re.compile(
+_PATH: Final = lazy_pattern(r"(?:(?:await|not|return|yield|lambda:)[ ])?[&*!]?[A-Za-z_]\w*+(?:\??\.[A-Za-z_]\w*+)*+")
+_MORE: Final = lazy_pattern(r"\??\.[A-Za-z_]\w*+")
+_END: Final = lazy_pattern(r"[\s,;)\]}]|\Z|:(?=\s|\Z)|\.(?=\s|\Z)|[\"'`](?=[\s,;)\]}]|\Z)")
+_OPERATION: Final = lazy_pattern(r"[ ](?:[+%|&]|or|and|if|is|in|else|for|==|!=)[ ]")
+_STRING: Final = lazy_pattern(r"""[bBrRuUfF]{0,2}(?:"((?:[^"\\\r\n]|\\.)*+)"|'((?:[^'\\\r\n]|\\.)*+)')""")
+_DEFAULT: Final = lazy_pattern(r"""[ ](?:or|else|\?\?|\|\|)[ ][bBrRuU]?["']([^"'\r\n]*+)["']""")
+_NAMES_ALONE: Final = lazy_pattern(r"\(?\[?[A-Za-z_][\w.]*+(?:, ?[A-Za-z_][\w.]*+)*+,?\]?\)?")
+_TYPE: Final = lazy_pattern(
     r"""(?:typing\.|t\.|pydantic\.)?(?:(?:Optional|Union|Annotated|Final|Literal|List|Dict|Sequence|list|dict|tuple|type)
         \[[^\r\n=]{0,100}?\]|Secret(?:Str|Bytes)|Any|None|str|bytes|int|SecretKey)(?:[ ]\|[ ](?:None|str|bytes))*+
         (?=[ ]?[,)=]|[ ]*+(?:\#|$))|(?:[A-Z]\w{1,40}[ ]\|[ ]){1,4}None""",
     re.VERBOSE | re.MULTILINE,
 )
-_DEFINITION: Final = re.compile(r"[ \t]{0,40}+(?:async[ ])?def[ ]\w++\(")
-_SOURCE: Final = re.compile(r"""[ \t]*+File "[^"\r\n]*+", line \d""")
+_DEFINITION: Final = lazy_pattern(r"[ \t]{0,40}+(?:async[ ])?def[ ]\w++\(")
+_SOURCE: Final = lazy_pattern(r"""[ \t]*+File "[^"\r\n]*+", line \d""")
 #: Names at the beginning of a path in code.
 _ROOTS: Final = word_set("""
     self cls this config cfg conf settings setting args kwargs os sys env environ params param options opts ctx context
@@ -43,10 +44,10 @@ _ROOTS: Final = word_set("""
 _WHOLE: Final = frozenset(
     ("signature", "secret", "token", "credentials", "auth", "key", "sign", "sig", "passphrase", "otp")
 )
-_ALGORITHM: Final = re.compile(
+_ALGORITHM: Final = lazy_pattern(
     r"(?:b(?=64|32)|sha|md|base|secp|[hre]s|aes|ed|x|utf|hmac|rsa|pbkdf)[\-_]?\d", re.IGNORECASE
 )
-_UNCLOSED: Final = re.compile(r"[(\[{][ \t]*+(?:[\r\n]|\Z|\\n)")
+_UNCLOSED: Final = lazy_pattern(r"[(\[{][ \t]*+(?:[\r\n]|\Z|\\n)")
 
 
 class Code(NamedTuple):

@@ -7,19 +7,19 @@ Pure functions; safe to use from any thread.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import unquote
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking._pairs import Span
 
 #: Encoded characters that may stand between a name and its value, around a user's password, or before a shape.
-_TELLING: Final = re.compile(r"%(?:3[AaDd]|2[027]|40|25(?:3[AaDd]|2[027]|40))")
-_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_TELLING: Final = lazy_pattern(r"%(?:3[AaDd]|2[027]|40|25(?:3[AaDd]|2[027]|40))")
+_ESCAPE: Final = lazy_pattern(r"%[0-9A-Fa-f]{2}")
 #: A form writes a blank as ``+``. Elsewhere, it is a character of Base64.
-_BLANK: Final = re.compile(r"(?<=%3[Aa]|%2[Cc])\+")
+_BLANK: Final = lazy_pattern(r"(?<=%3[Aa]|%2[Cc])\+")
 _LEVELS: Final = 2
 
 

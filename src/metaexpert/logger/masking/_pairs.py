@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking import _values
 from metaexpert.logger.masking._code import code_at
 from metaexpert.logger.masking._values import ACCOUNT_SHORT, ACCOUNT_TAIL
@@ -64,14 +65,14 @@ class _Context(NamedTuple):
 
 
 #: The rest of a name whose stem was found, and a word that belongs to it: "session id", "pin code".
-_REST: Final = re.compile(r"[\w.\-]*+(?:[ ](?:id|ID|Id|code|Code|CODE)(?![\w.\-]))?+")
+_REST: Final = lazy_pattern(r"[\w.\-]*+(?:[ ](?:id|ID|Id|code|Code|CODE)(?![\w.\-]))?+")
 _NAME_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _LONGEST_NAME: Final = 100
 #: The longest name that may be the second word of one: "api key".
 _LONGEST_WORD: Final = 9
 #: Letters that stand for others of the alphabet: full-width ones and those of mathematics.
-_COMPATIBLE: Final = re.compile("[\uff01-\uff5e\u2100-\u214f\U0001d400-\U0001d7ff]")
-_SEPARATOR: Final = re.compile(
+_COMPATIBLE: Final = lazy_pattern("[\uff01-\uff5e\u2100-\u214f\U0001d400-\U0001d7ff]")
+_SEPARATOR: Final = lazy_pattern(
     r"""((?:\\*+["'`]|&quot;|&\#3[49];|\\u0022|\\x22)?+\]?+)  # the end of its quotes, of an index
         [ \t]{0,40}+
         (:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={1,3}+
@@ -79,14 +80,14 @@ _SEPARATOR: Final = re.compile(
         ([ \t]{0,40}+)(?:&quot;|&\#3[49];|\\u0022|\\x22)?+""",
     re.VERBOSE,
 )
-_BLANKS: Final = re.compile(r"[ \t]++(?=[^\s\-|&<>;])")
-_ELEMENT: Final = re.compile(r"[ ]?[^<>]{0,60}>([^<]++)</")
-_NEXT_ITEM: Final = re.compile(r""",\s{0,40}+b?(\\*+["'])""")
-_FIRST_ITEM: Final = re.compile(r"""[\[(,]\s{0,40}+b?(\\*+["'])\Z""")
-_OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(\"{3}|'{3}|["'`])""")
-_BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
+_BLANKS: Final = lazy_pattern(r"[ \t]++(?=[^\s\-|&<>;])")
+_ELEMENT: Final = lazy_pattern(r"[ ]?[^<>]{0,60}>([^<]++)</")
+_NEXT_ITEM: Final = lazy_pattern(r""",\s{0,40}+b?(\\*+["'])""")
+_FIRST_ITEM: Final = lazy_pattern(r"""[\[(,]\s{0,40}+b?(\\*+["'])\Z""")
+_OPENING: Final = lazy_pattern(r"""[bBrRuUfF]{0,2}(\\*+)(\"{3}|'{3}|["'`])""")
+_BEFORE: Final = lazy_pattern(r"([A-Za-z]{1,12})[ ]\Z")
 #: A value without quotes. It ends at a space, at a quote, and where another pair or parameter begins.
-_RUN: Final = re.compile(
+_RUN: Final = lazy_pattern(
     r"""(?:[^\s"'`<>,;&\\]
         |["'`](?=[A-Za-z0-9])
         |[,;](?!["'\\]*+[\w.\-]++\\*+["']?+[=:]|["'\s]|\Z)
@@ -94,27 +95,27 @@ _RUN: Final = re.compile(
         |\\(?![rnu]))++""",
     re.VERBOSE,
 )
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
+_SCHEME: Final = lazy_pattern(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
 #: Schemes with several parameters, to which the rest of the line belongs.
 _MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
-_LINE: Final = re.compile(r"[^\r\n]*+")
-_COOKIES: Final = re.compile(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
-_WORDS: Final = re.compile(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
+_LINE: Final = lazy_pattern(r"[^\r\n]*+")
+_COOKIES: Final = lazy_pattern(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
+_WORDS: Final = lazy_pattern(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
 #: The words of a mnemonic with their numbers, in a line or one to a line.
-_NUMBERED: Final = re.compile(
+_NUMBERED: Final = lazy_pattern(
     r"\s*+(?:\#?\d{1,2}[.):\-]*+[ ]?[A-Za-z]{3,8}[,;]?(?:\s++|\Z|(?=[^\w]))){3,30}+|[A-Z]{3,8}(?:[ ][A-Z]{3,8}){10,30}+"
 )
-_PARAMETER: Final = re.compile(r"[a-z_]++=[^=]")
-_BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
+_PARAMETER: Final = lazy_pattern(r"[a-z_]++=[^=]")
+_BRACKETS: Final = lazy_pattern(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
 #: A mapping as YAML and JavaScript write it.
-_FLOW: Final = re.compile(r"\{[ ]?[A-Za-z_]\w*+: ?[^\s}]")
+_FLOW: Final = lazy_pattern(r"\{[ ]?[A-Za-z_]\w*+: ?[^\s}]")
 #: Whether there are secrets, and how many of each.
-_FLAGS: Final = re.compile(
+_FLAGS: Final = lazy_pattern(
     r"""[{\[(](?:\s?["']?[\w.\-]++["']?:\s?(?:true|false|none|null|\d{1,3})\s?,?)++[}\])]""", re.IGNORECASE
 )
 _LONGEST_FLAGS: Final = 400
 #: Numbers in brackets: the bytes of a key.
-_NUMBERS: Final = re.compile(
+_NUMBERS: Final = lazy_pattern(
     r"[\[({][ ]?(?:0x[0-9A-Fa-f]{1,2}|\d{1,3})(?:,\s?(?:0x[0-9A-Fa-f]{1,2}|\d{1,3}))++,?[ ]?[\])}]"
 )
 

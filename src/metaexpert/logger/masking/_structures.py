@@ -12,34 +12,37 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking import _values
 from metaexpert.logger.masking._pairs import Span
 from metaexpert.logger.masking.names import ACCOUNT, PLAIN, Names
 
 _QUOTE: Final = r"""\\*+["']"""
-_NAMED_VALUE: Final = re.compile(
+_NAMED_VALUE: Final = lazy_pattern(
     rf"""[KkNnHh](?<![A-Za-z][KkNnHh])(?:ey|ame|eader)(?:{_QUOTE})?+\s{{0,4}}+[:=]\s{{0,4}}+b?(?:{_QUOTE})?+
         ([\w.\-]{{2,80}}+)(?:{_QUOTE})?+(?:[,;]\s{{0,40}}+|\s{{1,40}}+)b?(?:{_QUOTE})?+[Vv]al(?:ue)?(?:{_QUOTE})?+
         \s{{0,4}}+[:=]\s{{0,4}}+b?({_QUOTE})?+""",
     re.VERBOSE,
 )
 #: ``{"key": "…", "secret": "…"}``, as configurations of exchanges have it.
-_KEY_BESIDE: Final = re.compile(
+_KEY_BESIDE: Final = lazy_pattern(
     rf"""[Kk]ey(?<![\w\-]...)(?:{_QUOTE})?+\s{{0,4}}+[:=]\s{{0,4}}+{_QUOTE}(?=[^"'\\\r\n\d]*+\d)([^\s"'\\]{{8,128}}+){_QUOTE},
         \s{{0,40}}+(?:{_QUOTE})?+(?:api[_]?)?[Ss]ecret(?![A-Za-z])""",
     re.VERBOSE,
 )
-_BARE: Final = re.compile(r"""[^\s"',;}\]<>]++""")
+_BARE: Final = lazy_pattern(r"""[^\s"',;}\]<>]++""")
 #: Calls by which a client signs in, their arguments in a list without names.
-SIGN_IN: Final = re.compile(
+SIGN_IN: Final = lazy_pattern(
     r"(?:[a-z]++\.)?auth(?:KeyExpires|enticate|orize)?|(?:[a-z]++\.)?login|server\.sign|logon", re.IGNORECASE
 )
 CALLS: Final = frozenset(("op", "method", "event", "action", "cmd"))
 ARGUMENTS: Final = frozenset(("args", "params", "arguments"))
-_CALL: Final = re.compile(rf"""{_QUOTE}(?:{"|".join(sorted(CALLS))}){_QUOTE}\s?:\s?{_QUOTE}([\w.]{{4,20}}+){_QUOTE}""")
-_ARGUMENTS: Final = re.compile(rf"""{_QUOTE}(?:{"|".join(sorted(ARGUMENTS))}){_QUOTE}\s?:\s?(\[\s?{_QUOTE})""")
+_CALL: Final = lazy_pattern(
+    rf"""{_QUOTE}(?:{"|".join(sorted(CALLS))}){_QUOTE}\s?:\s?{_QUOTE}([\w.]{{4,20}}+){_QUOTE}"""
+)
+_ARGUMENTS: Final = lazy_pattern(rf"""{_QUOTE}(?:{"|".join(sorted(ARGUMENTS))}){_QUOTE}\s?:\s?(\[\s?{_QUOTE})""")
 _NEAR: Final = 400
-_LIST: Final = re.compile(r"""\[(?:[^\[\]"'\\]|\\*+"[^"\r\n]*+"|\\*+'[^'\r\n]*+'|\\)*+\]?""")
+_LIST: Final = lazy_pattern(r"""\[(?:[^\[\]"'\\]|\\*+"[^"\r\n]*+"|\\*+'[^'\r\n]*+'|\\)*+\]?""")
 #: Names of fields that hold a name, and of those that hold its value.
 NAME_FIELDS: Final = frozenset(("name", "key", "header", "Name", "Key"))
 VALUE_FIELDS: Final = frozenset(("value", "val", "Value"))

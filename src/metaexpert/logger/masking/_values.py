@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking.names import DIRECTORY, SIGN, TRADED, word_set
 from metaexpert.logger.schema import MASK
 
@@ -15,16 +16,16 @@ from metaexpert.logger.schema import MASK
 ACCOUNT_TAIL: Final = 4
 ACCOUNT_SHORT: Final = 8
 
-_NOTHING: Final = re.compile(
+_NOTHING: Final = lazy_pattern(
     r"true|false|none|null|nil|undefined|nan|yes|no|n/a|<none>|\*+|x{3,}|X{3,}|\.{2,}|…|•+|-|\?+", re.IGNORECASE
 )
-_REDACTED: Final = re.compile(
+_REDACTED: Final = lazy_pattern(
     r"""[\[<({*]{0,3}(?:redacted|filtered|masked|hidden|removed|omitted|scrubbed|sanitized|obfuscated|not[ ]shown|secret
         |sensitive|snip|unset|empty|missing)[\])>}*]{0,3}""",
     re.IGNORECASE | re.VERBOSE,
 )
 #: ``<your-api-key>``, ``YOUR_API_KEY``: what documentation shows instead of a value.
-_PLACEHOLDER: Final = re.compile(
+_PLACEHOLDER: Final = lazy_pattern(
     r"""<[A-Za-z][A-Za-z_ \-]{0,40}>|(?:your|insert|enter|paste|put)[A-Za-z]{0,10}(?:[ _\-][A-Za-z]{1,20}){0,4}[ _\-]
         (?:key|secret|token|password|passphrase|here|value|credentials?|id|phrase|signature)|your(?:api)?(?:key|secret|token)""",
     re.IGNORECASE | re.VERBOSE,
@@ -33,7 +34,7 @@ _SHELL: Final = (
     r"\$(?:[A-Z]++(?:_[A-Z0-9]++)*+\d?|(?=[a-z]*_|pass|pwd|token|secret|key|auth|sign|jwt)[a-z_]++)(?![A-Za-z0-9_])"
 )
 #: A variable of a shell, or a field of a template.
-_VARIABLE: Final = re.compile(
+_VARIABLE: Final = lazy_pattern(
     rf"""(?:{_SHELL}|\$(?:\{{[^{{}}\s]++\}}|\([^)\r\n]*+\)|\{{\{{[^{{}}\r\n]*+\}}\}}|env:\w++|\d(?!\w)))(?![$!\#@%^*])
         |%[A-Z_]++%|%\([\w.]++\)[sdr]|%[sdrv](?!\w)
         |\{{\{{?[ ]?[\w.]*+(?:![rsa])?(?::[^{{}}\s]*+)?[ ]?\}}?\}}|<%=?[^%<>]{{1,60}}%>
@@ -41,33 +42,33 @@ _VARIABLE: Final = re.compile(
     re.VERBOSE,
 )
 #: The same among other words: ``Bearer {self.token}``.
-_FIELD: Final = re.compile(rf"\$?\{{[^{{}}]*+\}}|\$\([^()]*+\)|{_SHELL}|%\([\w.]++\)[sdr]|%[sdr]|<[a-z][a-z_\- ]*+>")
-_SCHEME_WORD: Final = re.compile(r"(?:bearer|basic|token|bot|apikey|key|hmac|jwt)?[\s:=]*", re.IGNORECASE)
+_FIELD: Final = lazy_pattern(rf"\$?\{{[^{{}}]*+\}}|\$\([^()]*+\)|{_SHELL}|%\([\w.]++\)[sdr]|%[sdr]|<[a-z][a-z_\- ]*+>")
+_SCHEME_WORD: Final = lazy_pattern(r"(?:bearer|basic|token|bot|apikey|key|hmac|jwt)?[\s:=]*", re.IGNORECASE)
 _SCHEMES: Final = frozenset(("bearer", "basic", "bot", "token", "apikey"))
-_SCHEME: Final = re.compile(
+_SCHEME: Final = lazy_pattern(
     r"(?:bearer|basic|bot|digest|hmac|token|apikey)[ :=]+(?:\.{3}|…|\*+|[xX]{3,}|<[^<>]*+>|\[[a-z ]*+\])?",
     re.IGNORECASE,
 )
 _MOST_TEMPLATE: Final = 200
-_WORD: Final = re.compile(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
-_AMOUNT: Final = re.compile(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
-_ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
-_TICKER: Final = re.compile(r"(?:[A-Z]{2,5}|[A-Z]{2,10}[-/:][A-Z]{3,5}|USD[CT]\.e)[.!?]*")
+_WORD: Final = lazy_pattern(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
+_AMOUNT: Final = lazy_pattern(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
+_ADDRESS: Final = lazy_pattern(r"0x[0-9A-Fa-f]{40}[.!?]*")
+_TICKER: Final = lazy_pattern(r"(?:[A-Z]{2,5}|[A-Z]{2,10}[-/:][A-Z]{3,5}|USD[CT]\.e)[.!?]*")
 #: The name or the address of a token that is traded.
-_TRADED: Final = re.compile(
+_TRADED: Final = lazy_pattern(
     r"\$?[A-Za-z][A-Za-z.]{1,11}|[A-Z0-9]{2,8}(?:[-/][A-Z0-9]{2,8})?|\d{1,4}|0x[0-9A-Fa-f]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}"
 )
 _SIGNS: Final = word_set("""
     -1 0 1 +1 -1.0 0.0 1.0 + - buy sell long short positive negative plus minus bullish bearish bull bear up down flat
     neutral hold none bid ask pos neg""")
-_PATH: Final = re.compile(
+_PATH: Final = lazy_pattern(
     r"""(?:~|\.{1,2}|%[A-Za-z]++%|\$\w++)[\\/][^\s"']*+|[A-Za-z]:[\\/]{1,2}[^\s"'\\/]++[\\/][^\s"']*+
         |/(?:home|root|run|etc|var|usr|opt|tmp|srv|mnt|media|app|data|proc|dev|Users|Volumes|private|code|work|workspace
         |secrets|vault|config|conf|keys|certs|ssl|Library)/[^\s"']*+
         |/?(?:[\w.\-]++[\\/])*+[\w\-]++\.(?:pem|key|json|ya?ml|toml|txt|env|ini|cfg|conf|crt|cer|p12|pfx|jks|py|db|gpg|enc)""",
     re.VERBOSE,
 )
-_DIRECTORY: Final = re.compile(r"~|[A-Za-z]:[\\/]{0,2}|/|\.{1,2}|(?:/[\w.@+\-]++)++/?")
+_DIRECTORY: Final = lazy_pattern(r"~|[A-Za-z]:[\\/]{0,2}|/|\.{1,2}|(?:/[\w.@+\-]++)++/?")
 #: How things stand with a secret, which machines write after ``=`` too.
 _STATUSES: Final = word_set("""
     absent accepted active bad changed configured created deleted denied disabled empty enabled error expired fail
@@ -78,7 +79,7 @@ _STATUSES: Final = word_set("""
 #: Where something is pinned to.
 _PLACES: Final = frozenset(("left", "right", "top", "bottom", "high", "low", "start", "end", "center", "middle"))
 #: Ways to sign and to authenticate, after ``auth=`` and ``signature=``.
-_METHODS: Final = re.compile(
+_METHODS: Final = lazy_pattern(
     r"(?:no)?auth|none|basic|bearer|cookies?|digest|oauth[12]?|oidc|saml|jwt|kerberos|ntlm|token|api[_\-]?key|password|header|"
     r"query|session|ed25519|rsa|ecdsa|eddsa|hmac(?:[_\-]?sha(?:1|256|384|512))?|sha(?:1|256|384|512)|md5|v[1-9]|"
     r"public|private|user|login|logout|sso|ldap|tls|mtls|iam|sigv4|[rh]s256|es256|xoauth2|plain|ticket",

@@ -9,10 +9,11 @@ Sources of the header names: the signing pages of the exchanges' own API referen
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Final
+
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 #: What a name may mean.
 PLAIN: Final = 0
@@ -76,8 +77,8 @@ PHRASES: Final = frozenset({"mnemonic", "phrase", "words", "passphrase"})
 
 #: Characters at the end of a name that are looked at.
 _LONGEST: Final = 100
-_CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_BETWEEN: Final = re.compile(r"[^A-Za-z0-9]+")
+_CAMEL: Final = lazy_pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_BETWEEN: Final = lazy_pattern(r"[^A-Za-z0-9]+")
 _DASH: Final = str.maketrans("_ .", "---")
 _MOST_JUDGED: Final = 4096
 
@@ -113,7 +114,7 @@ class Names:
             if name not in self.extra:
                 self._kinds[name] = DIRECTORY
         self.stems: Final = _STEMS + tuple({name[-1] for name in self.extra})
-        self._may_be_secret = re.compile("|".join(map(re.escape, self.stems))).search
+        self._may_be_secret = lazy_pattern("|".join(self.stems))  # words are letters and digits
         self._longest = max(map(len, self._kinds))
         self.judged: Final[dict[str, int]] = {}
 
@@ -130,7 +131,7 @@ class Names:
 
     def _judge(self, name: str) -> int:
         name = name[-_LONGEST:]
-        if name.isascii() and self._may_be_secret(name.lower()) is None:
+        if name.isascii() and self._may_be_secret.search(name.lower()) is None:
             return PLAIN
         if not name.isascii():  # full-width letters and the like
             name = unicodedata.normalize("NFKC", name)[-_LONGEST:]

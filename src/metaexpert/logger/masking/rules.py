@@ -14,10 +14,10 @@ Threads: any thread may use everything here, except that a `Masker` belongs to o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import TEXTS, Cleaner, no_surrogates
 from metaexpert.logger.masking._pairs import ACCOUNT_RULE, Span
 from metaexpert.logger.masking._structures import ARGUMENTS, VALUE_FIELDS, named_value, sign_in
@@ -53,7 +53,7 @@ _LONGEST_CLEAR: Final = 8192
 #: Texts of a large container that are searched together.
 _TOGETHER: Final = 256
 #: Where an argument of ``%`` goes, characters before it that may name it, and a value that is nothing but a secret.
-_PLACE: Final = re.compile(r"%(?!%)(?:\([^)]*+\))?[#0\- +]*+(?:\d++|\*)?(?:\.\d++)?[hlL]?[a-zA-Z]")
+_PLACE: Final = lazy_pattern(r"%(?!%)(?:\([^)]*+\))?[#0\- +]*+(?:\d++|\*)?(?:\.\d++)?[hlL]?[a-zA-Z]")
 _NEAR: Final = 100
 _PROBE: Final = "Zx81Lq0ppR7"
 #: Fields whose value another field may tell to be secret.

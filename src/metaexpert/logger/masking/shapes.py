@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking._addresses import (
     HOST,
     WEBHOOKS,
@@ -44,7 +45,7 @@ _QUOTED: Final = r"""(?:\\*+["'`<])?+"""
 
 def _shape(rule: str, pattern: str, check: _Check | None = None) -> _Shape:
     """Return a shape. The secret is the last group of *pattern*; the text before it stays."""
-    return rule, re.compile(pattern), check
+    return rule, lazy_pattern(pattern), check
 
 
 def _has_digit(match: re.Match[str]) -> bool:
@@ -64,7 +65,7 @@ def _is_basic(match: re.Match[str]) -> bool:
     return b":" in decoded or match[1].endswith("=") or (len(match[1]) >= 16 and _is_random(match))
 
 
-_CONSTANT: Final = re.compile(r"[A-Z]{1,12}(?:_[A-Z]++)*+|[a-z]++(?:[_\-][a-z]++)++")
+_CONSTANT: Final = lazy_pattern(r"[A-Z]{1,12}(?:_[A-Z]++)*+|[a-z]++(?:[_\-][a-z]++)++")
 
 
 def _is_bearer(match: re.Match[str]) -> bool:
@@ -82,14 +83,14 @@ def _is_mixed(match: re.Match[str]) -> bool:
 
 
 #: "Using API key AKx9…": a value that is not a word, after a name that can only mean a secret.
-_SAID: Final = re.compile(r"""(?: is| was)?[ ]["'`]?([^\s"'`,;<>]{6,}+)""")
+_SAID: Final = lazy_pattern(r"""(?: is| was)?[ ]["'`]?([^\s"'`,;<>]{6,}+)""")
 #: Last words of such names, each with the words of which one has to stand before it, and the shortest value.
 _SAID_NAMES: Final = (
-    ("key", re.compile(r"(?:^|[^a-z])(?:api|secret|access|private|listen|signing)[ _\-]?\Z"), 6),
-    ("secret", re.compile(r"(?:^|[^a-z])(?:api|client)[ _\-]?\Z"), 6),
-    ("token", re.compile(r"(?:^|[^a-z])(?:api|access|refresh|auth|bot|session|bearer|id)[ _\-]\Z"), 16),
-    ("password", re.compile(r"(?:^|[^a-z])\Z"), 6),
-    ("passphrase", re.compile(r"(?:^|[^a-z])\Z"), 6),
+    ("key", lazy_pattern(r"(?:^|[^a-z])(?:api|secret|access|private|listen|signing)[ _\-]?\Z"), 6),
+    ("secret", lazy_pattern(r"(?:^|[^a-z])(?:api|client)[ _\-]?\Z"), 6),
+    ("token", lazy_pattern(r"(?:^|[^a-z])(?:api|access|refresh|auth|bot|session|bearer|id)[ _\-]\Z"), 16),
+    ("password", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
+    ("passphrase", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
 )
 #: Characters before the last word that are looked at.
 _SAID_BEFORE: Final = 10
@@ -188,7 +189,7 @@ for _rule, _hint, _pattern in WEBHOOKS:
     _BY_HINT["/"].setdefault(_hint, []).append(_shape(_rule, _pattern))
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
 #: Identifiers without a shape: hexadecimal digits, UUIDs, numbers, single words.
-_IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
+_IDENTIFIER: Final = lazy_pattern(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
 #: A text with none of these, and none of ``= : < % ' " --``, has no shape. Three characters each, as `_fast.c` needs.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
@@ -203,7 +204,7 @@ _PAIRED: Final = ("--", "</", "',", '",', " ->", "-> ", "→")
 _PEM_BEGIN: Final = "-----BEGIN "
 _PEM_END: Final = "-----END "
 #: What follows the beginning of a key rather than of code that looks for one: its lines, or the end of the text.
-_PEM_BODY: Final = re.compile(
+_PEM_BODY: Final = lazy_pattern(
     r"[A-Z0-9 ]{0,40}-----(?:[ \t]*+(?:[\r\n]|\\++[rn])|(?:\s|\\++[rn])*+(?:\Z|[A-Za-z0-9+/=]{16}))"
 )
 

@@ -35,7 +35,7 @@ typedef struct {
 } Appender;
 
 static int
-same(const struct stat *one, const struct stat *other)
+same_file(const struct stat *one, const struct stat *other)
 {
     return one->st_ino == other->st_ino && one->st_dev == other->st_dev;
 }
@@ -129,8 +129,8 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
 {
     struct stat file;
     char last;
-    if (fstat(self->fd, &file) < 0 || !same(&file, &self->file) || stat(PyBytes_AS_STRING(self->path), &file) < 0 ||
-        !same(&file, &self->file))
+    if (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || stat(PyBytes_AS_STRING(self->path), &file) < 0 ||
+        !same_file(&file, &self->file))
         return 0;
     long long start = (long long)numbers[DRAINED], length = room_for(self, map, start, end, &file);
     if (!length)
@@ -142,7 +142,7 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
     if (!write_all(self->fd, map + start, length, file.st_size))
         return 0;
     self->end = file.st_size + length;
-    if (length > QUICK && (fstat(self->fd, &file) < 0 || !same(&file, &self->file) || !file.st_nlink))
+    if (length > QUICK && (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || !file.st_nlink))
         return 0;
     numbers[DRAINED] = (uint64_t)(start + length);
     intend(map, numbers, 0, 0, NULL);
@@ -158,7 +158,7 @@ append_locked(Appender *self, char *map, uint64_t *numbers, long long end)
     if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return 0;
     int done = 0;
-    if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same(&lock, &self->lock)) {
+    if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same_file(&lock, &self->lock)) {
         int touched = memcmp(&MODIFIED(lock), &MODIFIED(self->lock), sizeof MODIFIED(lock));
         self->lock = lock;
         done = !touched && append_lines(self, map, numbers, end);

@@ -8,6 +8,9 @@
    tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
+   scan.c     the reader's first look at lines
+   tally.c    counts of lines by their headers
+   header.c   the header of a line, and whether the line is sound
 
    It is optional: `native.py` loads it, and each part has a counterpart in Python with the same results.
 
@@ -20,6 +23,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(MS_WINDOWS) || !PY_LITTLE_ENDIAN
 #define HAS_APPENDER 0
@@ -145,6 +149,23 @@ typedef struct {
     Py_ssize_t limit;        /* longer lines are for the plain chain */
 } Method;
 
+/* -- a line ------------------------------------------------------------------------------------------------------ */
+
+enum { TIME = 26 }; /* 2026-11-22T10:31:00.123456 */
+
+typedef struct {
+    const char *at;
+    size_t size;
+} Text;
+
+/* The parts of the header. *head* is all from severity to msgid. */
+typedef struct {
+    Text level, head, host, appname, pid, msgid, message;
+    const char *time, *number_at;
+    int64_t number;
+    int escaped; /* whether the message has escape sequences */
+} Header;
+
 /* -- functions ---------------------------------------------------------------------------------------------------- */
 
 #ifdef __GNUC__
@@ -155,6 +176,17 @@ typedef struct {
 FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef scan_functions[]; /* scan.c */
+extern PyMethodDef tally_functions[]; /* tally.c */
+
+/* Return the size of the UTF-8 sequence that begins there, or 0. */
+int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c */
+
+/* Return whether a line begins with a whole header of our writer and ends like an entry. */
+int read_header(const char *line, const char *end, Header *header); /* header.c */
+
+/* Return whether a line with that header certainly is JSON and conforms to the schema. */
+int is_sound(const Header *header, const char *end); /* header.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 PyObject *disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
@@ -172,6 +204,18 @@ PyObject *look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
+
+static inline int
+same(Text one, Text other)
+{
+    return one.size == other.size && memcmp(one.at, other.at, one.size) == 0;
+}
+
+static inline int
+is_word(Text text, const char *word)
+{
+    return same(text, (Text){word, strlen(word)});
+}
 
 static inline char *
 put_digits(char *to, unsigned long long value)

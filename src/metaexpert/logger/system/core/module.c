@@ -35,7 +35,11 @@ fill_module(PyObject *module)
     if (state->types.name == NULL || PyModule_AddType(module, state->types.name) < 0) \
         return -1;
     FOR_EACH_TYPE(ADD)
-    return PyModule_AddFunctions(module, file_functions);
+    PyMethodDef *functions[] = {file_functions, scan_functions, tally_functions};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (PyModule_AddFunctions(module, functions[i]) < 0)
+            return -1;
+    return 0;
 }
 
 static int

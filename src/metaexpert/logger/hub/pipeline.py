@@ -19,9 +19,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from structlog.exceptions import DropEvent
-from structlog.typing import EventDict
-
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
@@ -36,12 +33,13 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
-from metaexpert.logger.health import Health
+from metaexpert.logger.hub._health import Health
+from metaexpert.logger.hub._outputs import Outputs
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
+from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
-from metaexpert.logger.outputs import Outputs
-from metaexpert.logger.routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.stamping import Stamper
+from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -51,6 +49,8 @@ _END_PATIENCE: Final = 5.0
 _LEAST_PATIENCE: Final = 0.5
 #: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
 _OPEN_PATIENCE: Final = 5.0
+#: Longest wait of an ERROR until the console has it, in seconds, when there are no files.
+_PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
 _PAUSE: Final = 0.05
 #: More than a header can have: the fast call leaves longer lines to the encoder, which knows how to cut.
@@ -142,7 +142,8 @@ class Pipeline:
             route.numbers = self.directory.sequence
             if self.config.log_to_file:
                 route.count = self._counts.accepted_counts[word] if to & FILES else None
-            route.after = self._after(to)
+            urgent = LEVEL_NUMBERS[word] >= schema.ERROR and bool(to & CONSOLE)
+            route.after = self._after(to | ERRORS if urgent else to)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
         return tuple(file for bit, file in self.files if to & bit)
@@ -216,6 +217,8 @@ class Pipeline:
             if writing_thread.unavailable:
                 self._wait()
             self.changed(self.directory.filled)
+        elif to & ERRORS and not self.config.log_to_file:
+            self._wait(_PROMPT)  # nothing else would keep it, if the program were ended now
         elif to & ERRORS:
             writing_thread.wake()
 

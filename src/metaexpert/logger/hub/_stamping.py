@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from structlog.typing import EventDict
-
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
@@ -18,6 +16,7 @@ from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
+from metaexpert.logger.system.lazy_structlog import EventDict
 
 #: The name under which the logger logs what it has to say itself.
 _OWN_NAME: Final = "metaexpert.logger"

@@ -144,6 +144,8 @@ class Health:
         if found is None:
             return
         self._directory.recovery = None
+        for end in found.ends:
+            self._announce("error", "log.died", **end.fields())
         if found.damaged or found.set_aside:
             text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
             self._directory.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
