@@ -24,6 +24,7 @@ from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.interrupts import let_pass, uninterrupted
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
@@ -253,7 +254,7 @@ class BoundLogger(BoundLoggerBase):
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
         try:
             fields = aside(fields)
-            message = interpolated(event, args, fields)
+            message = interpolated(event, args, fields, self._logger.pipeline.rules)
             try:
                 with uninterrupted():
                     self._run(self._processors, method, message, fields)
@@ -416,13 +417,15 @@ def level_number(level: object) -> int:
     return schema.level_named(safe_str(level)) or schema.INFO
 
 
-def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> str:
+def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any], rules: Rules = RULES) -> str:
     """Put *args* into the message by ``%``, or keep them under ``positional_args`` when they do not fit."""
     text = "" if event is None else safe_str(event)
     if not args:
         return text
     try:
-        return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
+        if len(args) != 1 or not isinstance(args[0], Mapping) or not args[0]:
+            return text % args
+        return text % (HiddenArguments(args[0], rules) if "%(" in text else args[0])
     except Exception as error:  # wrong count or type, or a hostile __str__
         let_pass(error)
         fields["positional_args"] = list(args)

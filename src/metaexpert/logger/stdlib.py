@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, named
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.masking.rules import HiddenArguments, Rules
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.uncaught import Uncaught
 
@@ -39,7 +41,7 @@ class StdlibHandler(logging.Handler):
             logger = self._named.get(record.name)
             if logger is None:
                 logger = self._named[record.name] = named(self._logger, record.name, self._logger._context)
-            message, trouble = _message(record)
+            message, trouble = _message(record, self._logger._logger.pipeline.rules)
             logger.log(record.levelno, message, **_fields(record), **trouble)
         except Exception as error:  # a record of a class whose attributes raise
             let_pass(error)
@@ -57,8 +59,11 @@ class StdlibHandler(logging.Handler):
         self.lock = None
 
 
-def _message(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+def _message(record: logging.LogRecord, rules: Rules) -> tuple[str, dict[str, Any]]:
     try:
+        plain = type(record) is logging.LogRecord and "%(" in (text := safe_str(record.msg))
+        if plain and isinstance(record.args, Mapping) and record.args:
+            return text % HiddenArguments(record.args, rules), {}
         return record.getMessage(), {}
     except Exception as error:  # arguments that do not fit: the template and they are kept
         let_pass(error)

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any, Final
 
-from metaexpert.logger.entry.values import Cleaner, marked
+from metaexpert.logger.entry.values import Cleaner, marked, no_surrogates
 from metaexpert.logger.masking.rules import Masker
 from metaexpert.logger.system.interrupts import let_pass
 
@@ -47,13 +47,16 @@ def describe(error: BaseException, masker: Masker) -> dict[str, Any]:
     except Exception as failure:  # hostile exception classes may raise from any attribute
         let_pass(failure)
         what = f"<not describable: {type(failure).__name__}>"
-        return {"type": type(error).__name__, "value": what}
+        return {"type": masker.text(type(error).__name__, MAX_VALUE)[0], "value": masker.text(what, MAX_VALUE)[0]}
 
 
 def _described(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:
-    result: dict[str, Any] = {"type": _type(trace), "value": marked(*masker.text(str(trace), MAX_VALUE))}
-    if frames := [_frame(frame) for frame in _bounded(trace.stack)]:
-        result["frames"] = Cleaner(MAX_VALUE, sys.maxsize, masker).clean(frames)
+    result: dict[str, Any] = {
+        "type": masker.text(_type(trace), MAX_VALUE)[0],
+        "value": marked(*masker.text(str(trace), MAX_VALUE)),
+    }
+    if frames := [_frame(frame, masker) for frame in _bounded(trace.stack)]:
+        result["frames"] = frames
     if len(trace.stack) > MAX_FRAMES:
         result["truncated"] = True
     if notes := getattr(trace, "__notes__", None):
@@ -75,11 +78,12 @@ def _bounded(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
     return list(stack) if len(stack) <= MAX_FRAMES else [*stack[:half], *stack[-half:]]
 
 
-def _frame(frame: traceback.FrameSummary) -> dict[str, Any]:
-    described: dict[str, Any] = {"file": frame.filename, "line": frame.lineno, "function": frame.name}
+def _frame(frame: traceback.FrameSummary, masker: Masker) -> dict[str, Any]:
+    described = {"file": frame.filename, "line": frame.lineno, "function": frame.name}
+    cleaned: dict[str, Any] = Cleaner(MAX_VALUE, sys.maxsize, masker).clean(described)
     if frame.line:
-        described["code"] = frame.line
-    return described
+        cleaned["code"] = marked(*masker.source(no_surrogates(frame.line), MAX_VALUE))
+    return cleaned
 
 
 def _text(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from metaexpert.logger import schema
 from metaexpert.logger.encoding._screen import screen
 from metaexpert.logger.encoding.context_frames import ContextFrame, current_frame
 from metaexpert.logger.encoding.line import Clock
+from metaexpert.logger.encoding.processors import POSITIONAL
 from metaexpert.logger.encoding.route import Route
 from metaexpert.logger.entry.values import TEXTS, dumps
 from metaexpert.logger.masking.registered import registered
-from metaexpert.logger.masking.rules import RULES, Rules
+from metaexpert.logger.masking.rules import RULES, TELLING, Rules
 from metaexpert.logger.system.lazy_structlog import contextvars as _foreign
 from metaexpert.logger.system.native import core
 
@@ -35,7 +36,14 @@ MOST_CONTEXTS: Final = 64
 _LONGEST_MESSAGE: Final = 256
 _LONGEST_NAME: Final = 200
 #: Names of fields that mean something to a processor.
-_UNUSUAL_NAMES: Final = schema.RESERVED_KEYS | {"event", "exc_info", "stack_info", "expert_name", schema.ALERT}
+_UNUSUAL_NAMES: Final = schema.RESERVED_KEYS | {
+    POSITIONAL,
+    "event",
+    "exc_info",
+    "stack_info",
+    "expert_name",
+    schema.ALERT,
+}
 #: Types of values that cannot change after `bind`, so that they may be encoded there.
 _FIXED: Final = frozenset({str, int, float, bool, type(None), *TEXTS})
 
@@ -142,7 +150,8 @@ class Encoder:
     def key(self, name: str) -> bytes | None:
         """Return *name*, a key of a dict, as it stands in a line; None if only the plain chain can tell."""
         generation = registered.generation
-        piece = self._piece(name, "api")  # under which `key` is secret
+        # Under "api", `key` is secret; and the value of `value` is where another field names a secret.
+        piece = None if name in TELLING else self._piece(name, "api")
         _keep(self._keys, name, piece, generation, MOST_NAMES)
         return piece
 

@@ -31,6 +31,8 @@ EVENT: Final = "event"
 CALLER_EVENT: Final = "field_event"
 EXC_INFO: Final = "exc_info"
 STACK_INFO: Final = "stack_info"
+#: Arguments that do not fit into the message.
+POSITIONAL: Final = "positional_args"
 #: Exception and stack are ours by the time that callers' fields move aside.
 _KEPT_KEYS: Final = schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}
 #: Module names whose frames are never the caller's.
@@ -88,6 +90,8 @@ class CleanValues:
         masker = Masker(self._rules)
         message = event_dict.pop(EVENT, None)
         own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
+        if POSITIONAL in event_dict:
+            event_dict[POSITIONAL] = masker.arguments(safe_str(message), event_dict[POSITIONAL])
         result: EventDict = Cleaner(self._max_length, self._max_items, masker).clean(event_dict)
         text = Cleaner(self._max_length, 1, masker).key("" if message is None else safe_str(message))
         own = self._own(own, masker)

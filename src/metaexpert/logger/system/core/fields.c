@@ -260,12 +260,15 @@ put_list(const Method *self, Buffer *to, PyObject *list, int depth)
     return put_raw(to, "]", 1);
 }
 
+/* The plain chain judges the names of a larger dict together, which costs less. */
+#define MOST_KEYS 256
+
 static int
 put_dict(const Method *self, Buffer *to, PyObject *dict, int depth)
 {
     Py_ssize_t position = 0, count = 0;
     PyObject *key, *value;
-    if (put_raw(to, "{", 1) < 0)
+    if (PyDict_GET_SIZE(dict) > MOST_KEYS || put_raw(to, "{", 1) < 0)
         return -1;
     while (PyDict_Next(dict, &position, &key, &value)) {
         if (!PyUnicode_CheckExact(key) || (count++ && put_raw(to, ",", 1) < 0))
