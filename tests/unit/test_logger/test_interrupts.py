@@ -76,6 +76,8 @@ class TestJudgement:
 
 
 @needs_timers
+@pytest.mark.storm
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("synchronous", [False, True], ids=["asynchronous", "synchronous"])
 @pytest.mark.parametrize("kind", ["usual", "nested", "arguments", "exception", "new names"])
 def test_a_storm_of_signals(alarm: Callable[[Any], None], kind: str, synchronous: bool) -> None:
@@ -125,6 +127,8 @@ def test_a_storm_of_signals(alarm: Callable[[Any], None], kind: str, synchronous
     assert len(Logs().gaps()) <= 1 + raised // 50
 
 
+@pytest.mark.storm
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, Any]]]) -> None:
     """As libraries for time limits raise it: it passes, and the log goes on."""
     logger: BoundLogger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
@@ -144,9 +148,10 @@ def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, A
         thread.start()
         started.wait()
         time.sleep(0.002)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Late))
-        thread.join(10)
-        assert not thread.is_alive()
+        # Once more if Python dropped it, as it does with one that is raised in a callback of the collector's.
+        while thread.is_alive():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Late))
+            thread.join(0.05)
     assert logger.stats()["failed"] == 0
     logger.close()
     assert reached == [Late] * 20
