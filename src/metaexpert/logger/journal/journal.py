@@ -27,13 +27,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
-from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
+from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_directory
 from metaexpert.logger.system.interrupts import is_injected, let_pass, uninterrupted
 from metaexpert.logger.system.locks import FileLock
-
-__all__ = ["Journal", "JournalLane", "write_out"]
 
 #: A segment is a share of the journal, but neither so small that calls keep changing it nor so large that it idles.
 USUAL_SEGMENT: Final = 512 * 1024
@@ -210,18 +208,18 @@ class JournalLane:
     @property
     def waiting(self) -> int:
         """Bytes that no file has."""
-        return sum(map(_waiting, list(self._segments)))
+        return sum(segment.waiting for segment in list(self._segments))
 
     @property
     def open_room(self) -> int:
         """Bytes that may still come before `Journal.on_growth` is told."""
         active = list(self._segments)[-1:]
-        return sum(segment.size - segment.drained - _waiting(segment) for segment in active)
+        return sum(segment.size - segment.drained - segment.waiting for segment in active)
 
     @property
     def empty(self) -> bool:
         """Whether every line has been drained."""
-        return not any(map(_waiting, list(self._segments)))
+        return not any(segment.waiting for segment in list(self._segments))
 
     def shut(self) -> None:
         """Refuse every further line; what is there can still be drained."""
@@ -254,13 +252,6 @@ class JournalLane:
             segment.release()
         self._segments.clear()
         self._spare.clear()
-
-
-def _waiting(segment: Segment) -> int:
-    try:
-        return max(segment.end() - segment.drained, 0)  # the writing thread may go on in between
-    except ValueError:  # the writing thread has given it back
-        return 0
 
 
 def _full(_: bytes) -> None:

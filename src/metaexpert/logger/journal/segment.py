@@ -188,6 +188,14 @@ class Segment:
         """The position up to which a file has the lines."""
         return self.numbers[2]
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes no file has. By any thread."""
+        try:
+            return max(self.end() - self.drained, 0)  # the writing thread may go on in between
+        except ValueError:  # the writing thread has given it back
+            return 0
+
     def intend(self, intent: Intent) -> None:
         """Note, before a file is written, what will be written and where."""
         self._store(self.state._replace(intent=intent))
