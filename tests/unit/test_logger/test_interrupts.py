@@ -115,7 +115,7 @@ def test_a_storm_of_signals(alarm: Callable[[Any], None], kind: str, synchronous
     signal.setitimer(signal.ITIMER_REAL, 0)
     stats = logger.stats()
     logger.close()
-    assert raised > 15
+    assert raised  # how many there are in this time depends on the machine
     # Python itself drops one that is raised in a weak reference's callback or a finalizer, wherever that runs.
     assert raised - reached <= 1 + raised // 100
     assert stats["failed"] == 0

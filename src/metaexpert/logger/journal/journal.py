@@ -16,6 +16,7 @@ in one step.
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_directory
-from metaexpert.logger.system.interrupts import is_injected, let_pass, uninterrupted
+from metaexpert.logger.system.interrupts import is_injected, let_pass, put_off
 from metaexpert.logger.system.locks import FileLock
 
 #: A segment is a share of the journal, but neither so small that calls keep changing it nor so large that it idles.
@@ -79,8 +80,12 @@ class JournalLane:
             try:
                 write(line)
             except ValueError:
-                with uninterrupted():  # an exception in the middle of it would seem to be the disk's
+                before = put_off()  # an exception in the middle of it would seem to be the disk's
+                try:
                     found = self._next_segment(write, len(line), reserve=reserve)
+                finally:
+                    if before is not None:
+                        signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 if not found:
                     return False
             else:
@@ -373,12 +378,10 @@ class Journal:
     @property
     def crash_file(self) -> Path | None:
         """Where `faulthandler` may write, for the next start to read."""
-        if self._directory is None or self._owner is None:
-            return None
-        return self._directory / (self.id + CRASH_SUFFIX)
+        here = self._directory if self._owner is not None else None
+        return here and here / (self.id + CRASH_SUFFIX)
 
     def _describe(self) -> None:
-        """Say whose the journal is, once there is something in it."""
         if self._owner is not None and not self._described:
             self._described = True
             self._owner.write(description(forked=self._forked, **({"error": self._error} if self._error else {})))

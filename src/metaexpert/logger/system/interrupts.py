@@ -7,7 +7,6 @@ program. Each place of the logger that forgives errors asks here first, and lets
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import signal
 import sys
@@ -29,33 +28,24 @@ PUT_OFF: Final = (
 _OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
 
 
-class _Uninterrupted:
-    """Puts the signals of the main thread off until the end of a block; Python runs no handler on any other.
-
-    A signal that the system hands to another thread of the program interrupts the block nevertheless.
-    """
-
-    def __enter__(self) -> None:
-        self.before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
-        except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
-            signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.before)  # a handler that was put off runs here, and may raise
-
-
-_NOTHING: Final = contextlib.nullcontext()
 _MAIN: Final = threading.main_thread()
 
 
-def uninterrupted() -> contextlib.AbstractContextManager[None]:
-    """Return a block within which no signal handler runs, as far as that can be had."""
-    if PUT_OFF and threading.current_thread() is _MAIN:
-        return _Uninterrupted()
-    return _NOTHING
+def put_off() -> set[Any] | None:
+    """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
+
+    ``before = put_off()``, then ``try``, and in its ``finally`` `signal.pthread_sigmask` itself: before a function of C
+    no handler can come. A signal that the system hands to another thread of the program comes through nevertheless.
+    """
+    if not PUT_OFF or threading.current_thread() is not _MAIN:
+        return None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
+    except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    return before
 
 
 def let_pass(error: BaseException) -> None:
