@@ -156,3 +156,24 @@ def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, A
     logger.close()
     assert reached == [Late] * 20
     assert read_log("logs/expert.log")
+
+
+def test_an_entry_that_took_no_number_gives_none_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry for the console alone repeats the last number; its failure must not hand that out a second time."""
+    logger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
+    stamper = logger._logger.pipeline._stamper
+
+    def fail(entry: Any) -> bytes:
+        raise ValueError
+
+    logger.info("m", number=1)
+    for _ in range(2):
+        logger.info("%s", "plain", number=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(stamper, "_encode", fail)
+        with pytest.raises(ValueError):  # noqa: PT011 - its own
+            stamper.line(None, "debug", {"event": "m"}, trade=False, counted=False)
+    logger.info("m", number=3)
+    logger.close()
+    numbers = [entry["sequence_id"] for entry in Logs().entries()]
+    assert numbers == [1, 2, 3, 4]

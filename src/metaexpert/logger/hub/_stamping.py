@@ -74,12 +74,13 @@ class Stamper:
         if CALLER_EVENT in event_dict and EVENT not in event_dict:
             event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}
         entry.update(event_dict)
+        if not counted and not self._numbers_all:
+            entry["sequence_id"] = self._last_number
+            return self._encode(entry)
         sequence = self._directory.sequence
-        number = self._last_number
-        if counted or self._numbers_all:  # as late as can be: an exception that is injected must not burn it
-            number = self._last_number = next(sequence)
+        # As late as can be: an exception that is injected must not burn it.
+        number = entry["sequence_id"] = self._last_number = next(sequence)
         try:
-            entry["sequence_id"] = number
             return self._encode(entry)
         except BaseException:
             sequence.give_back(number)
