@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.schema import Layout
 from metaexpert.logger.system.host import hostname
@@ -25,6 +26,8 @@ SECOND: Final = 1_000_000_000
 _END_OF_TIME: Final = 253_402_300_800
 #: How each line begins.
 _START: Final = b'{"%s":"' % schema.HEADER_KEYS[0].encode()
+#: The number of an entry, as it stands in its line.
+SEQUENCE_ID: Final = lazy_pattern(rb'"sequence_id":(\d+)')
 #: Room for the braces, quotes and marks that a cut adds.
 _SMALLEST_VALUE: Final = 16
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
-from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.encoding.line import SEQUENCE_ID
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.interrupts import is_injected, let_pass
 from metaexpert.logger.system.native import core
-
-_NUMBER: Final = lazy_pattern(rb'"sequence_id":(\d+)')
 
 
 class Route(SimpleNamespace):
@@ -54,7 +52,7 @@ def never() -> bool:
 
 def give_back(numbers: Count, line: bytes) -> None:
     """Let the next entry have the number of *line*, which nobody has taken, if no other has come since."""
-    if (found := _NUMBER.search(line)) is not None:
+    if (found := SEQUENCE_ID.search(line)) is not None:
         numbers.give_back(int(found[1]))
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -25,7 +23,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
@@ -44,11 +42,9 @@ from metaexpert.logger.journal.segment import (
     write_out,
 )
 from metaexpert.logger.journal.sink import Sink
-from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
-_SEQUENCE: Final = lazy_pattern(rb'"sequence_id":(\d+)')
 UNREADABLE_SUFFIX: Final = ".unreadable"
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -72,6 +68,14 @@ class Recovery:
     damaged: int = 0
     set_aside: list[str] = field(default_factory=list)
     ends: list[End] = field(default_factory=list, compare=False)
+
+    def announcements(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return the entries that tell of it: level, message and fields of each."""
+        told = [("error", "log.died", end.fields()) for end in self.ends]
+        if self.entries or self.torn:
+            torn = {"torn": self.torn} if self.torn else {}
+            told.append(("warning", "log.recovered", {"recovered": self.entries, "lines": self.lines, **torn}))
+        return told
 
     def add(self, more: Recovery) -> None:
         """Add what another recovery did."""
@@ -221,7 +225,7 @@ def _recover_segment(place: _Place, path: Path, name: str, result: Recovery, ent
             lines = segment.map[start:end]
             write_out(segment, start, end, sink)
             result.lines[name] = result.lines.get(name, 0) + lines.count(b"\n")
-            entries.update(match[1] for match in map(_SEQUENCE.search, lines.splitlines()) if match)
+            entries.update(match[1] for match in map(SEQUENCE_ID.search, lines.splitlines()) if match)
     finally:
         segment.release()
 
@@ -286,21 +290,14 @@ def _keep(path: Path, data: bytes, result: Recovery) -> None:
         part.replace(path)
 
 
-def count_waiting(directory: Path, *, silent: float = 3.0) -> int:
-    """Return how many entries wait in the journals of dead writers, as far as that can be told without their locks.
-
-    Args:
-        directory: The log directory.
-        silent: Seconds after which a writer that shows no sign of life is taken for dead.
-    """
-    found: set[tuple[str, bytes]] = set()
-    private = directory / schema.PRIVATE_DIRECTORY
-    for owner in private.glob(f"*{LOCK_SUFFIX}"):
-        for path in private.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
-            with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
-                if time.time() - owner.stat().st_mtime > silent:
-                    lines = path.read_bytes()[inspect(path)[1].drained :].rstrip(b"\0").split(b"\n")[:-1]
-                    found.update((owner.name, match[1]) for match in map(_SEQUENCE.search, lines) if match)
+def count_waiting(owner: Path) -> int:
+    """Return how many entries wait in the journal of an owner file, whose lock is not tried. Raises no `OSError`."""
+    found: set[bytes] = set()
+    for path in owner.parent.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
+        with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
+            _, state = inspect(path)
+            lines = path.read_bytes()[state.drained :].rstrip(b"\0").split(b"\n")[:-1]
+            found.update(match[1] for match in map(SEQUENCE_ID.search, lines) if match)
     return len(found)
 
 
@@ -329,14 +326,15 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
 
     try:
         result = recover(directory, private, sink_of, lock)
-        told = [("error", "log.died", end.fields()) for end in result.ends]
-        if result.entries or result.torn:
-            torn = {"torn": result.torn} if result.torn else {}
-            told.append(("warning", "log.recovered", {"recovered": result.entries, "lines": result.lines, **torn}))
-        if told:
+        if told := result.announcements():
             # The file with most lines is the whole story; the others hold parts of it.
             name = max(result.lines, key=lambda name: (result.lines[name], name), default=_usual_file(directory))
-            lines = [_announcement(number, now(), *what) for number, what in enumerate(told, 1)]
+            header = Header("metaexpert", schema.FACILITY_LOCAL0)
+            lines = []
+            for number, (level, message, fields) in enumerate(told, 1):
+                timestamp = f"{now().astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+                entry = header.stamp(timestamp, level, schema.MSGID_LOG, number, message) | fields
+                lines.append(orjson.dumps(entry) + b"\n")
             sink_of(name).write(memoryview(b"".join(lines)))
     finally:
         for sink in sinks.values():
@@ -349,22 +347,3 @@ def _usual_file(directory: Path) -> str:
     """Return the name of the file that is longest: it holds all that the others hold."""
     found = [path for path in directory.glob("*.log") if path.name != schema.DIAGNOSTICS_FILE]
     return max(found, key=lambda path: path.stat().st_size).name if found else "expert.log"
-
-
-def _announcement(number: int, now: datetime, level: str, message: str, fields: dict[str, Any]) -> bytes:
-    """Return the entry that a logger would write (`metaexpert.logger.hub._health`), as of a process of its own."""
-    entry = {
-        "timestamp": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
-        "level": level,
-        "severity": schema.SEVERITIES[level],
-        "facility": schema.FACILITY_LOCAL0,
-        "version": schema.RFC5424_VERSION,
-        "hostname": schema.printable_ascii(hostname(), schema.MAX_HOSTNAME),
-        "appname": "metaexpert",
-        "procid": str(os.getpid()),
-        "msgid": schema.MSGID_LOG,
-        "sequence_id": number,
-        "message": message,
-        **fields,
-    }
-    return orjson.dumps(entry) + b"\n"

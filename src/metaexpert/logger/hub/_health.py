@@ -146,13 +146,9 @@ class Health:
         if found is None:
             return
         self._directory.recovery = None
-        for end in found.ends:
-            self._announce("error", "log.died", **end.fields())
         if found.damaged or found.set_aside:
             text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
             self._directory.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
-        if not found.entries and not found.torn:
-            return
         self._counts.recovered += found.entries
-        torn = {"torn": found.torn} if found.torn else {}
-        self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
+        for level, message, fields in found.announcements():
+            self._announce(level, message, **fields)

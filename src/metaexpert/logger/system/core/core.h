@@ -69,7 +69,7 @@ typedef struct {
     } names;
 } State;
 
-/* -- records: encoding/records.py says what their fields mean; NULL is one that nobody has set -------------------- */
+/* -- records: route.py, fast.py and context_frames.py in encoding/ say what fields mean; NULL is one not set ----- */
 
 typedef struct {
     PyObject_HEAD

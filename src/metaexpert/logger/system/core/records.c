@@ -73,7 +73,7 @@ RECORD(BoundContext, "What a bound logger adds to its entries.", FIELD(BoundCont
 RECORD(ContextFrame, "One entered block of log_context.", FIELD(ContextFrame, parent),
        FIELD(ContextFrame, fields), FIELD(ContextFrame, lifts), FIELD(ContextFrame, encoded));
 
-/* -- a count: the counterpart of `Count` in `counts.py` ----------------------------------------------------------- */
+/* -- a count: the counterpart of `Count` in `system/count.py` ----------------------------------------------------------- */
 
 static PyObject *
 count_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
