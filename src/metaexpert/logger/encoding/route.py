@@ -11,7 +11,7 @@ from typing import Any
 
 from metaexpert.logger.encoding.line import SEQUENCE_ID
 from metaexpert.logger.system.count import Count
-from metaexpert.logger.system.interrupts import is_injected, let_pass
+from metaexpert.logger.system.interrupts import is_injected
 from metaexpert.logger.system.native import core
 
 
@@ -74,7 +74,8 @@ def deliver(route: Route, line: bytes) -> None:
         if route.after is not None:
             route.after(line)
     except Exception as error:  # no memory, or no room on the stack: another try would log it twice
-        if not taken and is_injected(error):
-            give_back(route.numbers, line)
-        let_pass(error)
+        if is_injected(error):
+            if not taken:
+                give_back(route.numbers, line)
+            raise
         route.failed(error.with_traceback(None))

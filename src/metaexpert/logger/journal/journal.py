@@ -334,14 +334,15 @@ class Journal:
         allocated = sum(lane.allocated for lane in list(self.lanes.values()))
         if allocated and allocated + size > self.limit * (2 if reserve else 1):
             return None
-        path = self._path(next(self._numbers))
+        path = self._path(f".{next(self._numbers)}{SEGMENT_SUFFIX}")
         try:
             self._describe()
             return Segment(size, name, path)
         except OSError as error:
-            if path is not None and is_injected(error):
-                path.unlink(missing_ok=True)
-            let_pass(error)
+            if is_injected(error):
+                if path is not None:
+                    path.unlink(missing_ok=True)
+                raise
             self._on_trouble(_NOT_DURABLE, error)
         try:
             return Segment(size, name, None)
@@ -378,8 +379,7 @@ class Journal:
     @property
     def crash_file(self) -> Path | None:
         """Where `faulthandler` may write, for the next start to read."""
-        here = self._directory if self._owner is not None else None
-        return here and here / (self.id + CRASH_SUFFIX)
+        return self._path(CRASH_SUFFIX)
 
     def _describe(self) -> None:
         if self._owner is not None and not self._described:
@@ -441,10 +441,10 @@ class Journal:
         except OSError as error:
             self._on_trouble(_NOT_DURABLE, error)
 
-    def _path(self, number: int) -> Path | None:
+    def _path(self, ending: str) -> Path | None:
         if self._directory is None or self._owner is None:
             return None
-        return self._directory / f"{self.id}.{number}{SEGMENT_SUFFIX}"
+        return self._directory / f"{self.id}{ending}"
 
     def _leftovers(self, journal: str) -> bool:
         return self._directory is not None and any(self._directory.glob(f"{journal}.*{SEGMENT_SUFFIX}"))
