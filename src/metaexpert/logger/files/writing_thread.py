@@ -127,6 +127,7 @@ class WritingThread(ForkAware):
             self._hook()
             if directory not in self._directories:
                 self._directories = (*self._directories, directory)
+            self._idle_since = time.monotonic()  # the logger that has just come will log soon
             was_lost, self.lost = self.lost, False
             if not threading.main_thread().is_alive():
                 self._ending = True  # atexit may not call us any more: each call writes by itself
