@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -27,7 +26,7 @@ from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.system.interrupts import let_pass, put_off
+from metaexpert.logger.system.interrupts import let_pass, put_back, put_off
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 from metaexpert.logger.system.native import core
 
@@ -262,7 +261,7 @@ class BoundLogger(BoundLoggerBase):
                     self._run(self._processors, method, message, fields)
                 finally:
                     if before is not None:
-                        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                        put_back(before)
             except DropEvent:
                 return
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it

@@ -16,7 +16,6 @@ in one step.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -31,7 +30,7 @@ from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_directory
-from metaexpert.logger.system.interrupts import is_injected, let_pass, put_off
+from metaexpert.logger.system.interrupts import is_injected, let_pass, put_back, put_off
 from metaexpert.logger.system.locks import FileLock
 
 #: A segment is a share of the journal, but neither so small that calls keep changing it nor so large that it idles.
@@ -85,7 +84,7 @@ class JournalLane:
                     found = self._next_segment(write, len(line), reserve=reserve)
                 finally:
                     if before is not None:
-                        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                        put_back(before)
                 if not found:
                     return False
             else:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import threading
 import time
 import weakref
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logger.system.interrupts import PUT_OFF
+from metaexpert.logger.system.interrupts import put_off_for_good
 
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
@@ -128,8 +127,7 @@ class ForkSafeThread(ForkAware):
             thread.join(timeout)
 
     def _run(self) -> None:
-        if PUT_OFF:  # the program's signals are for its own threads
-            signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
+        put_off_for_good()
         me = threading.current_thread()
         while True:
             self._loop()

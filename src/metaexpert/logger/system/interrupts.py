@@ -19,33 +19,48 @@ from metaexpert.logger.system.native import core
 #: A thread does this to itself, and cannot put it off.
 _FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
 #: Signals that can be put off.
-PUT_OFF: Final = (
-    signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)}
-    if hasattr(signal, "pthread_sigmask")
-    else frozenset[int]()
-)
+_PUT_OFF: Final = signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)}
 #: Packages whose own exceptions are errors of a log call.
 _OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
 
 
 _MAIN: Final = threading.main_thread()
 
+if sys.platform == "win32":  # has no signals that could be put off
 
-def put_off() -> set[Any] | None:
-    """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
-
-    ``before = put_off()``, then ``try``, and in its ``finally`` `signal.pthread_sigmask` itself: before a function of C
-    no handler can come. A signal that the system hands to another thread of the program comes through nevertheless.
-    """
-    if not PUT_OFF or threading.current_thread() is not _MAIN:
+    def put_off() -> set[Any] | None:
+        """Return None: there is nothing to put off."""
         return None
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
-    except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        raise
-    return before
+
+    def put_back(before: set[Any]) -> None:
+        """Do nothing, as nothing was put off."""
+
+    def put_off_for_good() -> None:
+        """Do nothing: handlers run in the main thread only."""
+
+else:
+
+    def put_off() -> set[Any] | None:
+        """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
+
+        ``before = put_off()``, then ``try``, and in its ``finally`` `put_back`, if there is a mask. A signal that the
+        system hands to another thread of the program comes through nevertheless.
+        """
+        if threading.current_thread() is not _MAIN:
+            return None
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            put_off_for_good()
+        except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
+            put_back(before)
+            raise
+        return before
+
+    #: Called before a handler can run, since it is not a function of Python.
+    put_back = functools.partial(signal.pthread_sigmask, signal.SIG_SETMASK)
+
+    #: Put the signals of this thread off: they are for the program's own threads.
+    put_off_for_good = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, _PUT_OFF)
 
 
 def let_pass(error: BaseException) -> None:
