@@ -73,9 +73,9 @@ def _message(record: logging.LogRecord, rules: Rules) -> tuple[str, dict[str, An
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = {name: value for name, value in vars(record).items() if name not in _OWN}
-    if record.exc_info:
+    if record.exc_info is not None:
         fields["exc_info"] = record.exc_info
-    if record.stack_info:
+    if record.stack_info is not None:
         fields["stack_info"] = record.stack_info
     return fields
 

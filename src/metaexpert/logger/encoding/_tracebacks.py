@@ -29,7 +29,16 @@ def exception_of(exc_info: object) -> BaseException | None:
         return exc_info
     if isinstance(exc_info, tuple):
         return next((part for part in exc_info if isinstance(part, BaseException)), None)
-    return sys.exception() if exc_info else None
+    return sys.exception() if is_wanted(exc_info) else None
+
+
+def is_wanted(value: object) -> bool:
+    """Return whether *value* asks for something, as True does. One that cannot be judged (a data frame) does."""
+    try:
+        return bool(value)
+    except Exception as error:  # NumPy and pandas refuse, and a hostile class may raise anything
+        let_pass(error)
+        return True
 
 
 def describe(error: BaseException, masker: Masker) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Replace ``stack_info=True`` by the caller's stack as text; a text given instead is kept."""
     wanted = event_dict.pop(STACK_INFO, None)
     event_dict = _set_aside(event_dict, schema.STACK_KEY)
-    if wanted:
+    if wanted is not None and _tracebacks.is_wanted(wanted):
+        event_dict = _kept(event_dict, STACK_INFO, wanted, str)
         event_dict[schema.STACK_KEY] = wanted if isinstance(wanted, str) else _stack_text()
     return event_dict
 
@@ -58,7 +59,7 @@ def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict
     """Replace ``exc_info`` (True, an exception, or a tuple) by the exception, which `CleanValues` makes data of."""
     exc_info = event_dict.pop(EXC_INFO, None)
     error = None if exc_info is None else _tracebacks.exception_of(exc_info)
-    event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
+    event_dict = _kept(_set_aside(event_dict, schema.EXCEPTION_KEY), EXC_INFO, exc_info, BaseException | tuple)
     if error is not None:
         event_dict[schema.EXCEPTION_KEY] = error
     return event_dict
@@ -181,6 +182,13 @@ def _set_aside(event_dict: EventDict, key: str) -> EventDict:
     while name in event_dict:
         name = schema.RESERVED_PREFIX + name
     return {name if k == key else k: value for k, value in event_dict.items()}
+
+
+def _kept(event_dict: EventDict, key: str, value: object, meant: Any) -> EventDict:
+    """Keep a *value* given as ``exc_info`` or ``stack_info`` that is neither a flag nor of the kind that is *meant*."""
+    if value is None or isinstance(value, int | meant):
+        return event_dict
+    return _set_aside({**event_dict, key: value}, key)
 
 
 def _stack_text() -> str:

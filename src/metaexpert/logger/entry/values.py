@@ -254,7 +254,7 @@ class Cleaner:
                 key += "_"
             if self._masker is None:
                 result[key] = self.clean(value)
-            elif told is not None and raw == told:
+            elif told is not None and raw is told:
                 result[key] = self._named(1, value, self._masker)
             else:
                 result[key] = self._masked(raw, key, value, self._masker)
