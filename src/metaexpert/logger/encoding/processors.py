@@ -72,6 +72,11 @@ def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> Even
     return event_dict
 
 
+#: Work (see `Work`) of one entry: of its fields, of its message, of its exception and its stack.
+_FIELDS_WORK: Final = 8_000
+_TEXT_WORK: Final = 4_000
+
+
 class CleanValues:
     """Turn message, fields and exception into JSON types, without secrets and cut to their limits.
 
@@ -83,7 +88,7 @@ class CleanValues:
 
     def __init__(self, max_length: int, max_items: int, rules: Rules) -> None:
         self._max_length = max_length
-        self._max_items = max_items
+        self._max_items = min(max_items, _FIELDS_WORK)
         self._rules = rules
 
     def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
@@ -93,15 +98,15 @@ class CleanValues:
         own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
         if POSITIONAL in event_dict:
             event_dict[POSITIONAL] = masker.arguments(safe_str(message), event_dict[POSITIONAL])
-        result: EventDict = Cleaner(self._max_length, self._max_items, masker).clean(event_dict)
-        text = Cleaner(self._max_length, 1, masker).key("" if message is None else safe_str(message))
+        result: EventDict = Cleaner(self._max_length, self._max_items, masker).fields(dict(event_dict))
+        text = Cleaner(self._max_length, _TEXT_WORK, masker).key("" if message is None else safe_str(message))
         own = self._own(own, masker)
         return {EVENT: text, **_counted(result, masker), **own}
 
     def fields(self, fields: dict[str, Any]) -> EventDict:
         """Return clean *fields* alone."""
         masker = Masker(self._rules)
-        return _counted(Cleaner(self._max_length, self._max_items, masker).clean(fields), masker)
+        return _counted(Cleaner(self._max_length, self._max_items, masker).fields(fields), masker)
 
     def _own(self, own: dict[str, Any], masker: Masker) -> dict[str, Any]:
         """Return exception and stack, with limits of their own: the caller's must not cut a traceback."""
@@ -110,7 +115,7 @@ class CleanValues:
             described = _tracebacks.describe(own[schema.EXCEPTION_KEY], masker)
             own[schema.EXCEPTION_KEY] = Cleaner(limit, sys.maxsize).clean(described)
         if schema.STACK_KEY in own:
-            own[schema.STACK_KEY] = Cleaner(limit, sys.maxsize, masker).clean(own[schema.STACK_KEY])
+            own[schema.STACK_KEY] = Cleaner(limit, _TEXT_WORK, masker).clean(own[schema.STACK_KEY])
         return own
 
 
