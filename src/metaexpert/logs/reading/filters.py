@@ -118,6 +118,10 @@ class Criteria:
             patterns=self.patterns + ((grep,) if grep else ()),
         )
 
+    def between(self, since: bytes, until: bytes) -> Criteria:
+        """Return these criteria within a time, given as the first part of a `Key`."""
+        return replace(self, since=max(self.since, since), until=min(until, self.until or until))
+
     @property
     def by_content(self) -> bool:
         """Whether an entry must be decoded to be judged; otherwise its time decides."""
