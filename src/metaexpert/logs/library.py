@@ -198,6 +198,8 @@ class Logs:
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts
         for item in stream:
+            if once.is_repeated(item):
+                continue
             record = checked(item)
             if isinstance(record, Unparsed):
                 counts.unparsed += 1
