@@ -149,7 +149,7 @@ class _Survey:
         self._counts = counts
         self._room = keep
         self._everything = criteria == Criteria() and not keep
-        self._block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
+        self._block = block_size(len(logs))
         self._done = 0
         self._stopped = False
 
@@ -268,6 +268,11 @@ class _Survey:
             return False
         self._room -= size  # threads may lose a change of each other: the limit is not exact
         return True
+
+
+def block_size(logs: int) -> int:
+    """Return the bytes of a stretch where so many *logs* are read together."""
+    return max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, logs)))
 
 
 def _given(key: Key | None) -> Key | None:

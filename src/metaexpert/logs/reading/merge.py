@@ -27,7 +27,7 @@ from itertools import islice
 from typing import Final
 
 from metaexpert.logs.entry import Key, Record, by_time
-from metaexpert.logs.reading._survey import RECORD, Log, Progress, Stretch, survey
+from metaexpert.logs.reading._survey import RECORD, Log, Progress, Stretch, block_size, survey
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.search import found_in, last_key
@@ -185,6 +185,35 @@ def with_progress(stretches: Sequence[Stretch], logs: Sequence[Log], progress: P
         yield stretch
         done.add(stretch)
     progress(done.total)
+
+
+def once_through(logs: Sequence[Log], counts: Counts, progress: Progress) -> Iterator[tuple[LogFile, bytes]]:
+    """Yield all lines in pieces, so that what was written at the same time comes close together. Reads each file once.
+
+    A line has the place in time of the entry at the end of its piece. Disorder within a log stays.
+    """
+    streams = [_forward(log, block_size(len(logs)), counts) for log in logs]
+    waiting = [(b"", number) for number in range(len(streams))]
+    held: dict[int, tuple[LogFile, bytes]] = {}
+    done, total = 0, sum(file.size for log in logs for file in log.files)
+    while waiting:
+        time, number = heapq.heappop(waiting)
+        if number in held:
+            file, data = held.pop(number)
+            yield file, data
+            done += len(data) if not file.name.compressed else 0
+            progress(min(done, total))
+        if (piece := next(streams[number], None)) is not None:
+            key = last_key(piece[1], number)
+            held[number] = piece
+            heapq.heappush(waiting, (key[0] if key is not None else time, number))
+    progress(total)
+
+
+def _forward(log: Log, block: int, counts: Counts) -> Iterator[tuple[LogFile, bytes]]:
+    for file in log.files:
+        for piece in file.pieces(counts, block):
+            yield file, piece.data
 
 
 def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[Record]:
