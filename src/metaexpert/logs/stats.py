@@ -263,7 +263,9 @@ class _Collector:
         self._take_values(entry)
 
     def _take_values(self, entry: Entry | None) -> None:
-        for name, distribution in self.stats.fields.items() if entry is not None else ():
+        if entry is None:
+            return
+        for name, distribution in self.stats.fields.items():
             value = _numeric(entry.get(name))
             if value is not None:
                 distribution.add(value)

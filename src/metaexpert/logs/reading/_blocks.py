@@ -177,7 +177,7 @@ class Inflater:
         if not self._begun:  # zeros between members are padding
             self._pending = self._pending.lstrip(b"\0")
             self._begun = bool(self._pending)
-        block = self._engine.decompress(self._pending, self._block)
+        block: bytes = self._engine.decompress(self._pending, self._block)
         self._pending = self._engine.unconsumed_tail
         if self._engine.eof:  # another member may follow
             self._pending = self._engine.unused_data

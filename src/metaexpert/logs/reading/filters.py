@@ -19,7 +19,7 @@ import orjson
 from metaexpert.logger import schema
 from metaexpert.logs.entry import HEADER_END, START, Entry, Record, time_key
 from metaexpert.logs.reading._literals import ignores_case, required
-from metaexpert.logs.reading.selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
+from metaexpert.logs.reading._selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
 from metaexpert.logs.reading.times import parse_time
 
 #: More values of a field than this are not searched for in the bytes.

@@ -1,4 +1,4 @@
-/* The reader's first look at whole lines: which of them may be wanted. The counterpart of `logs/reading/selection.py`.
+/* The reader's first look at whole lines: which of them may be wanted. The counterpart of `logs/reading/_selection.py`.
 
    Works on bytes, without decoding and without the interpreter lock. A line is dropped only for what is certain from
    its bytes: a time outside the wanted one at the place where our writer has it, or the lack of a text that each wanted
@@ -384,6 +384,6 @@ select_lines(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyMethodDef scan_functions[] = {
     {"select", select_lines, METH_VARARGS,
-     "select(data, since, until, groups): return which lines may be wanted; see logs/reading/selection.py."},
+     "select(data, since, until, groups): return which lines may be wanted; see logs/reading/_selection.py."},
     {0},
 };
