@@ -26,10 +26,11 @@ from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.bound_context import BoundContext
 from metaexpert.logger.encoding.context_frames import lifts_gate
 from metaexpert.logger.encoding.fast import deliver
-from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
+from metaexpert.logger.encoding.foreign_steps import EXC_INFO
+from metaexpert.logger.encoding.processors import EVENT, aside
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
-from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE
 
 #: Method names by the level word under which their entries are written.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -39,15 +40,24 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "error": ("error", "exception", "err"),
     "critical": ("critical", "fatal"),
 }
+#: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
+CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 _MAX_NAME: Final = 1000
 
 
 class Output:
-    """The wrapped logger, in structlog's words: one name on one pipeline."""
+    """The wrapped logger, in structlog's words: one name on one pipeline.
 
-    def __init__(self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None) -> None:
+    One that *follows* was asked of `get_logger` or structlog: when its pipeline has closed, it goes on with the logger
+    that is installed then.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None, *, follows: bool = False
+    ) -> None:
         self.pipeline = pipeline
         self.classes = classes
+        self.follows = follows
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
 
 
@@ -118,6 +128,8 @@ class BoundLogger(BoundLoggerBase):
     _gate = schema.DEBUG
     #: Makes a logger of a pickled one's name and context; set by `metaexpert.logger.lazy`.
     _revive: ClassVar[Callable[[str | None, dict[str, Any]], Any]]
+    #: Returns the installed logger while it is open; set by the same.
+    _installed: ClassVar[Callable[[], BoundLogger | None]]
 
     # -- binding ------------------------------------------------------------------------------------------------
 
@@ -243,6 +255,10 @@ class BoundLogger(BoundLoggerBase):
     def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
         try:
+            if fields.get(EXC_INFO) is True:  # a processor that fails must not put its own exception in this place
+                fields[EXC_INFO] = sys.exception()
+            if self._logger.pipeline.closed and self._handed_on(method, event, args, fields):
+                return
             fields = aside(fields)
             message = interpolated(event, args, fields)
             try:
@@ -253,6 +269,15 @@ class BoundLogger(BoundLoggerBase):
                 self._emit_plainly(method, message, fields, error)
         except Exception as error:  # no room on the stack for any of this
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
+
+    def _handed_on(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> bool:
+        """Return whether nothing is left to do for an entry that comes after the end of its pipeline."""
+        output = self._logger
+        current = type(self)._installed() if output.follows else None
+        if current is not None:
+            getattr(named(current, output.name, self._context, follows=True), method)(event, *args, **fields)
+            return True
+        return self._gate > 0 and LEVEL_NUMBERS[method] < output.pipeline.routing.gate() and not lifts_gate()
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}
@@ -387,12 +412,13 @@ def bound_logger(pipeline: Pipeline, context: dict[str, Any]) -> BoundLogger:
     """Return the first logger of *pipeline*, with *context* bound."""
     classes = LoggerClasses(pipeline)
     classes.set_gate(pipeline.routing.gate())
+    pipeline.on_closed = functools.partial(classes.set_gate, schema.DEBUG)
     return classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
 
 
-def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any]) -> BoundLogger:
+def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any], *, follows: bool = False) -> BoundLogger:
     """Return a logger on the pipeline of *logger* with a name and *context* of its own."""
-    output = Output(logger._logger.pipeline, logger._logger.classes, name)
+    output = Output(logger._logger.pipeline, logger._logger.classes, name, follows=follows)
     return logger._logger.classes.gated(output, logger._processors, {})._with(dict(context))
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from metaexpert.logger import lazy
-from metaexpert.logger.bound import BoundLogger, bound_logger
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.pipeline import Pipeline
-from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS
 from metaexpert.logger.stdlib import Capture
-
-#: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
-CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 
 
 def MetaLogger(  # noqa: N802 - the factory's public name
@@ -60,7 +56,7 @@ def _install(logger: BoundLogger) -> None:
     lazy.install(logger)
     capture = Capture(logger, logger.config)
     pipeline = logger._logger.pipeline
-    pipeline.on_level, pipeline.on_close = capture.set_level, capture.release
+    pipeline.on_level, pipeline.on_close, pipeline.on_serve = capture.set_level, capture.release, capture.check
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

@@ -21,7 +21,7 @@ LAYERS = [
     "encoding",
     "files remote",
     "pipeline routing stamping health outputs",
-    "factory bound lazy context stdlib testing rfc5424",
+    "factory bound lazy context stdlib capture testing rfc5424",
 ]
 MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, and what is secret in it. `recovery` is the one part of the

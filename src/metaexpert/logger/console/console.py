@@ -103,6 +103,16 @@ class Console:
         """False while the stream is one that has failed."""
         return self._stream.error is None
 
+    def prints_on(self, stream: object) -> bool:
+        """Return whether it prints where *stream* does: on the same terminal, pipe or file."""
+        current = self._current()
+        if stream is current:
+            return stream is not None
+        try:
+            return os.path.samestat(os.fstat(stream.fileno()), os.fstat(current.fileno()))  # type: ignore[attr-defined, union-attr]
+        except (AttributeError, OSError, TypeError, ValueError):  # no descriptor, or closed
+            return False
+
     @property
     def empty(self) -> bool:
         """Whether nothing waits to be printed."""

@@ -50,7 +50,11 @@ class Clock:
 
     def __call__(self) -> str:
         """Return the current time, for example ``2026-11-22T10:31:00.123456Z``."""
-        nanoseconds, (second, start) = self.now(), self.second
+        return self.text(self.now())
+
+    def text(self, nanoseconds: int) -> str:
+        """Return a time in *nanoseconds* since the epoch as text."""
+        second, start = self.second
         if not 0 <= nanoseconds - second < SECOND:
             second, start = self.new_second(nanoseconds)
         return f"{start[len(_START) :].decode()}{(nanoseconds - second) // 1000:06d}Z"

@@ -1,0 +1,145 @@
+"""A record of `logging` as an entry: its message, its fields, and its own time.
+
+Nothing here keeps state, so any thread may use it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logger.encoding.foreign_steps import EXC_INFO, STACK_INFO, ExceptionText
+from metaexpert.logger.encoding.processors import EVENT
+from metaexpert.logger.entry.values import safe_str
+
+#: What each record has by itself; all else came by ``extra``.
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+#: Attributes by which structlog's `ProcessorFormatter` finds its way back, in a record and in its event.
+_STRUCTLOG: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
+#: Nanoseconds. The time of a younger record is the time of the call, which the fast way takes by itself.
+_FRESH: Final = 1_000_000
+#: Seconds between the time of a record and a time stamp that another library has put on the same event.
+_SAME_TIME: Final = 5.0
+
+
+class RenderedEvent(str):
+    """A text that a chain of structlog has rendered, with the event that it was rendered from."""
+
+    fields: dict[str, Any]
+
+
+def message_of(record: logging.LogRecord) -> tuple[Any, dict[str, Any]]:
+    """Return the message of *record*, and what is to be told when its arguments do not fit."""
+    event = _event_of(record)
+    if event is not None:
+        return event.get(EVENT), {}
+    try:
+        return record.getMessage(), {}
+    except Exception as error:  # arguments that do not fit: the template and they are kept
+        trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}
+        return safe_str(record.msg), trouble
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what *record* has besides its message, level, name and time, as fields of an entry."""
+    own = vars(record)
+    fields = {name: value for name, value in own.items() if name not in _OWN}
+    event = _event_of(record)
+    if event is not None:
+        fields |= {name: value for name, value in event.items() if name != EVENT}
+    if fields:
+        fields = _without_repeats(fields, record)
+    return fields | _traces(record, fields) | _origin(record)
+
+
+def time_of(record: logging.LogRecord) -> int | None:
+    """Return when *record* was made, in nanoseconds since the epoch; None if that was just now."""
+    try:
+        created = round(record.created * 1_000_000) * 1000
+    except (TypeError, ValueError, OverflowError):  # a record that somebody has filled with something else
+        return None
+    return None if -_FRESH < time.time_ns() - created < _FRESH else created
+
+
+def _event_of(record: logging.LogRecord) -> dict[str, Any] | None:
+    """Return the event of structlog that *record* carries, if it does."""
+    if type(record.msg) is RenderedEvent:
+        return record.msg.fields
+    if isinstance(record.msg, dict) and "_logger" in vars(record):  # ProcessorFormatter.wrap_for_formatter
+        return record.msg
+    return None
+
+
+def _without_repeats(fields: dict[str, Any], record: logging.LogRecord) -> dict[str, Any]:
+    """Return *fields* without those that say once more what the entry says, or how a terminal may show it."""
+    for name in _STRUCTLOG & fields.keys():
+        del fields[name]
+    drop_stamps(fields, schema.level_word(record.levelno), record.created)
+    if fields.get(schema.LOGGER_KEY) == record.name:  # its add_logger_name
+        del fields[schema.LOGGER_KEY]
+    if record.name.startswith("uvicorn"):
+        fields.pop("color_message", None)  # the message again, with escape codes
+    extra = fields.get("extra")
+    if isinstance(extra, dict) and all(isinstance(name, str) for name in extra):  # loguru's bound values
+        del fields["extra"]
+        rest = {name: extra[name] for name in extra.keys() & fields.keys()}
+        fields = {**extra, **fields, **({"extra": rest} if rest else {})}
+    return fields
+
+
+def drop_stamps(fields: dict[str, Any], word: str, created: float) -> None:
+    """Remove level and time from *fields* when they were put there together with the entry, not by the caller."""
+    if fields.get("level") == word:  # structlog's add_log_level
+        del fields["level"]
+    if "timestamp" in fields and _is_near(fields["timestamp"], created):  # its TimeStamper
+        del fields["timestamp"]
+
+
+def _is_near(value: object, created: float) -> bool:
+    try:
+        if isinstance(value, float):
+            return abs(value - created) < _SAME_TIME
+        if not isinstance(value, str):
+            return False
+        moment = datetime.fromisoformat(value)
+        moments = (moment, moment.replace(tzinfo=UTC)) if moment.tzinfo is None else (moment,)  # local time, or UTC
+        return any(abs(m.timestamp() - created) < _SAME_TIME for m in moments)
+    except (TypeError, ValueError, OverflowError, OSError):  # another text, or a time that no clock shows
+        return False
+
+
+def _traces(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return exception and stack of *record*; a traceback that came as text from another process counts too."""
+    found: dict[str, Any] = {}
+    text = record.exc_text
+    if record.exc_info:
+        found[EXC_INFO] = record.exc_info
+    elif isinstance(text, str) and text.strip():
+        found[EXC_INFO] = ExceptionText(text)
+    if record.stack_info and STACK_INFO not in fields:
+        found[STACK_INFO] = record.stack_info
+    return found
+
+
+def _origin(record: logging.LogRecord) -> dict[str, Any]:
+    """Return process and thread of a record that was made elsewhere."""
+    found: dict[str, Any] = {}
+    if record.process not in (None, os.getpid()):
+        found["process"] = record.process
+    if record.processName not in (None, _process_name()):
+        found["process_name"] = record.processName
+    if record.threadName not in (None, threading.current_thread().name):
+        found["thread_name"] = record.threadName
+    return found
+
+
+def _process_name() -> str:
+    multiprocessing = sys.modules.get("multiprocessing")  # as logging does: where it is not loaded, there is one only
+    return multiprocessing.current_process().name if multiprocessing is not None else "MainProcess"
