@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import sys
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, TextIO, cast
@@ -16,7 +15,7 @@ import structlog
 
 from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, interpolated, level_number, named
-from metaexpert.logger.capture.chains import WORDS, Door, Tap, adopted, tap
+from metaexpert.logger.capture.chains import WORDS, Door, adopted, tap
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.foreign_steps import EXC_INFO
 from metaexpert.logger.encoding.line import Clock
@@ -31,8 +30,6 @@ _MAX_TEXT = 64 * 1024
 _installed: BoundLogger | None = None
 #: Our parts of structlog's configuration.
 _ours: Final[dict[str, Any]] = {}
-#: The taps on other chains, bounded because a program configures few.
-_taps: Final[deque[Tap]] = deque(maxlen=100)
 
 
 def installed() -> BoundLogger | None:
@@ -75,9 +72,8 @@ def _configure(logger: BoundLogger) -> None:
 
 
 def _tap(processors: Any) -> None:
-    found = tap(processors, _open, meant=structlog.is_configured())
-    if found is not None:
-        _taps.append(found)
+    # For good: without an installed logger it does nothing, and loggers bound at import time are there for all runs.
+    tap(processors, _open, meant=structlog.is_configured())
 
 
 def check(logger: BoundLogger) -> None:
@@ -105,8 +101,6 @@ def uninstall() -> None:
     """Forget the installed logger; structlog's own configuration is left as it is."""
     global _installed  # noqa: PLW0603
     _installed = None
-    while _taps:
-        _taps.pop().remove()
 
 
 class _MaskedStderr(io.TextIOBase):

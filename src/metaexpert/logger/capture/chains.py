@@ -65,18 +65,11 @@ class Tap:
             raise DropEvent
         return self.step(logger, method, event_dict)
 
-    def remove(self) -> None:
-        """Put the step back."""
-        if self._chain and self._chain[-1] is self:
-            self._chain[-1] = self.step
 
-
-def tap(processors: Any, installed: Callable[[], BoundLogger | None], *, meant: bool) -> Tap | None:
+def tap(processors: Any, installed: Callable[[], BoundLogger | None], *, meant: bool) -> None:
     """Put a `Tap` on the list of *processors*, unless it is ours, tapped already, or collects for a test."""
-    if type(processors) is not list or not processors or collects(processors) or type(processors[-1]) is Tap:
-        return None
-    processors[-1] = found = Tap(processors, installed, meant=meant)
-    return found
+    if type(processors) is list and processors and not collects(processors) and type(processors[-1]) is not Tap:
+        processors[-1] = Tap(processors, installed, meant=meant)
 
 
 def collects(processors: Any) -> bool:
