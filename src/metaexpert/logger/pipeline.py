@@ -207,7 +207,7 @@ class Pipeline:
             self.outputs.send(line, ALERTS)
         if not to:
             raise DropEvent
-        if getattr(output, "pipeline", None) is not self:
+        if not hasattr(output, "pipeline"):
             deliver(route, line)
             raise DropEvent
         return line, route

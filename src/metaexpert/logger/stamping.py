@@ -24,8 +24,8 @@ from metaexpert.logger.masking.rules import Masker, Rules, mask_text
 _OWN_NAME: Final = "metaexpert.logger"
 #: Values of such an entry that are kept.
 _MOST_OWN: Final = 1000
-#: When the entry of this call was made, in nanoseconds since the epoch, if not now: a record of `logging` may be older.
-MADE_AT: Final[ContextVar[int | None]] = ContextVar("metaexpert_made_at", default=None)
+#: When the entry of this call was made, in nanoseconds since the epoch; 0 is now. A record of `logging` may be older.
+MADE_AT: Final[ContextVar[int]] = ContextVar("metaexpert_made_at", default=0)
 
 
 class Stamper:
@@ -70,8 +70,7 @@ class Stamper:
             counted: Whether it goes to a file. One for the console alone repeats the last number, so that the files
                 together have no gap.
         """
-        made_at = MADE_AT.get()
-        timestamp = self.clock() if made_at is None else self.clock.text(made_at)
+        timestamp = self.clock.text(MADE_AT.get() or self.clock.now())
         if counted or self._numbers_all:
             self._last_number = next(self._directory.sequence)
         number = self._last_number

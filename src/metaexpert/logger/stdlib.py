@@ -65,10 +65,12 @@ class Capture:
 
     def release(self) -> None:
         """Put back what was there, unless somebody else has replaced it since."""
-        handler, self._handler = self._handler, None
+        root = logging.getLogger()
+        with _logging_lock():  # so that no check puts it back
+            handler, self._handler = self._handler, None
+            if handler is not None:
+                root.removeHandler(handler)
         if handler is not None:
-            root = logging.getLogger()
-            root.removeHandler(handler)
             watch.end(self)
             if watch.before == self._way_of:
                 watch.before = None
@@ -116,12 +118,14 @@ class Capture:
         self._pipeline.directory.listeners.ask(self._pipeline)
 
     def _check_logging(self, handler: StdlibHandler) -> None:
-        lock: Any = logging._lock  # type: ignore[attr-defined]  # held for as long as a configuration takes
+        lock = _logging_lock()
         if not lock.acquire(blocking=False):  # waiting could be for ever: its holder may wait for this thread
             self._pipeline.directory.listeners.ask(self._pipeline)
             return
         try:
             root = logging.getLogger()
+            if self._handler is not handler:  # released meanwhile
+                return
             if self._disabled is not None:
                 self._enable()
             if handler not in root.handlers:  # a new one: logging forgets those that it has closed, and tells no more
@@ -234,6 +238,11 @@ class _Echo(logging.Filter):
             return False
         stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
         return self._outputs.console.prints_on(stream)
+
+
+def _logging_lock() -> Any:
+    """Return the lock of `logging`, which is held for as long as a configuration takes."""
+    return logging._lock  # type: ignore[attr-defined]
 
 
 def _loggers() -> list[tuple[str, logging.Logger]]:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.console
+from rich.logging import RichHandler
 from waiting import eventually
 
 from metaexpert.logger import MetaLogger
@@ -165,6 +167,17 @@ class TestReconfiguration:
         assert logging.Logger.callHandlers is before
         assert watch.before is None
 
+    def test_close_while_it_looks(self) -> None:
+        """A look that is under way when the logger closes puts nothing back."""
+        for _ in range(20):
+            logger = make()
+            logging.getLogger().handlers.clear()
+            looking = threading.Thread(target=logger._logger.pipeline.on_serve)
+            looking.start()
+            logger.close()
+            looking.join()
+            assert ours() == []
+
     def test_somebody_who_stands_before_us(self, messages: Any) -> None:
         """Who replaces Logger.callHandlers after us, as sentry does, is left there; nothing is doubled or endless."""
         original = logging.Logger.callHandlers
@@ -296,6 +309,53 @@ class TestLoggersThatKeepToThemselves:
         logger = make(capture_stdlib=False)
         logging.getLogger("uvicorn").error("m")
         assert messages(logger) == []
+
+    def test_levels_of_all_handlers(self, messages: Any) -> None:
+        """A program that sets the level of every handler of the root logger does not mean ours: log_level counts."""
+        logger = make()
+        for handler in logging.getLogger().handlers:
+            handler.setLevel(logging.CRITICAL)
+        logging.getLogger("a").warning("m")
+        assert messages(logger) == ["m"]
+
+    def test_a_filter_is_asked_once(self, messages: Any) -> None:
+        """A filter that somebody puts on our handler decides, and is asked once for each record."""
+        logger, asked = make(), []
+
+        def refuse(record: logging.LogRecord) -> bool:
+            asked.append(record)
+            return False
+
+        ours()[0].addFilter(refuse)
+        logging.getLogger("a").error("m")
+        assert (messages(logger), len(asked)) == ([], 1)
+
+    def test_a_handler_that_raises(self, messages: Any) -> None:
+        """A handler of the program's that raises takes no record from us."""
+
+        class Raising(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                raise RuntimeError(record.msg)
+
+        logging.getLogger("proud").addHandler(Raising())
+        logging.getLogger("proud").propagate = False
+        logger = make()
+        with pytest.raises(RuntimeError, match="m"):
+            logging.getLogger("proud").error("m")
+        assert messages(logger) == ["m"]
+
+    def test_a_handler_that_logs(self, messages: Any) -> None:
+        """A handler that logs a record of its own while it handles one doubles neither."""
+
+        class Logging(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if record.name != "inner":
+                    logging.getLogger("inner").error("inner")
+
+        logger = make()
+        logging.getLogger().addHandler(Logging())
+        logging.getLogger("outer").error("outer")
+        assert sorted(messages(logger)) == ["inner", "outer"]
 
 
 class TestRecords:
@@ -462,6 +522,14 @@ class TestConsole:
         logging.getLogger("a").warning("after")
         err = capsys.readouterr().err
         assert (err.count("once"), err.count("below"), err.count("after")) == (1, 1, 1)
+
+    def test_rich_prints_no_second_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """rich's handler is quiet too, when it prints where we do."""
+        logging.basicConfig(force=True, level="INFO", handlers=[RichHandler(console=rich.console.Console(stderr=True))])
+        logger = MetaLogger()
+        logging.getLogger("a").warning("once")
+        logger.close()
+        assert capsys.readouterr().err.count("once") == 1
 
     def test_another_place_is_not_touched(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A handler that prints elsewhere goes on."""

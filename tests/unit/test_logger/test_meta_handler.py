@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from metaexpert.logger import ConfigurationError, MetaHandler, MetaLogger
-from metaexpert.logger.capture.handlers import _Shared
+from metaexpert.logger.capture.handlers import shared_loggers
 
 Read = Callable[..., list[dict[str, Any]]]
 
@@ -32,7 +32,7 @@ def logging_as_before() -> Iterator[None]:
         logging.getLogger(name).propagate = True
     root.handlers[:] = handlers
     root.setLevel(level)
-    assert _Shared._all == []
+    assert shared_loggers.all == []
 
 
 def configure(**options: Any) -> None:

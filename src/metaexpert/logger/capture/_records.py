@@ -23,8 +23,10 @@ from metaexpert.logger.entry.values import safe_str
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 #: Attributes by which structlog's `ProcessorFormatter` finds its way back, in a record and in its event.
 _STRUCTLOG: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
-#: Nanoseconds. The time of a younger record is the time of the call, which the fast way takes by itself.
-_FRESH: Final = 1_000_000
+#: Names of fields that may only repeat what the entry says, or hold others.
+_SUSPECTS: Final = _STRUCTLOG | {"level", "timestamp", schema.LOGGER_KEY, "color_message", "extra"}
+#: Seconds. The time of a younger record is the time of the call, which the fast way takes by itself.
+_FRESH: Final = 0.001
 #: Seconds between the time of a record and a time stamp that another library has put on the same event.
 _SAME_TIME: Final = 5.0
 
@@ -37,8 +39,7 @@ class RenderedEvent(str):
 
 def message_of(record: logging.LogRecord) -> tuple[Any, dict[str, Any]]:
     """Return the message of *record*, and what is to be told when its arguments do not fit."""
-    event = _event_of(record)
-    if event is not None:
+    if type(record.msg) is not str and (event := _event_of(record)) is not None:
         return event.get(EVENT), {}
     try:
         return record.getMessage(), {}
@@ -50,22 +51,28 @@ def message_of(record: logging.LogRecord) -> tuple[Any, dict[str, Any]]:
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what *record* has besides its message, level, name and time, as fields of an entry."""
     own = vars(record)
-    fields = {name: value for name, value in own.items() if name not in _OWN}
-    event = _event_of(record)
-    if event is not None:
-        fields |= {name: value for name, value in event.items() if name != EVENT}
-    if fields:
-        fields = _without_repeats(fields, record)
-    return fields | _traces(record, fields) | _origin(record)
+    event = None if type(record.msg) is str else _event_of(record)
+    if event is not None or not own.keys() <= _OWN:
+        fields = {name: value for name, value in own.items() if name not in _OWN}
+        if event is not None:
+            fields |= {name: value for name, value in event.items() if name != EVENT}
+        if not fields.keys().isdisjoint(_SUSPECTS):
+            fields = _without_repeats(fields, record)
+    else:
+        fields = {}
+    if record.exc_info or record.exc_text or record.stack_info:
+        fields |= _traces(record, fields)
+    _add_origin(record, fields)
+    return fields
 
 
 def time_of(record: logging.LogRecord) -> int | None:
     """Return when *record* was made, in nanoseconds since the epoch; None if that was just now."""
     try:
-        created = round(record.created * 1_000_000) * 1000
+        created = record.created
+        return None if -_FRESH < time.time() - created < _FRESH else round(created * 1_000_000) * 1000
     except (TypeError, ValueError, OverflowError):  # a record that somebody has filled with something else
         return None
-    return None if -_FRESH < time.time_ns() - created < _FRESH else created
 
 
 def _event_of(record: logging.LogRecord) -> dict[str, Any] | None:
@@ -128,16 +135,14 @@ def _traces(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _origin(record: logging.LogRecord) -> dict[str, Any]:
-    """Return process and thread of a record that was made elsewhere."""
-    found: dict[str, Any] = {}
-    if record.process not in (None, os.getpid()):
-        found["process"] = record.process
-    if record.processName not in (None, _process_name()):
-        found["process_name"] = record.processName
-    if record.threadName not in (None, threading.current_thread().name):
-        found["thread_name"] = record.threadName
-    return found
+def _add_origin(record: logging.LogRecord, fields: dict[str, Any]) -> None:
+    """Add process and thread of a record that was made elsewhere."""
+    if record.process != os.getpid() and record.process is not None:
+        fields["process"] = record.process
+    if record.processName != _process_name() and record.processName is not None:
+        fields["process_name"] = record.processName
+    if record.threadName != threading.current_thread().name and record.threadName is not None:
+        fields["thread_name"] = record.threadName
 
 
 def _process_name() -> str:

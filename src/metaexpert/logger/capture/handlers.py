@@ -20,6 +20,7 @@ from metaexpert.logger.capture._records import fields_of, message_of, time_of
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.stamping import MADE_AT
+from metaexpert.logger.system.forks import ForkAware, on_fork
 
 #: Loggers that are kept by their names: programs that make up names must not fill the memory.
 _MOST_NAMES: Final = 1000
@@ -56,7 +57,8 @@ class StdlibHandler(logging.Handler):
         self._on_close = on_close
         self._named: dict[str, BoundLogger] = {}
         config = logger.config
-        self._files = (str(logger._logger.pipeline.directory.path), config.log_file) if config.log_to_file else self
+        path = logger._logger.pipeline.directory.path
+        self._files = (str(path), config.log_file) if config.log_to_file else object()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log *record* under its own name, level, message, time and extra fields."""
@@ -65,23 +67,33 @@ class StdlibHandler(logging.Handler):
             logger = self._named.get(record.name) or self._add_name(record.name)
             if logger.is_enabled_for(number) or schema.ALERT in vars(record):
                 message, trouble = message_of(record)
-                _log(logger, schema.level_word(number), message, {**fields_of(record), **trouble}, time_of(record))
+                fields, made_at, word = fields_of(record), time_of(record), schema.level_word(number)
+                if trouble:
+                    fields |= trouble
+                if made_at is None:
+                    getattr(logger, word)(message, **fields)
+                else:
+                    _log_at(made_at, logger, word, message, fields)
         except Exception as error:  # a record of a class whose attributes raise
             self._logger._logger.pipeline.health.failed("a record of logging could not be taken", error)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit as `logging.Handler` does, but without its lock, which a signal handler might wait for."""
+        within = _chain.record is record
+        if within:
+            if self in _chain.taken:
+                return True
+            _chain.taken = (*_chain.taken, self)
         kept = self.filter(record)
-        if not kept or self.has(record):
-            return bool(kept)
-        if _chain.record is record:
-            _chain.taken = (*_chain.taken, self._files)
-        self.emit(kept if isinstance(kept, logging.LogRecord) else record)
-        return True
+        if kept and not (within and self._files in _chain.taken):
+            if within:
+                _chain.taken = (*_chain.taken, self._files)
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
 
     def has(self, record: logging.LogRecord) -> bool:
-        """Return whether *record*, which the calling thread hands through its handlers, was seen here already."""
-        return _chain.record is record and self._files in _chain.taken
+        """Return whether *record*, which the calling thread hands through its handlers, has been here already."""
+        return _chain.record is record and self in _chain.taken
 
     def createLock(self) -> None:  # noqa: N802 - overrides logging's
         """No lock: a log call needs none, and one less can be held at a fork."""
@@ -99,10 +111,7 @@ class StdlibHandler(logging.Handler):
         return logger
 
 
-def _log(logger: BoundLogger, word: str, message: object, fields: dict[str, Any], made_at: int | None) -> None:
-    if made_at is None:
-        getattr(logger, word)(message, **fields)
-        return
+def _log_at(made_at: int, logger: BoundLogger, word: str, message: object, fields: dict[str, Any]) -> None:
     token = MADE_AT.set(made_at)
     try:
         logger._emit(word, message, (), fields)
@@ -132,7 +141,7 @@ class MetaHandler(StdlibHandler):
         config = LoggerConfig(**options)
         if config.log_to_file and config.sources()["log_to_console"].source == "default":
             config = config.replace(log_to_console=False)
-        self._shared: _Shared | None = _Shared.for_handler(config, context)
+        self._shared: _Shared | None = shared_loggers.join(config, context)
         super().__init__(self._shared.logger)
         self.setLevel(level)
         watch.begin(self)
@@ -147,7 +156,7 @@ class MetaHandler(StdlibHandler):
         shared, self._shared = self._shared, None
         watch.end(self)
         if shared is not None:
-            shared.leave()
+            shared_loggers.leave(shared)
         super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -169,35 +178,47 @@ def _rebuilt(
 class _Shared:
     """A logger with the number of its handlers."""
 
-    _all: Final[list[_Shared]] = []
-    _lock: Final = threading.Lock()
-
     def __init__(self, config: LoggerConfig, context: dict[str, Any]) -> None:
-        self._key = config, context
-        self._users = 0
+        self.key = config, context
+        self.users = 0
         self.logger = bound_logger(Pipeline(config), context)
 
-    @classmethod
-    def for_handler(cls, config: LoggerConfig, context: dict[str, Any]) -> _Shared:
+
+class _SharedLoggers(ForkAware):
+    """The loggers of all `MetaHandler`."""
+
+    def __init__(self) -> None:
+        self.all: list[_Shared] = []
+        self._lock = threading.Lock()
+        on_fork(self)
+
+    def join(self, config: LoggerConfig, context: dict[str, Any]) -> _Shared:
         """Return the open logger of these settings, made when there is none, with one more user."""
-        with cls._lock:
-            open_ones = (s for s in cls._all if s._key == (config, context) and s.logger.health != "closed")
+        with self._lock:
+            open_ones = (s for s in self.all if s.key == (config, context) and s.logger.health != "closed")
             shared = next(open_ones, None)
             if shared is None:
-                shared = cls(config, context)
-                cls._all.append(shared)
-            shared._users += 1
+                shared = _Shared(config, context)
+                self.all.append(shared)
+            shared.users += 1
             return shared
 
-    def leave(self) -> None:
+    def leave(self, shared: _Shared) -> None:
         """Close the logger if this was its last handler."""
         with self._lock:
-            self._users -= 1
-            last = self._users == 0
+            shared.users -= 1
+            last = shared.users == 0
             if last:
-                self._all.remove(self)
+                self.all.remove(shared)
         if last:
-            self.logger.close(_FLUSH_PATIENCE)
+            shared.logger.close(_FLUSH_PATIENCE)
+
+    def after_fork_in_child(self) -> None:
+        """Another thread may have held the lock."""
+        self._lock = threading.Lock()
+
+
+shared_loggers: Final = _SharedLoggers()
 
 
 class RecordWatch:
@@ -221,9 +242,11 @@ class RecordWatch:
             after = None if before is None else before(logger)
             _chain.record, _chain.taken = record, ()
             try:
-                self._original(logger, record)
-                if after is not None:
-                    after(record)
+                try:
+                    self._original(logger, record)
+                finally:  # a handler of somebody's may raise, into the program
+                    if after is not None:
+                        after(record)
             finally:
                 _chain.record, _chain.taken = outer
 
