@@ -26,8 +26,8 @@ from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.bound_context import BoundContext
 from metaexpert.logger.encoding.context_frames import lifts_gate
 from metaexpert.logger.encoding.fast import deliver
-from metaexpert.logger.encoding.foreign_steps import EXC_INFO
-from metaexpert.logger.encoding.processors import EVENT, aside
+from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO
+from metaexpert.logger.encoding.processors import aside
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.pipeline import Pipeline
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE

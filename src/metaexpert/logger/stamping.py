@@ -14,8 +14,8 @@ from structlog.typing import EventDict
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.encoding.foreign_steps import CALLER_EVENT, EVENT
 from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
-from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text

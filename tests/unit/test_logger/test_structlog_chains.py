@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -122,6 +123,37 @@ class TestAfterUs:
         assert (found[1]["exception"]["type"], found[1]["exception"]["value"]) == ("ValueError", "x")
         assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["first", "second", "third"]
         assert not [name for entry in found for name in entry if name.startswith("field_")]
+
+    def test_what_other_steps_have_renamed_and_rendered(self, entries: Any) -> None:
+        """A renamed message is the message, and an exception as dictionaries is the exception, without locals."""
+        logger = make()
+        structlog.configure(
+            processors=[
+                *STAMPED,
+                structlog.processors.dict_tracebacks,
+                structlog.processors.EventRenamer("msg", "_event"),
+                JSON(),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(20),
+            logger_factory=structlog.PrintLoggerFactory(io.StringIO()),
+        )
+        check(logger)
+
+        async def fail() -> None:
+            try:
+                try:
+                    raise KeyError("inner")
+                except KeyError as error:
+                    raise ValueError("outer") from error
+            except ValueError:
+                await structlog.get_logger().aexception("failed", _event="theirs")
+
+        asyncio.run(fail())
+        entry = entries(logger)[0]
+        assert (entry["message"], entry["event"]) == ("failed", "theirs")
+        assert (entry["exception"]["type"], entry["exception"]["value"]) == ("ValueError", "outer")
+        assert entry["exception"]["text"].index("KeyError") < entry["exception"]["text"].index("ValueError: outer")
+        assert "locals" not in json.dumps(entry)
 
     def test_within_a_second_by_itself(self, entries: Any) -> None:
         """The writing thread looks by itself."""
@@ -308,7 +340,6 @@ class TestProcessorsOfTheUser:
             "logging": logging.getLogger("a"),
         }
         if way == "async":
-            import asyncio
 
             async def call() -> None:
                 await logger.awarning("m")

@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.encoding.foreign_steps import EXC_INFO, STACK_INFO, ExceptionText
-from metaexpert.logger.encoding.processors import EVENT
+from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO, STACK_INFO, ExceptionText
 from metaexpert.logger.entry.values import safe_str
 
 #: What each record has by itself; all else came by ``extra``.

@@ -23,8 +23,8 @@ from structlog.typing import EventDict
 from metaexpert.logger import schema
 from metaexpert.logger.bound import METHODS, BoundLogger, Output, level_number, named
 from metaexpert.logger.capture._records import RenderedEvent, drop_stamps
-from metaexpert.logger.encoding.foreign_steps import tidied
-from metaexpert.logger.encoding.processors import EVENT, ProcessorList
+from metaexpert.logger.encoding.foreign_steps import EVENT, tidied
+from metaexpert.logger.encoding.processors import ProcessorList
 from metaexpert.logger.entry.values import safe_str
 
 #: By method of a bound logger, the word of its level.

@@ -19,6 +19,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from metaexpert.logger import schema
 
+#: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
+EVENT: Final = "event"
+CALLER_EVENT: Final = "field_event"
 EXC_INFO: Final = "exc_info"
 STACK_INFO: Final = "stack_info"
 #: Processors that look for the frame of the caller.
@@ -57,6 +60,11 @@ def tidied(event_dict: EventDict, steps: Iterable[Any]) -> EventDict:
             tidy[EXC_INFO] = error
     if any(isinstance(step, known.StackInfoRenderer) for step in steps) and schema.STACK_KEY in tidy:
         tidy[STACK_INFO] = tidy.pop(schema.STACK_KEY)
+    for step in steps:
+        if isinstance(step, known.EventRenamer) and step.to in tidy:
+            if EVENT in tidy:
+                tidy[CALLER_EVENT] = tidy.pop(EVENT)
+            tidy[EVENT] = tidy.pop(step.to)
     return tidy
 
 
@@ -84,7 +92,24 @@ def _rendered_from(rendered: object) -> object:
     error = sys.exception()
     if error is not None and type(error).__name__ in str(rendered):
         return error
-    return ExceptionText(rendered) if isinstance(rendered, str) and "Traceback (most" in rendered else None
+    text = _text_of_dicts(rendered) if isinstance(rendered, list) else rendered
+    return ExceptionText(text) if isinstance(text, str) and "Traceback (most" in text else None
+
+
+def _text_of_dicts(rendered: list[Any]) -> str | None:
+    """Return what `structlog.processors.dict_tracebacks` has made of an exception as Python prints it, without locals.
+
+    The exception that was raised last comes first there, and last in a traceback.
+    """
+    parts = []
+    try:
+        for error in reversed(rendered):
+            frames = (f'  File "{f["filename"]}", line {f["lineno"]}, in {f["name"]}\n' for f in error["frames"])
+            end = f"{error['exc_type']}: {error['exc_value']}".removesuffix(": ")
+            parts.append("Traceback (most recent call last):\n" + "".join(frames) + end)
+    except (KeyError, TypeError):  # somebody else's list
+        return None
+    return "\n\n".join(parts)
 
 
 def _keeping(step: Processor) -> Processor:

@@ -24,13 +24,17 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from metaexpert.logger import schema
 from metaexpert.logger.encoding import _tracebacks
 from metaexpert.logger.encoding.context_frames import current_fields
-from metaexpert.logger.encoding.foreign_steps import EXC_INFO, STACK_INFO, ExceptionText, prepared
+from metaexpert.logger.encoding.foreign_steps import (
+    CALLER_EVENT,
+    EVENT,
+    EXC_INFO,
+    STACK_INFO,
+    ExceptionText,
+    prepared,
+)
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.masking.rules import RULES, Masker, Rules
 
-#: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
-EVENT: Final = "event"
-CALLER_EVENT: Final = "field_event"
 #: Exception and stack are ours by the time that callers' fields move aside.
 _KEPT_KEYS: Final = schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}
 #: Module names whose frames are never the caller's.
