@@ -24,6 +24,8 @@ from metaexpert.logger.bound import BoundLogger, named
 from metaexpert.logger.capture.handlers import StdlibHandler, watch
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.outputs import Outputs
+from metaexpert.logger.routing import Routing
 
 #: Their DEBUG and INFO lines hold URLs with tokens, headers and signed bodies.
 TALKATIVE: Final = ("httpx", "httpcore", "urllib3", "websockets", "aiohttp", "ccxt")
@@ -41,7 +43,7 @@ class Capture:
         self._logger = logger
         self._pipeline = logger._logger.pipeline
         self._handler: StdlibHandler | None = None
-        self._echo = _Echo(logger)
+        self._echo = _Echoes(logger)
         self._quietened: list[logging.Logger] = []
         self._level_before = self._level_set = self._wanted = logging.NOTSET
         #: By logger, whether its records are to come in although they do not reach our handler.
@@ -205,39 +207,58 @@ class Capture:
         self._warnings.warning(safe_str(message), warning_category=kind, warning_file=filename, warning_line=lineno)
 
 
-class _Echo(logging.Filter):
+class _Echoes:
     """Keeps handlers that print where our console prints from printing once more what it shows."""
 
     def __init__(self, logger: BoundLogger) -> None:
-        super().__init__()
         self._outputs = logger._logger.pipeline.outputs
         self._routing = logger._logger.pipeline.routing
-        self._hushed: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a handler should print *record* itself."""
-        return not (self._routing.shows(record.levelno) and self._outputs.console.works)
+        self._hushed: weakref.WeakKeyDictionary[logging.Handler, _Echo] = weakref.WeakKeyDictionary()
 
     def hush(self, handlers: Iterable[logging.Handler]) -> None:
-        """Add ourselves to those of *handlers* that print where our console does."""
+        """Put a filter on those of *handlers* that print where our console does."""
         if not self._routing.shows(sys.maxsize):
             return
         for handler in handlers:
-            if self not in handler.filters and self._is_echo(handler):
-                handler.addFilter(self)
-                self._hushed.add(handler)
+            echo = self._hushed.get(handler)
+            if echo is None or echo not in handler.filters:
+                echo = _Echo(handler, self._outputs, self._routing)
+                if echo.same_place():
+                    self._hushed[handler] = echo
+                    handler.addFilter(echo)
 
     def release(self) -> None:
         """Let all handlers print again."""
-        for handler in [*self._hushed]:
-            handler.removeFilter(self)
+        for handler, echo in [*self._hushed.items()]:
+            handler.removeFilter(echo)
         self._hushed.clear()
 
-    def _is_echo(self, handler: logging.Handler) -> bool:
-        if isinstance(handler, logging.FileHandler | StdlibHandler):
+
+class _Echo(logging.Filter):
+    """Says of a handler whether it should print a record itself."""
+
+    def __init__(self, handler: logging.Handler, outputs: Outputs, routing: Routing) -> None:
+        super().__init__()
+        self._handler = weakref.ref(handler)
+        self._console = outputs.console
+        self._routing = routing
+        self._seen: tuple[object, object] | None = None
+        self._same = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the handler should print *record* itself."""
+        return not (self._routing.shows(record.levelno) and self._console.works and self.same_place())
+
+    def same_place(self) -> bool:
+        """Return whether handler and console print at one place now: Celery redirects standard error later on."""
+        handler = self._handler()
+        if handler is None or isinstance(handler, logging.FileHandler | StdlibHandler):
             return False
         stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
-        return self._outputs.console.prints_on(stream)
+        seen = stream, sys.stderr
+        if self._seen is None or self._seen[0] is not stream or self._seen[1] is not seen[1]:
+            self._seen, self._same = seen, stream is not None and self._console.prints_on(stream)
+        return self._same
 
 
 def _logging_lock() -> Any:

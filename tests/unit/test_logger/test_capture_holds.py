@@ -523,6 +523,45 @@ class TestConsole:
         err = capsys.readouterr().err
         assert (err.count("once"), err.count("below"), err.count("after")) == (1, 1, 1)
 
+    def test_standard_error_that_is_redirected_into_logging(
+        self, messages: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As Celery does it: our own console lines come in no second time, and the program's handler prints again."""
+        logging.basicConfig(force=True, level="INFO")
+        logger = MetaLogger()
+
+        class Proxy:
+            def write(self, text: str) -> int:
+                if text.strip():
+                    logging.getLogger("redirected").warning(text.strip())
+                return len(text)
+
+            def flush(self) -> None:
+                """Nothing waits."""
+
+        logging.getLogger("a").warning("before")
+        logger.flush(5)
+        eventually(lambda: logger._logger.pipeline.outputs.console.empty)
+        err = capsys.readouterr().err
+        assert err.count("before") == 1
+        monkeypatch.setattr(sys, "stderr", Proxy())
+        logging.getLogger("a").warning("one")
+        print("mine", file=sys.stderr)
+        logger.flush(5)
+        eventually(lambda: logger._logger.pipeline.outputs.console.empty)
+        assert sorted(messages(logger)) == ["before", "mine", "one"]
+        logger.close()
+        monkeypatch.undo()
+        assert "one" in capsys.readouterr().err
+
+    def test_another_thread_logs_what_is_being_printed(self, messages: Any) -> None:
+        """A record is taken for an echo on the printing thread alone."""
+        logger = make()
+        logger._logger.pipeline.outputs.console.printing = (threading.get_ident() + 1, "one two")
+        logging.getLogger("a").warning("one")
+        logger._logger.pipeline.outputs.console.printing = None
+        assert messages(logger) == ["one"]
+
     def test_rich_prints_no_second_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         """rich's handler is quiet too, when it prints where we do."""
         logging.basicConfig(force=True, level="INFO", handlers=[RichHandler(console=rich.console.Console(stderr=True))])

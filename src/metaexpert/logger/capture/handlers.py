@@ -57,6 +57,7 @@ class StdlibHandler(logging.Handler):
         self._on_close = on_close
         self._named: dict[str, BoundLogger] = {}
         config = logger.config
+        self._console = logger._logger.pipeline.outputs.console
         path = logger._logger.pipeline.directory.path
         self._files = (str(path), config.log_file) if config.log_to_file else object()
 
@@ -67,6 +68,8 @@ class StdlibHandler(logging.Handler):
             logger = self._named.get(record.name) or self._add_name(record.name)
             if logger.is_enabled_for(number) or schema.ALERT in vars(record):
                 message, trouble = message_of(record)
+                if self._console.printing is not None and self._console.echoes(str(message)):
+                    return  # standard error is redirected into logging: these are our own lines
                 fields, made_at, word = fields_of(record), time_of(record), schema.level_word(number)
                 if trouble:
                     fields |= trouble
