@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_NOT_OURS: Final = ("METAEXPERT_", "LOG_", "COVERAGE_", "COV_CORE_")
+#: Beginnings of variables that a child does not get. Without byte code on the disk, an import is mostly compilation.
+_NOT_OURS: Final = ("METAEXPERT_", "LOG_", "COVERAGE_", "COV_CORE_", "PYTHONDONTWRITEBYTECODE")
 
 
 class CaseError(Exception):

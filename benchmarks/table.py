@@ -61,6 +61,7 @@ README: Final = (
 MAIN: Final = (
     Column("burst p50 µs", "burst", "p50_us"),
     Column("× structlog native", "burst", "p50_us", better=None, against="structlog-native"),
+    Column("× C floor", "burst", "p50_us", better=None, against="floor-c"),
     Column("× mmap floor", "burst", "p50_us", better=None, against="floor-mmap"),
     Column("paced p50 µs", "paced", "p50_us"),
     Column("paced p99 µs", "paced", "p99_us"),
@@ -84,9 +85,14 @@ CALLS: Final = (
 REST: Final = (
     Column("disabled call ns", "disabled", "call_ns"),
     Column("loop lag p50 ms", "loop-lag", "lag_p50_us", unit=1000),
+    Column("loop lag p99 ms", "loop-lag", "lag_p99_us", unit=1000),
     Column("loop lag p99.9 ms", "loop-lag", "lag_p999_us", unit=1000),
+    Column("stands still p50 µs", "holds", "hold_p50_us"),
+    Column("stands still p99 µs", "holds", "hold_p99_us"),
+    Column("stands still max ms", "holds", "hold_max_us", unit=1000),
     Column("import ms", "imports", "import_ms"),
     Column("first entry ms", "imports", "ready_ms"),
+    Column("import + first entry, CPU ms", "imports", "start_cpu_ms"),
     Column("MiB after burst", "memory", "logged_mib"),
     Column("MiB after close", "memory", "closed_mib"),
 )

@@ -19,8 +19,8 @@ from typing import Any, Final
 from benchmarks.figures import differences, ratios
 from benchmarks.table import OURS, disturbance
 
-#: Two equal functions, timed one after the other, differ by about this share.
-_NOISE: Final = 1.05
+#: Ours with the entry in the file when the call returns.
+SYNCHRONOUS: Final = "ours-sync"
 #: "Near" spdlog, whose caller formats no structure.
 _NEAR: Final = 1.5
 _MET, _MISSED, _SKIPPED = "met", "NOT MET", "no peer"
@@ -62,8 +62,11 @@ def _burst(report: Report) -> Iterator[Outcome]:
         ("logxide", 1.0),
         ("spdlog", _NEAR),
         ("floor-mmap", 1.6),
+        ("floor-c", 1.5),
     ):
         yield _ratio(report, "burst", "p50_us", reference, limit)
+    for reference, limit in (("structlog-native", 1.0), ("stdlib-json", 0.2)):
+        yield _ratio(report, "burst", "p50_us", reference, limit, subject=SYNCHRONOUS)
 
 
 def _paced(report: Report) -> Iterator[Outcome]:
@@ -91,11 +94,16 @@ def _killed(report: Report) -> Iterator[Outcome]:
 
 
 def _limits(report: Report) -> Iterator[Outcome]:
-    yield _ratio(report, "disabled", "call_ns", "structlog-native", _NOISE)
+    yield _ratio(report, "disabled", "call_ns", "structlog-native", 0.4)
+    yield _ratio(report, "loop-lag", "lag_p99_us", "floor-mmap", 1.3)
+    hold = median_of(report, "holds", OURS, "hold_p99_us")
+    measured = "not measured" if hold is None else f"{hold:.0f} µs"
+    yield Outcome("holds: main thread stands still, p99", "≤ 50 µs", measured, hold is not None and hold <= 50)
     for figure, limit in (("import_ms", 150.0), ("ready_ms", 100.0)):
         value = median_of(report, "imports", OURS, figure)
         measured = "not measured" if value is None else f"{value:.0f} ms"
         yield Outcome(f"imports: {figure}", f"< {limit:.0f} ms", measured, value is not None and value < limit)
+    yield _ratio(report, "imports", "start_cpu_ms", "structlog-native", 1.25)
 
 
 def _scale(report: Report) -> Iterator[Outcome]:
@@ -119,15 +127,16 @@ def _beside(report: Report, measure: str) -> str:
     return "" if floor is None else f" (the no-op floor: {floor:.2f})"
 
 
-def _ratio(report: Report, measure: str, figure: str, reference: str, limit: float) -> Outcome:
-    """Compare ours with one other subject: the median of the ratios within each round."""
-    target, wanted = f"{measure}: {figure} × {reference}", f"≤ {limit:.2f}"
+def _ratio(report: Report, measure: str, figure: str, reference: str, limit: float, *, subject: str = OURS) -> Outcome:
+    """Compare one *subject* of ours with another one: the median of the ratios within each round."""
+    which = "" if subject == OURS else f"{subject} "
+    target, wanted = f"{measure}: {which}{figure} × {reference}", f"≤ {limit:.2f}"
     found = ratios(report["runs"], measure, figure, reference)
-    if OURS not in found:
+    if subject not in found:
         skipped = "skipped" in report["subjects"].get(reference, {})
         return Outcome(target, wanted, "peer skipped" if skipped else "not measured", None if skipped else False)
-    ours, other = (median_of(report, measure, name, figure) or 0.0 for name in (OURS, reference))
-    return Outcome(target, wanted, f"{found[OURS]:.2f} ({ours:.4g} against {other:.4g})", found[OURS] <= limit)
+    ours, other = (median_of(report, measure, name, figure) or 0.0 for name in (subject, reference))
+    return Outcome(target, wanted, f"{found[subject]:.2f} ({ours:.4g} against {other:.4g})", found[subject] <= limit)
 
 
 def _best(

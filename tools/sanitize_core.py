@@ -24,10 +24,14 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 CORE: Final = "metaexpert/logger/system/_core"
 TESTS: Final = (
+    "tests/unit/test_logger/test_append.py",
     "tests/unit/test_logger/test_core.py",
     "tests/unit/test_logger/test_calls.py",
     "tests/unit/test_logger/test_fast.py",
     "tests/integration/test_logger/test_fuzz_calls.py",
+    "tests/unit/test_logs/test_logs_select.py",
+    "tests/unit/test_logs/test_logs_tally.py",
+    "tests/unit/test_logs/test_logs_verify_core.py",
 )
 WARNINGS: Final = ("-Wall", "-Wextra", "-Werror")
 SANITIZERS: Final = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover")

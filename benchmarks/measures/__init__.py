@@ -10,6 +10,7 @@ from benchmarks.measures.check import Check
 from benchmarks.measures.crash import Crash
 from benchmarks.measures.disabled import Disabled
 from benchmarks.measures.experts import Experts
+from benchmarks.measures.holds import Holds
 from benchmarks.measures.imports import Imports
 from benchmarks.measures.kill import KillBurst, KillPaced
 from benchmarks.measures.loop_lag import LoopLag
@@ -27,6 +28,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     KillPaced(),
     Disabled(),
     LoopLag(),
+    Holds(),
     Experts(),
     Processes(),
     Imports(),

@@ -33,7 +33,7 @@ def cases(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     yield from _order(directory, ask)
     yield from _range(directory, ask)
     yield from _critical(directory)
-    yield from _statistics(directory)
+    yield from _statistics(directory, ask)
 
 
 def _last(directory: Path) -> Iterator[Case]:
@@ -49,6 +49,7 @@ def _last(directory: Path) -> Iterator[Case]:
 def _order(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     question, order = "one order", ask["order"]
     text = f'"order_id":"{order}"'
+    yield from _ripgrep("one rare text", directory, ask["rare"])
     yield Case(
         question, "grep (zgrep for .gz)", ["sh", "-c", f"export LC_ALL=C; {_all(directory, f'grep -F -h {text!r}')}"]
     )
@@ -71,12 +72,16 @@ def _range(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     yield Case(question, "jq", ["sh", "-c", _all(directory, f"jq -c 'select({search})'")])
     wanted = f"level='error', since={since!r}, until={until!r}"
     yield Case(question, "metaexpert library", _library(directory, wanted))
-    yield Case(question, "metaexpert library, no index", _library(_without_index(directory), wanted))
     command = ["--level", "error", "--since", since, "--until", until]
     yield Case(question, "metaexpert logs --level …", _metaexpert(directory, *command))
-    yield Case(question, "metaexpert logs --level …, no index", _metaexpert(_without_index(directory), *command))
     where = f"level = 'error' AND timestamp BETWEEN '{since}' AND '{until}'"
     yield from _duckdb(question, directory, f"SELECT * FROM logs WHERE {where}")
+
+
+def _ripgrep(question: str, directory: Path, text: str) -> Iterator[Case]:
+    """The measure of all: how fast the bytes can be looked at."""
+    if shutil.which("rg"):
+        yield Case(question, "rg -z", ["rg", "-z", "-F", "-N", "-I", text, *map(str, sorted(directory.glob("*.log*")))])
 
 
 def _critical(directory: Path) -> Iterator[Case]:
@@ -86,27 +91,29 @@ def _critical(directory: Path) -> Iterator[Case]:
     yield Case(question, "grep, sort, tail", ["sh", "-c", f"export LC_ALL=C; {grep}"])
     command = ["--level", "critical", "-n", "50"]
     yield Case(question, "metaexpert logs --level …", _metaexpert(directory, *command))
-    bare = _without_index(directory)
-    yield Case(question, "metaexpert logs --level …, no index", _metaexpert(bare, *command))
 
 
-def _without_index(directory: Path) -> Path:
-    """The same files in a directory that has no index."""
-    bare = directory.with_name("bare")
-    bare.mkdir(exist_ok=True)
-    for path in directory.glob("*.log*"):
-        if not (bare / path.name).exists():
-            (bare / path.name).hardlink_to(path)
-    return bare
-
-
-def _statistics(directory: Path) -> Iterator[Case]:
+def _statistics(directory: Path, ask: dict[str, Any]) -> Iterator[Case]:
     question = "statistics"
     count = "reduce inputs as $e ({}; .[$e.level] += 1 | .[$e.timestamp[:16]] += 1 | .[$e.message] += 1)"
     yield Case(question, "jq", ["sh", "-c", f"({_all(directory, 'cat')}) | jq -n '{count}'"])
-    yield Case(question, "metaexpert logs stats", [sys.executable, "-m", "metaexpert", "logs", "stats", str(directory)])
     sql = "SELECT level, timestamp[:16], message, count(*) FROM logs GROUP BY ALL"
     yield from _duckdb(question, directory, sql)
+    place = str(directory)
+    sql = "SELECT message, count(*) FROM logs GROUP BY 1 ORDER BY 2 DESC LIMIT 20"
+    for name, words in (
+        ("the life of an order", ["order", ask["order"], place]),
+        ("all errors", [place, "--level", "error", "-n", "all"]),
+        ("a regular expression", [place, "--grep", "no answer from (okx|mt5) within 7[0-9]+ ms"]),
+        ("the same, -i", [place, "--grep", "NO ANSWER from (okx|mt5) within 7[0-9]+ ms", "-i"]),
+        (question, ["stats", place]),
+        ("percentiles of a field", ["stats", place, "--field", "latency_ms"]),
+        ("trades", ["trades", place]),
+        ("verify", ["verify", place]),
+        ("count by message", ["query", sql, place]),
+    ):
+        yield Case(name, "metaexpert", [sys.executable, "-m", "metaexpert", "logs", *words])
+    yield from _duckdb("count by message", directory, sql)
 
 
 def _current(directory: Path) -> str:
@@ -130,7 +137,7 @@ def _library(directory: Path, wanted: str) -> list[str]:
 def _duckdb(question: str, directory: Path, sql: str) -> Iterator[Case]:
     if find_spec("duckdb"):
         columns = "{'timestamp':'VARCHAR','level':'VARCHAR','message':'VARCHAR','order_id':'VARCHAR'}"
-        source = f"read_json('{directory}/*.log*', format='newline_delimited', columns={columns})"
+        source = f"read_json('{directory}/*.log*', format='newline_delimited', ignore_errors=true, columns={columns})"
         text = sql.replace("FROM logs", f"FROM {source}")
         yield Case(
             question, "DuckDB", [sys.executable, "-c", f"import duckdb; print(len(duckdb.sql({text!r}).fetchall()))"]

@@ -23,6 +23,7 @@ _PLACES: Final = {
     "spdlog": "compiled:Spdlog",
     "logxide": "compiled:Logxide",
     "floor-noop": "floors:NoOp",
+    "floor-c": "floors:Extension",
     "floor-mmap": "floors:MappedFile",
     "floor-write": "floors:WriteCall",
 }

@@ -10,7 +10,6 @@ ask for. Every method may be called from any thread, from a signal handler and f
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import sys
@@ -18,19 +17,19 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
 
-from structlog import BoundLoggerBase
-from structlog.exceptions import DropEvent
-
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.encoding.bound_context import BoundContext
-from metaexpert.logger.encoding.context_frames import lifts_gate
-from metaexpert.logger.encoding.fast import deliver
+from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO
 from metaexpert.logger.encoding.processors import aside
+from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
-from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.interrupts import let_pass, put_back, put_off
+from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
+from metaexpert.logger.system.native import core
 
 #: Method names by the level word under which their entries are written.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -62,23 +61,23 @@ class Output:
 
 
 class LoggerClasses:
-    """The classes of one pipeline: gated and lifted; and both again for loggers with processors of their own."""
+    """The classes of one pipeline: gated and lifted."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._plain = {name: BoundLogger.__dict__[name] for names in METHODS.values() for name in names}
-        self._fast = {trade: self._methods(pipeline, trade=trade) for trade in (False, True)}
+        self._routes = pipeline.routes
+        self._working = self._methods(pipeline, trade=False)
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
-        self.plain_gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
-        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {**self._fast[True], "_gate": 0})
-        self.plain_lifted: type[BoundLogger] = type("TradeLogger", (self.plain_gated,), {**self._plain, "_gate": 0})
+        lifted = {**self._methods(pipeline, trade=True), "_gate": 0}
+        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), lifted)
 
     def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
-        methods = dict(self._plain)
+        methods: dict[str, Callable[..., None]] = {}
         for word, names in METHODS.items():
             route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
             for name in names:
-                if name != "exception":
-                    methods[name] = _named_like(name, pipeline.encoder.method(route, other, BoundLogger._emit))
+                methods[name] = _plain(name, word)
+                if core is not None and name != "exception":
+                    methods[name] = _named_like(name, pipeline.encoder.method(methods[name], route, other))
         if (metrics := pipeline.outputs.metrics) is not None:
             expert = pipeline.config.expert_name
             methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
@@ -86,29 +85,37 @@ class LoggerClasses:
 
     def set_gate(self, number: int) -> None:
         """Make the methods below level *number* no-ops and the others work."""
-        for cls, working in ((self.gated, self._fast[False]), (self.plain_gated, self._plain)):
-            cls._gate = number
-            for word, names in METHODS.items():
-                for name in names:
-                    off = LEVEL_NUMBERS[word] < number
-                    setattr(cls, name, _disabled(name, working[name]) if off else working[name])
+        self.gated._gate = number
+        for word, names in METHODS.items():
+            for name in names:
+                method = self._working[name]
+                off = LEVEL_NUMBERS[word] < number
+                setattr(self.gated, name, self._disabled(name, word, method) if off else method)
 
-    def select(self, *, trade: bool, plain: bool) -> type[BoundLogger]:
-        """Return the class of a logger."""
-        if plain:
-            return self.plain_lifted if trade else self.plain_gated
-        return self.lifted if trade else self.gated
+    def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
+        """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
+        if core is not None:
+            return _named_like(name, core.Method(working, current_frame, self._routes[word, False]))
 
-
-def _disabled(name: str, working: Callable[..., None]) -> Callable[..., None]:
-    def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
-        try:
-            if lifts_gate() or schema.ALERT in fields:  # inside a trade context every level counts, as do alerts
+        def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+            if lifts_gate() or schema.ALERT in fields:
                 working(self, event, *args, **fields)
-        except RecursionError as error:
+
+        return _named_like(name, disabled)
+
+
+def _plain(name: str, word: str) -> Callable[..., None]:
+    """Return the method *name* that goes the plain way."""
+    if name == "exception":
+        return BoundLogger.exception
+
+    def plain(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+        try:
+            self._emit(word, event, args, fields)
+        except RecursionError as error:  # no room on the stack even to call it
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
-    return _named_like(name, disabled)
+    return _named_like(name, plain)
 
 
 def _named_like(name: str, method: Callable[..., None]) -> Callable[..., None]:
@@ -158,15 +165,16 @@ class BoundLogger(BoundLoggerBase):
         return self.bind(**{CATEGORY: TRADE})
 
     def _with(self, context: dict[str, Any]) -> Self:
-        output = self._logger
-        plain = self._processors is not output.pipeline.processors
-        cls = output.classes.select(trade=context.get(CATEGORY) == TRADE, plain=plain)
-        return cast(Self, cls(output, self._processors, aside(context)))
+        classes = self._logger.classes
+        cls = classes.lifted if context.get(CATEGORY) == TRADE else classes.gated
+        return cast(Self, cls(self._logger, self._processors, aside(context)))
 
     @functools.cached_property
-    def _bound_context(self) -> BoundContext:
-        """What this logger adds to each entry, encoded."""
-        return self._logger.pipeline.encoder.context(self._logger.name, self._context)
+    def _bound_context(self) -> Any:
+        """What this logger adds to each entry, encoded for the fast call."""
+        pipeline = self._logger.pipeline
+        own = self._processors is pipeline.processors
+        return pipeline.encoder.context(self._logger.name, self._context if own else None)
 
     # -- logging ------------------------------------------------------------------------------------------------
 
@@ -249,6 +257,8 @@ class BoundLogger(BoundLoggerBase):
         if fields.get(EXC_INFO) is True:
             fields[EXC_INFO] = sys.exception()
         context = contextvars.copy_context()
+        import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
+
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, lambda: context.run(lambda: method(first, *args, **fields)))
 
@@ -260,14 +270,21 @@ class BoundLogger(BoundLoggerBase):
             if self._logger.pipeline.closed and self._handed_on(method, event, args, fields):
                 return
             fields = aside(fields)
-            message = interpolated(event, args, fields)
+            message = interpolated(event, args, fields, self._logger.pipeline.rules)
             try:
-                self._run(self._processors, method, message, fields)
+                before = put_off()
+                try:
+                    self._run(self._processors, method, message, fields)
+                finally:
+                    if before is not None:
+                        put_back(before)
             except DropEvent:
                 return
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it
+                let_pass(error)
                 self._emit_plainly(method, message, fields, error)
         except Exception as error:  # no room on the stack for any of this
+            let_pass(error)
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
     def _handed_on(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> bool:
@@ -294,6 +311,7 @@ class BoundLogger(BoundLoggerBase):
         except DropEvent:
             return
         except Exception as error:  # even the plain way failed: tell it, and go on trading
+            let_pass(error)
             pipeline.health.report("an entry could not be written", error)
 
     # -- levels -------------------------------------------------------------------------------------------------
@@ -429,14 +447,17 @@ def level_number(level: object) -> int:
     return schema.level_named(safe_str(level)) or schema.INFO
 
 
-def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> str:
+def interpolated(event: object, args: tuple[Any, ...], fields: dict[str, Any], rules: Rules = RULES) -> str:
     """Put *args* into the message by ``%``, or keep them under ``positional_args`` when they do not fit."""
     text = "" if event is None else safe_str(event)
     if not args:
         return text
     try:
-        return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
+        if len(args) != 1 or not isinstance(args[0], Mapping) or not args[0]:
+            return text % args
+        return text % (HiddenArguments(args[0], rules) if "%(" in text else args[0])
     except Exception as error:  # wrong count or type, or a hostile __str__
+        let_pass(error)
         fields["positional_args"] = list(args)
         fields["format_error"] = f"{type(error).__name__}: {safe_str(error)}"
         return text

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Self, cast
 
-from metaexpert.logger.encoding.context_frames import ContextFrame, current_frame
+from metaexpert.logger.encoding.context_frames import current_frame, enter_frame
 from metaexpert.logger.schema import CATEGORY, TRADE
 
 
@@ -34,7 +34,7 @@ class log_context:  # noqa: N801 - used like a function: `with log_context(symbo
         self._fields = fields
 
     def __enter__(self) -> Self:
-        current_frame.set(ContextFrame(current_frame.get(), self._fields, lifts=self._lifts))
+        enter_frame(self._fields, lifts=self._lifts)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,6 @@ writing thread.
 
 from __future__ import annotations
 
-import itertools
 import re
 import threading
 from collections import Counter
@@ -18,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
+from metaexpert.logger.system.count import Count
 
 #: Shares of the buffer up to which an entry of a level is accepted; trades and errors have a reserve of the same size.
 SHARES: Final = {"debug": 0.50, "info": 0.75, "warning": 0.90, "error": 2.0, "critical": 2.0}
@@ -34,7 +34,7 @@ def share_of(level: str, *, trade: bool) -> float:
 
 
 #: Level, expert and number of an entry, as they stand in a line of either layout.
-_IDENTITY: Final = re.compile(rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)')
+_IDENTITY: Final = rb'"level":"(\w+)".*?"appname":"((?:[^"\\]|\\.)*)".*?"sequence_id":(\d+)'
 
 
 def by_level(lines: Iterable[bytes], appname: bytes) -> Counter[str]:
@@ -42,24 +42,8 @@ def by_level(lines: Iterable[bytes], appname: bytes) -> Counter[str]:
 
     An entry of several files, and so of several lines, counts once.
     """
-    found = map(_IDENTITY.search, lines)
+    found = map(re.compile(_IDENTITY).search, lines)
     return Counter(level for _, level in {(m[3], m[1].decode()) for m in found if m is not None and m[2] == appname})
-
-
-class Count:
-    """A count that several threads raise without a lock: `up` is one C call."""
-
-    __slots__ = ("_count", "up")
-
-    def __init__(self) -> None:
-        self._count = itertools.count()
-        #: Raises the count by one.
-        self.up = self._count.__next__
-
-    @property
-    def value(self) -> int:
-        """How often `up` was called."""
-        return int(repr(self._count)[6:-1])  # "count(5)": the one way to read it that does not raise it
 
 
 class Counts:

@@ -7,8 +7,9 @@ from typing import Any
 from metaexpert.logger import lazy
 from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.pipeline import Pipeline
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.stdlib import Capture
+from metaexpert.logger.uncaught import Uncaught
 
 
 def MetaLogger(  # noqa: N802 - the factory's public name
@@ -54,9 +55,16 @@ def _install(logger: BoundLogger) -> None:
     if previous is not None:
         previous._logger.pipeline.on_close()
     lazy.install(logger)
-    capture = Capture(logger, logger.config)
     pipeline = logger._logger.pipeline
-    pipeline.on_level, pipeline.on_close, pipeline.on_serve = capture.set_level, capture.release, capture.check
+    uncaught = Uncaught(logger) if logger.config.capture_uncaught else None
+    capture = Capture(logger, logger.config, uncaught)
+
+    def release() -> None:
+        capture.release()
+        if uncaught is not None:
+            uncaught.release()
+
+    pipeline.on_level, pipeline.on_close, pipeline.on_serve = capture.set_level, release, capture.check
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

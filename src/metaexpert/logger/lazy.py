@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, TextIO, cast
 
-import structlog
-
 from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, interpolated, level_number, named
 from metaexpert.logger.capture.chains import WORDS, Door, adopted, tap
@@ -23,6 +21,7 @@ from metaexpert.logger.encoding.processors import aside
 from metaexpert.logger.entry.values import Cleaner
 from metaexpert.logger.masking.rules import Masker, mask_text
 from metaexpert.logger.schema import CATEGORY, TRADE
+from metaexpert.logger.system.lazy_structlog import configure, loaded_config, structlog
 
 #: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
 _MOST: Final = 1000, 100
@@ -47,7 +46,8 @@ def install(logger: BoundLogger) -> None:
     """Make *logger*'s pipeline the one that `get_logger` and `structlog.get_logger` use."""
     global _installed  # noqa: PLW0603
     _installed = logger
-    _tap(structlog.get_config()["processors"])
+    if (config := loaded_config()) is not None:  # otherwise nobody holds a chain yet
+        _tap(config.get_config()["processors"])
     _configure(logger)
 
 
@@ -62,9 +62,9 @@ def _configure(logger: BoundLogger) -> None:
         return Door(str(args[0]) if args else None, output, _open)
 
     _ours.update(wrapper_class=wrapper, logger_factory=factory)
-    structlog.configure(
+    configure(
         processors=output.pipeline.processors,
-        wrapper_class=wrapper,  # type: ignore[arg-type]
+        wrapper_class=wrapper,
         context_class=dict,
         logger_factory=factory,
         cache_logger_on_first_use=False,
@@ -78,7 +78,7 @@ def _tap(processors: Any) -> None:
 
 def check(logger: BoundLogger) -> None:
     """Hold structlog's events, whatever was configured since *logger* was installed. For the writing thread."""
-    if _installed is not logger or logger._logger.pipeline.closed:
+    if _installed is not logger or logger._logger.pipeline.closed or loaded_config() is None:
         return
     config = structlog.get_config()
     processors = config["processors"]

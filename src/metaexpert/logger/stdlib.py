@@ -13,19 +13,18 @@ program raised, or `logging.disable`, is its wish: the health says what is not c
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, TextIO
 
 from metaexpert.logger import lazy, schema
 from metaexpert.logger.bound import BoundLogger, named
+from metaexpert.logger.capture.echoes import Echoes
 from metaexpert.logger.capture.handlers import StdlibHandler, watch
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.values import safe_str
-from metaexpert.logger.outputs import Outputs
-from metaexpert.logger.routing import Routing
+from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.uncaught import Uncaught
 
 #: Their DEBUG and INFO lines hold URLs with tokens, headers and signed bodies.
 TALKATIVE: Final = ("httpx", "httpcore", "urllib3", "websockets", "aiohttp", "ccxt")
@@ -39,11 +38,12 @@ _MOST_WAYS: Final = 1000
 class Capture:
     """What was put into `logging` and `warnings` for one logger, and how to take it out again."""
 
-    def __init__(self, logger: BoundLogger, config: LoggerConfig) -> None:
+    def __init__(self, logger: BoundLogger, config: LoggerConfig, uncaught: Uncaught | None = None) -> None:
         self._logger = logger
         self._pipeline = logger._logger.pipeline
+        self._uncaught = uncaught
         self._handler: StdlibHandler | None = None
-        self._echo = _Echoes(logger)
+        self._echo = Echoes(self._pipeline)
         self._quietened: list[logging.Logger] = []
         self._level_before = self._level_set = self._wanted = logging.NOTSET
         #: By logger, whether its records are to come in although they do not reach our handler.
@@ -92,6 +92,8 @@ class Capture:
         self._level_set = self._wanted = schema.LEVEL_NUMBERS[config.log_level.lower()]
         root.setLevel(self._level_set)
         self._handler = StdlibHandler(self._logger, self._reconfigured)
+        if self._uncaught is not None:
+            self._handler.addFilter(self._uncaught)
         self._echo.hush(root.handlers)
         root.addHandler(self._handler)
         watch.before = self._way_of
@@ -111,6 +113,7 @@ class Capture:
             if self._handler is not None:
                 self._check_logging(self._handler)
         except Exception as error:  # a handler or logger of a class that raises
+            let_pass(error)
             self._pipeline.health.report("the capture of logging could not be checked", error)
 
     def _reconfigured(self) -> None:
@@ -132,6 +135,7 @@ class Capture:
                 self._enable()
             if handler not in root.handlers:  # a new one: logging forgets those that it has closed, and tells no more
                 self._handler = StdlibHandler(self._logger, self._reconfigured)
+                self._handler.filters = handler.filters
                 root.addHandler(self._handler)
             self._echo.hush(root.handlers)
             self._ways = {}
@@ -205,60 +209,6 @@ class Capture:
             return
         kind = getattr(category, "__name__", str(category))
         self._warnings.warning(safe_str(message), warning_category=kind, warning_file=filename, warning_line=lineno)
-
-
-class _Echoes:
-    """Keeps handlers that print where our console prints from printing once more what it shows."""
-
-    def __init__(self, logger: BoundLogger) -> None:
-        self._outputs = logger._logger.pipeline.outputs
-        self._routing = logger._logger.pipeline.routing
-        self._hushed: weakref.WeakKeyDictionary[logging.Handler, _Echo] = weakref.WeakKeyDictionary()
-
-    def hush(self, handlers: Iterable[logging.Handler]) -> None:
-        """Put a filter on those of *handlers* that print where our console does."""
-        if not self._routing.shows(sys.maxsize):
-            return
-        for handler in handlers:
-            echo = self._hushed.get(handler)
-            if echo is None or echo not in handler.filters:
-                echo = _Echo(handler, self._outputs, self._routing)
-                if echo.same_place():
-                    self._hushed[handler] = echo
-                    handler.addFilter(echo)
-
-    def release(self) -> None:
-        """Let all handlers print again."""
-        for handler, echo in [*self._hushed.items()]:
-            handler.removeFilter(echo)
-        self._hushed.clear()
-
-
-class _Echo(logging.Filter):
-    """Says of a handler whether it should print a record itself."""
-
-    def __init__(self, handler: logging.Handler, outputs: Outputs, routing: Routing) -> None:
-        super().__init__()
-        self._handler = weakref.ref(handler)
-        self._console = outputs.console
-        self._routing = routing
-        self._seen: tuple[object, object] | None = None
-        self._same = False
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the handler should print *record* itself."""
-        return not (self._routing.shows(record.levelno) and self._console.works and self.same_place())
-
-    def same_place(self) -> bool:
-        """Return whether handler and console print at one place now: Celery redirects standard error later on."""
-        handler = self._handler()
-        if handler is None or isinstance(handler, logging.FileHandler | StdlibHandler):
-            return False
-        stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
-        seen = stream, sys.stderr
-        if self._seen is None or self._seen[0] is not stream or self._seen[1] is not seen[1]:
-            self._seen, self._same = seen, stream is not None and self._console.prints_on(stream)
-        return self._same
 
 
 def _logging_lock() -> Any:

@@ -10,27 +10,26 @@ class SeenNumbers:
     """The sequence ids that were seen of a process, as ranges. A restarted process begins a new run of numbers."""
 
     def __init__(self) -> None:
-        self._runs: list[_Run] = [_Run()]
+        self._runs: list[NumberRanges] = [NumberRanges()]
 
     def add(self, number: int, *, ordinary: bool) -> None:
         """Add a number, and whether its entry is *ordinary*: neither a trade nor an error."""
         run = self._runs[-1]
-        if not run.add(number):  # seen before, on another entry: the process was restarted
-            run = _Run()
-            run.add(number)
+        if not run.add(number, number):  # seen before, on another entry: the process was restarted
+            run = NumberRanges()
+            run.add(number, number)
             self._runs.append(run)
         if ordinary and (run.floor is None or number < run.floor):
             run.floor = number
 
-    def add_all(self, numbers: list[int], ordinary: list[bool]) -> None:
-        """Add many numbers; fast when they are consecutive."""
-        run, first, last = self._runs[-1], numbers[0], numbers[-1]
-        if last - first + 1 == len(numbers) and run.extend(first, last) and numbers == list(range(first, last + 1)):
-            if run.floor is None and True in ordinary:
-                run.floor = numbers[ordinary.index(True)]
+    def add_run(self, first: int, last: int) -> None:
+        """Add the numbers from *first* to *last*, of ordinary entries, as `add` would one by one."""
+        run = self._runs[-1]
+        if run.add(first, last):
+            run.floor = first if run.floor is None else min(run.floor, first)
             return
-        for number, plain in zip(numbers, ordinary, strict=True):
-            self.add(number, ordinary=plain)
+        for number in range(first, last + 1):
+            self.add(number, ordinary=True)
 
     def gaps(self) -> Iterable[tuple[int, int]]:
         """Yield the first and last number of each gap.
@@ -44,30 +43,41 @@ class SeenNumbers:
                     yield max(end, (run.floor or 0) - 1) + 1, start - 1
 
 
-class _Run:
+class NumberRanges:
+    """Numbers of one run of a process, as ranges.
+
+    Attributes:
+        ranges: First and last number of each, in order.
+        floor: The lowest number of an ordinary entry; None for none.
+    """
+
     __slots__ = ("floor", "ranges")
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
         self.floor: int | None = None
 
-    def extend(self, first: int, last: int) -> bool:
-        """Add numbers if they directly follow all others; return whether they do."""
-        if self.ranges and self.ranges[-1][1] + 1 == first:
-            self.ranges[-1] = (self.ranges[-1][0], last)
-            return True
-        return False
+    def fits(self, runs: Iterable[tuple[int, int]]) -> bool:
+        """Return whether all numbers of *runs* are new, and none is in two of them."""
+        end = 0
+        for first, last in sorted(runs):
+            at = bisect_right(self.ranges, last, key=lambda pair: pair[0])
+            if first <= end or (at and self.ranges[at - 1][1] >= first):
+                return False
+            end = last
+        return True
 
-    def add(self, number: int) -> bool:
-        """Add a number; return whether it is new."""
-        if self.extend(number, number):
-            return True
+    def add(self, first: int, last: int) -> bool:
+        """Add numbers if all of them are new; return whether they are."""
         ranges = self.ranges
-        at = bisect_right(ranges, number, key=lambda pair: pair[0])
+        if ranges and ranges[-1][1] + 1 == first:  # the usual case
+            ranges[-1] = (ranges[-1][0], last)
+            return True
+        at = bisect_right(ranges, first, key=lambda pair: pair[0])
         before, after = (ranges[at - 1] if at else None), (ranges[at] if at < len(ranges) else None)
-        if before and number <= before[1]:
+        if (before and first <= before[1]) or (after and last >= after[0]):
             return False
-        low = before[0] if before and before[1] + 1 == number else number
-        high = after[1] if after and after[0] - 1 == number else number
-        ranges[at - (low != number) : at + (high != number)] = [(low, high)]
+        low = before[0] if before and before[1] + 1 == first else first
+        high = after[1] if after and after[0] - 1 == last else last
+        ranges[at - (low != first) : at + (high != last)] = [(low, high)]
         return True

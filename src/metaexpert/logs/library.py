@@ -97,14 +97,8 @@ class Logs:
             return
         self.counts.reset()
         with self.opened() as logs:
-            yield from self._once(self._all(logs), Once())
-
-    def _all(self, logs: list[Log]) -> Iterator[Record]:
-        if self.criteria.needles:
-            found = merge.collected(logs, self.criteria, self.counts, self.progress)
-            if found is not None:
-                return reversed(found) if self.reverse else iter(found)
-        return merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
+            found = merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
+            yield from self._once(found, Once())
 
     def last(self, limit: int) -> list[Record]:
         """Return the last *limit* records, the oldest first. Reads only as much of the files as that takes.

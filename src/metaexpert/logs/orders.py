@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -143,13 +144,12 @@ def order_life(logs: Logs, order_id: str) -> OrderLife:
     Entries are found by ``order_id`` and ``client_order_id``. If an entry has both, entries with only the other one are
     found too.
     """
-    known = {order_id}
-    while True:
-        entries = [entry for one in sorted(known) for entry in _about(logs, one)]
-        found = known | {name for entry in entries for name in _ids(Facts(entry))}
-        if found == known:
-            break
-        known = found
+    known, new = {order_id}, {order_id}
+    entries: list[Entry] = []
+    while new:
+        entries += _about(logs, new)
+        new = {name for entry in entries for name in _ids(Facts(entry))} - known
+        known |= new
     life = OrderLife(order_id, ids=known)
     unique = {(*entry.key, entry.line): entry for entry in entries}
     for key in sorted(unique):
@@ -157,9 +157,11 @@ def order_life(logs: Logs, order_id: str) -> OrderLife:
     return life
 
 
-def _about(logs: Logs, order_id: str) -> list[Entry]:
-    records = logs.filter(grep=order_id)
-    found = [record for record in records if isinstance(record, Entry) and order_id in _ids(Facts(record))]
+def _about(logs: Logs, ids: set[str]) -> list[Entry]:
+    """Return the entries about an order of one of these *ids*."""
+    text = re.compile("|".join(map(re.escape, sorted(ids)))) if len(ids) > 1 else next(iter(ids))
+    records = logs.filter(grep=text)
+    found = [record for record in records if isinstance(record, Entry) and not ids.isdisjoint(_ids(Facts(record)))]
     logs.counts.unreadable.update(records.counts.unreadable)
     return found
 

@@ -1,18 +1,21 @@
 """SQL over the logs, by DuckDB (extra ``query``): one table ``logs`` with typed columns over all files.
 
 This package reads the files, so that backups, compressed files, both layouts and odd lines are treated as everywhere
-else, and the table has each entry once. DuckDB gets them as compact JSON Lines in a temporary file outside the log
-directory; nothing is written beside the logs.
+else, and the table has each entry once. DuckDB gets them as JSON Lines in a temporary file outside the log directory;
+nothing is written beside the logs. The table is a view on that file: a query takes apart only the columns that it uses.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
 
@@ -21,11 +24,23 @@ COLUMNS: Final[dict[str, str]] = {
     "timestamp": "TIMESTAMP",
     "level": "VARCHAR",
     "severity": "UTINYINT",
-    **dict.fromkeys(("message", "expert_name", "symbol", "order_id", "trade_id", "strategy_id"), "VARCHAR"),
-    **dict.fromkeys(("account_id", "category", "hostname", "appname", "procid", "msgid"), "VARCHAR"),
+    "message": "VARCHAR",
+    "expert_name": "VARCHAR",
+    "symbol": "VARCHAR",
+    "order_id": "VARCHAR",
+    "trade_id": "VARCHAR",
+    "strategy_id": "VARCHAR",
+    "account_id": "VARCHAR",
+    "category": "VARCHAR",
+    "hostname": "VARCHAR",
+    "appname": "VARCHAR",
+    "procid": "VARCHAR",
+    "msgid": "VARCHAR",
     "sequence_id": "UBIGINT",
     "file": "VARCHAR",
 }
+#: Of the type BIGINT.
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 _INTEGER, _FLOAT, _BOOLEAN, _TEXT, _JSON = "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "JSON"
 #: Most columns of a table; further fields are only in the column ``entry``.
 _MOST_COLUMNS: Final = 400
@@ -63,13 +78,12 @@ def query(logs: Logs, sql: str) -> Answer:
     except ImportError:
         raise QueryError("DuckDB is not installed; pip install 'metaexpert[query]'") from None
     with tempfile.TemporaryDirectory(prefix="metaexpert-query-") as name:
-        directory = Path(name)
-        path = directory / "entries.json"
+        path = Path(name, "entries.json")
         kinds = _written(logs, path)
-        # In a file, so that it need not fit into memory.
-        connection = duckdb.connect(str(directory / "logs.duckdb"), config={"autoinstall_known_extensions": "false"})
+        connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": name})
         try:
             _load(connection, path, kinds)
+            connection.execute(f"SET allowed_paths = ['{_quoted(str(path))}']")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             found = connection.execute(sql)
@@ -82,34 +96,45 @@ def query(logs: Logs, sql: str) -> Answer:
 
 
 def _written(logs: Logs, path: Path) -> dict[str, str]:
-    """Write the entries to *path* and return the kind of each field beyond `COLUMNS`."""
+    """Write the entries to *path* and return the kind of each field beyond `COLUMNS`.
+
+    Each line is an array of the file's name and the entry in the flat layout.
+    """
     kinds: dict[str, str] = {}
-    with path.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        for entry in logs:
-            if not isinstance(entry, Entry):
-                continue
-            flat = entry.flat
-            for name, value in flat.items():
+    last: dict[str, type] = {}
+    with path.open("wb") as file:
+        for entry in _entries(logs):
+            line, data = entry.line, entry.data
+            if schema.STRUCTURED_DATA_KEY in data or not line.startswith(b"{"):
+                data = entry.flat
+                line = json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            for name, value in data.items():
+                kind = value.__class__
+                if last.get(name) is kind and (kind is not int or _SMALLEST <= value <= _LARGEST):
+                    continue
+                last[name] = kind
                 if name not in COLUMNS and value is not None and (name in kinds or len(kinds) < _MOST_COLUMNS):
                     kinds[name] = _joined(kinds.get(name), _kind(value))
-            record = {name: flat[name] for name in COLUMNS if name in flat}
-            rest = {name: value for name, value in flat.items() if name not in COLUMNS}
-            file.write(json.dumps([_texts(record) | {"file": entry.file}, rest, flat], ensure_ascii=False) + "\n")
+            file.write(b"[%b,%b]\n" % (_label(entry.file), line))
     return kinds
 
 
-def _texts(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: str(value) if COLUMNS[name] == _TEXT and value is not None and not isinstance(value, str) else value
-        for name, value in record.items()
-    }
+@lru_cache(maxsize=1024)
+def _label(file: str) -> bytes:
+    return json.dumps(file).encode()
+
+
+def _entries(logs: Logs) -> Iterator[Entry]:
+    for record in logs:
+        if isinstance(record, Entry):
+            yield record
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return _BOOLEAN
     if isinstance(value, int):
-        return _INTEGER if -(2**63) <= value < 2**63 else _TEXT
+        return _INTEGER if _SMALLEST <= value <= _LARGEST else _TEXT
     if isinstance(value, float):
         return _FLOAT
     return _TEXT if isinstance(value, str) else _JSON
@@ -122,29 +147,32 @@ def _joined(old: str | None, new: str) -> str:
 
 
 def _load(connection: Any, path: Path, kinds: dict[str, str]) -> None:
-    def extracted(index: int, name: str, kind: str) -> str:
-        source = f"line->'$[{index}]'->{_quoted_path(name)}"
+    def extracted(name: str, kind: str) -> str:
         if kind == _JSON:
-            return f"{source} AS {_name(name)}"
-        return f"TRY_CAST(({source})->>'$' AS {kind}) AS {_name(name)}"
+            return f"line->{_quoted_path(name)} AS {_name(name)}"
+        return f"TRY_CAST(line->>{_quoted_path(name)} AS {kind}) AS {_name(name)}"
 
     taken = {name.lower() for name in COLUMNS} | {"entry"}
-    columns = [extracted(0, name, kind) for name, kind in COLUMNS.items()]
+    columns = [extracted(name, kind) for name, kind in COLUMNS.items() if name != "file"] + ["line->>'$[0]' AS file"]
     for name, kind in kinds.items():
         if name.lower() not in taken:  # SQL names ignore case
             taken.add(name.lower())
-            columns.append(extracted(1, name, kind))
+            columns.append(extracted(name, kind))
     source = (
-        "read_csv(?, columns={'line': 'JSON'}, delim='\\0', quote='', escape='', header=false, auto_detect=false, "
-        "max_line_size=67108864)"
+        f"read_csv('{_quoted(str(path))}', columns={{'line': 'JSON'}}, delim='\\0', quote='', escape='', header=false, "
+        "auto_detect=false, max_line_size=67108864)"
     )
-    chosen = ", ".join([*columns, "line->'$[2]' AS entry"])
-    connection.execute(f"CREATE TABLE logs AS SELECT {chosen} FROM {source}", [str(path)])  # noqa: S608 - names are quoted
+    chosen = ", ".join([*columns, "line->'$[1]' AS entry"])
+    connection.execute(f"CREATE VIEW logs AS SELECT {chosen} FROM {source}")  # noqa: S608 - names are quoted
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
 def _quoted_path(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
-    return f"'$.\"{escaped}\"'"
+    return f"'$[1].\"{escaped}\"'"
 
 
 def _name(name: str) -> str:

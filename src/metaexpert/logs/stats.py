@@ -1,8 +1,8 @@
 """Statistics: counts by level, expert and minute, top messages and errors, percentiles, gaps.
 
-Counting needs no order, and most counts need only the header, which our writer writes in one form. So one regular
-expression takes apart the headers of a megabyte of lines, and only odd lines are decoded. Each entry counts once:
-a copy of a trade or an error is recognised by its time, number and process.
+Counting needs no order, and most counts need only the header, which our writer writes in one form. So most lines are
+counted without decoding them (`metaexpert.logs.reading.tally`). Each entry counts once: a copy of a trade or an error
+is recognised by its time, number and process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -23,20 +22,17 @@ from metaexpert.logs._gaps import SeenNumbers
 from metaexpert.logs.entry import Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
+from metaexpert.logs.reading.ahead import ahead
 from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.reading.filters import Criteria, is_regular
+from metaexpert.logs.reading.files import Counts, LogFile
+from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.merge import Stretch
 from metaexpert.logs.reading.search import found_in
+from metaexpert.logs.reading.selection import Group, select
+from metaexpert.logs.reading.tally import HEADER, Tally, lines_at, tally
 
-_HEADER: Final = re.compile(
-    rb'\{"timestamp":"(?P<minute>[^"\n]{16})(?P<rest>[^"\n]{10})Z","level":"(?P<level>[a-z]+)",'
-    rb'(?P<process>"severity":\d,"facility":\d+,"version":1,"hostname":"[^"]*","appname":"[^"]*","procid":"[^"]*",'
-    rb'"msgid":"[^"]*"),"sequence_id":(?P<number>\d+),"message":"(?P<message>[^"\\\n]*(?:\\.[^"\\\n]*)*)"'
-)
 _APPNAME: Final = re.compile(rb'"appname":"([^"]*)"')
 _ERRORS: Final = frozenset({b"error", b"critical"})
-#: Minute, rest of the time, level, process, number, message: what `_HEADER` finds.
-_Header = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 #: Distinct messages that are counted; later ones are counted together.
 _MOST_MESSAGES: Final = 50_000
 #: Trades and errors remembered to recognise copies. Stretches of all files are read by time, so copies are near.
@@ -86,6 +82,8 @@ class Stats:
     @property
     def seconds(self) -> float:
         """Seconds from the first entry to the last."""
+        from datetime import datetime  # noqa: PLC0415
+
         if not self.first:
             return 0.0
         return (datetime.fromisoformat(self.last) - datetime.fromisoformat(self.first)).total_seconds()
@@ -133,13 +131,12 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
     """
     logs.counts.reset()
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
-    collector = _Collector(stats, logs.criteria)
+    collector = _Collector(stats, logs.criteria, logs.counts)
     with logs.opened() as chains:
         stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
         stretches.sort(key=operator.attrgetter("low"))
-        for stretch in merge.with_progress(stretches, chains, logs.progress):
-            data = stretch.file.piece(stretch.offset, stretch.length, logs.counts)
-            collector.take(data, stretch)
+        for stretch, (data, found) in ahead(merge.with_progress(stretches, chains, logs.progress), collector.read):
+            collector.take(data, stretch, found)
     collector.finish()
     logs.counts.entries, logs.counts.unparsed = stats.entries, stats.unparsed
     return stats
@@ -148,89 +145,95 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
 class _Collector:
     """Counts the lines of one stretch after another."""
 
-    def __init__(self, stats: Stats, criteria: Criteria) -> None:
+    def __init__(self, stats: Stats, criteria: Criteria, counts: Counts) -> None:
         self.stats = stats
+        self._counts = counts
         self._criteria = criteria
         self._recent = Recent(_WINDOW)
         self._raw_messages: Counter[bytes] = Counter()
+        self._samples: dict[bytes, bytes] = {}
         self._raw_levels: Counter[tuple[bytes, bytes]] = Counter()
         self._minutes: Counter[bytes] = Counter()
-        self._processes: dict[bytes, tuple[SeenNumbers, bool]] = {}
-        self._plain = criteria == Criteria() and not stats.fields
+        self._plain = criteria == Criteria()
+        names = (Group(tuple(orjson.dumps(name) for name in stats.fields), fold=False, odd=False),)
+        self._with_fields = names if stats.fields else ()
         self._first = b"~"
         self._last = b""
 
-    def take(self, data: bytes, stretch: Stretch) -> None:
+    def read(self, stretch: Stretch) -> tuple[bytes, Tally | None]:
+        """Return the lines of a stretch, and what can be counted at once. Runs beside the other methods."""
+        data = stretch.file.piece(stretch.offset, stretch.length, self._counts)
+        return data, tally(data) if self._plain else None
+
+    def take(self, data: bytes, stretch: Stretch, found: Tally | None) -> None:
         """Count the lines of *data*."""
-        if self._plain and is_regular(data):
-            found = _HEADER.findall(data)
-            # Fewer: some header is of another form. As many: each line had one, and at its beginning.
-            if len(found) == data.count(b"\n"):
-                self._first, self._last = min(self._first, stretch.low), max(self._last, stretch.high)
-                self._count(found, data)
-                return
-        for record in found_in(data, stretch.file, stretch.log, self._criteria, stretch.before):
+        others = [parse(line, "") for line in lines_at(data, found.odd)] if found is not None else []
+        # The number of an entry of another form has its place among the others.
+        if found is None or any(entry is not None and entry.identity for entry in others):
+            self._take_lines(data, stretch.file, stretch)
+            return
+        self._first, self._last = min(self._first, stretch.low), max(self._last, stretch.high)
+        specials = self._count(found, data)
+        if self._with_fields:
+            copies = [line for line, counted in specials if not counted]
+            self._take_fields(data, Counter(copies + lines_at(data, found.odd)))
+        for entry in others:
+            if entry is not None:
+                self._take_entry(entry)
+        self.stats.unparsed += others.count(None)
+
+    def _count(self, found: Tally, data: bytes) -> list[tuple[bytes, bool]]:
+        specials = [self._special(line) for line in lines_at(data, found.specials)]
+        self._number(found, specials)
+        for level, head, count in found.kinds:
+            self._raw_levels[level, head] += count
+        for minute, count in found.minutes:
+            self._minutes[minute] += count
+        for shape, message, count in found.messages:
+            self._raw_messages[shape] += count
+            self._samples.setdefault(shape, message)
+        if len(self._raw_messages) > _MOST_MESSAGES:
+            self._fold_messages()
+        return specials
+
+    def _special(self, line: bytes) -> tuple[bytes, bool]:
+        """Count a trade or an error, unless it is a copy; return the line, and whether it was counted."""
+        header = HEADER.match(line)
+        if header is None or self._recent.seen((header["time"], header["number"], header["head"])):
+            return line, False
+        self._minutes[header["minute"]] += 1
+        self._raw_levels[header["level"], header["head"]] += 1
+        if header["level"] not in _ERRORS:
+            self._raw_messages[header["message"]] += 1
+            self._samples.setdefault(header["message"], header["message"])
+        elif (entry := parse(line, "")) is not None:
+            self.stats.errors[_error_text(entry)] += 1
+        return line, True
+
+    def _number(self, found: Tally, specials: list[tuple[bytes, bool]]) -> None:
+        for host, pid, runs in found.runs:
+            numbers = self.stats.numbers.setdefault((_text(host), _text(pid)), SeenNumbers())
+            for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
+                if place < 0:
+                    numbers.add_run(first, last)
+                elif specials[place][1]:
+                    numbers.add(first, ordinary=False)
+
+    def _take_fields(self, data: bytes, others: Counter[bytes]) -> None:
+        """Take the values of the fields from all lines but *others*."""
+        for line in select(data, b"", b"", self._with_fields).lines(data):
+            if others[line]:
+                others[line] -= 1
+            elif (entry := parse(line, "")) is not None:
+                self._take_values(entry)
+
+    def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
+        for record in found_in(data, file, stretch.log, self._criteria, stretch.before):
             entry = checked(record)
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1
             else:
                 self._take_entry(entry)
-
-    def _count(self, found: list[_Header], data: bytes) -> None:
-        # Column by column, in C code: several times as fast as line by line.
-        for process in {header[3] for header in found} - self._processes.keys():
-            self._process(process)
-        found = self._without_copies(found)
-        if not found:
-            return
-        self._number(found)
-        found = self._counted_errors(found, data)
-        if not found:
-            return
-        minutes, _, levels, processes, _, messages = zip(*found, strict=True)
-        self._minutes.update(minutes)
-        self._raw_levels.update(zip(levels, processes, strict=True))
-        self._raw_messages.update(messages)
-        if len(self._raw_messages) > _MOST_MESSAGES:
-            self._fold_messages()
-
-    def _without_copies(self, found: list[_Header]) -> list[_Header]:
-        trades = {process for process, (_, is_trade) in self._processes.items() if is_trade}
-        keys = [(h[0] + h[1], h[4], h[3]) for h in found if h[3] in trades or h[2] in _ERRORS]
-        if self._recent.add_new(keys):
-            return found
-        seen = self._recent.seen
-        return [h for h in found if not ((h[3] in trades or h[2] in _ERRORS) and seen((h[0] + h[1], h[4], h[3])))]
-
-    def _counted_errors(self, found: list[_Header], data: bytes) -> list[_Header]:
-        """Count the errors among *found*, decoded for their exceptions, and return the others."""
-        errors = [header for header in found if header[2] in _ERRORS]
-        if not errors:
-            return found
-        at = 0
-        for header in errors:
-            minute, _, level, process, *_ = header
-            self._minutes[minute] += 1
-            self._raw_levels[level, process] += 1
-            at = data.find(b'{"timestamp":"%b%bZ","level":"%b",%b,"sequence_id":%b,' % header[:5], at)
-            line = data[at : data.find(b"\n", at)]
-            if (entry := parse(line, "")) is not None:
-                self.stats.errors[_error_text(entry)] += 1
-        return [header for header in found if header[2] not in _ERRORS]
-
-    def _number(self, found: list[_Header]) -> None:
-        whose = {id(one): one for one in (self._processes[process][0] for process in {h[3] for h in found})}
-        for numbers in whose.values():
-            own = {process for process, (other, _) in self._processes.items() if other is numbers}
-            mine = [h for h in found if h[3] in own] if len(whose) > 1 else found
-            ordinary = [not self._processes[h[3]][1] and h[2] not in _ERRORS for h in mine]
-            numbers.add_all([int(h[4]) for h in mine], ordinary)
-
-    def _process(self, process: bytes) -> tuple[SeenNumbers, bool]:
-        header = orjson.loads(b"{" + process + b"}")
-        numbers = self.stats.numbers.setdefault((header["hostname"], header["procid"]), SeenNumbers())
-        self._processes[process] = (numbers, header["msgid"] == schema.MSGID_TRADE)
-        return self._processes[process]
 
     def _take_entry(self, entry: Entry) -> None:
         level = entry.level
@@ -250,15 +253,19 @@ class _Collector:
         else:
             _bounded(stats.messages, fingerprint(entry.text), 1)
         self._first, self._last = min(self._first, entry.key[0]), max(self._last, entry.key[0])
-        for name, distribution in stats.fields.items():
+        self._take_values(entry)
+
+    def _take_values(self, entry: Entry) -> None:
+        for name, distribution in self.stats.fields.items():
             value = _numeric(entry.get(name))
             if value is not None:
                 distribution.add(value)
 
     def _fold_messages(self) -> None:
-        for raw, count in self._raw_messages.items():
-            _bounded(self.stats.messages, fingerprint(orjson.loads(b'"' + raw + b'"')), count)
+        for shape, count in self._raw_messages.items():
+            _bounded(self.stats.messages, fingerprint(_text(self._samples[shape])), count)
         self._raw_messages.clear()
+        self._samples.clear()
 
     def finish(self) -> None:
         """Add the counts of raw bytes to the figures."""
@@ -275,8 +282,16 @@ class _Collector:
             stats.first, stats.last = self._first.decode() + "Z", self._last.decode() + "Z"
 
 
+def _text(raw: bytes) -> str:
+    """Return a text of a line, its escape sequences undone. One that is no JSON is shown as it is."""
+    try:
+        return str(orjson.loads(b'"' + raw + b'"'))
+    except ValueError:
+        return raw.decode("utf-8", "backslashreplace")
+
+
 def _process_bytes(entry: Entry) -> bytes:
-    """Return the group ``process`` of `_HEADER` for a decoded entry."""
+    """Return the group ``head`` of `HEADER` for a decoded entry."""
     header = entry.data
     keys = ("severity", "facility", "version", "hostname", "appname", "procid", "msgid")
     return orjson.dumps({key: header.get(key) for key in keys})[1:-1]

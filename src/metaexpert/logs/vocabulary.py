@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -84,7 +85,11 @@ class Facts:
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
-        return next((self._fields[folded] for folded in map(_folded, FIELDS[name]) if folded in self._fields), None)
+        fields = self._fields
+        for folded in _NAMES[name]:
+            if folded in fields:
+                return fields[folded]
+        return None
 
     def text(self, name: str) -> str:
         """Return a field as text; empty when there is none."""
@@ -158,5 +163,10 @@ def number(value: Any) -> Decimal | None:
     return found if found.is_finite() else None
 
 
+@lru_cache(maxsize=4096)
 def _folded(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
+
+
+#: `FIELDS`, folded.
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(map(_folded, names)) for name, names in FIELDS.items()}

@@ -559,9 +559,9 @@ def test_a_write_that_never_returns(program: Any) -> None:
         """
         import time
         import metaexpert.logger.files.writing_thread
-        import metaexpert.logger.pipeline
+        import metaexpert.logger.hub.pipeline
         metaexpert.logger.files.writing_thread.LONGEST_HANG = 0.5
-        metaexpert.logger.pipeline._END_PATIENCE = 0.5
+        metaexpert.logger.hub.pipeline._END_PATIENCE = 0.5
         from metaexpert.logger import MetaLogger
         logger = MetaLogger(log_to_console=False)
         began = time.monotonic()

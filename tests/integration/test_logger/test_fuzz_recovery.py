@@ -36,6 +36,9 @@ import os
 from metaexpert.logger import MetaLogger
 from metaexpert.logger.files.writing_thread import writing_thread
 import metaexpert.logger.journal.segment as segment
+from metaexpert.logger.system.native import core
+if os.environ["DIE"] == "intent" and hasattr(core, "Appender"):
+    del core.Appender  # it commits by itself
 logger = MetaLogger(log_to_console=False, journal_size=4096 * 16)
 for number in range(40):
     logger.info("m", number=number, filler="x" * 200)

@@ -143,7 +143,7 @@ class TestOneDirectory:
                 victim.communicate()
         self.start(tmp_path, python, [survivor], 50, {})
         found = entries("logs", "expert.log")
-        ours = [e for e in found if e["expert_name"] == survivor and e["message"] != "log.recovered"]
+        ours = [e for e in found if e["expert_name"] == survivor and e["message"] not in ("log.recovered", "log.died")]
         assert len(ours) == 60
         for victims in numbers([e for e in found if e["expert_name"] != survivor]).values():
             assert sorted(victims) == list(range(1, len(victims) + 1))

@@ -106,7 +106,7 @@ def test_a_killed_process_is_recovered_once(tmp_path: Path, program: Callable[..
     assert 0 < found.entries <= 502
     numbers = [record.data["number"] for record in logs if isinstance(record, Entry) and "number" in record.data]
     assert numbers == list(range(502))
-    assert len(list(logs)) == before + found.entries + 1
+    assert len(list(logs)) == before + found.entries + 2  # and that it died
     (told,) = open_logs(tmp_path / "logs", grep="log.recovered")
     assert isinstance(told, Entry)
     assert (told.data["recovered"], told.level) == (found.entries, "warning")

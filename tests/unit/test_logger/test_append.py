@@ -62,7 +62,7 @@ class Side:
     def append(self) -> bool:
         """Have the core write, in the regular way alone. Returns whether it did."""
         segment = self.segment
-        return bool(self.sink.appender.append(self.file.lock, segment.map, segment.numbers, segment.epoch))
+        return bool(self.sink.appender.append(self.file.lock, segment.tail, segment.numbers, segment.epoch))
 
     def files(self) -> dict[str, bytes]:
         """Return what its files hold."""
@@ -176,7 +176,7 @@ class TestSlot:
         """It was emptied and filled again meanwhile: its lines may not be the next ones."""
         side.put(b"4\n")
         segment = side.segment
-        assert not side.sink.appender.append(side.file.lock, segment.map, segment.numbers, segment.epoch + 1)
+        assert not side.sink.appender.append(side.file.lock, segment.tail, segment.numbers, segment.epoch + 1)
         assert side.files() == {"expert.log": b"1\n2\n3\n"}
 
     def test_a_sealed_segment_is_written_to_its_last_line(self, side: Side) -> None:
@@ -190,7 +190,7 @@ class TestSlot:
     def test_numbers_that_are_none_are_refused(self, side: Side, numbers: bytes) -> None:
         """A wrong buffer is an error, not a crash."""
         with pytest.raises(ValueError, match="not a segment of a journal"):
-            side.sink.appender.append(side.file.lock, side.segment.map, bytearray(numbers), 1)
+            side.sink.appender.append(side.file.lock, side.segment.tail, bytearray(numbers), 1)
 
 
 class TestIrregular:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,7 @@ def test_a_host_without_a_name(monkeypatch: pytest.MonkeyPatch, read_log: Read) 
         raise OSError
 
     monkeypatch.setattr(socket, "gethostname", nameless)
+    monkeypatch.setattr(os, "uname", nameless, raising=False)
     with MetaLogger(log_to_console=False) as logger:
         logger.info("m")
     assert read_log("logs/expert.log")[0]["hostname"] == "-"

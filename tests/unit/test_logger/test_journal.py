@@ -22,8 +22,17 @@ from sinks import FakeClock
 from metaexpert.logger.files.recovery import recover
 from metaexpert.logger.journal import journal as journal_module
 from metaexpert.logger.journal import segment as segment_module
-from metaexpert.logger.journal.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane, write_out
-from metaexpert.logger.journal.segment import HEADER_SIZE, SLOTS, Intent, Segment, State, pack_slot, read_slot
+from metaexpert.logger.journal.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane
+from metaexpert.logger.journal.segment import (
+    HEADER_SIZE,
+    SLOTS,
+    Intent,
+    Segment,
+    State,
+    pack_slot,
+    read_slot,
+    write_out,
+)
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.calls import file_system_of
 from metaexpert.logger.system.descriptors import Descriptor

@@ -16,7 +16,7 @@ from waiting import eventually
 
 from metaexpert.logger import BoundLogger, MetaLogger
 from metaexpert.logger.counts import SHARES, TRADE_SHARE
-from metaexpert.logger.encoding.fast import deliver
+from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.writing_thread import writing_thread
 
@@ -232,7 +232,7 @@ class TestDropLow:
         self, blocked: Callable[..., tuple[BoundLogger, BlockedSink]], make: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The rest of the open segment reaches the share of DEBUG: its first entries look at the room, too."""
-        monkeypatch.setattr("metaexpert.logger.pipeline._OPEN_PATIENCE", 0.01)
+        monkeypatch.setattr("metaexpert.logger.hub.pipeline._OPEN_PATIENCE", 0.01)
         logger, sink = blocked(journal_size=64_000)
         expert = log_file(logger).lane
         while waiting(logger) + expert.open_room < 0.5 * 64_000:

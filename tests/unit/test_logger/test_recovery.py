@@ -24,8 +24,18 @@ from metaexpert.logger import schema
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.recovery import Recovery, recover, recover_directory
 from metaexpert.logger.files.rotation import RotationPolicy
-from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal, JournalLane, write_out
-from metaexpert.logger.journal.segment import HEADER_SIZE, SLOT, SLOTS, Intent, Segment, State, pack_fixed, pack_slot
+from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal, JournalLane
+from metaexpert.logger.journal.segment import (
+    HEADER_SIZE,
+    SLOT,
+    SLOTS,
+    Intent,
+    Segment,
+    State,
+    pack_fixed,
+    pack_slot,
+    write_out,
+)
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.locks import DirectoryLock
 

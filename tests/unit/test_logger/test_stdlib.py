@@ -208,7 +208,7 @@ class TestWarnings:
 
 
 def test_sys_is_untouched() -> None:
-    """Installing replaces neither standard streams nor the exception hook."""
+    """Installing replaces neither standard streams nor, if that is not wanted, the exception hook."""
     before = (sys.stdout, sys.stderr, sys.excepthook)
-    make()
+    make(capture_uncaught=False)
     assert (sys.stdout, sys.stderr, sys.excepthook) == before

@@ -23,8 +23,7 @@ from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
 from metaexpert.logs import Entry, Record, Unparsed, open_logs
-from metaexpert.logs.reading import merge, search
-from metaexpert.logs.reading.filters import Criteria, is_regular
+from metaexpert.logs.reading import _survey, merge, search
 
 Line = Callable[..., bytes]
 
@@ -144,9 +143,10 @@ def test_any_filter_equals_the_plain_loop(
             last = flat(open_logs(directory, limit=limit, **wanted))
             assert last == (expected[-limit:] if limit else []) if in_order else len(last) == min(limit, len(expected))
             assert all(entry in expected for entry in last)
+            patch.setattr(merge, "KEPT_LIMIT", 3000)
             patch.setattr(merge, "MEMORY_LIMIT", 2000)  # what is found does not fit into the memory: the other way
-            patch.setattr(merge, "_SMALLEST", 700)
-            patch.setattr(merge, "_OPEN", 700)
+            patch.setattr(_survey, "_SMALLEST", 700)
+            patch.setattr(_survey, "_OPEN", 700)
             logs = open_logs(directory, **wanted)
             got = flat(logs)
             assert logs.counts.unordered or got == expected
@@ -288,15 +288,6 @@ def test_several_directories_are_one_story(tmp_path: Path, line: Line) -> None:
     got = list(open_logs(tmp_path / "a", tmp_path / "b"))
     assert [record.key[1] for record in got] == [1, 2, 3]
     assert [record.file for record in got] == [str(tmp_path / name / "expert.log") for name in "aba"]
-
-
-def test_regular_lines_are_known_at_a_glance(line: Line) -> None:
-    """Only whole lines of our own form are taken for such without a closer look."""
-    assert is_regular(line(1) + line(2))
-    for odd in (b"text\n", b"\n", line(3)[:-2] + b"\n", line(3)[1:], line(3).rstrip()):
-        assert not is_regular(line(1) + odd)
-        assert not is_regular(odd + b"\n" + line(1)) or odd == line(3).rstrip()
-    assert Criteria().needles == ()
 
 
 @pytest.mark.parametrize("depth", [500, 1500])

@@ -22,7 +22,7 @@ from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logs import Logs, Record, open_logs
 from metaexpert.logs.bundle import make_bundle
-from metaexpert.logs.reading import merge
+from metaexpert.logs.reading import _survey, merge
 from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from metaexpert.logs.stats import collect_stats
 from metaexpert.logs.verify import verify
@@ -166,7 +166,7 @@ def test_only_stretches_that_may_match_are_read(
     """Ten seconds out of half an hour cost a few stretches and the current file; the recovered ones are among them."""
     write(tmp_path, story(line), compress=compress)
     if not collected:
-        monkeypatch.setattr(merge, "collected", lambda *_: None)
+        monkeypatch.setattr(merge, "KEPT_LIMIT", 0)
     names = [path.name for path in tmp_path.glob("*.log.*")]
     assert len(names) > 10
     for ask, most in (
@@ -190,7 +190,7 @@ def test_what_inflating_took_is_released_file_by_file(tmp_path: Path, line: Line
     write(tmp_path, story(line), compress=True)
     logs = open_logs(tmp_path, grep="x")
     with logs.opened() as chains:
-        assert merge.collected(chains, logs.criteria, logs.counts, merge.ignore)
+        assert list(merge.streamed(chains, logs.criteria, logs.counts, merge.ignore, backward=False))
         assert all(file._handle is not None and file._inflated is None for log in chains for file in log.files)
 
 
@@ -353,8 +353,8 @@ def test_the_reader_writes_nothing(tmp_path: Path, line: Line) -> None:
 
 def test_many_logs_are_read_in_small_stretches(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where stretches of so many logs would not fit into the memory together, smaller ones are made of them."""
-    monkeypatch.setattr(merge, "_SMALLEST", 1000)
-    monkeypatch.setattr(merge, "_OPEN", 1000)
+    monkeypatch.setattr(_survey, "_SMALLEST", 1000)
+    monkeypatch.setattr(_survey, "_OPEN", 1000)
     for compress in (False, True):
         directory = tmp_path / str(compress)
         directory.mkdir()
@@ -466,7 +466,7 @@ def test_many_closed_files_are_asked_one_after_another(
         assert with_index == without, ask
     with open_logs(tmp_path).opened() as logs:
         wanted = open_logs(tmp_path, level="critical").criteria
-        assert merge.collected(logs, wanted, Counts(), merge.ignore)
+        assert list(merge.streamed(logs, wanted, Counts(), merge.ignore, backward=False))
         assert all(file._handle is None for log in logs for file in log.files)
 
 

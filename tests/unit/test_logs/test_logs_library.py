@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from metaexpert.logs import Entry, Record, Unparsed, level_number, open_logs
 from metaexpert.logs.entry import parse
-from metaexpert.logs.reading import dedup, merge
+from metaexpert.logs.reading import _survey, dedup, merge
 from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from metaexpert.logs.reading.snapshot import Snapshot
 
@@ -242,8 +242,8 @@ def test_reading_is_bounded_by_files_not_by_their_size(tmp_path: Path, line: Lin
 def test_disorder_beyond_the_memory_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files too disordered to be sorted in bounded memory lose nothing; what came out of order is counted."""
     monkeypatch.setattr(merge, "MEMORY_LIMIT", 20_000)
-    monkeypatch.setattr(merge, "_SMALLEST", 500)
-    monkeypatch.setattr(merge, "_OPEN", 500)
+    monkeypatch.setattr(_survey, "_SMALLEST", 500)
+    monkeypatch.setattr(_survey, "_OPEN", 500)
     times = list(range(300))
     random.Random(1).shuffle(times)
     write(tmp_path / "expert.log", *(line(n + 1, at=n) for n in times))

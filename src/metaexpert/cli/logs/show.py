@@ -23,7 +23,9 @@ from metaexpert.cli.logs.filters import (
     zone,
 )
 from metaexpert.cli.progress import shown
+from metaexpert.cli.tables import counted
 from metaexpert.logs import Logs, Record
+from metaexpert.logs.recover import waiting_entries
 from metaexpert.logs.render import FormatName, make_format
 
 #: Records written at once.
@@ -120,6 +122,10 @@ def _report(found: Logs) -> None:
     report(counts)
     if not (counts.entries or counts.unparsed or counts.unreadable):
         output.complain("note", [_nothing(found)])
+    for directory in found.directories:
+        if waiting := waiting_entries(directory):
+            text = f"{counted(waiting, 'entry')} of dead processes only in the journal of {directory}"
+            output.complain("note", [f"{text}: metaexpert logs recover {directory} brings them into the files"])
 
 
 def _nothing(found: Logs) -> str:

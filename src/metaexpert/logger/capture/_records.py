@@ -17,6 +17,8 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO, STACK_INFO, ExceptionText
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.masking.rules import HiddenArguments, Rules
+from metaexpert.logger.system.interrupts import let_pass
 
 #: What each record has by itself; all else came by ``extra``.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -36,13 +38,20 @@ class RenderedEvent(str):
     fields: dict[str, Any]
 
 
-def message_of(record: logging.LogRecord) -> tuple[Any, dict[str, Any]]:
-    """Return the message of *record*, and what is to be told when its arguments do not fit."""
+def message_of(record: logging.LogRecord, rules: Rules) -> tuple[Any, dict[str, Any]]:
+    """Return the message of *record*, and what is to be told when its arguments do not fit.
+
+    Arguments that are secret by their names, according to *rules*, are masked.
+    """
     if type(record.msg) is not str and (event := _event_of(record)) is not None:
         return event.get(EVENT), {}
     try:
+        plain = type(record) is logging.LogRecord and "%(" in (text := safe_str(record.msg))
+        if plain and isinstance(record.args, Mapping) and record.args:
+            return text % HiddenArguments(record.args, rules), {}
         return record.getMessage(), {}
     except Exception as error:  # arguments that do not fit: the template and they are kept
+        let_pass(error)
         trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}
         return safe_str(record.msg), trouble
 
@@ -70,7 +79,8 @@ def time_of(record: logging.LogRecord) -> int | None:
     try:
         created = record.created
         return None if -_FRESH < time.time() - created < _FRESH else round(created * 1_000_000) * 1000
-    except (TypeError, ValueError, OverflowError):  # a record that somebody has filled with something else
+    except (TypeError, ValueError, OverflowError) as error:  # a record that somebody has filled with something else
+        let_pass(error)
         return None
 
 
@@ -117,7 +127,8 @@ def _is_near(value: object, created: float) -> bool:
         moment = datetime.fromisoformat(value)
         moments = (moment, moment.replace(tzinfo=UTC)) if moment.tzinfo is None else (moment,)  # local time, or UTC
         return any(abs(m.timestamp() - created) < _SAME_TIME for m in moments)
-    except (TypeError, ValueError, OverflowError, OSError):  # another text, or a time that no clock shows
+    except (TypeError, ValueError, OverflowError, OSError) as error:  # another text, or a time that no clock shows
+        let_pass(error)
         return False
 
 

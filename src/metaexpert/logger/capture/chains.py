@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from structlog.exceptions import DropEvent
-from structlog.testing import LogCapture
-from structlog.typing import EventDict
-
 from metaexpert.logger import schema
 from metaexpert.logger.bound import METHODS, BoundLogger, Output, level_number, named
 from metaexpert.logger.capture._records import RenderedEvent, drop_stamps
-from metaexpert.logger.encoding.foreign_steps import EVENT, tidied
+from metaexpert.logger.encoding.foreign_steps import EVENT, Tidier
 from metaexpert.logger.encoding.processors import ProcessorList
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 
 #: By method of a bound logger, the word of its level.
 WORDS: Final = {name: word for word, names in METHODS.items() for name in names}
@@ -43,7 +42,7 @@ class Tap:
 
     def __init__(self, chain: list[Any], installed: Callable[[], BoundLogger | None], *, meant: bool) -> None:
         self.step = chain[-1]
-        self._chain = chain
+        self._tidy = Tidier(chain[:-1])
         self._installed = installed
         self._meant = meant
 
@@ -52,7 +51,7 @@ class Tap:
         target = self._installed()
         if target is None or "_record" in event_dict:  # by ProcessorFormatter: a record, which comes by itself
             return self.step(logger, method, event_dict)
-        fields = tidied(event_dict, self._chain[:-1])
+        fields = self._tidy(logger, method, event_dict)
         if isinstance(logger, logging.Logger) and target.config.capture_stdlib:
             result = self.step(logger, method, event_dict)
             if isinstance(result, str):
@@ -74,7 +73,8 @@ def tap(processors: Any, installed: Callable[[], BoundLogger | None], *, meant: 
 
 def collects(processors: Any) -> bool:
     """Return whether `structlog.testing.capture_logs` is at work."""
-    return any(isinstance(step, LogCapture) for step in processors)
+    testing = sys.modules.get("structlog.testing")
+    return testing is not None and any(isinstance(step, testing.LogCapture) for step in processors)
 
 
 def adopted(output: Output, processors: Any) -> Any:
@@ -94,6 +94,7 @@ def enter(target: BoundLogger, name: object, word: str, event: EventDict) -> Non
         logger = named(target, name if isinstance(name, str) else None, {}, follows=True)
         getattr(logger, word)(event.get(EVENT), **fields)
     except Exception as error:
+        let_pass(error)
         target._logger.pipeline.health.failed("an event of structlog could not be taken", error)
 
 

@@ -18,9 +18,10 @@ from metaexpert.logger import schema
 from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger, level_number, named
 from metaexpert.logger.capture._records import fields_of, message_of, time_of
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.pipeline import Pipeline
-from metaexpert.logger.stamping import MADE_AT
+from metaexpert.logger.encoding.line import MADE_AT
+from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.system.forks import ForkAware, on_fork
+from metaexpert.logger.system.interrupts import let_pass
 
 #: Loggers that are kept by their names: programs that make up names must not fill the memory.
 _MOST_NAMES: Final = 1000
@@ -67,7 +68,7 @@ class StdlibHandler(logging.Handler):
             number = level_number(record.levelno)
             logger = self._named.get(record.name) or self._add_name(record.name)
             if logger.is_enabled_for(number) or schema.ALERT in vars(record):
-                message, trouble = message_of(record)
+                message, trouble = message_of(record, logger._logger.pipeline.rules)
                 if self._console.printing is not None and self._console.echoes(str(message)):
                     return  # standard error is redirected into logging: these are our own lines
                 fields, made_at, word = fields_of(record), time_of(record), schema.level_word(number)
@@ -78,6 +79,7 @@ class StdlibHandler(logging.Handler):
                 else:
                     _log_at(made_at, logger, word, message, fields)
         except Exception as error:  # a record of a class whose attributes raise
+            let_pass(error)
             self._logger._logger.pipeline.health.failed("a record of logging could not be taken", error)
 
     def handle(self, record: logging.LogRecord) -> bool:

@@ -12,13 +12,14 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking.names import words
 from metaexpert.logger.masking.registered import MIN_LENGTH
 from metaexpert.logger.schema import LevelName
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
+_SIZE: Final = lazy_pattern(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
 #: Bytes of a file name. File systems allow 255, and the ending of a backup must fit in too.
 _MAX_FILE_NAME: Final = 200

@@ -4,8 +4,7 @@ The model is frozen. It reads ``.env`` and ``pyproject.toml``, and nothing else 
 not the state of the file system.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: pydantic would compile each of fifty annotations anew at import.
 from collections import ChainMap
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 
 from metaexpert.logger import schema
 from metaexpert.logger.config import locations
+from metaexpert.logger.config._completion import complete
 from metaexpert.logger.config._problems import DEFAULT_LABEL, ConfigurationError, Problem, conflict, explained
 from metaexpert.logger.config._remote import ChatId, SecretAddress, SyslogAddress, Token, WebAddress, remote_conflicts
 from metaexpert.logger.config.field_types import (
@@ -68,7 +68,7 @@ class LoggerConfig(BaseModel):
         ConfigurationError: For an unknown name or a bad value in any source; names field, value and source.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     expert_name: str = Field("metaexpert", min_length=1, description="Name of the expert; RFC 5424 APP-NAME.")
     log_level: Level = Field("INFO", description="Lowest level that reaches expert.log.")
@@ -104,6 +104,7 @@ class LoggerConfig(BaseModel):
     fsync: Literal["never", "interval", "trades"] = Field("never", description="When files are forced to disk.")
     capture_stdlib: bool = Field(True, description="Take in the records of logging.")
     capture_warnings: bool = Field(True, description="Take in the warnings of warnings.")
+    capture_uncaught: bool = Field(True, description="Log uncaught exceptions of the program, and fatal crashes.")
     processors: ProcessorList | None = Field(None, description="Own structlog processors, run on each entry.")
     alert_level: Level = Field("CRITICAL", description="Lowest level that is sent as an alert.")
     alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
@@ -181,7 +182,11 @@ class LoggerConfig(BaseModel):
             for field in type(self).model_fields
         }
 
-    def replace(self, **options: Any) -> LoggerConfig:
+    def is_default(self, field: str) -> bool:
+        """Return whether no source has set *field*."""
+        return self._sources.get(field, DEFAULT_LABEL) == DEFAULT_LABEL
+
+    def replace(self, **options: Any) -> "LoggerConfig":
         """Return a copy with *options*, validated, in place of its values. A command line still wins."""
         replaced = {ALIASES.get(name, name) for name in options}
         kept = {f: getattr(self, f) for f in type(self).model_fields if f not in replaced and self._is_set(f)}
@@ -191,7 +196,7 @@ class LoggerConfig(BaseModel):
 
     def _is_set(self, field: str) -> bool:
         # console_level follows log_level until it is set.
-        return field != "console_level" or self._sources[field] != DEFAULT_LABEL
+        return field != "console_level" or not self.is_default(field)
 
     @classmethod
     def for_development(cls, **options: Any) -> Self:
@@ -207,6 +212,9 @@ class LoggerConfig(BaseModel):
     def for_backtesting(cls, **options: Any) -> Self:
         """INFO, no console, and calls that wait instead of dropping entries: a backtest outruns any disk."""
         return cls(_preset="for_backtesting", **options)
+
+
+complete(LoggerConfig)
 
 
 def _showable(value: Any) -> Any:

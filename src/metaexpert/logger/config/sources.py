@@ -7,10 +7,8 @@ a person finds the value. Reading creates nothing. A source that cannot be read 
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
 
 from metaexpert.logger.config._problems import Problem
@@ -76,6 +73,8 @@ def _unknown(name: str, label: str, fields: Fields) -> Problem:
 
 def likely_name(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate of which *name* is most likely a misspelling, or None."""
+    import difflib  # noqa: PLC0415 - only mistakes need it
+
     return next(iter(difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.7)), None)
 
 
@@ -161,7 +160,11 @@ def _warn_misspelt(found: Mapping[str, tuple[str, str | None]], fields: Iterable
 def _dotenv(fields: Fields) -> Layer:
     path = Path(DOTENV_FILE)
     try:
-        variables = dotenv_values(path) if path.is_file() else {}
+        if not path.is_file():
+            return Layer(fields)
+        from dotenv import dotenv_values  # noqa: PLC0415 - most programs have no such file
+
+        variables = dotenv_values(path)
     except (OSError, UnicodeDecodeError) as error:
         return _unreadable(fields, DOTENV_FILE, error)
     return _environment(fields, variables, DOTENV_FILE)
@@ -172,6 +175,8 @@ def _pyproject(fields: Fields) -> Layer:
     path = nearest_pyproject()
     if path is None:
         return Layer(fields)
+    import tomllib  # noqa: PLC0415 - a program that is deployed has no such file
+
     shown = os.path.relpath(path)
     try:
         table: Any = tomllib.loads(path.read_text("utf-8"))
@@ -185,6 +190,8 @@ def _pyproject(fields: Fields) -> Layer:
 
 
 def _unreadable(fields: Fields, name: str, error: Exception) -> Layer:
+    import tomllib  # noqa: PLC0415 - see `_pyproject`
+
     layer = Layer(fields)
     # Of a decoding error only the kind is told, since its text may quote the file.
     what = f": {error.strerror}" if isinstance(error, OSError) else f": {type(error).__name__}"

@@ -21,6 +21,7 @@ from typing import Final, Literal, TextIO
 from metaexpert.logger.console import stderr
 from metaexpert.logger.console.stderr import NonBlockingStream
 from metaexpert.logger.entry.console_text import ConsoleText
+from metaexpert.logger.system.interrupts import let_pass
 
 #: Bytes of entries that may wait for a slow console.
 MOST_WAITING: Final = 8 * 1024 * 1024
@@ -117,7 +118,8 @@ class Console:
             return stream is not None
         try:
             return os.path.samestat(os.fstat(stream.fileno()), os.fstat(current.fileno()))  # type: ignore[attr-defined, union-attr]
-        except (AttributeError, OSError, TypeError, ValueError):  # no descriptor, or closed
+        except (AttributeError, OSError, TypeError, ValueError) as error:  # no descriptor, or closed
+            let_pass(error)
             return False
 
     @property

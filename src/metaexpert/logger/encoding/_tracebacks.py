@@ -11,8 +11,9 @@ import sys
 import traceback
 from typing import Any, Final
 
-from metaexpert.logger.entry.values import Cleaner, marked
+from metaexpert.logger.entry.values import Cleaner, marked, no_surrogates
 from metaexpert.logger.masking.rules import Masker
+from metaexpert.logger.system.interrupts import let_pass
 
 #: A recursion error has a thousand frames; the outermost and innermost of this many tell the story.
 MAX_FRAMES: Final = 50
@@ -44,8 +45,9 @@ def describe(error: BaseException, masker: Masker) -> dict[str, Any]:
         )
         return {**_described(trace, masker), **_text(trace, masker), **_causes(trace, masker)}
     except Exception as failure:  # hostile exception classes may raise from any attribute
+        let_pass(failure)
         what = f"<not describable: {type(failure).__name__}>"
-        return {"type": type(error).__name__, "value": what}
+        return {"type": masker.text(type(error).__name__, MAX_VALUE)[0], "value": masker.text(what, MAX_VALUE)[0]}
 
 
 def describe_text(text: str, masker: Masker) -> dict[str, Any]:
@@ -71,9 +73,12 @@ def describe_text(text: str, masker: Masker) -> dict[str, Any]:
 
 
 def _described(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:
-    result: dict[str, Any] = {"type": _type(trace), "value": marked(*masker.text(str(trace), MAX_VALUE))}
-    if frames := [_frame(frame) for frame in _bounded(trace.stack)]:
-        result["frames"] = Cleaner(MAX_VALUE, sys.maxsize, masker).clean(frames)
+    result: dict[str, Any] = {
+        "type": masker.text(_type(trace), MAX_VALUE)[0],
+        "value": marked(*masker.text(str(trace), MAX_VALUE)),
+    }
+    if frames := [_frame(frame, masker) for frame in _bounded(trace.stack)]:
+        result["frames"] = frames
     if len(trace.stack) > MAX_FRAMES:
         result["truncated"] = True
     if notes := getattr(trace, "__notes__", None):
@@ -95,11 +100,12 @@ def _bounded(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
     return list(stack) if len(stack) <= MAX_FRAMES else [*stack[:half], *stack[-half:]]
 
 
-def _frame(frame: traceback.FrameSummary) -> dict[str, Any]:
-    described: dict[str, Any] = {"file": frame.filename, "line": frame.lineno, "function": frame.name}
+def _frame(frame: traceback.FrameSummary, masker: Masker) -> dict[str, Any]:
+    described = {"file": frame.filename, "line": frame.lineno, "function": frame.name}
+    cleaned: dict[str, Any] = Cleaner(MAX_VALUE, sys.maxsize, masker).clean(described)
     if frame.line:
-        described["code"] = frame.line
-    return described
+        cleaned["code"] = marked(*masker.source(no_surrogates(frame.line), MAX_VALUE))
+    return cleaned
 
 
 def _text(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:

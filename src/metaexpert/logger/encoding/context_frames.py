@@ -7,35 +7,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final
 
-from structlog.contextvars import get_contextvars
+from metaexpert.logger.system.lazy_structlog import contextvars
+from metaexpert.logger.system.native import core
 
 
-class ContextFrame:
-    """One entered block: its own fields over its parent's."""
+class ContextFrame(SimpleNamespace):
+    """One entered block. Where the core was compiled, it is a type of the core.
 
-    __slots__ = ("encoded", "fields", "lifts", "parent")
+    Attributes:
+        parent: The block around it.
+        fields: Its own fields over its parent's.
+        lifts: Whether entries of every level are accepted (inside a trade context).
+        encoded: For the fast call: the fields encoded, by the context of the logger that they belong to.
+    """
 
-    def __init__(self, parent: ContextFrame | None, fields: Mapping[str, Any], *, lifts: bool) -> None:
-        self.parent = parent
-        self.fields: Mapping[str, Any] = {**parent.fields, **fields} if parent else fields
-        #: Whether entries of every level are accepted (inside a trade context).
-        self.lifts: bool = lifts or (parent is not None and parent.lifts)
-        #: The fields encoded, by the `BoundContext` of the logger that they belong to (see `Encoder.context_in`).
-        self.encoded: dict[Any, Any] = {}
+    parent: ContextFrame | None
+    fields: Mapping[str, Any]
+    lifts: bool
+    encoded: dict[Any, Any]
 
+
+if core is not None:
+    ContextFrame = core.ContextFrame  # type: ignore[misc]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 current_frame: Final[ContextVar[ContextFrame | None]] = ContextVar("metaexpert_context", default=None)
+
+
+def enter_frame(fields: Mapping[str, Any], *, lifts: bool) -> None:
+    """Enter a block with *fields*."""
+    parent = current_frame.get()
+    if parent is not None:
+        fields, lifts = {**parent.fields, **fields}, lifts or parent.lifts
+    current_frame.set(ContextFrame(parent=parent, fields=fields, lifts=lifts, encoded={}))
 
 
 def current_fields() -> Mapping[str, Any]:
     """Return the context fields of this moment: structlog's own contextvars, and over them `log_context`'s."""
     frame = current_frame.get()
     ours = frame.fields if frame is not None else _NOTHING
-    theirs = get_contextvars()
+    theirs = contextvars.get_contextvars()
     return {**theirs, **ours} if theirs else ours
 
 

@@ -11,26 +11,19 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterable
+from types import FunctionType
 from typing import Any, Final
 
-from structlog import processors as known
-from structlog import stdlib
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from metaexpert.logger import schema
+from metaexpert.logger.system.lazy_structlog import EventDict, Processor, WrappedLogger
 
 #: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
 EVENT: Final = "event"
 CALLER_EVENT: Final = "field_event"
 EXC_INFO: Final = "exc_info"
 STACK_INFO: Final = "stack_info"
-#: Processors that look for the frame of the caller.
-_SEEKERS: Final = (known.CallsiteParameterAdder, known.StackInfoRenderer)
-#: Processors whose fields repeat the header, and the names of these fields.
-_REPEATS: Final[tuple[tuple[Processor, str], ...]] = (
-    (stdlib.add_log_level, "level"),
-    (stdlib.add_logger_name, schema.LOGGER_KEY),
-)
+#: Functions of structlog whose fields repeat the header, and the names of these fields.
+_REPEATS: Final = {"add_log_level": "level", "add_logger_name": schema.LOGGER_KEY}
 
 
 class ExceptionText(str):
@@ -39,51 +32,59 @@ class ExceptionText(str):
 
 def prepared(own: Iterable[Processor]) -> list[Processor]:
     """Return the user's processors *own* as they may stand in our chain."""
-    steps = [_keeping(step) if isinstance(step, known.ExceptionRenderer) else _looking_past_us(step) for step in own]
-    return [*steps, _Tidy(steps)] if steps else []
+    own = list(own)
+    steps = [_keeping(step) if _is_a(step, "ExceptionRenderer") else _looking_past_us(step) for step in own]
+    return [*steps, Tidier(own)] if steps else []
 
 
-def tidied(event_dict: EventDict, steps: Iterable[Any]) -> EventDict:
-    """Return an event that *steps* have worked on without what they have added of level, time, name and traceback.
+class Tidier:
+    """The step after others: takes away what they have added of level, time, name and traceback.
 
     The traceback is handed on as ``exc_info``, the stack as ``stack_info``.
+
+    Args:
+        steps: The others.
     """
-    steps = list(steps)
-    repeats = _names_of_repeats(steps)
-    tidy = {name: value for name, value in event_dict.items() if name not in repeats}
-    if any(isinstance(step, known.ExceptionRenderer) for step in steps) and schema.EXCEPTION_KEY in tidy:
-        rendered = tidy[schema.EXCEPTION_KEY]
-        error = tidy.get(EXC_INFO)
-        error = _rendered_from(rendered) if error is None else error
-        if error is not None:
-            del tidy[schema.EXCEPTION_KEY]
-            tidy[EXC_INFO] = error
-    if any(isinstance(step, known.StackInfoRenderer) for step in steps) and schema.STACK_KEY in tidy:
-        tidy[STACK_INFO] = tidy.pop(schema.STACK_KEY)
-    for step in steps:
-        if isinstance(step, known.EventRenamer) and step.to in tidy:
-            if EVENT in tidy:
-                tidy[CALLER_EVENT] = tidy.pop(EVENT)
-            tidy[EVENT] = tidy.pop(step.to)
-    return tidy
 
-
-class _Tidy:
-    """The step after the user's own."""
-
-    def __init__(self, steps: list[Processor]) -> None:
-        self._steps = [getattr(step, "__wrapped__", step) for step in steps]
+    def __init__(self, steps: Iterable[Any]) -> None:
+        steps = list(steps)
+        self._repeats = _names_of_repeats(steps)
+        self._exceptions = any(_is_a(step, "ExceptionRenderer") for step in steps)
+        self._stacks = any(_is_a(step, "StackInfoRenderer") for step in steps)
+        self._messages = [step.to for step in steps if _is_a(step, "EventRenamer")]
 
     def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
-        return tidied(event_dict, self._steps)
+        """Return the event without repeats."""
+        tidy = {name: value for name, value in event_dict.items() if name not in self._repeats}
+        if self._exceptions and schema.EXCEPTION_KEY in tidy:
+            error = tidy.get(EXC_INFO)
+            error = _rendered_from(tidy[schema.EXCEPTION_KEY]) if error is None else error
+            if error is not None:
+                del tidy[schema.EXCEPTION_KEY]
+                tidy[EXC_INFO] = error
+        if self._stacks and schema.STACK_KEY in tidy:
+            tidy[STACK_INFO] = tidy.pop(schema.STACK_KEY)
+        for name in self._messages:
+            if name in tidy:
+                if EVENT in tidy:
+                    tidy[CALLER_EVENT] = tidy.pop(EVENT)
+                tidy[EVENT] = tidy.pop(name)
+        return tidy
+
+
+def _is_a(step: object, *names: str) -> bool:
+    """Return whether *step* is of one of these classes of structlog's, which may not have been loaded."""
+    return any(base.__name__ in names and base.__module__.startswith("structlog.") for base in type(step).__mro__)
 
 
 def _names_of_repeats(steps: Iterable[Any]) -> set[str]:
-    names = {name for step in steps for repeating, name in _REPEATS if step is repeating}
+    names = set()
     for step in steps:
-        stamper = step.stamper if isinstance(step, known.MaybeTimeStamper) else step
-        if isinstance(stamper, known.TimeStamper) and stamper.key == schema.HEADER_KEYS[0]:
+        stamper = step.stamper if _is_a(step, "MaybeTimeStamper") else step
+        if _is_a(stamper, "TimeStamper") and stamper.key == schema.HEADER_KEYS[0]:
             names.add(stamper.key)
+        elif str(getattr(step, "__module__", "")).startswith("structlog.") and step.__class__ is FunctionType:
+            names |= {_REPEATS[step.__name__]} if step.__name__ in _REPEATS else set()
     return names
 
 
@@ -128,7 +129,7 @@ def _keeping(step: Processor) -> Processor:
 
 def _looking_past_us(step: Processor) -> Processor:
     """Return a copy of *step* that takes no frame of ours for the caller's."""
-    if not isinstance(step, _SEEKERS):
+    if not _is_a(step, "CallsiteParameterAdder", "StackInfoRenderer"):
         return step
     seeker: Any = copy.copy(step)
     seeker._additional_ignores = [*(getattr(step, "_additional_ignores", None) or ()), "metaexpert.logger"]

@@ -7,14 +7,16 @@ The RFC 5424 message itself is made by `metaexpert.logger.entry.rfc5424`, the co
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.schema import Layout
+from metaexpert.logger.system.host import hostname
 
 Entry = dict[str, Any]
 Encode = Callable[[Entry], bytes]
@@ -25,6 +27,10 @@ SECOND: Final = 1_000_000_000
 _END_OF_TIME: Final = 253_402_300_800
 #: How each line begins.
 _START: Final = b'{"%s":"' % schema.HEADER_KEYS[0].encode()
+#: The number of an entry, as it stands in its line.
+SEQUENCE_ID: Final = lazy_pattern(rb'"sequence_id":(\d+)')
+#: When the entry of this call was made, in nanoseconds since the epoch; 0 is now. A record of `logging` may be older.
+MADE_AT: Final[ContextVar[int]] = ContextVar("metaexpert_made_at", default=0)
 #: Room for the braces, quotes and marks that a cut adds.
 _SMALLEST_VALUE: Final = 16
 
@@ -90,7 +96,7 @@ class Header:
         self._fixed: Entry = {
             "facility": self.facility,
             "version": schema.RFC5424_VERSION,
-            "hostname": schema.printable_ascii(_hostname(), schema.MAX_HOSTNAME),
+            "hostname": schema.printable_ascii(hostname(), schema.MAX_HOSTNAME),
             "appname": self.appname,
             "procid": str(os.getpid()),
         }
@@ -106,13 +112,6 @@ class Header:
             "sequence_id": sequence_id,
             "message": message,
         }
-
-
-def _hostname() -> str:
-    try:
-        return socket.gethostname()
-    except OSError:
-        return schema.NILVALUE
 
 
 def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encode:

@@ -19,8 +19,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from metaexpert.logger import schema
 from metaexpert.logger.encoding import _tracebacks
 from metaexpert.logger.encoding.context_frames import current_fields
@@ -34,7 +32,10 @@ from metaexpert.logger.encoding.foreign_steps import (
 )
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.masking.rules import RULES, Masker, Rules
+from metaexpert.logger.system.lazy_structlog import EventDict, Processor, WrappedLogger
 
+#: Arguments that do not fit into the message.
+POSITIONAL: Final = "positional_args"
 #: Exception and stack are ours by the time that callers' fields move aside.
 _KEPT_KEYS: Final = schema.RESERVED_KEYS - {schema.EXCEPTION_KEY, schema.STACK_KEY}
 #: Module names whose frames are never the caller's.
@@ -70,7 +71,7 @@ def add_exception(_: WrappedLogger, method: str, event_dict: EventDict) -> Event
 
 def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Move a caller's field that bears a reserved key to ``field_<key>``; nothing of ours is overwritten."""
-    for key in _KEPT_KEYS:
+    for key in _KEPT_KEYS & event_dict.keys():
         event_dict = _set_aside(event_dict, key)
     return event_dict
 
@@ -94,6 +95,8 @@ class CleanValues:
         masker = Masker(self._rules)
         message = event_dict.pop(EVENT, None)
         own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
+        if POSITIONAL in event_dict:
+            event_dict[POSITIONAL] = masker.arguments(safe_str(message), event_dict[POSITIONAL])
         result: EventDict = Cleaner(self._max_length, self._max_items, masker).clean(event_dict)
         text = Cleaner(self._max_length, 1, masker).key("" if message is None else safe_str(message))
         own = self._own(own, masker)

@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.system.lazy_structlog import EventDict, Processor, WrappedLogger
 
 TRACE_ID: Final = "trace_id"
 SPAN_ID: Final = "span_id"

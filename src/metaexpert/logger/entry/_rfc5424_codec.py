@@ -23,6 +23,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.schema import MAX_SEQUENCE_ID
 
 #: RFC 5424 section 6, SD-NAME.
@@ -35,21 +36,21 @@ MAX_INTEGER_DIGITS: Final = 65_536
 # Digits that Python always converts, whatever the value of `sys.set_int_max_str_digits`.
 _ALWAYS_CONVERTED: Final = 640
 
-_PLAIN_NAME: Final = re.compile(r"[!#-$&-<>-\\^-~]+")
-_ENCODED_NAME: Final = re.compile(r"(?:[^%]|%[0-9A-F]{2})++")
+_PLAIN_NAME: Final = lazy_pattern(r"[!#-$&-<>-\\^-~]+")
+_ENCODED_NAME: Final = lazy_pattern(r"(?:[^%]|%[0-9A-F]{2})++")
 _SAFE_IN_NAMES: Final = "!#$&'()*+,/:;<>?@[\\^`{|}"
 
 # C0, DEL, C1, the two Unicode line separators, and surrogates, which UTF-8 cannot encode.
 _CONTROL: Final = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _CODE: Final = "u(?:00[0189][0-9a-f]|007f|202[89]|d[89a-f][0-9a-f]{2})"
-_TO_ESCAPE: Final = re.compile(rf"(?<!\\)(?:(\\++)({_CODE})|(\\*+)({_CONTROL}))")
-_ESCAPED: Final = re.compile(rf"(?<!\\)(\\++)({_CODE})")
-_RAW_IN_JSON: Final = re.compile(_CONTROL)
+_TO_ESCAPE: Final = lazy_pattern(rf"(?<!\\)(?:(\\++)({_CODE})|(\\*+)({_CONTROL}))")
+_ESCAPED: Final = lazy_pattern(rf"(?<!\\)(\\++)({_CODE})")
+_RAW_IN_JSON: Final = lazy_pattern(_CONTROL)
 
-_SPECIAL: Final = re.compile(r'(["\\\]])')
-_ESCAPED_SPECIAL: Final = re.compile(r'\\(["\\\]])')
+_SPECIAL: Final = lazy_pattern(r'(["\\\]])')
+_ESCAPED_SPECIAL: Final = lazy_pattern(r'\\(["\\\]])')
 
-_TIMESTAMP: Final = re.compile(
+_TIMESTAMP: Final = lazy_pattern(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"

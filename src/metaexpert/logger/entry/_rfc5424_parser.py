@@ -32,6 +32,7 @@ from metaexpert.logger.entry._rfc5424_codec import (
     utc_timestamp,
     wrap_sequence_id,
 )
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 SOFTWARE: Final = "metaexpert"
 META: Final = "meta"
@@ -57,23 +58,23 @@ _OWN_TYPES: Final[Mapping[str, type]] = {
     "sequence_id": int,
 }
 
-_PRIORITY: Final = re.compile(rb"<(0|[1-9][0-9]{0,2})>")
-_VERSION: Final = re.compile(rb"1 ")
-_TIMESTAMP: Final = re.compile(rb"([!-~]{1,32}) ")
+_PRIORITY: Final = lazy_pattern(rb"<(0|[1-9][0-9]{0,2})>")
+_VERSION: Final = lazy_pattern(rb"1 ")
+_TIMESTAMP: Final = lazy_pattern(rb"([!-~]{1,32}) ")
 _HEADER_FIELDS: Final = tuple(
-    (key, re.compile(rb"([!-~]{1,%d}) " % limit), f"{name} of 1 to {limit} printable ASCII characters, and a space")
+    (key, lazy_pattern(rb"([!-~]{1,%d}) " % limit), f"{name} of 1 to {limit} printable ASCII characters, and a space")
     for (key, limit), name in zip(schema.NAME_LIMITS.items(), ("HOSTNAME", "APP-NAME", "PROCID", "MSGID"), strict=True)
 )
-_NAME: Final = re.compile(rb"[!#-<>-\\^-~]{1,32}")
-_NO_ELEMENTS: Final = re.compile(rb"-(?= |\Z)")
-_OPEN: Final = re.compile(rb"\[")
-_SPACE_OR_CLOSE: Final = re.compile(rb"[ \]]")
-_ASSIGN: Final = re.compile(rb'="')
+_NAME: Final = lazy_pattern(rb"[!#-<>-\\^-~]{1,32}")
+_NO_ELEMENTS: Final = lazy_pattern(rb"-(?= |\Z)")
+_OPEN: Final = lazy_pattern(rb"\[")
+_SPACE_OR_CLOSE: Final = lazy_pattern(rb"[ \]]")
+_ASSIGN: Final = lazy_pattern(rb'="')
 # Possessive, so that a value without an end fails at once.
-_VALUE: Final = re.compile(rb'[^"\\\]]*+(?:\\.[^"\\\]]*+)*+', re.DOTALL)
-_QUOTE: Final = re.compile(rb'"')
-_SEQUENCE: Final = re.compile(r"[1-9][0-9]{0,9}")
-_OWN_ID: Final = re.compile(r"(?:context|fields|types|names)@([0-9]+)")
+_VALUE: Final = lazy_pattern(rb'[^"\\\]]*+(?:\\.[^"\\\]]*+)*+', re.DOTALL)
+_QUOTE: Final = lazy_pattern(rb'"')
+_SEQUENCE: Final = lazy_pattern(r"[1-9][0-9]{0,9}")
+_OWN_ID: Final = lazy_pattern(r"(?:context|fields|types|names)@([0-9]+)")
 
 
 class MessageError(ValueError):

@@ -8,7 +8,6 @@ whose import takes longer than showing the last entries. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
@@ -16,13 +15,14 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 #: Fields that a console line leaves out.
 _HIDDEN: Final = frozenset(
     {*schema.HEADER_KEYS, schema.EXCEPTION_KEY, schema.STACK_KEY, schema.CATEGORY, "expert_name"}
 )
 _INDENT: Final = "    "
-_NEEDS_QUOTES: Final = re.compile(r"""[\s="'\\]""")
+_NEEDS_QUOTES: Final = lazy_pattern(r"""[\s="'\\]""")
 #: The two long level words stick out, so that the other lines need no padding.
 _LEVEL_WIDTH: Final = len("debug")
 #: Field names that structlog's renderer handles by itself. They are shown with our prefix.

@@ -22,7 +22,6 @@ A message has this form, on one line and with ``N`` for the enterprise number::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -48,6 +47,7 @@ from metaexpert.logger.entry._rfc5424_parser import (
     adopt,
     parse_message,
 )
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 __all__ = ["MessageError", "from_layout", "parse_message", "render_message", "structured_data", "to_layout"]
 
@@ -61,7 +61,7 @@ _DOMAIN: Final = frozenset(schema.DOMAIN_FIELDS)
 _FIRST_KEYS: Final = (*schema.HEADER_KEYS, schema.LOGGER_KEY)
 _LAST_KEYS: Final = (schema.EXCEPTION_KEY, schema.STACK_KEY)
 _TOP_LEVEL: Final = frozenset({*_FIRST_KEYS, *_LAST_KEYS})
-_OWN_GROUP: Final = re.compile(r"(?:context|fields)@[0-9]+")
+_OWN_GROUP: Final = lazy_pattern(r"(?:context|fields)@[0-9]+")
 
 
 def structured_data(

@@ -10,7 +10,6 @@ import dataclasses
 import enum
 import math
 import os
-import re
 import uuid
 from collections import deque
 from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
@@ -22,6 +21,9 @@ from typing import Any, Final, Protocol
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry._survey import CONTAINERS, survey
+from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.system.interrupts import let_pass
 
 #: Levels of containers. orjson stops at 254.
 MAX_DEPTH: Final = 64
@@ -32,9 +34,11 @@ _LONGEST_ID: Final = 1000
 _ADORNMENTS: Final = str.maketrans("", "", "'\", ")
 _MIN_I64: Final = -(2**63)
 _MAX_U64: Final = 2**64 - 1
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+#: Values from which on the texts of a container are searched together.
+_LARGE: Final = 64
+_LONE_SURROGATE: Final = lazy_pattern("[\ud800-\udfff]")
 #: C1 controls, since a terminal may obey U+009B like ESC [, and the line separators that JSON does not escape.
-_C1_OR_SEPARATOR: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_C1_OR_SEPARATOR: Final = lazy_pattern(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 def cut(text: str, limit: int) -> str:
@@ -85,6 +89,7 @@ def safe_str(value: object) -> str:
     try:
         return str.__str__(value) if isinstance(value, str) else str(value)
     except Exception as error:  # a hostile __str__ may raise anything
+        let_pass(error)
         return failed(value, error)
 
 
@@ -95,9 +100,12 @@ class _Masker(Protocol):
     def kind(self, parent: str, name: str) -> int: ...
     def named(self, kind: int, value: Any) -> Any: ...
     def option(self, word: Any) -> int: ...
-    def pair(self, first: Any, second: Any) -> int: ...
+    def pair(self, first: Any, second: Any, *, listed: bool) -> int: ...
+    def told(self, fields: Mapping[Any, Any]) -> object: ...
     def number(self, number: int) -> bool: ...
     def secret(self) -> str: ...
+    def harmless(self, texts: Set[str], limit: int) -> Set[str]: ...
+    def unnamed(self, names: Set[str], texts: Set[str]) -> bool: ...
 
 
 class Cleaner:
@@ -109,13 +117,15 @@ class Cleaner:
         masker: Masks the secrets among them.
     """
 
-    __slots__ = ("_left", "_masker", "_max_length", "_parent", "_path")
+    __slots__ = ("_harmless", "_left", "_masker", "_max_length", "_parent", "_path")
 
     def __init__(self, max_length: int, max_items: int, masker: _Masker | None = None) -> None:
         self._max_length = max_length
         self._left = max_items
         self._path: set[int] = set()
         self._masker = masker
+        #: Texts of a large container that were searched together.
+        self._harmless: Set[str] = frozenset()
         #: Name of the field that is being cleaned.
         self._parent = ""
 
@@ -132,14 +142,16 @@ class Cleaner:
         if kind is float:
             return _number(value)  # type: ignore[arg-type]
         try:
-            return self._other(value)
-        except Exception:  # hostile properties and iterators may raise anything
+            return self._container(value) if kind in CONTAINERS else self._other(value)
+        except Exception as error:  # hostile properties and iterators may raise anything
+            let_pass(error)
             return self._last_resort(value)
 
     def _last_resort(self, value: object) -> str:
         try:
             return self._text(repr(value))
         except Exception as error:  # a hostile __repr__ too
+            let_pass(error)
             return self._text(failed(value, error))
 
     def key(self, key: object) -> str:
@@ -152,10 +164,14 @@ class Cleaner:
         return cleaned if isinstance(cleaned, str) else self._text(safe_str(key))
 
     def _text(self, text: str) -> str:
+        if text in self._harmless:
+            return text
         if self._masker is None:
             return no_surrogates(cut(text, self._max_length))
-        # Surrogates first: two of them may become one character, and part of a secret.
-        return marked(*self._masker.text(no_surrogates(text), self._max_length))
+        if not text.isascii():  # surrogates first: two of them may become one character, and part of a secret
+            text = no_surrogates(text)
+        text, left_out = self._masker.text(text, self._max_length)
+        return marked(text, left_out) if left_out else text
 
     def _integer(self, value: int) -> Any:
         if self._masker is not None and self._masker.number(value):
@@ -183,14 +199,34 @@ class Cleaner:
         if isinstance(value, BigInteger):  # cleaned before
             return value if len(value.digits) <= self._max_length else self._text(value.digits)
         if id(value) in self._path:
-            return f"<circular reference: {type(value).__name__}>"
+            return self._text(f"<circular reference: {type(value).__name__}>")
         if len(self._path) >= MAX_DEPTH:
-            return f"<nested too deep: {type(value).__name__}>"
+            return self._text(f"<nested too deep: {type(value).__name__}>")
         self._path.add(id(value))
         try:
+            if type(value) in CONTAINERS:
+                return self._usual(value)
             return self._inside(value)
         finally:
             self._path.discard(id(value))
+
+    def _usual(self, value: Any) -> Any:
+        """Return a dict, list or tuple as JSON types."""
+        masker = self._masker
+        if masker is not None and len(value) >= _LARGE and len(self._path) > 1 and not self._harmless:
+            found = survey(value, self._left)
+            texts = found.texts | found.names
+            self._harmless = masker.harmless(texts, self._max_length)
+            if found.usual and self._harmless >= texts and masker.unnamed(found.names, found.texts):
+                self._left -= found.count
+                return orjson.loads(orjson.dumps(value))
+        if type(value) is dict:
+            # The fields of an entry itself are judged apart: some were bound before.
+            inner = masker is not None and len(self._path) > 1
+            return self._pairs(value.items(), len(value), masker.told(value) if inner and masker else None)
+        if len(value) == 2 and masker is not None:
+            return self._pair(value, masker)
+        return self._items(value, len(value))
 
     def _inside(self, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -199,7 +235,7 @@ class Cleaner:
             return self._pairs(zip(getattr(value, "_fields", ()), value, strict=False), len(value))
         if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
             return self._items(_ordered(value), len(value))
-        if isinstance(value, tuple) and len(value) == 2 and self._masker is not None:
+        if isinstance(value, tuple | list) and len(value) == 2 and self._masker is not None:
             return self._pair(value, self._masker)
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
@@ -223,7 +259,8 @@ class Cleaner:
         named = inner is not None and getattr(value, "name", None) == text
         return self._text(text if is_text or named else shown)
 
-    def _pairs(self, pairs: Iterable[tuple[Any, Any]], count: int) -> dict[str, Any]:
+    def _pairs(self, pairs: Iterable[tuple[Any, Any]], count: int, told: object = None) -> dict[str, Any]:
+        """Return *pairs* clean. The value of the field *told* is a secret."""
         result: dict[str, Any] = {}
         for done, (raw, value) in enumerate(pairs):
             if self._left <= 0:
@@ -232,7 +269,12 @@ class Cleaner:
             key = self.key(raw)
             while key in result:  # 1 and "1" are two keys
                 key += "_"
-            result[key] = self.clean(value) if self._masker is None else self._masked(raw, key, value, self._masker)
+            if self._masker is None:
+                result[key] = self.clean(value)
+            elif told is not None and raw == told:
+                result[key] = self._named(1, value, self._masker)
+            else:
+                result[key] = self._masked(raw, key, value, self._masker)
         return result
 
     def _masked(self, raw: object, key: str, value: object, masker: _Masker) -> Any:
@@ -262,12 +304,19 @@ class Cleaner:
             if self._left <= 0:
                 result.append(f"…[cut {count - len(result)}]")
                 break
+            kind = type(value)
+            if kind is float and not option and value - value == 0:
+                self._left -= 1
+                result.append(value)
+                continue
             result.append(self._named(option, value, self._masker) if option and self._masker else self.clean(value))
-            option = self._masker.option(value) if self._masker else 0
+            option = self._masker.option(value) if self._masker and kind is str and value[:1] == "-" else 0
         return result
 
-    def _pair(self, pair: tuple[Any, Any], masker: _Masker) -> list[Any]:
-        kind = masker.pair(*pair)
+    def _pair(self, pair: Sequence[Any], masker: _Masker) -> list[Any]:
+        first, second = pair
+        named = isinstance(first, str | bytes) and isinstance(second, str | bytes)
+        kind = masker.pair(first, second, listed=isinstance(pair, list)) if named else 0
         if not kind:
             return self._items(pair, 2)
         return [self.clean(pair[0]), self._named(kind, pair[1], masker)]

@@ -8,7 +8,6 @@ foreign, damaged) is left out as a whole, so that the index never has to say whe
 from __future__ import annotations
 
 import os
-import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry import time_index
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.time_index import Span
 from metaexpert.logger.system.descriptors import Descriptor
 
@@ -28,13 +28,13 @@ PIECE: Final = 1 << 14
 _LONGEST_LINE: Final = 1 << 20
 _TEXT: Final = rb'"[^"\\\n]*+"'
 #: The end of a line and the whole header of the next, in which nothing is escaped.
-_HEADER: Final = re.compile(
+_HEADER: Final = lazy_pattern(
     rb'\}\n\{"timestamp":"([0-9T:.-]{26})Z","level":"(debug|info|warning|error|critical)","severity":\d,'
     rb'"facility":\d++,"version":1,"hostname":' + _TEXT + rb',"appname":' + _TEXT + rb',"procid":' + _TEXT + rb","
     rb'"msgid":' + _TEXT + rb',"sequence_id":\d{1,18}+,"message":"'
 )
 #: An escape sequence for a letter: behind it a second level could hide.
-_LETTER: Final = re.compile(rb"\\u00[67]")
+_LETTER: Final = lazy_pattern(rb"\\u00[67]")
 _LEVELS: Final = {word.encode(): number for word, number in schema.LEVEL_NUMBERS.items()}
 # zlib: 15 is the largest window, 16 more asks for a gzip header.
 _GZIP: Final = 31

@@ -7,10 +7,8 @@ before an error is taken back, so that the batch may be offered again.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -253,6 +251,9 @@ def _common(batch: bytes, found: bytes) -> int:
 
 
 def _piece(path: Path, offset: int, length: int) -> bytes:
+    import gzip  # noqa: PLC0415 - after a crash alone
+    import zlib  # noqa: PLC0415
+
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             file.seek(offset)

@@ -12,7 +12,6 @@ Threads: any thread may put lines into the files. The writing thread drains, and
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -34,6 +33,7 @@ from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
+from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -41,8 +41,9 @@ from metaexpert.logger.system.locks import DirectoryLock
 _RECOVERY_PAUSE: Final = 5.0
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
-#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it.
-_SERVICE: Final = 1.0
+#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it, and a
+#: capture that somebody has taken out is put back within a second.
+_SERVICE: Final = 0.9
 #: Seconds between two forced writes with ``fsync="interval"``.
 _SYNC_INTERVAL: Final = 1.0
 #: Longest wait for another thread that drains, in seconds.
@@ -53,7 +54,7 @@ _PATIENCE: Final = 1.0
 _SLACK: Final = 20
 
 #: The sequence of each directory that this process has logged to.
-_sequences: Final[dict[str, itertools.count[int]]] = {}
+_sequences: Final[dict[str, Count]] = {}
 
 
 class LogDirectory(ForkAware):
@@ -97,7 +98,7 @@ class LogDirectory(ForkAware):
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
-        self.sequence = itertools.count(1) if path is None else _sequences.setdefault(str(path), itertools.count(1))
+        self.sequence = Count(1) if path is None else _sequences.setdefault(str(path), Count(1))
         on_fork(self)
 
     def allow(self, journal_size: int) -> None:
@@ -363,7 +364,7 @@ class LogDirectory(ForkAware):
         self.lock.after_fork()
         self.archivist.after_fork_in_child()
         self.diagnostics.after_fork()
-        self.sequence = itertools.count(1)
+        self.sequence = Count(1)
         if self.path is not None:
             _sequences[str(self.path)] = self.sequence
         self.journal.after_fork()

@@ -105,7 +105,7 @@ class LogFile:
 
     def _settle(self, segment: Segment) -> None:
         """Take account of a batch that failed and could not be taken back: a part of it may be in the file."""
-        if segment.numbers[4] and (intent := segment.state.intent) != NO_INTENT:
+        if (intent := segment.state.intent) != NO_INTENT:
             segment.commit(segment.drained + self._already(intent, segment.map))
 
     def write_now(self) -> bool:
@@ -114,11 +114,11 @@ class LogFile:
         if segment is None or self.error is not None:
             return False
         self.needs_sync = True
-        return self._append(segment, segment.numbers[1])
+        return self._append(segment, segment.epoch)
 
     def _append(self, segment: Segment, epoch: int) -> bool:
         appender = getattr(self.sink, "appender", None)  # only a rotating file has one
-        return appender is not None and appender.append(self.lock, segment.map, segment.numbers, epoch)
+        return appender is not None and appender.append(self.lock, segment.tail, segment.numbers, epoch)
 
     def look(self) -> None:
         """Make sure that the file is there, although nothing is to be written."""

@@ -10,23 +10,23 @@ aside and reported in bytes. Nothing here raises for what it finds; only the fil
 
 from __future__ import annotations
 
+import contextlib
 import mmap
-import os
-import re
-import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
 from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import (
     FIXED,
     HEADER_SIZE,
@@ -45,7 +45,6 @@ from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
-_SEQUENCE: Final = re.compile(rb'"sequence_id":(\d+)')
 UNREADABLE_SUFFIX: Final = ".unreadable"
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -59,6 +58,7 @@ class Recovery:
         lines: Lines brought in, by file name.
         torn: Lines that a kill had cut short; their calls had not returned.
         damaged: Bytes that were set aside: what is no line, and all of a segment that cannot be read.
+        ends: How the processes ended whose journals these were.
         set_aside: Names of files in the private directory that hold what could not be read.
     """
 
@@ -67,6 +67,15 @@ class Recovery:
     torn: int = 0
     damaged: int = 0
     set_aside: list[str] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list, compare=False)
+
+    def announcements(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return the entries that tell of it: level, message and fields of each."""
+        told = [("error", "log.died", end.fields()) for end in self.ends]
+        if self.entries or self.torn:
+            torn = {"torn": self.torn} if self.torn else {}
+            told.append(("warning", "log.recovered", {"recovered": self.entries, "lines": self.lines, **torn}))
+        return told
 
     def add(self, more: Recovery) -> None:
         """Add what another recovery did."""
@@ -76,6 +85,7 @@ class Recovery:
         self.torn += more.torn
         self.damaged += more.damaged
         self.set_aside += more.set_aside
+        self.ends += more.ends
 
 
 class UnreadableError(ValueError):
@@ -129,9 +139,13 @@ def _recover_if_dead(place: _Place, owner: Path, result: Recovery) -> None:
     lock = FileLock(owner)
     if not lock.acquire():
         return  # its writer lives
-    finished = False
+    finished, journal = False, owner.name.removesuffix(LOCK_SUFFIX)
     try:
-        _recover_journal(place, owner.name.removesuffix(LOCK_SUFFIX), result)
+        entries = result.entries
+        _recover_journal(place, journal, result)
+        if (end := end_of(owner, left=result.entries > entries)) is not None:
+            result.ends.append(end)
+        owner.with_suffix(CRASH_SUFFIX).unlink(missing_ok=True)
         finished = True
     finally:
         lock.release(delete=finished)
@@ -211,7 +225,7 @@ def _recover_segment(place: _Place, path: Path, name: str, result: Recovery, ent
             lines = segment.map[start:end]
             write_out(segment, start, end, sink)
             result.lines[name] = result.lines.get(name, 0) + lines.count(b"\n")
-            entries.update(match[1] for match in map(_SEQUENCE.search, lines.splitlines()) if match)
+            entries.update(match[1] for match in map(SEQUENCE_ID.search, lines.splitlines()) if match)
     finally:
         segment.release()
 
@@ -276,6 +290,17 @@ def _keep(path: Path, data: bytes, result: Recovery) -> None:
         part.replace(path)
 
 
+def count_waiting(owner: Path) -> int:
+    """Return how many entries wait in the journal of an owner file, whose lock is not tried. Raises no `OSError`."""
+    found: set[bytes] = set()
+    for path in owner.parent.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
+        with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
+            _, state = inspect(path)
+            lines = path.read_bytes()[state.drained :].rstrip(b"\0").split(b"\n")[:-1]
+            found.update(match[1] for match in map(SEQUENCE_ID.search, lines) if match)
+    return len(found)
+
+
 def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Recovery:
     """Bring what dead writers left into the files of *directory*, without a logger, and say so in the log.
 
@@ -301,10 +326,16 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
 
     try:
         result = recover(directory, private, sink_of, lock)
-        if result.lines and (result.entries or result.torn):
+        if told := result.announcements():
             # The file with most lines is the whole story; the others hold parts of it.
-            name = max(result.lines, key=lambda name: (result.lines[name], name))
-            sink_of(name).write(memoryview(_announcement(result, now())))
+            name = max(result.lines, key=lambda name: (result.lines[name], name), default=_usual_file(directory))
+            header = Header("metaexpert", schema.FACILITY_LOCAL0)
+            lines = []
+            for number, (level, message, fields) in enumerate(told, 1):
+                timestamp = f"{now().astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+                entry = header.stamp(timestamp, level, schema.MSGID_LOG, number, message) | fields
+                lines.append(orjson.dumps(entry) + b"\n")
+            sink_of(name).write(memoryview(b"".join(lines)))
     finally:
         for sink in sinks.values():
             sink.close()
@@ -312,22 +343,7 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
     return result
 
 
-def _announcement(result: Recovery, now: datetime) -> bytes:
-    """Return the entry that a logger would write (`metaexpert.logger.health`), as of a process of its own."""
-    entry = {
-        "timestamp": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
-        "level": "warning",
-        "severity": schema.SEVERITIES["warning"],
-        "facility": schema.FACILITY_LOCAL0,
-        "version": schema.RFC5424_VERSION,
-        "hostname": schema.printable_ascii(socket.gethostname(), schema.MAX_HOSTNAME),
-        "appname": "metaexpert",
-        "procid": str(os.getpid()),
-        "msgid": schema.MSGID_LOG,
-        "sequence_id": 1,
-        "message": "log.recovered",
-        "recovered": result.entries,
-        "lines": result.lines,
-        **({"torn": result.torn} if result.torn else {}),
-    }
-    return orjson.dumps(entry) + b"\n"
+def _usual_file(directory: Path) -> str:
+    """Return the name of the file that is longest: it holds all that the others hold."""
+    found = [path for path in directory.glob("*.log") if path.name != schema.DIAGNOSTICS_FILE]
+    return max(found, key=lambda path: path.stat().st_size).name if found else "expert.log"

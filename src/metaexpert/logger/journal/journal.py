@@ -1,7 +1,7 @@
 """The crash-safe buffer: memory-mapped segments that outlive the process.
 
-A call appends its line with one ``mmap.write``: one C call, atomic under the interpreter lock, no system call. The line
-is then in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
+A call appends its line with one `write`: one C call, atomic under the interpreter lock, no system call. The line is
+then in the page cache and survives ``kill -9``. `docs/journal.md` describes the bytes.
 
 Bound: at most `limit` bytes of segments per journal, and as much again for what may not be refused; beyond that
 `JournalLane.append` returns False. An append wakes no thread; the writing thread looks by itself.
@@ -16,7 +16,6 @@ in one step.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import sys
 import threading
 import time
@@ -27,12 +26,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment, write_out
+from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
+from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_directory
+from metaexpert.logger.system.interrupts import is_injected, let_pass, put_back, put_off
 from metaexpert.logger.system.locks import FileLock
-
-__all__ = ["Journal", "JournalLane", "write_out"]
 
 #: A segment is a share of the journal, but neither so small that calls keep changing it nor so large that it idles.
 USUAL_SEGMENT: Final = 512 * 1024
@@ -80,7 +79,13 @@ class JournalLane:
             try:
                 write(line)
             except ValueError:
-                if not self._next_segment(write, len(line), reserve=reserve):
+                before = put_off()  # an exception in the middle of it would seem to be the disk's
+                try:
+                    found = self._next_segment(write, len(line), reserve=reserve)
+                finally:
+                    if before is not None:
+                        put_back(before)
+                if not found:
                     return False
             else:
                 return True
@@ -92,7 +97,7 @@ class JournalLane:
             if self._shut:
                 return False
             if full is _at_rest:
-                self.write = _writer(self._segments[-1].map)
+                self.write = _writer(self._segments[-1].tail)
                 self._journal.on_stir()
                 return True
             segment = self._take(length, reserve=reserve)
@@ -104,7 +109,7 @@ class JournalLane:
             segment.open(next(self._epochs))
             # From here on in this order: whatever interrupts between two steps finds a lane that works.
             self._segments.append(segment)
-            self.write = _writer(segment.map)
+            self.write = _writer(segment.tail)
             waiting = list(self._segments)[:-1]
             for old in waiting:
                 old.seal()
@@ -207,18 +212,18 @@ class JournalLane:
     @property
     def waiting(self) -> int:
         """Bytes that no file has."""
-        return sum(map(_waiting, list(self._segments)))
+        return sum(segment.waiting for segment in list(self._segments))
 
     @property
     def open_room(self) -> int:
         """Bytes that may still come before `Journal.on_growth` is told."""
         active = list(self._segments)[-1:]
-        return sum(segment.size - segment.drained - _waiting(segment) for segment in active)
+        return sum(segment.size - segment.drained - segment.waiting for segment in active)
 
     @property
     def empty(self) -> bool:
         """Whether every line has been drained."""
-        return not any(map(_waiting, list(self._segments)))
+        return not any(segment.waiting for segment in list(self._segments))
 
     def shut(self) -> None:
         """Refuse every further line; what is there can still be drained."""
@@ -253,13 +258,6 @@ class JournalLane:
         self._spare.clear()
 
 
-def _waiting(segment: Segment) -> int:
-    try:
-        return max(segment.end() - segment.drained, 0)  # the writing thread may go on in between
-    except ValueError:  # the writing thread has given it back
-        return 0
-
-
 def _full(_: bytes) -> None:
     raise ValueError("no segment is open")
 
@@ -268,16 +266,17 @@ def _at_rest(_: bytes) -> None:
     raise ValueError("the writing thread is to be told first")
 
 
-def _writer(segment: mmap.mmap) -> Callable[[bytes], Any]:
+def _writer(tail: Any) -> Callable[[bytes], Any]:
+    write: Callable[[bytes], Any] = tail.write
     if getattr(sys, "_is_gil_enabled", lambda: True)():
-        return segment.write
+        return write
     lock = threading.Lock()  # without the interpreter lock two writes could take the same position
 
-    def write(line: bytes) -> None:
+    def locked(line: bytes) -> None:
         with lock:
-            segment.write(line)
+            write(line)
 
-    return write
+    return locked
 
 
 class Journal:
@@ -307,6 +306,9 @@ class Journal:
         #: Locks of journals that have been moved or hidden, by their ids, for as long as something waits there.
         self._former: dict[str, FileLock] = {}
         self._next_claim = self._refused_until = 0.0
+        self._described = self._forked = False
+        #: The exception that ends the process, as text, once it is known.
+        self._error = ""
         self._claim()
 
     def lane(self, name: str) -> JournalLane:
@@ -331,13 +333,20 @@ class Journal:
         allocated = sum(lane.allocated for lane in list(self.lanes.values()))
         if allocated and allocated + size > self.limit * (2 if reserve else 1):
             return None
+        path = self._path(f".{next(self._numbers)}{SEGMENT_SUFFIX}")
         try:
-            return Segment(size, name, self._path(next(self._numbers)))
+            self._describe()
+            return Segment(size, name, path)
         except OSError as error:
+            if is_injected(error):
+                if path is not None:
+                    path.unlink(missing_ok=True)
+                raise
             self._on_trouble(_NOT_DURABLE, error)
         try:
             return Segment(size, name, None)
         except OSError as error:
+            let_pass(error)
             self._on_trouble("the journal gets no memory", error)
             self._refused_until = time.monotonic() + _NO_MEMORY_PAUSE
             return None
@@ -347,7 +356,7 @@ class Journal:
         for lane in self.lanes.values():
             lane.close()
         if self._owner is not None:
-            self._owner.release(delete=not self._leftovers(self.id))
+            self._owner.release(delete=not self._error and not self._leftovers(self.id))
             self._owner = None
         self._release_former()
 
@@ -358,7 +367,23 @@ class Journal:
         for owner in [*self._former.values(), *([self._owner] if self._owner else [])]:
             owner.abandon()
         self._former.clear()
+        self._forked, self._error = True, ""
         self._claim()
+
+    def ends(self, error: str) -> None:
+        """Note that an uncaught exception ends the process. Raises OSError."""
+        self._error, self._described = error, False
+        self._describe()
+
+    @property
+    def crash_file(self) -> Path | None:
+        """Where `faulthandler` may write, for the next start to read."""
+        return self._path(CRASH_SUFFIX)
+
+    def _describe(self) -> None:
+        if self._owner is not None and not self._described:
+            self._described = True
+            self._owner.write(description(forked=self._forked, **({"error": self._error} if self._error else {})))
 
     def keeps(self, segment: Segment) -> bool:
         """Return whether *segment* is used again: memory was a makeshift if there is a disk to be had."""
@@ -382,6 +407,9 @@ class Journal:
             else:
                 self._owner.release(delete=False)
                 self._claim(self.id)
+        elif self._described:
+            with contextlib.suppress(OSError):  # no right, or a disk that takes nothing: it seems to have ended earlier
+                self._owner.touch()
         for lane in list(self.lanes.values()):
             lane.renew()
         self._release_former()
@@ -393,7 +421,7 @@ class Journal:
             self._former.pop(former).release(delete=not self._leftovers(former))
 
     def _claim(self, wish: str = "") -> None:
-        self.id, self._owner = "", None
+        self.id, self._owner, self._described = "", None, False
         if self._directory is None:
             return
         self._next_claim = time.monotonic() + _CLAIM_PAUSE
@@ -412,10 +440,10 @@ class Journal:
         except OSError as error:
             self._on_trouble(_NOT_DURABLE, error)
 
-    def _path(self, number: int) -> Path | None:
+    def _path(self, ending: str) -> Path | None:
         if self._directory is None or self._owner is None:
             return None
-        return self._directory / f"{self.id}.{number}{SEGMENT_SUFFIX}"
+        return self._directory / f"{self.id}{ending}"
 
     def _leftovers(self, journal: str) -> bool:
         return self._directory is not None and any(self._directory.glob(f"{journal}.*{SEGMENT_SUFFIX}"))

@@ -1,6 +1,6 @@
 """One mapped piece of a journal: its bytes (see `docs/journal.md`), and how lines leave it exactly once.
 
-Threads: the position of the map is where the next line goes; ``mmap.write`` moves it in one C call, atomic under the
+Threads: the position of the tail is where the next line goes; its `write` moves it in one C call, atomic under the
 interpreter lock. All else is for one thread at a time.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import zero
 from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.native import core
 
 MAGIC: Final = b"MXLOGJNL"
 VERSION: Final = 1
@@ -118,6 +119,7 @@ class Segment:
         self.map = mmap.mmap(-1, size) if path is None else _map_file(path, size)
         fixed = pack_fixed(size, name)
         self.map[0 : len(fixed)] = fixed
+        self.tail = _tail(self.map)
         self._begin(State(0, 0, HEADER_SIZE, NO_INTENT))
         self._store(self.state)
         self._end: int | None = None
@@ -131,7 +133,7 @@ class Segment:
         segment = cls.__new__(cls)
         with path.open("r+b") as file:
             segment.map = mmap.mmap(file.fileno(), 0, **_UNTRACKED)
-        segment.size, segment.path = len(segment.map), path
+        segment.size, segment.path, segment.tail = len(segment.map), path, _tail(segment.map)
         segment._begin(read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT))
         segment._end, segment.lost = None, False
         segment.seal()
@@ -161,23 +163,23 @@ class Segment:
         """Make it writable, as the *epoch*th of its lane."""
         self._end = None
         self._store(self.state._replace(epoch=epoch, drained=HEADER_SIZE, intent=NO_INTENT))
-        self.map.seek(HEADER_SIZE)
+        self.tail.seek(HEADER_SIZE)
 
     def seal(self) -> None:
         """Make every further ``write`` raise, also one that was fetched long ago by a thread that slept since."""
         with contextlib.suppress(ValueError):  # unmapped meanwhile, which is as good
-            self.map.seek(self.size)
+            self.tail.seek(self.size)
 
     def end(self) -> int:
         """Return the position behind the last whole line.
 
         A sealed segment has lost its position, so the last newline is looked for; behind it all is zero.
         """
-        position = self.map.tell()
+        position: int = self.tail.tell()
         if position < self.size:
             return position
         if self._end is None:
-            # The default start of rfind is the position, which is the end: it would find nothing.
+            # Without the core the default start of rfind is the position, which is the end: it would find nothing.
             self._end = max(self.map.rfind(b"\n", HEADER_SIZE) + 1, HEADER_SIZE)
         return self._end
 
@@ -185,6 +187,14 @@ class Segment:
     def drained(self) -> int:
         """The position up to which a file has the lines."""
         return self.numbers[2]
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes no file has. By any thread."""
+        try:
+            return max(self.end() - self.drained, 0)  # the writing thread may go on in between
+        except ValueError:  # the writing thread has given it back
+            return 0
 
     def intend(self, intent: Intent) -> None:
         """Note, before a file is written, what will be written and where."""
@@ -227,6 +237,11 @@ class Segment:
         self.numbers[:] = array("Q", (*state[:3], *state.intent))
         offset = SLOTS[state.generation % 2]
         self.map[offset : offset + SLOT.size] = pack_slot(state)
+
+
+def _tail(mapped: mmap.mmap) -> Any:
+    """Return where lines are added to a map, and its position is kept: the core's `Tail`, or the map itself."""
+    return mapped if core is None else core.Tail(mapped)
 
 
 def _map_file(path: Path, size: int) -> mmap.mmap:

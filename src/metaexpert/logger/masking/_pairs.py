@@ -1,8 +1,8 @@
 """Secrets in a text that follow a name: ``api_key=…``, ``"token": "…"``, ``--password …``, ``<secret>…``.
 
-The name decides (see `metaexpert.logger.masking.names`). In prose, a plain word after a colon is not a secret: "Wrong
-password: try again" stays. Every pattern takes linear time: repetitions are possessive, and a name begins only where
-no other name goes on.
+The name decides (see `metaexpert.logger.masking.names`). The search goes from one part of a secret name to the next
+(`Names.stems`), so that other names cost nothing. In prose, a plain word after a colon is not a secret: "Wrong
+password: try again" stays. Every pattern takes linear time: repetitions are possessive, and no name is read twice.
 
 Pure functions; safe to use from any thread.
 """
@@ -10,17 +10,30 @@ Pure functions; safe to use from any thread.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, PHRASES, PLAIN, SECRETS, SIGN, Names, words
-from metaexpert.logger.schema import MASK
+from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.masking import _values
+from metaexpert.logger.masking._code import code_at
+from metaexpert.logger.masking._values import ACCOUNT_SHORT, ACCOUNT_TAIL
+from metaexpert.logger.masking.names import (
+    ACCOUNT,
+    AMBIGUOUS,
+    PHRASES,
+    PLAIN,
+    SECRETS,
+    Names,
+    words,
+)
 
-#: Characters at the end of an account number that stay, and the length up to which none do.
-ACCOUNT_TAIL: Final = 4
-ACCOUNT_SHORT: Final = 8
 #: The rule of account numbers, which are not secrets.
 ACCOUNT_RULE: Final = "account number"
+#: The rule of the strings of an expression, in which no names are sought.
+_CODE: Final = ""
+#: Values of a text that are looked at as code. Those after them are values.
+_MOST_CODE: Final = 200
 
 
 class Span(NamedTuple):
@@ -31,23 +44,50 @@ class Span(NamedTuple):
     rule: str
 
 
-_PAIR: Final = re.compile(
-    r"""(?<![\w.\-])([\w.\-]++)   # a name
-        ((?:\\*+["'`]|%22|&quot;|\\u0022)?+\]?+)  # the end of its quotes, of an index
-        [ \t]{0,4}+
-        (:[ ]?(?:str|bytes|string|SecretStr)(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|:=|={1,3}+|:(?!:|//)|%3[DdAa])
-        ([ \t]{0,4}+)(?:%22|&quot;|\\u0022)?+""",
+class _Context(NamedTuple):
+    """What stands between a name and its value, and what the name is."""
+
+    kind: int
+    name: str
+    separator: str
+    quoted_name: bool = False
+    ambiguous: bool = False
+    spaced: bool = False
+
+    @property
+    def rule(self) -> str:
+        return f"name {self.name}"
+
+    @property
+    def in_prose(self) -> bool:
+        """Whether this may be a sentence instead of data."""
+        return self.separator in (":", " ", "->", "→") and not self.quoted_name
+
+
+#: The rest of a name whose stem was found, and a word that belongs to it: "session id", "pin code".
+_REST: Final = lazy_pattern(r"[\w.\-]*+(?:[ ](?:id|ID|Id|code|Code|CODE)(?![\w.\-]))?+")
+_NAME_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_LONGEST_NAME: Final = 100
+#: The longest name that may be the second word of one: "api key".
+_LONGEST_WORD: Final = 9
+#: Letters that stand for others of the alphabet: full-width ones and those of mathematics.
+_COMPATIBLE: Final = lazy_pattern("[\uff01-\uff5e\u2100-\u214f\U0001d400-\U0001d7ff]")
+_SEPARATOR: Final = lazy_pattern(
+    r"""((?:\\*+["'`]|&quot;|&\#3[49];|\\u0022|\\x22)?+\]?+)  # the end of its quotes, of an index
+        [ \t]{0,40}+
+        (:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={1,3}+
+        |:(?!:|//))
+        ([ \t]{0,40}+)(?:&quot;|&\#3[49];|\\u0022|\\x22)?+""",
     re.VERBOSE,
 )
-_OPTION: Final = re.compile(r"(?<![\w.\-])(--?[A-Za-z][\w.\-]*+)[ \t]++(?=[^\s\-|&<>;])")
-_QUOTED_PAIR: Final = re.compile(
-    r"""([\[(,])[ ]?b?(\\*+["'])([\w.\-]++)\2(?=,[ ]?b?(\\*+["']))""",
-)
-_ELEMENT: Final = re.compile(r"<([\w.\-:]++)>([^<]++)</")
-_OPENING: Final = re.compile(r"""[bBrRuUfF]{0,2}(\\*+)(["'`])""")
-_BEFORE: Final = re.compile(r"([A-Za-z]{1,12})[ ]\Z")
+_BLANKS: Final = lazy_pattern(r"[ \t]++(?=[^\s\-|&<>;])")
+_ELEMENT: Final = lazy_pattern(r"[ ]?[^<>]{0,60}>([^<]++)</")
+_NEXT_ITEM: Final = lazy_pattern(r""",\s{0,40}+b?(\\*+["'])""")
+_FIRST_ITEM: Final = lazy_pattern(r"""[\[(,]\s{0,40}+b?(\\*+["'])\Z""")
+_OPENING: Final = lazy_pattern(r"""[bBrRuUfF]{0,2}(\\*+)(\"{3}|'{3}|["'`])""")
+_BEFORE: Final = lazy_pattern(r"([A-Za-z]{1,12})[ ]\Z")
 #: A value without quotes. It ends at a space, at a quote, and where another pair or parameter begins.
-_RUN: Final = re.compile(
+_RUN: Final = lazy_pattern(
     r"""(?:[^\s"'`<>,;&\\]
         |["'`](?=[A-Za-z0-9])
         |[,;](?!["'\\]*+[\w.\-]++\\*+["']?+[=:]|["'\s]|\Z)
@@ -55,143 +95,200 @@ _RUN: Final = re.compile(
         |\\(?![rnu]))++""",
     re.VERBOSE,
 )
-#: The same in percent-encoded text, where it also ends at an encoded quote, ``#``, ``&`` or comma.
-_ENCODED_RUN: Final = re.compile(r"""(?:[^\s"'`<>&%]|%(?!2[236Cc]))++""")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
+_SCHEME: Final = lazy_pattern(r"([A-Za-z][A-Za-z0-9\-]{1,20}+)[ \t]++")
 #: Schemes with several parameters, to which the rest of the line belongs.
 _MANY: Final = ("digest", "aws4", "hawk", "oauth", "hmac", "signature")
-_LINE: Final = re.compile(r"[^\r\n]*+")
-_COOKIES: Final = re.compile(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
-_WORDS: Final = re.compile(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
-_NOTHING: Final = re.compile(r"true|false|none|null|nil|undefined|yes|no|\*+|x{3,}|\.{2,}|…", re.IGNORECASE)
-_REDACTED: Final = re.compile(
-    r"[\[<({]?(?:redacted|filtered|masked|hidden|removed|omitted|scrubbed|not shown|secret)[\])>}]?", re.IGNORECASE
+_LINE: Final = lazy_pattern(r"[^\r\n]*+")
+_COOKIES: Final = lazy_pattern(r"""[^\s;"'<>]++(?:;[ ]?[^\s;"'<>]++)*+""")
+_WORDS: Final = lazy_pattern(r"[A-Za-z]++(?:,?[ ][a-z]++){2,30}+")
+#: The words of a mnemonic with their numbers, in a line or one to a line.
+_NUMBERED: Final = lazy_pattern(
+    r"\s*+(?:\#?\d{1,2}[.):\-]*+[ ]?[A-Za-z]{3,8}[,;]?(?:\s++|\Z|(?=[^\w]))){3,30}+|[A-Z]{3,8}(?:[ ][A-Z]{3,8}){10,30}+"
 )
-_VARIABLE: Final = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{\w+\}|\([^)\r\n]*+\))|%[A-Z_]+%|\{\{? ?[\w.]+ ?\}?\}")
-_WORD: Final = re.compile(r"(?:[A-Za-z][a-z]*(?:['\-][a-z]+)*|[A-Z]{2,10}(?:[-/][A-Z]{2,10})?)[.!?…]*")
-_AMOUNT: Final = re.compile(r"[-+]?(?:\d{1,3}|\d[\d,]*\.\d+|\d+(?:\.\d+)?[%$€kKmM]|\$\d.*|\d{1,6}[A-Z]{2,10})[.!?]*")
-_ADDRESS: Final = re.compile(r"0x[0-9A-Fa-f]{40}[.!?]*")
-_PARAMETER: Final = re.compile(r"[a-z_]++=[^=]")
-_SIGNS: Final = frozenset({"-1", "0", "1", "+1", "-1.0", "0.0", "1.0", "+", "-"})
-_BRACKETS: Final = re.compile(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
-_PROSE_WORDS: Final = """
-    str int float bool bytes string object optional any number integer text
-    a about above absent accepted after again all already also always an and any are as ask at bad be because been
-    before below better blank but by can cannot changed check checked checking choose contact copied correct could
-    created default deleted denied did different disabled do does done empty enabled encrypted enter entered error
-    every expired expires fail failed failing failure fine for format found from generate generated get given go
-    good has have he her here his how i if ignored in incorrect invalid is it its keep length limit loaded loading
-    locked lost make malformed mandatory match matched matches may means minimum mismatch missing must my needed
-    needs never new no none not nothing now null of off ok okay old on once only optional or our out passed pending
-    please present provided read received refresh refreshed refused rejected removed renewed requested required
-    reset restored retry retrying revoked rotate rotated same saved see sent server set should skipped so some
-    still store stored strength strong succeeded success temporarily test that the their them then there they this
-    to too trust try type unable unauthorized unchanged unknown unset unsupported until up update updated updating
-    use used user using valid validated verified very via was we weak were what when where which while who why will
-    with without wrong yes yet you your
-"""
-#: Words that follow ``password:`` and the like in a sentence, and are not secrets.
-_PROSE: Final = frozenset(_PROSE_WORDS.split())
+_PARAMETER: Final = lazy_pattern(r"[a-z_]++=[^=]")
+_BRACKETS: Final = lazy_pattern(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
+#: A mapping as YAML and JavaScript write it.
+_FLOW: Final = lazy_pattern(r"\{[ ]?[A-Za-z_]\w*+: ?[^\s}]")
+#: Whether there are secrets, and how many of each.
+_FLAGS: Final = lazy_pattern(
+    r"""[{\[(](?:\s?["']?[\w.\-]++["']?:\s?(?:true|false|none|null|\d{1,3})\s?,?)++[}\])]""", re.IGNORECASE
+)
+_LONGEST_FLAGS: Final = 400
+#: Numbers in brackets: the bytes of a key.
+_NUMBERS: Final = lazy_pattern(
+    r"[\[({][ ]?(?:0x[0-9A-Fa-f]{1,2}|\d{1,3})(?:,\s?(?:0x[0-9A-Fa-f]{1,2}|\d{1,3}))++,?[ ]?[\])}]"
+)
 
 
 def find_pairs(text: str, names: Names) -> Iterator[Span]:
     """Yield the values in *text* that follow a secret name."""
-    yield from _separated(text, names)
-    if "-" in text:
-        yield from _options(text, names)
-    if "<" in text:
-        for match in _ELEMENT.finditer(text):
-            name = match[1].rpartition(":")[2]
-            if names.kind(name) != PLAIN and not _is_nothing(match[2].strip()):
-                yield Span(match.start(2), match.end(2), f"name {name}")
-    if "," in text:
-        yield from _quoted_pairs(text, names)
-
-
-def _separated(text: str, names: Names) -> Iterator[Span]:
     done = 0
-    for match in _PAIR.finditer(text):
-        if match.start() < done:  # inside a value that is masked; searching it again would take quadratic time
+    code_left = _MOST_CODE
+    quiet = Span(0, 0, "")
+    for start, end in _places(text, names):
+        if start < done or quiet.start < start < quiet.end:  # masked already; searching again would be quadratic
             continue
-        kind, rule, prose = _meaning(text, match, names)
-        if kind != PLAIN:
-            context = _Context(match[3], bool(match[2]), prose, bool(match[4]))
-            for span in _value(text, match.end(), kind, rule, context):
+        for span in _after(text, start, end, names, code=code_left > 0):
+            if span.rule == _CODE:
+                quiet = span
+            else:
                 done = span.end
                 yield span
+        code_left -= 1
 
 
-def _options(text: str, names: Names) -> Iterator[Span]:
-    done = 0
-    for match in _OPTION.finditer(text):
-        name = match[1].lstrip("-")
-        if match.start() >= done and (kind := names.kind(name)) != PLAIN:
-            prose = not match[1].startswith("--")
-            for span in _value(text, match.end(), kind, f"name {name}", _Context(" ", False, prose, True)):
-                done = span.end
-                yield span
+def _places(text: str, names: Names) -> list[tuple[int, int]]:
+    """Return where names stand that may be secret, in order."""
+    lowered = _lowered(text)
+    ends: dict[int, int] = {}
+    for stem in names.stems:
+        position = lowered.find(stem)
+        while position >= 0:
+            rest = _REST.match(text, position + len(stem))
+            end = position + len(stem) if rest is None else rest.end()
+            ends.setdefault(end, position)
+            position = lowered.find(stem, end)
+    return sorted((_beginning(text, position), end) for end, position in ends.items())
 
 
-class _Context(NamedTuple):
-    """What stands between a name and its value, and whether the name is a word of prose."""
-
-    separator: str
-    quoted_name: bool
-    ambiguous: bool
-    spaced: bool
-
-    @property
-    def in_prose(self) -> bool:
-        """Whether this may be a sentence instead of data."""
-        return self.separator in (":", " ", "->") and not self.quoted_name
+def _lowered(text: str) -> str:
+    """Return *text* in lower case, of the same length."""
+    if text.isascii():
+        return text.lower()
+    plain = _COMPATIBLE.sub(_compatible, text.replace("\u0130", "i"))
+    return plain.lower()
 
 
-def _meaning(text: str, match: re.Match[str], names: Names) -> tuple[int, str, bool]:
-    """Return what the name of a pair means, the rule to report, and whether prose uses the name as a word."""
-    name = match[1].strip("-.")
-    if not name or name.isdigit() or (name[0].isdigit() and name[-1].isdigit() and "_" not in name):
-        return PLAIN, "", False
-    if name[:1] == "D" and match[1].startswith("-D"):  # java -Dname=value
-        name = name[1:]
-    elif match.start() and text[match.start() - 1] == "%":  # the name begins after an encoded & or ?
-        name = name[2:]
+def _compatible(match: re.Match[str]) -> str:
+    plain = unicodedata.normalize("NFKC", match[0])
+    return plain if len(plain) == 1 else match[0]
+
+
+def _beginning(text: str, position: int) -> int:
+    before = text[max(0, position - _LONGEST_NAME) : position]
+    start = position - len(before) + len(before.rstrip(_NAME_CHARACTERS))
+    while (
+        start > 0 and not text[start - 1].isascii() and text[start - 1].isalnum() and position - start < _LONGEST_NAME
+    ):
+        start -= 1
+    return start
+
+
+def _after(text: str, start: int, end: int, names: Names, *, code: bool) -> Iterator[Span]:
+    """Yield the secrets after the name from *start* to *end*, if it is a secret name."""
+    raw = text[start:end]
+    name = raw.strip("-.")
     kind = names.kind(name)
-    if kind == PLAIN and name.isalpha() and len(name) <= 9:  # "api key:", "Session ID ="
-        before = _BEFORE.search(text, max(0, match.start() - 13), match.start())
-        if before is not None:
-            name = f"{before[1]} {name}"
-            kind = names.kind(name)
-    elif kind != PLAIN and not match[2] and (name.lower() in AMBIGUOUS or name.lower().endswith(("-auth", "oauth"))):
-        before = _BEFORE.search(text, max(0, match.start() - 13), match.start())
-        longer = words(f"{before[1]} {name}") if before is not None else []
-        return kind, f"name {name}", longer[:1] not in (["api"], ["client"], ["access"], ["bot"], ["secret"])
-    return kind, f"name {name}", False
+    second = text[start - 1 : start] == " " and name.isalpha() and len(name) <= _LONGEST_WORD
+    if kind == PLAIN and not second and text[start - 1 : start] != "%" and raw[:2] != "-D":
+        return
+    separator = _SEPARATOR.match(text, end)
+    if separator is not None:
+        context = _meaning(text, start, raw, separator, names)
+        if context.kind != PLAIN:
+            yield from _value(text, separator.end(), context, names if code else None)
+    elif kind != PLAIN:
+        yield from _without_separator(text, start, end, kind, name)
 
 
-def _value(text: str, start: int, kind: int, rule: str, context: _Context) -> Iterator[Span]:
-    """Yield the span of the value that begins at *start*, if there is one to mask."""
+def _without_separator(text: str, start: int, end: int, kind: int, name: str) -> Iterator[Span]:
+    """Yield the secret after a secret *name*: of an option, of an element of XML, or the next item of a list."""
+    following = text[end : end + 1]
+    if following in ("'", '"', "\\"):
+        yield from _item(text, start, end, name, kind)
+    elif following in (">", " ") and text[start - 1 : start] in ("<", ":"):
+        if (element := _ELEMENT.match(text, end)) is not None and not _values.is_nothing(element[1].strip()):
+            yield Span(*element.span(1), f"name {name}")
+    elif text[start : start + 1] == "-" and (blanks := _BLANKS.match(text, end)) is not None:
+        context = _Context(kind, name, " ", ambiguous=text[start : start + 2] != "--", spaced=True)
+        yield from _value(text, blanks.end(), context, None)
+
+
+def _meaning(text: str, start: int, raw: str, separator: re.Match[str], names: Names) -> _Context:
+    """Return what the *raw* name of a pair means, and whether prose uses the name as a word."""
+    name = raw.strip("-.")
+    quoted, spaced = separator[1] not in ("", "]"), bool(separator[3])
+    plain = _Context(PLAIN, name, separator[2])
+    if quoted and text[start - 1 : start] == "/":  # the end of a path: "account/api-keys": 5
+        return plain
+    if not name or name.isdigit() or (name[0].isdigit() and name[-1].isdigit() and "_" not in name):
+        return plain
+    if name[:1] == "D" and raw.startswith("-D"):  # java -Dname=value
+        name = name[1:]
+    elif start and text[start - 1] == "%":  # the name begins after an encoded & or ?
+        name = name[2:]
+    kind, prose = names.kind(name), False
+    before = _before(text, start) if kind == PLAIN or not quoted else ""
+    if kind == PLAIN and before:  # "api key:", "Session ID ="
+        name = f"{before} {name}"
+        kind = names.kind(name)
+    elif kind != PLAIN and not quoted and (name.lower() in AMBIGUOUS or name.lower().endswith(("-auth", "oauth"))):
+        longer = words(f"{before} {name}") if before else []
+        prose = longer[:1] not in (["api"], ["client"], ["access"], ["bot"], ["secret"])
+    return _Context(kind, name, separator[2], quoted, prose, spaced)
+
+
+def _before(text: str, start: int) -> str:
+    """Return the word before the name at *start*, if a blank separates them."""
+    if text[start - 1 : start] != " ":
+        return ""
+    before = _BEFORE.search(text, max(0, start - 13), start)
+    return before[1] if before is not None else ""
+
+
+def _value(text: str, start: int, context: _Context, names: Names | None) -> Iterator[Span]:
+    """Yield the span of the value that begins at *start*, if there is one to mask; *names* if it may be code."""
     opening = _OPENING.match(text, start)
     if opening is not None:
         begin = opening.end()
         end = _closing(text, begin, opening[1], opening[2])
         found = text[begin:end]
-        if not _is_nothing(found) and not (kind == SIGN and found in _SIGNS):
-            yield _span(begin, end, kind, rule)
+        unclosed = not text.startswith(opening[2], end + len(opening[1]))
+        if unclosed and found[:1] in ("", " ", ",", ")", "+", "%", ";", "]", "}", "\\") and not context.spaced:
+            return  # the quote ends the text around the name: url + "?api_key=" + key
+        if not _values.is_nothing(found) and not _is_plain_quoted(found, context):
+            yield _span(begin, end, context)
         return
-    brackets = text[start : start + 1] in ("{", "[", "(") and kind != ACCOUNT
+    if names is not None and (code := code_at(text, start, context, names)) is not None:
+        for begin, end in code.literals:
+            if not _values.is_nothing(text[begin:end]):
+                yield Span(begin, end, context.rule)
+        if code.strings:
+            yield Span(code.strings[0][0], code.strings[-1][1], _CODE)
+        return
+    if text[start : start + 2] in ("[]", "{}", "()"):
+        return
+    if text[start : start + 1] in ("{", "[", "(") and _FLAGS.match(text, start, start + _LONGEST_FLAGS) is not None:
+        return
+    brackets = text[start : start + 1] in ("{", "[", "(") and context.kind != ACCOUNT
     if brackets and (end := _container(text, start, context)):
-        yield Span(start, end, rule)
+        yield Span(start, end, context.rule)
         return
-    end = _bare_end(text, start, rule, context)
+    end = _bare_end(text, start, context)
     found = text[start:end]
-    if found and not _is_nothing(found) and not _is_no_secret(found, rule, kind, context):
-        yield _span(start, end, kind, rule)
+    if found and not _values.is_nothing(found) and not _is_no_secret(found, context):
+        yield _span(start, end, context)
 
 
-def _span(start: int, end: int, kind: int, rule: str) -> Span:
-    if kind == ACCOUNT:
+def _is_plain_quoted(found: str, context: _Context) -> bool:
+    """Return whether a value in quotes is no secret."""
+    if context.separator.startswith("==") and _values.is_word(found):
+        return True
+    plain = _values.is_plain(context.kind, found) or _values.is_path(found)
+    name = context.name.lower()
+    if (words(name) == ["token"] and _values.is_traded(found)) or (name == "accesskey" and len(found) == 1):  # HTML's
+        return True
+    return plain or (context.kind != ACCOUNT and _values.is_status(_last(context.name), found))
+
+
+def _last(name: str) -> str:
+    return next(iter(words(name)[-1:]), "")
+
+
+def _span(start: int, end: int, context: _Context) -> Span:
+    if context.kind == ACCOUNT:
         return Span(start, end - ACCOUNT_TAIL if end - start > ACCOUNT_SHORT else end, ACCOUNT_RULE)
-    return Span(start, end, rule)
+    return Span(start, end, context.rule)
 
 
 def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
@@ -206,16 +303,18 @@ def _closing(text: str, begin: int, slashes: str, quote: str) -> int:
         if (end - before) % (2 * (depth + 1)) == depth:
             return end - depth
         end = text.find(quote, end + 1)
-    line = text.find("\n", begin)
+    line = -1 if len(quote) == 3 else text.find("\n", begin)
     return len(text) if line < 0 else line
 
 
 def _container(text: str, start: int, context: _Context) -> int:
     """Return where the brackets that open at *start* close; 0 if they hold nothing, or only prose."""
     following = text[start + 1 : start + 2]
-    if following in ("", "}", "]", ")") or _REDACTED.match(text, start) or _VARIABLE.match(text, start):
+    if following == "" or _values.is_redacted(text, start):
         return 0
-    if context.in_prose and following not in ('"', "'", "{", "[", "(", "b"):
+    if (numbers := _NUMBERS.match(text, start)) is not None:
+        return numbers.end()
+    if context.in_prose and following not in ('"', "'", "{", "[", "(", "b") and not _FLOW.match(text, start):
         return 0
     depth = 0
     for match in _BRACKETS.finditer(text, start):
@@ -228,77 +327,80 @@ def _container(text: str, start: int, context: _Context) -> int:
     return len(text)
 
 
-def _bare_end(text: str, start: int, rule: str, context: _Context) -> int:
+def _bare_end(text: str, start: int, context: _Context) -> int:
     """Return where a value without quotes ends."""
-    last = rule.rpartition(" ")[2].lower()
+    last = context.name.rpartition(" ")[2].lower()
     if last.endswith(("auth", "authorization")) and (scheme := _SCHEME.match(text, start)) is not None:
         if scheme[1].lower().startswith(_MANY) and (line := _LINE.match(text, scheme.end())) is not None:
             return line.end()
-        end = _run_end(text, scheme.end(), context)
-        if not (context.in_prose and scheme[1].lower() in _PROSE and _WORD.fullmatch(text, scheme.end(), end)):
+        if _PARAMETER.match(text, scheme.end()) is not None and _values.is_status("auth", scheme[1]):
+            return scheme.end(1)
+        end = _run_end(text, scheme.end())
+        prose = context.in_prose and scheme[1].lower() in _values.PROSE
+        if not (prose and _values.is_word(text[scheme.end() : end])):
             return end
     if last.endswith("cookie") and (cookies := _COOKIES.match(text, start)) is not None:
         return cookies.end()
-    if words(last)[-1:] and words(last)[-1] in PHRASES and (phrase := _WORDS.match(text, start)) is not None:
-        said = phrase[0].lower().replace(",", " ").split()
-        if 3 * sum(word in _PROSE for word in said) <= len(said):
-            return phrase.end()
-    return _run_end(text, start, context)
+    if words(last)[-1:] and words(last)[-1] in PHRASES:
+        if (numbered := _NUMBERED.match(text, start)) is not None:
+            return start + len(numbered[0].rstrip())
+        if (phrase := _WORDS.match(text, start)) is not None:
+            said = phrase[0].lower().replace(",", " ").split()
+            if 3 * sum(word in _values.PROSE for word in said) <= len(said):
+                return phrase.end()
+    return _run_end(text, start)
 
 
-def _run_end(text: str, start: int, context: _Context) -> int:
+def _run_end(text: str, start: int) -> int:
     """Return where the run of characters that begins at *start* ends, without brackets and stops of the text around."""
-    variable = _VARIABLE.match(text, start)
-    if variable is not None:
-        return variable.end()
-    run = (_ENCODED_RUN if context.separator.startswith("%") else _RUN).match(text, start)
+    if end := _values.variable_end(text, start):
+        return end
+    run = _RUN.match(text, start)
     end = start if run is None else run.end()
     while end > start and (text[end - 1] in ",;)]}\\" or (text[end - 1] in ":." and text[end - 2] in ")]}")):
         end -= 1
     return end
 
 
-def _is_nothing(found: str) -> bool:
-    """Return whether *found* is an empty value, or one that is masked already."""
-    if not found or (found.startswith(MASK) and len(found) <= len(MASK) + ACCOUNT_TAIL):
-        return True
-    if len(found) > 40 and set(found[:40]) != {"*"}:
-        return False
-    return any(p.fullmatch(found) is not None for p in (_NOTHING, _REDACTED, _VARIABLE))
-
-
-def _is_no_secret(found: str, rule: str, kind: int, context: _Context) -> bool:
+def _is_no_secret(found: str, context: _Context) -> bool:
     """Return whether a value without quotes is a number or a word that ordinary text puts after such a name."""
-    if kind == SIGN and found in _SIGNS:
+    last = _last(context.name)
+    if _values.is_plain(context.kind, found) or _values.is_path(found):
         return True
-    if kind == SECRETS and found.replace(".", "").isdigit():
+    if context.kind == SECRETS and found.replace(".", "").isdigit():
+        return True
+    if context.kind != ACCOUNT and _values.is_status(last, found):
+        return True
+    if words(context.name) == ["token"] and context.separator != " " and _values.is_traded(found):
         return True
     if context.separator.startswith("=="):  # a comparison in code
         return True
-    if not context.in_prose:
-        return False
-    word = _WORD.fullmatch(found) is not None
-    if word and found.lower().rstrip(".!?…") in _PROSE:
-        return True
-    if context.ambiguous and _PARAMETER.match(found) is not None and not rule.lower().endswith("cookie"):
-        return True
-    if context.ambiguous and context.spaced:
-        return word or bool(_AMOUNT.fullmatch(found) or _ADDRESS.fullmatch(found))
-    return False
+    return context.in_prose and _is_said(found, context)
 
 
-def _quoted_pairs(text: str, names: Names) -> Iterator[Span]:
-    """Yield the values of quoted pairs, ``('X-MBX-APIKEY', '…')``, and of flat lists of them."""
-    done = 0
-    for match in _QUOTED_PAIR.finditer(text):
-        if match.start() < done or (kind := names.kind(match[3])) == PLAIN:
-            continue
-        begin = match.end(4)
-        end = _closing(text, begin, match[4][:-1], match[4][-1])
-        found = text[begin:end]
-        done = end
-        paired = match[1] == "(" and text[end + len(match[4]) :].startswith(")")
-        named = match[3].lower() not in AMBIGUOUS
-        plain = re.fullmatch(r"[A-Za-z_]{0,30}", found) is not None
-        if not _is_nothing(found) and not (plain and not (paired and named)) and kind != ACCOUNT:
-            yield Span(begin, end, f"name {match[3]}")
+def _is_said(found: str, context: _Context) -> bool:
+    """Return whether *found* stands in a sentence."""
+    if _values.is_prose(found.lstrip("([")):
+        return True
+    if context.ambiguous and _PARAMETER.match(found) is not None and not context.rule.lower().endswith("cookie"):
+        return True
+    return context.ambiguous and context.spaced and _values.is_said(found)
+
+
+def _item(text: str, start: int, end: int, name: str, kind: int) -> Iterator[Span]:
+    """Yield the value of a quoted pair, ``('X-MBX-APIKEY', '…')``, or of the next item of a flat list of them."""
+    first = _FIRST_ITEM.search(text, max(0, start - 50), start)
+    if first is None or not text.startswith(first[1], end):
+        return
+    following = _NEXT_ITEM.match(text, end + len(first[1]))
+    if following is None:
+        return
+    begin = following.end()
+    close = _closing(text, begin, following[1][:-1], following[1][-1])
+    found = text[begin:close]
+    paired = first[0][0] == "(" and text[close + len(following[1]) :].lstrip().startswith(")")
+    named = name.lower() not in AMBIGUOUS
+    plain = re.fullmatch(r"[A-Za-z_]{0,30}", found) is not None
+    plain = (plain and not (paired and named)) or _values.is_plain(kind, found)
+    if not _values.is_nothing(found) and not plain and kind != ACCOUNT:
+        yield Span(begin, close, f"name {name}")

@@ -9,10 +9,11 @@ Sources of the header names: the signing pages of the exchanges' own API referen
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Final
+
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 #: What a name may mean.
 PLAIN: Final = 0
@@ -21,8 +22,12 @@ SECRET: Final = 1
 ACCOUNT: Final = 2
 #: Several secrets, or their number: a number under such a name is a count.
 SECRETS: Final = 3
-#: ``sign``: a signature, or the sign of a number.
+#: ``sign``: a signature, or the sign of a number or of an order.
 SIGN: Final = 4
+#: ``gas_token``: a token that is traded, or a secret.
+TRADED: Final = 5
+#: ``pwd``: a password, or the working directory.
+DIRECTORY: Final = 6
 
 _ENDINGS: Final = """
     password; passwd; pwd; passphrase; passcode; secret; token; api key; apikey; secret key; access key; private key;
@@ -33,25 +38,47 @@ _ENDINGS: Final = """
     secretkey; accesskey; accesskeyid; privatekey; signingkey; encryptionkey; listenkey; sessionid; sessionkey;
     seedphrase; accesstoken; refreshtoken; authtoken; bottoken; apitoken; idtoken; csrftoken; xsrftoken; sessiontoken;
     apisecret; clientsecret; appsecret; apisign; apisignature; apipassphrase; apipassword; dbpassword; setcookie;
-    jsessionid; phpsessid
+    jsessionid; phpsessid; privkey; priv key; secret phrase; wif key
 """
 _PLURALS: Final = """
     passwords; passphrases; secrets; cookies; api keys; apikeys; secret keys; access keys; private keys; mnemonics;
-    access tokens; refresh tokens; bot tokens; auth tokens; api secrets
+    access tokens; refresh tokens; bot tokens; auth tokens; api secrets; api key id; pass
 """
+#: Names of services before ``key``: ``BINANCE_KEY``.
+_SERVICES: Final = """
+    alchemy alpaca ankr anthropic apca aws binance bitfinex bitget bitmart bitmex bitstamp bybit cmc coinapi coinbase
+    coingecko cryptocom deribit etherscan exchange finnhub gateio gemini helius huobi htx infura kraken kucoin mexc
+    moralis oanda okex okx openai phemex polygonio tiingo
+"""
+#: Words before ``token`` in the name of a token that is traded, paid or held.
+_TRADED: Final = """
+    base burn buy collateral debt deposit destination dst erc20 fee from gas governance in input lp margin native out
+    output paid pay payment payout pool quote received reward sell settlement source spent src stable staking to
+    underlying wrapped
+"""
+#: Words before ``pass`` that make a filter, a step or a run of it.
+_NO_PASSWORDS: Final = "all band by first full high low multi next one second single third two"
 #: Beginnings of headers that are secret whatever follows.
 _HEADER_PREFIXES: Final = ("ok-access-", "kc-api-", "cb-access-")
 #: Names of objects in which a field called ``key`` is secret: ``{"api": {"key": …}}``.
 _PARENTS_OF_KEY: Final = frozenset({"api", "secret", "private", "access", "signing", "encryption"})
 #: Words that the prose of a trading log uses too. Before a colon in a text, they are a weaker sign.
-AMBIGUOUS: Final = frozenset({"token", "sign", "pin", "auth", "secret", "cookie", "bearer", "credential", "signature"})
+AMBIGUOUS: Final = frozenset(
+    ("token", "sign", "pin", "auth", "secret", "cookie", "bearer", "credential", "signature", "pass")
+)
+_LONGER: Final = (("key", _SERVICES, SECRET), ("token", _TRADED, TRADED), ("pass", _NO_PASSWORDS, PLAIN))
+#: A part of each secret name, in lower case. A text without any of them holds no secret name.
+_STEMS: Final = (
+    *("pass", "pwd", "secret", "token", "key", "credential", "auth", "sign", "cookie", "sess", "mnemonic", "phrase"),
+    *("words", "jwt", "csrf", "xsrf", "otp", "pin", "bearer", "mfa", "2fa", "account", "access", "kc"),
+)
 #: Last words of names whose value may be several words.
 PHRASES: Final = frozenset({"mnemonic", "phrase", "words", "passphrase"})
 
 #: Characters at the end of a name that are looked at.
 _LONGEST: Final = 100
-_CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_BETWEEN: Final = re.compile(r"[^A-Za-z0-9]+")
+_CAMEL: Final = lazy_pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_BETWEEN: Final = lazy_pattern(r"[^A-Za-z0-9]+")
 _DASH: Final = str.maketrans("_ .", "---")
 _MOST_JUDGED: Final = 4096
 
@@ -67,7 +94,9 @@ class Names:
         extra: More secret names (`extra_secret_keys`). Their words too are compared with the last words of a name.
 
     Attributes:
+        extra: The words of the names that were given.
         judged: Names that were judged before, each with what it means.
+        stems: Parts of names, in lower case: each secret name has one of them.
     """
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
@@ -78,6 +107,14 @@ class Names:
             self._kinds["sign",] = SIGN
         self._kinds.setdefault(("account", "id"), ACCOUNT)
         self._kinds.setdefault(("mask", "secrets"), PLAIN)  # our own setting
+        for last, words_before, kind in _LONGER:
+            for word in words_before.split():
+                self._kinds.setdefault((word, last), kind)
+        for name in (("pwd",), ("oldpwd",)):
+            if name not in self.extra:
+                self._kinds[name] = DIRECTORY
+        self.stems: Final = _STEMS + tuple({name[-1] for name in self.extra})
+        self._may_be_secret = lazy_pattern("|".join(self.stems))  # words are letters and digits
         self._longest = max(map(len, self._kinds))
         self.judged: Final[dict[str, int]] = {}
 
@@ -94,6 +131,8 @@ class Names:
 
     def _judge(self, name: str) -> int:
         name = name[-_LONGEST:]
+        if name.isascii() and self._may_be_secret.search(name.lower()) is None:
+            return PLAIN
         if not name.isascii():  # full-width letters and the like
             name = unicodedata.normalize("NFKC", name)[-_LONGEST:]
         if name.translate(_DASH).lower().startswith(_HEADER_PREFIXES):
@@ -128,6 +167,11 @@ def is_secret_key(parent: str, name: str) -> bool:
     """Return whether *name* is ``key``, and secret because of *parent*, the name of the object around it."""
     last = words(parent)[-1:]
     return words(name) == ["key"] and bool(last) and last[0] in _PARENTS_OF_KEY
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of *text*, which blanks and newlines separate."""
+    return frozenset(text.split())
 
 
 #: The names that are secret everywhere.

@@ -14,11 +14,14 @@ Threads: any thread may use everything here, except that a `Masker` belongs to o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
-from metaexpert.logger.entry.values import TEXTS, Cleaner
-from metaexpert.logger.masking._pairs import ACCOUNT_RULE, ACCOUNT_SHORT, ACCOUNT_TAIL, Span
+from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.entry.values import TEXTS, Cleaner, no_surrogates
+from metaexpert.logger.masking._pairs import ACCOUNT_RULE, Span
+from metaexpert.logger.masking._structures import ARGUMENTS, VALUE_FIELDS, named_value, sign_in
+from metaexpert.logger.masking._values import ACCOUNT_SHORT, ACCOUNT_TAIL, is_plain
 from metaexpert.logger.masking.names import (
     ACCOUNT,
     AMBIGUOUS,
@@ -34,7 +37,7 @@ from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.shapes import find_shapes
 from metaexpert.logger.schema import MASK
 
-__all__ = ["ACCOUNT_RULE", "MASK", "RULES", "Masker", "Rules", "mask_text", "mask_tree"]
+__all__ = ["ACCOUNT_RULE", "MASK", "RULES", "TELLING", "HiddenArguments", "Masker", "Rules", "mask_text", "mask_tree"]
 
 #: A limit that no value reaches.
 _UNLIMITED: Final = 1 << 62
@@ -43,6 +46,20 @@ _MARGIN: Final = 4096
 #: Texts that are remembered, and the longest of them, in characters.
 _MOST_KEPT: Final = 1024
 _LONGEST_KEPT: Final = 200
+
+
+#: The longest text that a fast call has searched. A longer one goes the plain way, where it is cut first.
+_LONGEST_CLEAR: Final = 8192
+#: Texts of a large container that are searched together.
+_TOGETHER: Final = 256
+#: Where an argument of ``%`` goes, characters before it that may name it, and a value that is nothing but a secret.
+_PLACE: Final = lazy_pattern(r"%(?!%)(?:\([^)]*+\))?[#0\- +]*+(?:\d++|\*)?(?:\.\d++)?[hlL]?[a-zA-Z]")
+_NEAR: Final = 100
+_PROBE: Final = "Zx81Lq0ppR7"
+#: Fields whose value another field may tell to be secret.
+TELLING: Final = VALUE_FIELDS | ARGUMENTS
+#: The beginning of a traceback, as it stands before a line of source code.
+_SOURCE: Final = '  File "", line 0\n    '
 
 
 class Rules:
@@ -105,32 +122,54 @@ class Rules:
             return SECRET
         return kind
 
-    def clear(self, fields: Mapping[str, Any], parent: str = "") -> bool:
-        """Return whether *fields*, of JSON types, hold nothing to mask. False when that is hard to tell."""
-        return all(
-            not self.find(name) and not self.kind(parent, name) and self.clear_value(value, name)
-            for name, value in fields.items()
-        )
+    def told(self, fields: Mapping[Any, Any]) -> object:
+        """Return the field whose value is secret since another one says so: ``{"name": "API_KEY", "value": "…"}``."""
+        if not self.shapes or fields.keys().isdisjoint(TELLING):
+            return None
+        named = named_value(fields)
+        if named is not None and self.names.kind(named[0]) not in (PLAIN, ACCOUNT):
+            value = fields[named[1]]
+            plain = isinstance(value, str) and value.replace("_", "").isalpha() and value.islower()
+            return None if plain or isinstance(value, int | float) else named[1]
+        return sign_in(fields)
 
-    def clear_value(self, value: Any, parent: str) -> bool:
-        """Return the same for the value of the field *parent*."""
+    def clear(self, value: Any) -> bool:
+        """Return whether there is no secret in *value*, of type str, int or one of `TEXTS`. False when it is long."""
         kind = type(value)
         if kind is str:
-            return self.harmless(value)
+            return len(value) <= _LONGEST_CLEAR and not self.find(value)
         if kind is int:
             return value not in registered.numbers
-        if kind is dict:
-            return self.clear(value, parent)
-        if kind is list or kind is tuple:
-            return all(self.clear_value(item, parent) for item in value) and not (
-                self.shapes and self._is_paired(value)
-            )
         # Numbers and times that are written as text have no shape, but may be known values.
-        return kind not in TEXTS or not registered.find(TEXTS[kind](value))
+        return not registered.find(TEXTS[kind](value))
 
-    def _is_paired(self, values: Sequence[Any]) -> bool:
-        """Return whether one of *values* may be a name, or an option, and the next one its value."""
-        return any(type(value) is str and self.names.kind(value.lstrip("-")) for value in values)
+
+class HiddenArguments:
+    """A mapping of arguments for ``%``: values under secret names are masked.
+
+    Args:
+        arguments: The mapping.
+        rules: Which names are secret.
+    """
+
+    __slots__ = ("_arguments", "_rules")
+
+    def __init__(self, arguments: Mapping[Any, Any], rules: Rules) -> None:
+        self._arguments = arguments
+        self._rules = rules
+
+    def __getitem__(self, name: Any) -> Any:
+        """Return the value of *name*, or its mask."""
+        value = self._arguments[name]
+        kind = self._rules.kind("", name) if type(name) is str else PLAIN
+        return Masker(self._rules).named(kind, value) if kind else value
+
+    def __repr__(self) -> str:
+        """Return the mapping's own text, for a message that takes it as a whole; names mask that one."""
+        return repr(self._arguments)
+
+    def __str__(self) -> str:
+        return str(self._arguments)
 
 
 #: The rules where there is no configuration.
@@ -196,8 +235,11 @@ class Masker:
     def text(self, text: str, limit: int) -> tuple[str, int]:
         """Return *text* masked and cut to *limit* characters, and how many characters were cut off.
 
-        Cutting comes last, since a part of a secret is a secret too.
+        Cutting comes last, since a part of a secret is a secret too. What is searched is at most *limit* characters
+        and the longest secret more.
         """
+        if len(text) < registered.reach and len(text) <= limit and "=" not in text and ":" not in text:
+            return text, 0
         beyond = len(text) - limit - max(_MARGIN, registered.longest)
         if beyond > 0:
             text = text[:-beyond]
@@ -214,14 +256,64 @@ class Masker:
         """Return what the option *word* of a command line (``--api-key``) means."""
         return self.kind("", word.lstrip("-")) if type(word) is str and word[:1] == "-" else PLAIN
 
-    def pair(self, first: Any, second: Any) -> int:
-        """Return what *first* means as the name of *second*, in a tuple of both such as a header."""
+    def pair(self, first: Any, second: Any, *, listed: bool = False) -> int:
+        """Return what *first* means as the name of *second*, in a tuple of both such as a header, or in a list."""
         if not (isinstance(first, str | bytes) and isinstance(second, str | bytes)):
             return PLAIN
+        if listed and isinstance(second, str) and second.replace("_", "").replace(" ", "").isalpha():
+            return PLAIN  # names of columns
         name = first.decode("utf-8", "replace") if isinstance(first, bytes) else first
         # ("token", "price") are two words. The value of a header is more than a word.
         word = isinstance(second, str) and second.isalpha() and second.islower() and name.lower() in AMBIGUOUS
         return PLAIN if word else self.kind("", name)
+
+    def told(self, fields: Mapping[Any, Any]) -> object:
+        """Return the field of *fields* whose value is secret by what another one says; None if there is none."""
+        return self.rules.told(fields)
+
+    def source(self, line: str, limit: int) -> tuple[str, int]:
+        """Return a *line* of source code as `text` does. Only its literals can be secret."""
+        text, left_out = self.text(_SOURCE + line, limit + len(_SOURCE))
+        return text.removeprefix(_SOURCE), left_out
+
+    def harmless(self, texts: Set[str], limit: int) -> Set[str]:
+        """Return those of *texts*, short ones, that are known to hold no secret: a search of many costs less than many.
+
+        None of them is longer than *limit*, and none holds a lone surrogate.
+        """
+        reach = registered.reach
+        found = {text for text in texts if len(text) < reach and "=" not in text and ":" not in text and text.isascii()}
+        some = [text for text in texts if len(text) <= min(limit, _LONGEST_KEPT) and text not in found]
+        for start in range(0, len(some), _TOGETHER):
+            part = some[start : start + _TOGETHER]
+            joined = "\n".join(part)
+            if no_surrogates(joined) == joined and self.rules.harmless(joined):
+                found.update(part)
+        return found
+
+    def arguments(self, template: str, arguments: Any) -> Any:
+        """Return *arguments* that do not fit a *template* for ``%``, masked where a secret name precedes."""
+        if not isinstance(arguments, list | tuple) or not self.rules.shapes:
+            return arguments
+        hidden = list(arguments)
+        for place, argument in zip(_PLACE.finditer(template[:_LONGEST_CLEAR]), range(len(hidden)), strict=False):
+            probe = template[max(0, place.start() - _NEAR) : place.start()] + _PROBE
+            if any(span.end == len(probe) for span in self.rules.find(probe)):
+                hidden[argument] = self.secret()
+        return hidden
+
+    def unnamed(self, names: Set[str], texts: Set[str]) -> bool:
+        """Return whether no name of *names*, and no text of *texts* before another, makes a secret of what follows."""
+        rules = self.rules
+        if registered.numbers or not rules.shapes:
+            return not registered.numbers
+        lowered = "\n".join((*names, *texts)).lower()
+        if lowered.isascii() and not any(stem in lowered for stem in rules.names.stems):
+            return True
+        if not names.isdisjoint(TELLING) or any(name[-3:].lower() == "key" for name in names):
+            return False
+        kind = rules.names.kind
+        return not any(map(kind, names)) and not any(kind(text.lstrip("-")) for text in texts)
 
     def secret(self) -> str:
         """Count a secret, and return its replacement."""
@@ -242,7 +334,10 @@ class Masker:
                 return value
             if self.rules.harmless(text):
                 return MASK if len(text) <= ACCOUNT_SHORT else MASK + text[-ACCOUNT_TAIL:]
+        known = isinstance(value, int | float) and value in registered.numbers
         counts = kind == SECRETS or (kind == SIGN and value in (-1, 0, 1))
-        if counts and isinstance(value, int | float) and value not in registered.numbers:
+        if counts and isinstance(value, int | float) and not known:
+            return value
+        if isinstance(value, str) and is_plain(kind, value) and self.rules.harmless(value):
             return value
         return self.secret()

@@ -13,11 +13,25 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
+from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.masking._addresses import (
+    HOST,
+    WEBHOOKS,
+    find_listen_keys,
+    find_provider_keys,
+    is_login,
+    is_password_in_url,
+    is_telegram,
+    is_user_option,
+)
+from metaexpert.logger.masking._encoded import find_encoded
 from metaexpert.logger.masking._pairs import Span, find_pairs
+from metaexpert.logger.masking._structures import find_structures
+from metaexpert.logger.masking._values import is_path
 from metaexpert.logger.masking.names import Names
-from metaexpert.logger.schema import MASK
 
 #: Shorter texts without ``=`` and ``:`` have no room for a secret with a shape.
 SHORTEST: Final = 15
@@ -25,21 +39,13 @@ SHORTEST: Final = 15
 _Check = Callable[[re.Match[str]], bool]
 _Shape = tuple[str, re.Pattern[str], _Check | None]
 _BASE64: Final = r"[A-Za-z0-9+/]"
-#: A host rather than a price or the name of a stream: it has a domain, an address or a port.
-_HOST: Final = r"(?:[\w\-]++\.)++[A-Za-z]{2,}|(?:\d++\.){3}\d|localhost|[\w\-]++:\d"
-_UUID_OR_HEX: Final = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
-#: Words before the colon of "word:name@host": labels of a mail address, and those that may also be a user's name.
-_MAIL_LABELS: Final = frozenset(
-    ("mailto", "mail", "email", "e-mail", "from", "to", "cc", "bcc", "by", "contact", "author", "sender", "recipient")
-)
-_LABELS: Final = frozenset(
-    ("user", "username", "admin", "owner", "account", "login", "name", "notify", "alert", "alerts", "address", "id")
-)
+#: Quotes around a token that follows its scheme.
+_QUOTED: Final = r"""(?:\\*+["'`<])?+"""
 
 
 def _shape(rule: str, pattern: str, check: _Check | None = None) -> _Shape:
     """Return a shape. The secret is the last group of *pattern*; the text before it stays."""
-    return rule, re.compile(pattern), check
+    return rule, lazy_pattern(pattern), check
 
 
 def _has_digit(match: re.Match[str]) -> bool:
@@ -59,57 +65,62 @@ def _is_basic(match: re.Match[str]) -> bool:
     return b":" in decoded or match[1].endswith("=") or (len(match[1]) >= 16 and _is_random(match))
 
 
+_CONSTANT: Final = lazy_pattern(r"[A-Z]{1,12}(?:_[A-Z]++)*+|[a-z]++(?:[_\-][a-z]++)++")
+
+
 def _is_bearer(match: re.Match[str]) -> bool:
     """Return whether a word behind ``Bearer`` is a token rather than a word."""
     token = match[1].rstrip(".")
+    if _CONSTANT.fullmatch(token) is not None:
+        return False
     return len(token) >= 24 or any(c.isdigit() for c in token) or not (token.islower() or token.istitle())
 
 
 def _is_mixed(match: re.Match[str]) -> bool:
     """Return whether a word holds letters and digits, as no word of a sentence does."""
-    return _is_random(match) and "=" not in match[1].rstrip("=") and ":" not in match[1]
+    found = match[1]
+    return _is_random(match) and "=" not in found.rstrip("=") and ":" not in found and not is_path(found)
 
 
-def _is_not_an_id(match: re.Match[str]) -> bool:
-    return _UUID_OR_HEX.fullmatch(match[1].partition(":")[2]) is None
-
-
-def _is_password_in_url(match: re.Match[str]) -> bool:
-    return match[1] not in ("", MASK)
-
-
-def _is_login(match: re.Match[str]) -> bool:
-    """Return whether these are user and password rather than a label and an address of mail."""
-    label = match[1].lower()
-    if label in _MAIL_LABELS or match[2] == MASK:
-        return False
-    return label not in _LABELS or any(not c.isalpha() for c in match[2])
-
-
-def _is_user_option(match: re.Match[str]) -> bool:
-    """Return whether these are user and password rather than two numeric ids."""
-    return not (match[1].isdigit() and match[2].isdigit()) and match[2] != MASK
-
-
-_OPEN_NAMES: Final = (
-    r"(?:api|secret|access|private|listen|signing)[ _\-]?key|(?:api|client)[ _\-]?secret|password|passphrase"
-)
 #: "Using API key AKx9…": a value that is not a word, after a name that can only mean a secret.
-_SENTENCE: Final = _shape(
-    "named in a sentence",
-    rf"""(?<![A-Za-z])(?i:{_OPEN_NAMES})(?: is| was)?[ ]["']?([^\s"'`,;<>]{{6,}}+)""",
-    _is_mixed,
+_SAID: Final = lazy_pattern(r"""(?: is| was)?[ ]["'`]?([^\s"'`,;<>]{6,}+)""")
+#: Last words of such names, each with the words of which one has to stand before it, and the shortest value.
+_SAID_NAMES: Final = (
+    ("key", lazy_pattern(r"(?:^|[^a-z])(?:api|secret|access|private|listen|signing)[ _\-]?\Z"), 6),
+    ("secret", lazy_pattern(r"(?:^|[^a-z])(?:api|client)[ _\-]?\Z"), 6),
+    ("token", lazy_pattern(r"(?:^|[^a-z])(?:api|access|refresh|auth|bot|session|bearer|id)[ _\-]\Z"), 16),
+    ("password", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
+    ("passphrase", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
+)
+#: Characters before the last word that are looked at.
+_SAID_BEFORE: Final = 10
+_SAID_HINTS: Final = ("ey ", "EY ", "ord ", "ORD ", "ase ", "ASE ", "cret ", "CRET ", "ken ", "KEN ")
+#: A private key in the Wallet Import Format, beside its name: alone, it might be an id.
+_WIF: Final = _shape(
+    "wif key", r"(?<![1-9A-HJ-NP-Za-km-z])([5KL][1-9A-HJ-NP-Za-km-z]{50,51})(?![A-Za-z0-9])", _has_digit
 )
 #: Shapes by a text that each of them needs, grouped by a character that the whole group needs. Both are quick to test.
 _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
     "": {
         "earer": [
-            _shape("bearer token", r"(?<![A-Za-z])[Bb]earer(?:[ \t]++|%20|\+|:[ ]?)([\w.~+/=\-]{8,}+)", _is_bearer)
+            _shape(
+                "bearer token",
+                r"(?<![A-Za-z])[Bb]earer(?:[ \t]++|%20|\+|:[ ]?|(?=[\"'\\]))" + _QUOTED + r"([\w.~+/=\-]{8,}+)",
+                _is_bearer,
+            )
         ],
-        "EARER": [_shape("bearer token", r"(?<![A-Za-z])BEARER(?:[ \t]++|%20|\+|:[ ]?)([\w.~+/=\-]{8,}+)", _is_bearer)],
+        "EARER": [
+            _shape(
+                "bearer token",
+                r"(?<![A-Za-z])BEARER(?:[ \t]++|%20|\+|:[ ]?|(?=[\"'\\]))" + _QUOTED + r"([\w.~+/=\-]{8,}+)",
+                _is_bearer,
+            )
+        ],
         "asic": [
             _shape(
-                "basic credentials", rf"(?<![A-Za-z])[Bb]asic(?:[ \t]++|%20|\+)({_BASE64}{{6,}}+={{0,2}})", _is_basic
+                "basic credentials",
+                rf"(?<![A-Za-z])[Bb]asic(?:[ \t]++|%20|\+){_QUOTED}({_BASE64}{{6,}}+={{0,2}})",
+                _is_basic,
             )
         ],
         "AKIA": [_shape("aws key", r"(?<![A-Za-z0-9])(AKIA[A-Z0-9]{16})(?![A-Za-z0-9])")],
@@ -119,46 +130,29 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
         "bot": [_shape("telegram token", r"(?<![A-Za-z])bot(\d{6,12}(?::|%3[Aa])[\w\-]{20,}+)")],
     },
     ":": {
-        "": [_shape("telegram token", r"(?<!\d)(\d{6,12}:[\w\-]{33,37}+)", _is_not_an_id)],
+        "": [_shape("telegram token", r"([0-9](?<![0-9][0-9])[0-9]{5,11}:[\w\-]{33,37}+)", is_telegram)],
         "://": [
-            _shape("password in a url", r"""://[^\s/?\#:"'<>\\]*+:([^\s/?"'<>\\]*)@""", _is_password_in_url),
+            _shape("password in a url", r"""://[^\s/?\#:"'<>\\]*+:([^\s/?"'<>\\]*)@""", is_password_in_url),
             _shape("token in a url", r"""://([A-Za-z0-9_\-]{16,}+)(?::[^\s/?\#:@"'<>]*+)?@""", _is_random),
         ],
         "@": [
             _shape(
                 "user and password",
-                rf"""(?<![\w.\-+%/:])([A-Za-z][\w.\-+]{{0,63}}+):([^\s:@/"'<>]{{2,}}+)@(?={_HOST})""",
-                _is_login,
+                rf"""([A-Za-z](?<![\w.\-+%/:][A-Za-z])[\w.\-+]{{0,63}}+):([^\s:@/"'<>]{{2,}}+)@(?={HOST})""",
+                is_login,
             )
         ],
         "-u": [
             _shape(
                 "user and password",
                 r"""(?<!\S)(?:-u|--(?:proxy-)?user)[= ]["']?([^\s:"']++):([^\s"']++)""",
-                _is_user_option,
+                is_user_option,
             )
         ],
     },
-    "/": {
-        "webhook": [
-            _shape("discord webhook", r"discord(?:app)?\.com/api/(?:v\d++/)?webhooks/\d++/([\w\-]++)"),
-            _shape("teams webhook", r"webhook\.office\.com/webhookb2/([\w\-@/]++)"),
-        ],
-        "hooks.": [
-            _shape("slack webhook", r"hooks\.slack\.com/(?:services|workflows|triggers)/([\w\-/]++)"),
-            _shape("zapier webhook", r"hooks\.zapier\.com/hooks/catch/([\w\-/]++)"),
-        ],
-        "/with/key/": [_shape("ifttt key", r"/with/key/([\w\-]++)")],
-        "/ws/": [_shape("listen key", r"/ws/([A-Za-z0-9]{56,72}+)(?![A-Za-z0-9])")],
-        "infura.io/": [_shape("rpc key", r"infura\.io/(?:ws/)?v3/([\w\-]{16,}+)")],
-        "alchemy.com/": [_shape("rpc key", r"alchemy\.com/(?:nft/)?v[23]/([\w\-]{16,}+)")],
-        "quiknode.pro/": [_shape("rpc key", r"quiknode\.pro/([\w\-]{16,}+)")],
-    },
-    " ": {hint: [_SENTENCE] for hint in ("ey ", "EY ", "ord ", "ORD ", "ase ", "ASE ", "cret ", "CRET ")},
-    "=": {
-        "streams=": [_shape("listen key", r"streams=(?:[\w@/]++/)?([A-Za-z0-9]{56,72}+)(?![A-Za-z0-9])")],
-        "sig=": [_shape("signature", r"[?&]sig=([A-Za-z0-9%+/=_\-]{16,}+)")],
-    },
+    "/": {},
+    " ": {"WIF": [_WIF], "wif": [_WIF]},
+    "=": {"sig=": [_shape("signature", r"[?&]sig=([A-Za-z0-9%+/=_\-]{16,}+)")]},
     "-": {
         "GOCSPX-": [_shape("google secret", r"(GOCSPX-[\w\-]{20,}+)")],
         "glpat-": [_shape("gitlab token", r"(glpat-[\w\-]{18,}+)")],
@@ -186,24 +180,33 @@ _BY_HINT: Final[dict[str, dict[str, list[_Shape]]]] = {
         "": [
             _shape(
                 "discord token",
-                r"(?<![\w\-.])([MNO][DTjz][AEIMQUYcgk][w-z0-5][\w\-]{18,24}\.[\w\-]{6}\.[\w\-]{27,}+)(?![\w\-.])",
+                r"([MNO](?<![\w\-.][MNO])[DTjz][AEIMQUYcgk][w-z0-5][\w\-]{18,24}\.[\w\-]{6}\.[\w\-]{27,}+)(?![\w\-.])",
             )
         ],
     },
 }
+for _rule, _hint, _pattern in WEBHOOKS:
+    _BY_HINT["/"].setdefault(_hint, []).append(_shape(_rule, _pattern))
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
 #: Identifiers without a shape: hexadecimal digits, UUIDs, numbers, single words.
-_IDENTIFIER: Final = re.compile(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
+_IDENTIFIER: Final = lazy_pattern(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
 #: A text with none of these, and none of ``= : < % ' " --``, has no shape. Three characters each, as `_fast.c` needs.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
+    *(" ->", "-> ", "es/T", "s/ca", "/v2/", "/int", "ken ", "KEN ", "WIF", "wif"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
     *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
     *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
+#: One of these stands between a name and its secret, where there is neither ``=`` nor ``:``.
+_PAIRED: Final = ("--", "</", "',", '",', " ->", "-> ", "→")
 _PEM_BEGIN: Final = "-----BEGIN "
 _PEM_END: Final = "-----END "
+#: What follows the beginning of a key rather than of code that looks for one: its lines, or the end of the text.
+_PEM_BODY: Final = lazy_pattern(
+    r"[A-Z0-9 ]{0,40}-----(?:[ \t]*+(?:[\r\n]|\\++[rn])|(?:\s|\\++[rn])*+(?:\Z|[A-Za-z0-9+/=]{16}))"
+)
 
 
 def find_shapes(text: str, names: Names) -> list[Span]:
@@ -213,6 +216,14 @@ def find_shapes(text: str, names: Names) -> list[Span]:
         text: Any text.
         names: The names whose values are secret.
     """
+    spans = _found(text, names)
+    if "%" in text:
+        spans += find_encoded(text, partial(_found, names=names))
+    return spans
+
+
+def _found(text: str, names: Names) -> list[Span]:
+    """Return the secrets in *text* as it stands."""
     paired = "=" in text or ":" in text
     if not paired and (len(text) < SHORTEST or _IDENTIFIER.fullmatch(text) is not None):
         return []
@@ -222,10 +233,16 @@ def find_shapes(text: str, names: Names) -> list[Span]:
             for hint, shapes in hints:
                 if hint in text:
                     spans.extend(_matches(text, shapes))
+    if any(hint in text for hint in _SAID_HINTS):
+        spans.extend(_in_sentences(text))
     if _PEM_BEGIN in text:
         spans.extend(_pem_blocks(text))
-    if paired or "--" in text or "</" in text or "%3" in text or "'," in text or '",' in text:
+    if "/" in text:
+        spans.extend(find_provider_keys(text))
+    spans.extend(find_listen_keys(text))
+    if paired or any(mark in text for mark in _PAIRED):
         spans.extend(find_pairs(text, names))
+        spans.extend(find_structures(text, names))
     return spans
 
 
@@ -236,14 +253,32 @@ def _matches(text: str, shapes: list[_Shape]) -> Iterator[Span]:
                 yield Span(*match.span(pattern.groups), rule)
 
 
+def _in_sentences(text: str) -> Iterator[Span]:
+    lowered = text.lower()
+    if len(lowered) != len(text):  # İ has two characters in lower case
+        lowered = text.replace("\u0130", "i").lower()
+    for word, before, shortest in _SAID_NAMES:
+        position = lowered.find(f"{word} ")
+        while position >= 0:
+            end = position + len(word)
+            if before.search(lowered, max(0, position - _SAID_BEFORE), position) is not None:
+                match = _SAID.match(text, end)
+                if match is not None and len(match[1]) >= shortest and _is_mixed(match):
+                    yield Span(*match.span(1), "named in a sentence")
+            position = lowered.find(f"{word} ", end)
+
+
 def _pem_blocks(text: str) -> Iterator[Span]:
     """Yield the private keys in *text* with their headers. A key without an end reaches to the end of the text."""
-    position = 0
+    position = end = 0
     while (start := text.find(_PEM_BEGIN, position)) >= 0:
         position = start + len(_PEM_BEGIN)
         if "PRIVATE KEY" not in text[position : position + 40]:
             continue
-        end = text.find(_PEM_END, position)
+        if 0 <= end < position:
+            end = text.find(_PEM_END, position)
+        if end < 0 and _PEM_BODY.match(text, position) is None:  # code that looks for one
+            continue
         if end >= 0:
             close = text.find("-----", end + len(_PEM_END), end + 60)
             end = close + 5 if close >= 0 else end

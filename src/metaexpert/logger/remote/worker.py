@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from metaexpert.logger.counts import Count
+from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
 
 #: Longest pause between two steps of a job, in seconds.
@@ -109,7 +109,7 @@ class Worker(ForkAware):
     def put(self, line: bytes) -> bool:
         """Queue an entry. Returns whether there was room."""
         if self._bytes_in - self._bytes_out > self._capacity or self.closed:
-            self.dropped.up()
+            next(self.dropped)
             return False
         self._bytes_in += len(line)  # a race of two threads may lose one; an empty queue corrects that
         self._queue.put(line)

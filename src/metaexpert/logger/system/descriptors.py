@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from metaexpert.logger.system.calls import Status, is_open_at, status
+from metaexpert.logger.system.interrupts import let_pass
 
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
@@ -102,10 +103,12 @@ class Descriptor:
 
     def check(self) -> Status:
         """Return the file's status of now. Raises OSError when the number is somebody else's by now."""
-        with contextlib.suppress(OSError):
+        try:
             found = self._status(self.fd)
             if found.inode == self._opened.inode and found.device == self._opened.device:
                 return found
+        except OSError as error:
+            let_pass(error)
         Descriptor.stolen = True
         raise _taken()
 

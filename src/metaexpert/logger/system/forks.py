@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import threading
 import time
 import weakref
@@ -19,15 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from metaexpert.logger.system.interrupts import put_off_for_good
+
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
 _PAUSE: Final = 0.0001
-#: What a thread does to itself, which it cannot put off.
-_OWN_FAULTS: Final = {
-    getattr(signal, name)
-    for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
-    if hasattr(signal, name)
-}
 
 
 class ForkAware:
@@ -132,10 +127,7 @@ class ForkSafeThread(ForkAware):
             thread.join(timeout)
 
     def _run(self) -> None:
-        if hasattr(
-            signal, "pthread_sigmask"
-        ):  # the program's signals are for its own threads; ours goes on with a write
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _OWN_FAULTS)
+        put_off_for_good()
         me = threading.current_thread()
         while True:
             self._loop()

@@ -235,6 +235,19 @@ class FileLock:
         self._file = file
         return True
 
+    def write(self, content: bytes) -> None:
+        """Replace the content of the file, while it is ours. Raises OSError."""
+        if self._file is not None:
+            self._file.check()
+            os.lseek(self._file.fd, 0, os.SEEK_SET)
+            os.write(self._file.fd, content)
+            os.ftruncate(self._file.fd, len(content))
+
+    def touch(self) -> None:
+        """Show that the process lives: the time of modification is now. Raises OSError."""
+        if self._file is not None:
+            os.utime(self._file.fd if os.utime in os.supports_fd else self._path)
+
     def release(self, *, delete: bool) -> None:
         """Give the lock back; *delete* says whether what it stood for is gone. Idempotent."""
         delete = delete and self.held  # else another's file bears the name

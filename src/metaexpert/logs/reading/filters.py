@@ -1,8 +1,8 @@
 """The filters of the reader, and how most lines are dropped before they are decoded.
 
-`Criteria.accept` judges one record exactly. `Criteria.chosen` looks at the bytes of many lines at once and returns the
-lines that may pass: a wanted value is in its line as text, so a line without that text cannot pass. A line with an
-escape sequence, which could stand for any character, always may. A property test compares the two.
+`Criteria.accept` judges one record exactly. `Criteria.select` looks at the bytes of many lines at once and returns the
+lines that may pass: a wanted value is in its line as text, so a line without that text cannot pass. A property test
+compares the two.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Any, Final, TypedDict
 
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import START, TIME_BEGIN, TIME_END, Entry, Record, time_key
+from metaexpert.logs.entry import Entry, Record, time_key
+from metaexpert.logs.reading._literals import ignores_case, required
+from metaexpert.logs.reading.selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
 from metaexpert.logs.reading.times import parse_time
 
-#: Escape sequences that can stand for any character.
-_ESCAPES: Final = re.compile(rb"\\[u/]")
-#: More texts than this are not searched for in the bytes.
-_MOST_NEEDLES: Final = 4
-_TIMES: Final = re.compile(rb'\n(?:\{"timestamp":"([^"\n]{26})Z")?')
-#: Fields with a filter, the rarest first: the first one given is searched for in the bytes.
+#: More values of a field than this are not searched for in the bytes.
+_MOST_VALUES: Final = 8
+#: Fields with a filter, the rarest first: their texts are searched for in this order.
 FIELDS: Final = ("order_id", "trade_id", "symbol", "expert")
 
 Wanted = str | Iterable[str] | None
@@ -134,7 +134,7 @@ class Criteria:
 
     def may_be_in(self, low: bytes, high: bytes, level: int = schema.CRITICAL) -> bool:
         """Return whether a stretch from *low* to *high*, with no entry above *level*, may hold a wanted record."""
-        if self.level > max(level, schema.INFO):  # up to INFO, lines of any form are searched, see `needles`
+        if self.level > max(level, schema.INFO):  # up to INFO, lines of any form are searched, see `groups`
             return False
         return high >= self.since and (not self.until or low <= self.until)
 
@@ -149,38 +149,50 @@ class Criteria:
         return all(_has(record, name, values) for name, values in self.fields)
 
     @property
-    def needles(self) -> tuple[bytes, ...]:
-        """Texts of which a wanted line without `_ESCAPES` holds at least one; empty when there are no such texts."""
-        for _, values in self.fields:
-            if len(values) <= _MOST_NEEDLES and all(values):
-                return tuple(_as_json(value) for value in sorted(values))
-        for pattern in self.patterns:
-            if isinstance(pattern, str):
-                return tuple(dict.fromkeys((_as_json(pattern), pattern.encode("utf-8", "surrogatepass"))))
-        if self.level > schema.INFO:
-            words = (word for word, number in schema.LEVEL_NUMBERS.items() if number >= self.level)
-            return tuple(b'"%b"' % word.encode() for word in words)
-        return ()
+    def groups(self) -> tuple[Group, ...]:
+        """Groups of texts that each wanted line has, by the filters on content."""
+        return _groups(self)
 
-    @property
-    def needs_odd_lines(self) -> bool:
-        """Whether lines that are not entries may pass without any of the `needles`: they have no level."""
-        return not self.fields and not any(isinstance(pattern, str) for pattern in self.patterns)
+    def select(self, data: bytes) -> Selection:
+        """Return which of these whole lines may pass: all but those that certainly do not."""
+        return select(data, self.since, self.until, _groups(self))
 
-    def chosen(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield offset and text of each line that may pass, out of whole lines, in their order."""
-        needles = self.needles
-        if (self.since or self.until) and not needles and not self._may_hold(data):
-            return iter(())
-        if needles and (not self.needs_odd_lines or is_regular(data)):
-            return _hits(data, needles)
-        return _lines(data)
+    def glance(self, line: bytes) -> bool | None:
+        """Return whether *line* passes the filters on content, after a look for the patterns; None when that is open.
 
-    def _may_hold(self, data: bytes) -> bool:
-        times = line_times(data)
-        low, high = min(times, default=b""), max(times, default=b"")
-        # An odd line has an empty time: its place in time is not known here.
-        return not low or self.may_be_in(low, high)
+        A pattern that is found in the line itself is found in it whether it is an entry or not.
+        """
+        if not self.patterns:
+            return None
+        text = line.decode("utf-8", "backslashreplace")
+        if all(_is_in(pattern, text) for pattern in self.patterns):
+            return None if self.fields or self.level > schema.DEBUG else True
+        return None if b"\\" in line else False
+
+
+@lru_cache(maxsize=64)
+def _groups(criteria: Criteria) -> tuple[Group, ...]:
+    found = []
+    for _, values in criteria.fields:
+        if len(values) <= _MOST_VALUES and all(values):
+            found.append(_spelled(sorted(values)))
+    for pattern in criteria.patterns:
+        if isinstance(pattern, str):
+            found.append(_spelled([pattern]))
+        elif texts := required(pattern):
+            found.append(Group(texts, fold=ignores_case(pattern), odd=False))
+    if criteria.level > schema.INFO:  # lines of lower levels are too many to gain anything
+        words = [word for word, number in schema.LEVEL_NUMBERS.items() if number >= criteria.level]
+        found.append(Group(tuple(b'"%b"' % word.encode() for word in words), fold=False, odd=True))
+    while sum(len(group.texts) for group in found) > MOST_TEXTS:
+        found.pop()
+    return tuple(found[:MOST_GROUPS])
+
+
+def _spelled(texts: Iterable[str]) -> Group:
+    """Return the group of *texts* as they are in an entry, and in a line that is none."""
+    spellings = [spelling for text in texts for spelling in (_as_json(text), text.encode("utf-8", "surrogatepass"))]
+    return Group(tuple(dict.fromkeys(spellings)), fold=False, odd=False)
 
 
 def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
@@ -189,26 +201,15 @@ def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
     It is searched for in the line as it is in the file, and in each text of the entry (keys, message, values,
     traceback) without the escape sequences of JSON.
     """
-
-    def found(text: str) -> bool:
-        return pattern in text if isinstance(pattern, str) else pattern.search(text) is not None
-
-    if found(record.line.decode("utf-8", "backslashreplace")):
+    if _is_in(pattern, record.line.decode("utf-8", "backslashreplace")):
         return True
-    return isinstance(record, Entry) and b"\\" in record.line and any(map(found, _strings(record.data)))
+    if not isinstance(record, Entry) or b"\\" not in record.line:
+        return False
+    return any(_is_in(pattern, text) for text in _strings(record.data))
 
 
-def is_regular(data: bytes) -> bool:
-    """Return whether each of these whole lines begins and ends like an entry of our writer."""
-    between = data.count(b"}\n" + START)
-    return data.startswith(START) and data.endswith(b"}\n") and between == data.count(b"\n") - 1
-
-
-def line_times(data: bytes) -> list[bytes]:
-    """Return the time of each of these whole lines as the first part of a `Key`; an odd line has an empty one."""
-    first = data[TIME_BEGIN:TIME_END] if data.startswith(START) and data.startswith(b'Z"', TIME_END) else b""
-    end = len(data) - 1 if data.endswith(b"\n") else len(data)
-    return [first, *_TIMES.findall(data, 0, end)]
+def _is_in(pattern: str | re.Pattern[str], text: str) -> bool:
+    return pattern in text if isinstance(pattern, str) else pattern.search(text) is not None
 
 
 def _texts(wanted: Wanted) -> frozenset[str]:
@@ -224,33 +225,6 @@ def _has(entry: Entry, name: str, values: frozenset[str]) -> bool:
 
 def _as_json(text: str) -> bytes:
     return orjson.dumps(text.encode("utf-8", "replace").decode())[1:-1]
-
-
-def _hits(data: bytes, needles: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    starts: dict[int, int] = {}
-    for needle in needles:
-        at = data.find(needle)
-        while at >= 0:
-            end = data.find(b"\n", at)
-            end = len(data) if end < 0 else end
-            starts[data.rfind(b"\n", 0, at) + 1] = end
-            at = data.find(needle, end)
-    # As an expression, since its search is for the first byte alone, and a backslash is rare.
-    for escape in _ESCAPES.finditer(data):
-        start = data.rfind(b"\n", 0, escape.start()) + 1
-        if start not in starts:
-            end = data.find(b"\n", escape.end())
-            starts[start] = len(data) if end < 0 else end
-    for start in sorted(starts):
-        yield start, data[start : starts[start]]
-
-
-def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    start = 0
-    for line in data.split(b"\n"):
-        if line:
-            yield start, line
-        start += len(line) + 1
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -1,18 +1,17 @@
 """Records of several files in order of time, in bounded memory.
 
 Files are mostly in order, but not quite: several processes append batches alternately, recovery appends the entries
-of a dead process, a clock steps back. There are three ways, each exact where it says so:
+of a dead process, a clock steps back. There are two ways:
 
-* `collected`: few records pass. All files are searched once, and the records that pass are sorted in memory. Gives up
-  when they need too much.
-* `streamed`: many pass. A first look at the time of each line finds for each stretch of a file (about a megabyte) its
-  earliest and latest time; then each stretch is read when its time has come, so that two that overlap are merged
-  wherever they stand. Stretches outside the wanted time are not read again.
+* `streamed`, exact: all files are surveyed once, several at a time. For each stretch of a file (about a megabyte) that
+  may hold a wanted record, its earliest and latest time are noted, and the lines that may be wanted are kept while
+  there is room for them. Then each stretch is decoded when its time has come, so that two that overlap are merged
+  wherever they stand. One whose lines were not kept is read again.
 * `newest`: the last records, without a look at the whole. Each log is read from its end; disorder within two
   stretches is sorted, a record further away from its place in time comes where it was written.
 
 The writer may have noted which times and levels the stretches of a backup hold (`LogFile.spans`). Those that can hold
-nothing wanted are skipped, and none is read only to learn its times.
+nothing wanted are skipped.
 """
 
 from __future__ import annotations
@@ -25,83 +24,40 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from metaexpert.logs.entry import Key, Record, by_time
-from metaexpert.logs.reading._blocks import FORWARD_BLOCK
-from metaexpert.logs.reading.files import Counts, LogFile, Piece
-from metaexpert.logs.reading.filters import Criteria, line_times
-from metaexpert.logs.reading.search import Before, found_in, last_key
+from metaexpert.logs.reading._survey import RECORD, Log, Progress, Stretch, survey
+from metaexpert.logs.reading.files import Counts, LogFile
+from metaexpert.logs.reading.filters import Criteria
+from metaexpert.logs.reading.search import found_in, last_key
 
-if TYPE_CHECKING:
-    from metaexpert.logger.entry.time_index import Span
+__all__ = ["Log", "Progress", "Stretch", "ignore", "newest", "streamed", "survey", "with_progress"]
 
-#: Most bytes of records that wait in memory for sorting, and the bytes of a record besides its line.
+#: Most bytes of records that wait in memory for sorting.
 MEMORY_LIMIT: Final = 48 << 20
-_RECORD: Final = 400
-#: The stretches that are open at the same time have about so many bytes together.
-_OPEN: Final = 16 << 20
-_SMALLEST: Final = 1 << 16
-
-#: Called with the bytes done so far, from 0 to the size of all files.
-Progress = Callable[[int], None]
+#: Most bytes of lines that are kept between the two looks at a file.
+KEPT_LIMIT: Final = 48 << 20
 
 
 def ignore(done: int) -> None:
     """Ignore the progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A chain of files, the oldest first, and its number among all chains."""
-
-    number: int
-    files: Sequence[LogFile]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A piece of a file: its bytes, its earliest and latest time, and how to find the entry before it."""
-
-    log: int
-    file: LogFile
-    offset: int
-    length: int
-    low: bytes
-    high: bytes
-    before: Before
-
-
-def collected(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Record] | None:
-    """Return the wanted records sorted, or None when they do not fit into `MEMORY_LIMIT`."""
-    records: list[Record] = []
-    size = 0
-    for log, file, part, before in _parts(logs, criteria, counts, FORWARD_BLOCK, progress):
-        data = part.data if isinstance(part, Piece) else file.piece(part.offset, part.length, counts)
-        new = found_in(data, file, log.number, criteria, before)
-        size += sum(len(record.line) + _RECORD for record in new)
-        if size > MEMORY_LIMIT:
-            return None
-        records += new
-    records.sort(key=by_time)
-    return records
-
-
 def streamed(
     logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress, *, backward: bool
 ) -> Iterator[Record]:
     """Yield the wanted records in order of time, the last first when *backward*."""
-    stretches = survey(logs, criteria, counts, progress)
+    stretches = survey(logs, criteria, counts, progress, KEPT_LIMIT if criteria != Criteria() else 0)
     stretches.sort(key=operator.attrgetter("high" if backward else "low"), reverse=backward)
     left = Counter(id(stretch.file) for stretch in stretches)
     waiting = _Waiting(counts, backward=backward)
     for stretch in with_progress(stretches, logs, progress):
         yield from waiting.due(stretch.high if backward else stretch.low)
-        data = stretch.file.piece(stretch.offset, stretch.length, counts)
-        waiting.add(found_in(data, stretch.file, stretch.log, criteria, stretch.before))
+        waiting.add(stretch.records(criteria, counts))
         left[id(stretch.file)] -= 1
         if not left[id(stretch.file)]:
-            stretch.file.close()
+            stretch.file.rest()
         while waiting.too_many:
             yield from waiting.half()
     yield from waiting.rest()
@@ -126,7 +82,7 @@ class _Waiting:
         """Take in the records of one stretch, sorted."""
         if run:
             self._runs.append(run)
-            self._size += sum(len(record.line) + _RECORD for record in run)
+            self._size += sum(len(record.line) + RECORD for record in run)
 
     def due(self, horizon: bytes) -> Iterator[Record]:
         """Yield the records before *horizon* (after it, when going backward)."""
@@ -154,30 +110,13 @@ class _Waiting:
 
     def _released(self, batch: list[Record]) -> Iterator[Record]:
         batch.sort(key=by_time)
-        self._size -= sum(len(record.line) + _RECORD for record in batch)
+        self._size -= sum(len(record.line) + RECORD for record in batch)
         for record in reversed(batch) if self._backward else batch:
             if self._last is not None and (record.key > self._last if self._backward else record.key < self._last):
                 self._counts.unordered += 1
             else:
                 self._last = record.key
             yield record
-
-
-def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress) -> list[Stretch]:
-    """Return the stretches of all files that may hold a wanted record: the first half of the work."""
-    block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
-    found = []
-    for log, file, part, before in _parts(logs, criteria, counts, block, lambda done: progress(done // 2)):
-        if isinstance(part, Piece):
-            found.append(_looked_at(part, file, log.number, before))
-        elif part.length <= block:
-            found.append(Stretch(log.number, file, part.offset, part.length, part.low, part.high, before))
-        else:  # so many logs that their stretches have to be smaller
-            previous = before
-            for piece in file.within(part.offset, part.length, counts, block):
-                found.append(_looked_at(piece, file, log.number, previous))
-                previous = _after(piece.data, log.number, previous)
-    return [stretch for stretch in found if criteria.may_be_in(stretch.low, stretch.high)]
 
 
 def with_progress(stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> Iterator[Stretch]:
@@ -189,53 +128,6 @@ def with_progress(stretches: Sequence[Stretch], logs: Sequence[Log], progress: P
         left -= stretch.length
         progress(total - total * left // (2 * length))
     progress(total)
-
-
-def _looked_at(piece: Piece, file: LogFile, log: int, before: Before) -> Stretch:
-    low, high = _times(piece.data, file, log, before)
-    return Stretch(log, file, piece.offset, piece.length, low, high, before)
-
-
-def _times(data: bytes, file: LogFile, log: int, before: Before) -> tuple[bytes, bytes]:
-    times = line_times(data)
-    if b"" in times:  # lines that our writer did not write
-        times = [record.key[0] for record in found_in(data, file, log, Criteria(), before)]
-    return min(times, default=b""), max(times, default=b"")
-
-
-def _parts(
-    logs: Sequence[Log], criteria: Criteria, counts: Counts, block: int, progress: Progress
-) -> Iterator[tuple[Log, LogFile, Piece | Span, Before]]:
-    """Yield pieces of all files, read; and of indexed files the stretches that may hold a wanted record, unread."""
-    done = 0
-    for log in logs:
-        before: Before = _nothing
-        for file in log.files:
-            for span in file.spans:
-                if criteria.may_be_in(span.low, span.high, span.level):
-                    yield log, file, span, before
-                    progress(done + (0 if file.name.compressed else span.offset + span.length))
-                before = partial(_last_of, span, file, log.number, counts)
-            for piece in file.pieces(counts, block) if not file.spans else ():
-                yield log, file, piece, before
-                before = _after(piece.data, log.number, before)
-                progress(done + (0 if file.name.compressed else piece.offset + piece.length))
-            file.rest()
-            done += file.size
-            progress(done)
-
-
-def _nothing() -> Key | None:
-    return None
-
-
-def _after(data: bytes, log: int, before: Before) -> Before:
-    key = last_key(data, log)
-    return (lambda: key) if key is not None else before
-
-
-def _last_of(span: Span, file: LogFile, log: int, counts: Counts) -> Key | None:
-    return last_key(file.piece(span.offset, span.length, counts), log)
 
 
 def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[Record]:

@@ -31,7 +31,12 @@ def found_in(
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
-    for start, line in criteria.chosen(data):
+    bounds = criteria.select(data).bounds
+    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+        line = data[start : abs(stop)]
+        passes = criteria.glance(line)
+        if passes is False:
+            continue
         record: Record | None = glance(line, file.label, log)
         if record is None:
             record = Unparsed(line, file.label, place.of(start))
@@ -39,7 +44,7 @@ def found_in(
             place.note(start + len(line), record.key)
         if not criteria.in_time(record.key[0]):
             continue
-        if criteria.by_content:
+        if passes is None and criteria.by_content:
             record = checked(record)
             if not criteria.accept(record):
                 continue

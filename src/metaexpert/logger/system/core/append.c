@@ -35,7 +35,7 @@ typedef struct {
 } Appender;
 
 static int
-same(const struct stat *one, const struct stat *other)
+same_file(const struct stat *one, const struct stat *other)
 {
     return one->st_ino == other->st_ino && one->st_dev == other->st_dev;
 }
@@ -129,8 +129,8 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
 {
     struct stat file;
     char last;
-    if (fstat(self->fd, &file) < 0 || !same(&file, &self->file) || stat(PyBytes_AS_STRING(self->path), &file) < 0 ||
-        !same(&file, &self->file))
+    if (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || stat(PyBytes_AS_STRING(self->path), &file) < 0 ||
+        !same_file(&file, &self->file))
         return 0;
     long long start = (long long)numbers[DRAINED], length = room_for(self, map, start, end, &file);
     if (!length)
@@ -142,7 +142,7 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
     if (!write_all(self->fd, map + start, length, file.st_size))
         return 0;
     self->end = file.st_size + length;
-    if (length > QUICK && (fstat(self->fd, &file) < 0 || !same(&file, &self->file) || !file.st_nlink))
+    if (length > QUICK && (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || !file.st_nlink))
         return 0;
     numbers[DRAINED] = (uint64_t)(start + length);
     intend(map, numbers, 0, 0, NULL);
@@ -158,7 +158,7 @@ append_locked(Appender *self, char *map, uint64_t *numbers, long long end)
     if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return 0;
     int done = 0;
-    if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same(&lock, &self->lock)) {
+    if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same_file(&lock, &self->lock)) {
         int touched = memcmp(&MODIFIED(lock), &MODIFIED(self->lock), sizeof MODIFIED(lock));
         self->lock = lock;
         done = !touched && append_lines(self, map, numbers, end);
@@ -215,11 +215,11 @@ static int
 acquire(State *state, PyObject *lock)
 {
     PyObject *arguments[] = {lock, Py_False, state->patience};
-    PyObject *got = PyObject_VectorcallMethod(state->acquire_name, arguments, 2, NULL);
+    PyObject *got = PyObject_VectorcallMethod(state->names.acquire, arguments, 2, NULL);
     if (got == Py_False) { /* now with patience, which costs more */
         Py_DECREF(got);
         arguments[1] = Py_True;
-        got = PyObject_VectorcallMethod(state->acquire_name, arguments, 3, NULL);
+        got = PyObject_VectorcallMethod(state->names.acquire, arguments, 3, NULL);
     }
     int result = got == NULL ? -1 : got == Py_True;
     Py_XDECREF(got);
@@ -231,7 +231,7 @@ static void
 release(State *state, PyObject *lock)
 {
     PyObject *error = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodNoArgs(lock, state->release_name);
+    PyObject *done = PyObject_CallMethodNoArgs(lock, state->names.release);
     if (done == NULL)
         PyErr_WriteUnraisable(lock);
     Py_XDECREF(done);
@@ -240,30 +240,28 @@ release(State *state, PyObject *lock)
 
 /* Append what waits in a segment, if it still is of that *epoch*. Returns whether all of it is in the file. */
 static int
-append_segment(State *state, Appender *self, PyObject *segment, PyObject *numbers, unsigned long long epoch)
+append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long epoch)
 {
     Py_buffer map, slot;
     int done = 0;
-    PyObject *told = PyObject_CallMethodNoArgs(segment, state->tell_name);
-    long long end = told == NULL ? -1 : PyLong_AsLongLong(told);
-    Py_XDECREF(told);
-    if (end < 0 || PyObject_GetBuffer(segment, &map, PyBUF_WRITABLE) < 0)
+    if (PyObject_GetBuffer(tail->map, &map, PyBUF_WRITABLE) < 0)
         return -1;
     if (PyObject_GetBuffer(numbers, &slot, PyBUF_WRITABLE) < 0) {
         PyBuffer_Release(&map);
         return -1;
     }
     uint64_t *values = slot.buf;
-    if (slot.len != NUMBERS * sizeof *values || map.len < HEADER_SIZE || end > map.len ||
-        values[DRAINED] < HEADER_SIZE || values[DRAINED] > (uint64_t)map.len) {
+    if (slot.len != NUMBERS * sizeof *values || map.len != tail->size || values[DRAINED] < HEADER_SIZE ||
+        values[DRAINED] > (uint64_t)map.len) {
         PyErr_SetString(PyExc_ValueError, "not a segment of a journal");
         done = -1;
     }
     else if (values[EPOCH] == epoch) {
+        long long start = (long long)values[DRAINED], end = tail->position;
         Py_BEGIN_ALLOW_THREADS
         /* A sealed segment has lost its position; behind the last newline all is zero. */
-        end = line_end(map.buf, (long long)values[DRAINED], end);
-        done = end == (long long)values[DRAINED] || append_locked(self, map.buf, values, end);
+        end = line_end(map.buf, start, end);
+        done = end == start || append_locked(self, map.buf, values, end);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&slot);
@@ -276,8 +274,8 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
 {
     State *state = PyType_GetModuleState(type);
     Appender *self = (Appender *)object;
-    if (count != 4 || (names != NULL && PyTuple_GET_SIZE(names))) {
-        PyErr_SetString(PyExc_TypeError, "append(directory_lock, map, numbers, epoch)");
+    if (count != 4 || (names != NULL && PyTuple_GET_SIZE(names)) || !Py_IS_TYPE(args[1], state->types.Tail)) {
+        PyErr_SetString(PyExc_TypeError, "append(directory_lock, tail, numbers, epoch)");
         return NULL;
     }
     unsigned long long epoch = PyLong_AsUnsignedLongLong(args[3]);
@@ -288,7 +286,7 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
     if (done > 0) {
         done = acquire(state, inner);
         if (done > 0) {
-            done = append_segment(state, self, args[1], args[2], epoch);
+            done = append_segment(self, (Tail *)args[1], args[2], epoch);
             release(state, inner);
         }
         release(state, outer);
@@ -299,7 +297,7 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
 
 static PyMethodDef methods[] = {
     {"append", _PyCFunction_CAST(appender_append), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
-     "append(directory_lock, map, numbers, epoch): write what waits in a segment; return whether that is done."},
+     "append(directory_lock, tail, numbers, epoch): write what waits in a segment; return whether that is done."},
     {0},
 };
 
@@ -312,7 +310,7 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 
-PyType_Spec appender_spec = {
+PyType_Spec Appender_spec = {
     .name = "metaexpert.logger.system._core.Appender",
     .basicsize = sizeof(Appender),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,

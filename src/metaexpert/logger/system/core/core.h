@@ -1,13 +1,18 @@
 /* The compiled part of metaexpert.logger: what its files share.
 
-   module.c   the module: its state, and the Python classes whose slots it reads
+   module.c   the module and its state
+   records.c  the types that Python fills and calls read: Route, BoundContext, ContextFrame, Count
    method.c   the type of a log method
    call.c     a log call, from its arguments to the line in the journal
    fields.c   the fields of a call as JSON, unless they may hold a secret
+   tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
+   scan.c     the reader's first look at lines
+   tally.c    counts of lines by their headers
+   header.c   the header of a line, and whether the line is sound
 
-   It is optional: `native.py` loads it, and each function has a counterpart in Python with the same results.
+   It is optional: `native.py` loads it, and each part has a counterpart in Python with the same results.
 
    Threads: it relies on the interpreter lock, and is not loaded where there is none. Python code runs wherever a
    function calls back, so each object that is used afterwards is owned, and the screen is held as a buffer. */
@@ -18,6 +23,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(MS_WINDOWS) || !PY_LITTLE_ENDIAN
 #define HAS_APPENDER 0
@@ -33,31 +39,71 @@
 
 /* -- the module ------------------------------------------------------------------------------------------------- */
 
-/* The slots of Python classes that calls read, each with the class that it is in. */
-#define FOR_EACH_SLOT(DO) \
-    DO(route, head) DO(route, lanes) DO(route, count) DO(route, check) DO(route, after) DO(route, number) \
-    DO(route, lost) DO(route, failed) DO(route, trade) DO(context, before_fields) DO(context, alone) \
-    DO(context, names) DO(context, trade) DO(context, generation) DO(frame, encoded)
+/* Names of attributes and methods that the core asks Python objects for. */
+#define FOR_EACH_NAME(DO) \
+    DO(_bound_context) DO(write) DO(append) DO(context_in) DO(renewed) DO(message) DO(name) DO(key) DO(word) DO(clear) \
+    DO(acquire) DO(release)
+
+#if HAS_APPENDER
+#define FOR_EACH_TYPE(DO) \
+    DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail) DO(Appender)
+#else
+#define FOR_EACH_TYPE(DO) DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail)
+#endif
 
 /* Of one interpreter. */
 typedef struct {
-    PyTypeObject *route, *context, *frame;
-#define OFFSET(class, name) Py_ssize_t class##_##name; /* of the slot in an instance */
-    FOR_EACH_SLOT(OFFSET)
-    PyObject *generation; /* of the registered secrets; bound contexts of another one are for Python to renew */
-    PyObject *bound_context_name, *write_name, *append_name, *append_keywords;
-    PyObject *acquire_name, *release_name, *tell_name;
+    struct {
+#define TYPE(name) PyTypeObject *name;
+        FOR_EACH_TYPE(TYPE)
+#undef TYPE
+    } types;
+    PyObject *generation; /* of the registered secrets; bound contexts of another one are renewed */
+    PyObject *append_keywords, *alert;
+    PyObject *injected; /* tells whether an error is one of the program's; see interrupts.py */
     PyObject *patience; /* longest wait for a lock between threads, in seconds */
+    struct {
+#define NAME(name) PyObject *name;
+        FOR_EACH_NAME(NAME)
+#undef NAME
+    } names;
 } State;
 
-#define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+/* -- records: route.py, fast.py and context_frames.py in encoding/ say what fields mean; NULL is one not set ----- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *trade, *head, *lanes, *numbers, *count, *check, *after, *lost, *failed;
+} Route;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *before_fields, *alone, *names, *own_names, *trade, *generation;
+} BoundContext;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *parent, *fields, *lifts, *encoded;
+} ContextFrame;
+
+typedef struct {
+    PyObject_HEAD
+    unsigned long long value;
+} Count;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *map;
+    Py_buffer memory; /* of the map, while it takes lines */
+    Py_ssize_t position, size;
+} Tail;
 
 /* -- the screen: the layout of `encoding/_screen.py` -------------------------------------------------------------- */
 
 /* Flags for each character, 1 for those that JSON escapes and 2 for those that stand between a name and a secret; the
    length from which on a text is searched as a whole; whether integers may be secrets; and a set of three or four
-   characters in a row, one of which is in each text with another kind of secret. The set is of hashes: it may send a
-   text to Python for nothing, and never keeps one from it. */
+   characters in a row, one of which is in each text with another kind of secret. The set is of hashes: it may have
+   Python asked for nothing, and never keeps a text from it. */
 enum {
     SCREEN_ESCAPED = 1,
     SCREEN_BETWEEN = 2,
@@ -69,27 +115,57 @@ enum {
 
 /* -- a log method ------------------------------------------------------------------------------------------------- */
 
+/* Fields that need more bytes are encoded in memory of their own. */
+#define ROOM 2048
+
+/* Fields while they are encoded. */
+typedef struct {
+    char *start, *at, *end;
+    Py_ssize_t limit; /* longer ones are for the plain chain */
+    char room[ROOM];
+} Buffer;
+
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *dict;
     PyObject *module;        /* keeps the state */
     State *state;
-    PyObject *plain;         /* the Python function */
-    PyObject *route;         /* where entries go */
-    PyObject *other;         /* where they go when a context makes trades of them, or the reverse */
-    PyObject *messages;      /* dict: message -> its piece of the line */
+    PyObject *plain;         /* the Python function for the plain chain, or the method that works, of one that is off */
     PyObject *current_frame; /* ContextVar of log_context */
+    Route *route;            /* where entries go */
+    Route *other;            /* where they go when a context makes trades of them, or the reverse; NULL: it is off */
+    PyObject *encoder;       /* encoding/fast.py: judges what is new */
+    PyObject *messages;      /* dict: message -> its piece of the line */
+    PyObject *keys;          /* dict: key of a dict in a value -> its piece, or None */
+    PyObject *words;         /* dict: text -> what it means as a name */
+    PyObject *texts;         /* dict: type -> function that returns the text of a value; see values.py */
+    PyObject *dumps;         /* orjson's */
     PyObject *foreign;       /* dict of structlog's contextvars */
-    PyObject *context_in;    /* Encoder.context_in */
     PyObject *new_second;    /* Clock.new_second */
     PyObject *now;           /* clock; None for the system's */
-    PyObject *texts;         /* dict: type -> function that returns the text of a value; see values.py */
     Py_buffer screen;        /* held while the method lives: it may change, but not move */
     PyObject *line_start;    /* how a line of this second begins; NULL at first */
     int64_t second;          /* when it began, in nanoseconds since the epoch */
-    Py_ssize_t limit;        /* longer lines are for Python */
+    Py_ssize_t limit;        /* longer lines are for the plain chain */
 } Method;
+
+/* -- a line ------------------------------------------------------------------------------------------------------ */
+
+enum { TIME = 26 }; /* 2026-11-22T10:31:00.123456 */
+
+typedef struct {
+    const char *at;
+    size_t size;
+} Text;
+
+/* The parts of the header. *head* is all from severity to msgid. */
+typedef struct {
+    Text level, head, host, appname, pid, msgid, message;
+    const char *time, *number_at;
+    int64_t number;
+    int escaped; /* whether the message has escape sequences */
+} Header;
 
 /* -- functions ---------------------------------------------------------------------------------------------------- */
 
@@ -97,20 +173,50 @@ typedef struct {
 #pragma GCC visibility push(hidden)
 #endif
 
-extern PyType_Spec method_spec; /* method.c */
-extern PyType_Spec appender_spec; /* append.c */
+#define SPEC(name) extern PyType_Spec name##_spec;
+FOR_EACH_TYPE(SPEC)
+#undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef scan_functions[]; /* scan.c */
+extern PyMethodDef tally_functions[]; /* tally.c */
+
+/* Return the size of the UTF-8 sequence that begins there, or 0. */
+int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c */
+
+/* Return whether a line begins with a whole header of our writer and ends like an entry. */
+int read_header(const char *line, const char *end, Header *header); /* header.c */
+
+/* Return whether a line with that header certainly is JSON and conforms to the schema. */
+int is_sound(const Header *header, const char *end); /* header.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
+PyObject *disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
-/* Write `"name":value,…}` and a newline at *to*, before *end*. */
-char *put_fields(const Method *self, char *to, const char *end, PyObject *names, PyObject *const *values,
-                 PyObject *kwnames); /* fields.c */
+/* Return room for a line of *length* bytes, which must be there before anything else happens; NULL if there is none. */
+char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
 
+/* Add `"name":value,…}` and a newline. Returns -1, perhaps with an error, when that is for the plain chain. */
+int put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames);
+
+/* Look *key* up in *cache*, and ask the encoder's method *name* (with *context*, unless NULL) for what is not there.
+   Returns a new reference, or NULL with an error. */
+PyObject *look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *name, PyObject *context);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
+
+static inline int
+same(Text one, Text other)
+{
+    return one.size == other.size && memcmp(one.at, other.at, one.size) == 0;
+}
+
+static inline int
+is_word(Text text, const char *word)
+{
+    return same(text, (Text){word, strlen(word)});
+}
 
 static inline char *
 put_digits(char *to, unsigned long long value)

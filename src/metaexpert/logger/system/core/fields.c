@@ -1,28 +1,33 @@
 /* The fields of a call as JSON.
 
-   Taken are ASCII texts, integers, decimal fractions, booleans, None, and values that have a short text of their own
-   (values.py: TEXTS), under names that Python has judged before. Anything else is for Python, as is each value that
-   may hold a secret. Each function writes before *end*, and returns the end of what it wrote, or NULL, perhaps with an
-   error, for what is for Python to write. */
+   Taken are texts, numbers, booleans, None, values that have a short text of their own (values.py: TEXTS), and dicts,
+   lists and tuples of them, of these very types. Python judges a name when it comes for the first time, and each text
+   that may hold a secret. Each function returns -1 (or NULL), perhaps with an error, for what is for the plain chain:
+   other values, and secrets. */
 
 #include "core.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
+/* Containers in each other. */
+#define MAX_DEPTH 63
 /* The longest number: a sign and 19 digits, or a fraction of 15 digits with zeros and a point. */
 #define LONGEST_NUMBER 24
 /* Doubles with at most so many digits have exactly one such decimal form (DBL_DIG). */
 #define EXACT_DIGITS 1e15
 #define MOST_DECIMALS 12
 
+/* What fits 64 bits, with sign or without: as orjson. */
 static char *
 put_integer(char *to, PyObject *value)
 {
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
-    if (overflow)
-        return NULL;
+    if (overflow) {
+        unsigned long long large = overflow > 0 ? PyLong_AsUnsignedLongLong(value) : 0;
+        return overflow < 0 || PyErr_Occurred() ? NULL : put_digits(to, large);
+    }
     if (number < 0)
         *to++ = '-';
     return put_digits(to, number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number);
@@ -90,82 +95,231 @@ may_be_secret(const unsigned char *text, Py_ssize_t length, const unsigned char 
     return 0;
 }
 
-static char *
-put_text(char *to, const char *end, PyObject *value, const unsigned char *screen, unsigned char flags)
+/* Make room for *more* bytes. */
+static int
+reserve(Buffer *to, Py_ssize_t more)
 {
-    Py_ssize_t length = PyUnicode_GET_LENGTH(value);
-    if (!PyUnicode_IS_COMPACT_ASCII(value) || end - to < length + 2)
-        return NULL;
-    const unsigned char *from = PyUnicode_1BYTE_DATA(value);
-    unsigned char stop = 0;
-    *to++ = '"';
+    if (to->end - to->at >= more)
+        return 0;
+    Py_ssize_t used = to->at - to->start, size = 2 * (used + more);
+    if (used + more > to->limit + ROOM)
+        return -1;
+    char *new = PyMem_Realloc(to->start == to->room ? NULL : to->start, (size_t)size);
+    if (new == NULL)
+        return -1;
+    if (to->start == to->room)
+        memcpy(new, to->room, (size_t)used);
+    to->start = new;
+    to->at = new + used;
+    to->end = new + size;
+    return 0;
+}
+
+static int
+put_raw(Buffer *to, const char *bytes, Py_ssize_t length)
+{
+    if (reserve(to, length) < 0)
+        return -1;
+    memcpy(to->at, bytes, (size_t)length);
+    to->at += length;
+    return 0;
+}
+
+static int
+put_piece(Buffer *to, PyObject *piece)
+{
+    return PyBytes_CheckExact(piece) ? put_raw(to, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece)) : -1;
+}
+
+PyObject *
+look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *name, PyObject *context)
+{
+    PyObject *found = PyDict_GetItemWithError(cache, key);
+    if (found != NULL || PyErr_Occurred())
+        return Py_XNewRef(found);
+    PyObject *stack[] = {self->encoder, key, context};
+    return PyObject_VectorcallMethod(name, stack, context == NULL ? 2 : 3, NULL);
+}
+
+/* Whether *value*, a scalar, is known to be no secret. */
+static int
+is_clear(const Method *self, PyObject *value)
+{
+    PyObject *stack[] = {self->encoder, value};
+    PyObject *answer = PyObject_VectorcallMethod(self->state->names.clear, stack, 2, NULL);
+    Py_XDECREF(answer);
+    return answer == Py_True;
+}
+
+/* Have orjson write a value. The flags of its characters go into *found*. Controls that a terminal may obey (C1) and
+   line separators, which orjson leaves as they are, are for the plain chain to escape. */
+static int
+put_dumped(const Method *self, Buffer *to, PyObject *value, unsigned char *found)
+{
+    PyObject *text = PyObject_CallOneArg(self->dumps, value);
+    int result = text == NULL ? -1 : put_piece(to, text);
+    Py_ssize_t length = result < 0 ? 0 : PyBytes_GET_SIZE(text);
+    const unsigned char *at = length ? (const unsigned char *)PyBytes_AS_STRING(text) : NULL;
     for (Py_ssize_t i = 0; i < length; i++) {
-        stop |= screen[from[i]];
-        to[i] = (char)from[i];
+        *found |= ((const unsigned char *)self->screen.buf)[at[i]];
+        if ((at[i] == 0xC2 && at[i + 1] < 0xA0) || (at[i] == 0xE2 && at[i + 1] == 0x80 && (at[i + 2] & 0xFE) == 0xA8))
+            result = -1;
     }
-    to[length] = '"';
-    if ((stop & flags) || (length >= screen[SCREEN_LENGTH] && may_be_secret(from, length, screen)))
-        return NULL;
-    return to + length + 1;
+    Py_XDECREF(text);
+    return result;
+}
+
+/* Add the *text* of *value*; one with characters of *flags* may hold a secret. */
+static int
+put_text(const Method *self, Buffer *to, PyObject *value, PyObject *text, unsigned char flags)
+{
+    const unsigned char *screen = self->screen.buf;
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+    int ascii = PyUnicode_IS_COMPACT_ASCII(text), suspicious = length >= screen[SCREEN_LENGTH];
+    unsigned char found = 0;
+    if (length > self->limit || reserve(to, length + 2) < 0)
+        return -1;
+    if (ascii) {
+        const unsigned char *from = PyUnicode_1BYTE_DATA(text);
+        for (Py_ssize_t i = 0; i < length; i++) {
+            found |= screen[from[i]];
+            to->at[i + 1] = (char)from[i];
+        }
+        suspicious = suspicious && may_be_secret(from, length, screen);
+    }
+    if (!ascii || found & SCREEN_ESCAPED) {
+        if (put_dumped(self, to, text, &found) < 0)
+            return -1;
+    }
+    else {
+        to->at[0] = to->at[length + 1] = '"';
+        to->at += length + 2;
+    }
+    return (found & flags || suspicious) && !is_clear(self, value) ? -1 : 0;
 }
 
 /* The text of a Decimal, a datetime and the like. */
-static char *
-put_text_of(const Method *self, char *to, const char *end, PyObject *value)
+static int
+put_text_of(const Method *self, Buffer *to, PyObject *value)
 {
     PyObject *convert = Py_XNewRef(PyDict_GetItemWithError(self->texts, (PyObject *)Py_TYPE(value)));
-    if (convert == NULL)
-        return NULL;
-    PyObject *text = PyObject_CallOneArg(convert, value);
-    Py_DECREF(convert);
-    if (text == NULL)
-        return NULL;
-    to = PyUnicode_CheckExact(text) ? put_text(to, end, text, self->screen.buf, SCREEN_ESCAPED) : NULL;
-    Py_DECREF(text);
-    return to;
+    PyObject *text = convert == NULL ? NULL : PyObject_CallOneArg(convert, value);
+    int result = text != NULL && PyUnicode_CheckExact(text) ? put_text(self, to, value, text, 0) : -1;
+    Py_XDECREF(convert);
+    Py_XDECREF(text);
+    return result;
 }
 
-static char *
-put_value(const Method *self, char *to, const char *end, PyObject *value)
+static int
+put_number(const Method *self, Buffer *to, PyObject *value)
 {
-    const unsigned char *screen = self->screen.buf;
-    if (PyUnicode_CheckExact(value))
-        return put_text(to, end, value, screen, SCREEN_ESCAPED | SCREEN_BETWEEN);
-    if (end - to < LONGEST_NUMBER)
-        return NULL;
-    if (PyFloat_CheckExact(value))
-        return put_fraction(to, PyFloat_AS_DOUBLE(value));
-    if (PyLong_CheckExact(value))
-        return screen[SCREEN_NUMBERS] ? NULL : put_integer(to, value);
-    const char *word = value == Py_True ? "true" : value == Py_False ? "false" : value == Py_None ? "null" : NULL;
-    if (word == NULL)
-        return put_text_of(self, to, end, value);
-    size_t length = strlen(word);
-    memcpy(to, word, length);
-    return to + length;
+    if (reserve(to, LONGEST_NUMBER) < 0)
+        return -1;
+    int whole = PyLong_CheckExact(value);
+    if (whole && ((const unsigned char *)self->screen.buf)[SCREEN_NUMBERS] && !is_clear(self, value))
+        return -1;
+    char *at = whole ? put_integer(to->at, value) : put_fraction(to->at, PyFloat_AS_DOUBLE(value));
+    if (at != NULL) {
+        to->at = at;
+        return 0;
+    }
+    unsigned char found = 0;
+    return whole || !isfinite(PyFloat_AS_DOUBLE(value)) ? -1 : put_dumped(self, to, value, &found);
 }
 
-char *
-put_fields(const Method *self, char *to, const char *end, PyObject *names, PyObject *const *values, PyObject *kwnames)
+static int put_value(const Method *self, Buffer *to, PyObject *value, int depth);
+
+/* A text in a list may be the name of what comes after it: `["--token", …]`. */
+static int
+is_word_clear(const Method *self, PyObject *text)
+{
+    if (self->words == Py_None)
+        return 1;
+    if (PyUnicode_GET_LENGTH(text) && PyUnicode_READ_CHAR(text, 0) == '-')
+        return 0;
+    PyObject *kind = look_up(self, self->words, text, self->state->names.word, NULL);
+    int clear = kind != NULL && PyLong_CheckExact(kind) && PyLong_AsLong(kind) == 0;
+    Py_XDECREF(kind);
+    return clear;
+}
+
+static int
+put_list(const Method *self, Buffer *to, PyObject *list, int depth)
+{
+    if (put_raw(to, "[", 1) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list); i++) {
+        PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(list, i));
+        int result = i && put_raw(to, ",", 1) < 0 ? -1 : put_value(self, to, item, depth);
+        if (result == 0 && PyUnicode_CheckExact(item) && !is_word_clear(self, item))
+            result = -1;
+        Py_DECREF(item);
+        if (result < 0)
+            return -1;
+    }
+    return put_raw(to, "]", 1);
+}
+
+/* The plain chain judges the names of a larger dict together, which costs less. */
+#define MOST_KEYS 256
+
+static int
+put_dict(const Method *self, Buffer *to, PyObject *dict, int depth)
+{
+    Py_ssize_t position = 0, count = 0;
+    PyObject *key, *value;
+    if (PyDict_GET_SIZE(dict) > MOST_KEYS || put_raw(to, "{", 1) < 0)
+        return -1;
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        if (!PyUnicode_CheckExact(key) || (count++ && put_raw(to, ",", 1) < 0))
+            return -1;
+        Py_INCREF(key); /* the code of a value may change the dict */
+        Py_INCREF(value);
+        PyObject *piece = look_up(self, self->keys, key, self->state->names.key, NULL);
+        int result = piece == NULL || put_piece(to, piece) < 0 ? -1 : put_value(self, to, value, depth);
+        Py_XDECREF(piece);
+        Py_DECREF(value);
+        Py_DECREF(key);
+        if (result < 0)
+            return -1;
+    }
+    return put_raw(to, "}", 1);
+}
+
+/* *depth* containers may begin here. */
+static int
+put_value(const Method *self, Buffer *to, PyObject *value, int depth)
+{
+    if (PyUnicode_CheckExact(value))
+        return put_text(self, to, value, value, SCREEN_BETWEEN);
+    if (PyFloat_CheckExact(value) || PyLong_CheckExact(value))
+        return put_number(self, to, value);
+    if (value == Py_None)
+        return put_raw(to, "null", 4);
+    if (PyBool_Check(value))
+        return value == Py_True ? put_raw(to, "true", 4) : put_raw(to, "false", 5);
+    if (PyDict_CheckExact(value))
+        return depth ? put_dict(self, to, value, depth - 1) : -1;
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value))
+        return depth ? put_list(self, to, value, depth - 1) : -1;
+    return put_text_of(self, to, value);
+}
+
+int
+put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames)
 {
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    for (Py_ssize_t i = 0; i < count; i++) {
+    PyObject *names = Py_XNewRef(((BoundContext *)context)->names); /* a call may replace it */
+    int result = names != NULL && PyDict_CheckExact(names) ? 0 : -1;
+    for (Py_ssize_t i = 0; i < count && result == 0; i++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        PyObject *piece = PyUnicode_CheckExact(name) ? PyDict_GetItemWithError(names, name) : NULL;
-        if (piece == NULL || !PyBytes_CheckExact(piece))
-            return NULL;
-        Py_ssize_t length = PyBytes_GET_SIZE(piece);
-        if (end - to < length + 3)
-            return NULL;
-        memcpy(to, PyBytes_AS_STRING(piece), length);
-        to = put_value(self, to + length, end - 2, values[i]);
-        if (to == NULL)
-            return NULL;
-        *to++ = ',';
+        PyObject *piece =
+            PyUnicode_CheckExact(name) ? look_up(self, names, name, self->state->names.name, context) : NULL;
+        if (piece == NULL || put_piece(to, piece) < 0 || put_value(self, to, values[i], MAX_DEPTH) < 0 ||
+            (i + 1 < count && put_raw(to, ",", 1) < 0))
+            result = -1;
+        Py_XDECREF(piece);
     }
-    if (count)
-        to--;
-    *to++ = '}';
-    *to++ = '\n';
-    return to;
+    Py_XDECREF(names);
+    return result < 0 ? -1 : put_raw(to, "}\n", 2);
 }

@@ -3,37 +3,35 @@
 #include "core.h"
 #include <stddef.h>
 
-/* What a method owns besides its attributes. A call reads it, so it stays until the method goes: a finalizer may log
-   after the collector has begun to take its logger apart. */
+/* What a method owns besides its attributes. A call reads it, so it stays until the method goes, and there is no
+   tp_clear: a finalizer may log after the collector has begun to take its logger apart. */
 #define FOR_EACH_HELD(DO) \
-    DO(module) DO(plain) DO(route) DO(other) DO(messages) DO(current_frame) DO(foreign) DO(context_in) DO(new_second) \
-    DO(now) DO(texts) DO(line_start)
+    DO(module) DO(plain) DO(current_frame) DO(route) DO(other) DO(encoder) DO(messages) DO(keys) DO(words) DO(texts) \
+    DO(dumps) DO(foreign) DO(new_second) DO(now) DO(line_start)
 
+/* Method(plain, current_frame, route, …) is a method that works; with these three arguments alone, one that is off. */
 static PyObject *
 method_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
 {
     State *state = PyType_GetModuleState(type);
-    if (state->route == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "read_slots() was not called");
-        return NULL;
-    }
-    Method *self = (Method *)type->tp_alloc(type, 0);
+    Method *self = state == NULL ? NULL : (Method *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    PyObject *screen;
-    int parsed = PyArg_ParseTuple(args, "OO!O!O!O!O!OOOO!O!n", &self->plain, state->route, &self->route, state->route,
-                                  &self->other, &PyDict_Type, &self->messages, &PyContextVar_Type, &self->current_frame,
-                                  &PyDict_Type, &self->foreign, &self->context_in, &self->new_second, &self->now,
-                                  &PyByteArray_Type, &screen, &PyDict_Type, &self->texts, &self->limit);
-    self->vectorcall = log_call;
+    PyObject *screen = NULL;
+    int parsed = PyArg_ParseTuple(
+        args, "OO!O!|O!OO!O!OO!OO!OOO!n", &self->plain, &PyContextVar_Type, &self->current_frame, state->types.Route,
+        &self->route, state->types.Route, &self->other, &self->encoder, &PyDict_Type, &self->messages, &PyDict_Type,
+        &self->keys, &self->words, &PyDict_Type, &self->texts, &self->dumps, &PyDict_Type, &self->foreign,
+        &self->new_second, &self->now, &PyByteArray_Type, &screen, &self->limit);
+    self->vectorcall = self->other == NULL ? disabled_call : log_call;
     self->state = state;
     self->module = PyType_GetModule(type);
     /* Borrowed until here, and owned also where the arguments are wrong: then the method is destroyed. */
 #define OWN(name) Py_XINCREF(self->name);
     FOR_EACH_HELD(OWN)
-    if (!parsed || PyObject_GetBuffer(screen, &self->screen, PyBUF_SIMPLE) < 0)
+    if (!parsed || (screen != NULL && PyObject_GetBuffer(screen, &self->screen, PyBUF_SIMPLE) < 0))
         Py_CLEAR(self);
-    else if (self->screen.len != SCREEN_SIZE) {
+    else if (self->other != NULL && self->screen.len != SCREEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "not a screen of this layout");
         Py_CLEAR(self);
     }
@@ -49,13 +47,6 @@ method_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->screen.obj);
 #define VISIT(name) Py_VISIT(self->name);
     FOR_EACH_HELD(VISIT)
-    return 0;
-}
-
-static int
-method_clear(PyObject *object)
-{
-    Py_CLEAR(((Method *)object)->dict);
     return 0;
 }
 
@@ -96,7 +87,6 @@ static PyType_Slot slots[] = {
     {Py_tp_new, method_new},
     {Py_tp_dealloc, method_dealloc},
     {Py_tp_traverse, method_traverse},
-    {Py_tp_clear, method_clear},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_descr_get, method_get},
     {Py_tp_members, members},
@@ -104,7 +94,7 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 
-PyType_Spec method_spec = {
+PyType_Spec Method_spec = {
     .name = "metaexpert.logger.system._core.Method",
     .basicsize = sizeof(Method),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |

@@ -1,40 +1,7 @@
-/* The module: its state, and the Python classes whose slots it reads. Initialised in several phases, with all that it
-   keeps in its state, so that each interpreter has a module of its own. */
+/* The module and its state. Initialised in several phases, with all that it keeps in its state, so that each
+   interpreter has a module of its own. */
 
 #include "core.h"
-
-static int
-find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
-{
-    PyObject *descriptor = PyObject_GetAttrString(type, name);
-    if (descriptor == NULL)
-        return -1;
-    int found = Py_IS_TYPE(descriptor, &PyMemberDescr_Type) &&
-                ((PyMemberDescrObject *)descriptor)->d_member->type == Py_T_OBJECT_EX;
-    if (found)
-        *offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
-    else
-        PyErr_Format(PyExc_TypeError, "%s is not a slot", name);
-    Py_DECREF(descriptor);
-    return found ? 0 : -1;
-}
-
-static PyObject *
-read_slots(PyObject *module, PyObject *args)
-{
-    State *state = PyModule_GetState(module);
-    PyObject *route, *context, *frame;
-    if (!PyArg_ParseTuple(args, "O!O!O!", &PyType_Type, &route, &PyType_Type, &context, &PyType_Type, &frame))
-        return NULL;
-#define FIND(class, name) \
-    if (find_slot(class, #name, &state->class##_##name) < 0) \
-        return NULL;
-    FOR_EACH_SLOT(FIND)
-    Py_XSETREF(state->route, (PyTypeObject *)Py_NewRef(route));
-    Py_XSETREF(state->context, (PyTypeObject *)Py_NewRef(context));
-    Py_XSETREF(state->frame, (PyTypeObject *)Py_NewRef(frame));
-    Py_RETURN_NONE;
-}
 
 static PyObject *
 begin_generation(PyObject *module, PyObject *generation)
@@ -44,76 +11,72 @@ begin_generation(PyObject *module, PyObject *generation)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+on_error(PyObject *module, PyObject *function)
+{
+    State *state = PyModule_GetState(module);
+    Py_XSETREF(state->injected, Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
-    {"read_slots", read_slots, METH_VARARGS,
-     "read_slots(route, context, frame): find the slots of the classes that log methods read."},
+    {"on_error", on_error, METH_O, "on_error(function): ask it whether an error belongs to the program."},
     {"begin_generation", begin_generation, METH_O,
-     "begin_generation(generation): take bound contexts of that generation of the registered secrets alone."},
+     "begin_generation(generation): have bound contexts of another generation of the registered secrets renewed."},
     {0},
 };
-
-static int
-add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    int result = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return result;
-}
 
 static int
 fill_module(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    state->bound_context_name = PyUnicode_InternFromString("_bound_context");
-    state->write_name = PyUnicode_InternFromString("write");
-    state->append_name = PyUnicode_InternFromString("append");
     state->append_keywords = Py_BuildValue("(s)", "reserve");
-    state->acquire_name = PyUnicode_InternFromString("acquire");
-    state->release_name = PyUnicode_InternFromString("release");
-    state->tell_name = PyUnicode_InternFromString("tell");
+    state->alert = PyUnicode_InternFromString("alert");
     state->patience = PyFloat_FromDouble(1.0);
-    if (!state->bound_context_name || !state->write_name || !state->append_name || !state->append_keywords ||
-        !state->acquire_name || !state->release_name || !state->tell_name || !state->patience)
+    if (state->append_keywords == NULL || state->alert == NULL || state->patience == NULL)
         return -1;
-    if (add_type(module, &method_spec) < 0)
+#define INTERN(name) \
+    if ((state->names.name = PyUnicode_InternFromString(#name)) == NULL) \
         return -1;
-#if HAS_APPENDER
-    if (add_type(module, &appender_spec) < 0)
+    FOR_EACH_NAME(INTERN)
+#define ADD(name) \
+    state->types.name = (PyTypeObject *)PyType_FromModuleAndSpec(module, &name##_spec, NULL); \
+    if (state->types.name == NULL || PyModule_AddType(module, state->types.name) < 0) \
         return -1;
-#endif
-    return PyModule_AddFunctions(module, file_functions);
+    FOR_EACH_TYPE(ADD)
+    PyMethodDef *functions[] = {file_functions, scan_functions, tally_functions};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (PyModule_AddFunctions(module, functions[i]) < 0)
+            return -1;
+    return 0;
 }
 
 static int
 traverse_module(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
-    Py_VISIT(state->route);
-    Py_VISIT(state->context);
-    Py_VISIT(state->frame);
+#define VISIT(name) Py_VISIT(state->types.name);
+    FOR_EACH_TYPE(VISIT)
     Py_VISIT(state->generation);
+    Py_VISIT(state->injected);
     return 0;
 }
 
 /* There is no clear function: methods read the state until they go, and every cycle through it leads through Python
-   classes, which the collector can clear. */
+   objects, which the collector can clear. */
 static void
 free_module(void *module)
 {
     State *state = PyModule_GetState(module);
-    Py_CLEAR(state->route);
-    Py_CLEAR(state->context);
-    Py_CLEAR(state->frame);
+#define FREE_TYPE(name) Py_CLEAR(state->types.name);
+    FOR_EACH_TYPE(FREE_TYPE)
     Py_CLEAR(state->generation);
-    Py_CLEAR(state->bound_context_name);
-    Py_CLEAR(state->write_name);
-    Py_CLEAR(state->append_name);
+    Py_CLEAR(state->injected);
     Py_CLEAR(state->append_keywords);
-    Py_CLEAR(state->acquire_name);
-    Py_CLEAR(state->release_name);
-    Py_CLEAR(state->tell_name);
     Py_CLEAR(state->patience);
+    Py_CLEAR(state->alert);
+#define FREE(name) Py_CLEAR(state->names.name);
+    FOR_EACH_NAME(FREE)
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -20,9 +20,9 @@ from metaexpert.logger.console.console import Console
 from metaexpert.logger.counts import CLOSED, Counts
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
-from metaexpert.logger.routing import ALERTS, CONSOLE, EXPORT, ROUTE_NAMES, Routing
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, EXPORT, ROUTE_NAMES, Routing
+from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.schema import LEVEL_NUMBERS
-from metaexpert.logger.stamping import Stamper
 
 if TYPE_CHECKING:
     from metaexpert.logger.remote.alerts.alerts import Alerts
@@ -87,7 +87,7 @@ class Outputs:
             part.start()
 
     def send(self, line: bytes, to: int) -> None:
-        """Send the entry *line* to those remote endpoints that *to* names (see `metaexpert.logger.routing`)."""
+        """Send the entry *line* to those remote endpoints that *to* names (see `metaexpert.logger.hub._routing`)."""
         if to & ALERTS and self.alerts is not None:
             self.alerts.put(line)
         if to & EXPORT and self.exports is not None:

@@ -24,7 +24,7 @@ class Routing:
     def __init__(self, config: LoggerConfig) -> None:
         self._to_file = config.log_to_file
         self._to_console = config.log_to_console
-        self._console_follows = config.sources()["console_level"].source == "default"
+        self._console_follows = config.is_default("console_level")
         self._log_level = LEVEL_NUMBERS[config.log_level.lower()]
         self._console_level = LEVEL_NUMBERS[config.console_level.lower()]
         #: Lowest level that is an alert; None while there is no channel for one.

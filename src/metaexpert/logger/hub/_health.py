@@ -14,6 +14,7 @@ from typing import Any, Final
 from metaexpert.logger.counts import Counts
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.system.interrupts import let_pass
 
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
 _HANGS: Final = "a write does not return"
@@ -70,7 +71,8 @@ class Health:
         """Report, now or soon, a fault of an entry that is counted already."""
         try:
             self._directory.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
-        except Exception:  # no room on the stack, perhaps; the writing thread has some
+        except Exception as failure:  # no room on the stack, perhaps; the writing thread has some
+            let_pass(failure)
             self._unreported.append((message, error.with_traceback(None)))
 
     def catch_up(self) -> None:
@@ -167,8 +169,6 @@ class Health:
         if found.damaged or found.set_aside:
             text = f"{found.damaged} bytes of a dead process's journal are damaged and were set aside"
             self._directory.diagnostics.report("recovery", f"{text}: {', '.join(found.set_aside)}")
-        if not found.entries and not found.torn:
-            return
         self._counts.recovered += found.entries
-        torn = {"torn": found.torn} if found.torn else {}
-        self._announce("warning", "log.recovered", recovered=found.entries, lines=found.lines, **torn)
+        for level, message, fields in found.announcements():
+            self._announce(level, message, **fields)

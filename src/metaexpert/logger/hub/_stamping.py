@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any, Final
-
-from structlog.typing import EventDict
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.foreign_steps import CALLER_EVENT, EVENT
-from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
+from metaexpert.logger.encoding.line import MADE_AT, Clock, Entry, Header, encoder
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
+from metaexpert.logger.system.lazy_structlog import EventDict
 
 #: The name under which the logger logs what it has to say itself.
 _OWN_NAME: Final = "metaexpert.logger"
 #: Values of such an entry that are kept.
 _MOST_OWN: Final = 1000
-#: When the entry of this call was made, in nanoseconds since the epoch; 0 is now. A record of `logging` may be older.
-MADE_AT: Final[ContextVar[int]] = ContextVar("metaexpert_made_at", default=0)
 
 
 class Stamper:
@@ -71,17 +67,24 @@ class Stamper:
                 together have no gap.
         """
         timestamp = self.clock.text(MADE_AT.get() or self.clock.now())
-        if counted or self._numbers_all:
-            self._last_number = next(self._directory.sequence)
-        number = self._last_number
-        entry = self._header.stamp(timestamp, level, _msgid(trade), number, event_dict.pop(EVENT, ""))
+        entry = self._header.stamp(timestamp, level, _msgid(trade), 0, event_dict.pop(EVENT, ""))
         if name:
             entry[schema.LOGGER_KEY] = self._rules.mask(name)[0]
         entry["expert_name"] = self.expert_name
         if CALLER_EVENT in event_dict and EVENT not in event_dict:
             event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}
         entry.update(event_dict)
-        return self._encode(entry)
+        if not counted and not self._numbers_all:
+            entry["sequence_id"] = self._last_number
+            return self._encode(entry)
+        sequence = self._directory.sequence
+        # As late as can be: an exception that is injected must not burn it.
+        number = entry["sequence_id"] = self._last_number = next(sequence)
+        try:
+            return self._encode(entry)
+        except BaseException:
+            sequence.give_back(number)
+            raise
 
     def own_line(self, level: str, message: str, fields: Mapping[str, Any], *, counted: bool) -> bytes:
         """Return the line of an entry of the logger's own, such as ``log.dropped``."""

@@ -19,15 +19,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from structlog.exceptions import DropEvent
-from structlog.typing import EventDict, Processor
-
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
-from metaexpert.logger.encoding.fast import Encoder, Route, deliver, never
+from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, ProcessorList, chain
+from metaexpert.logger.encoding.route import Route, deliver, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -35,12 +33,14 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
-from metaexpert.logger.health import Health
+from metaexpert.logger.hub._health import Health
+from metaexpert.logger.hub._outputs import Outputs
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
+from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
-from metaexpert.logger.outputs import Outputs
-from metaexpert.logger.routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.stamping import Stamper
+from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -50,6 +50,8 @@ _END_PATIENCE: Final = 5.0
 _LEAST_PATIENCE: Final = 0.5
 #: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
 _OPEN_PATIENCE: Final = 5.0
+#: Longest wait of an ERROR until the console has it, in seconds, when there are no files.
+_PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
 _PAUSE: Final = 0.05
 #: Names that other bound loggers have for a level, besides its word.
@@ -102,9 +104,7 @@ class Pipeline:
             self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules
         )
         self.routes = {
-            (word, trade): Route(
-                word, trade=trade, count=accepted.up, lost=self._lost, failed=self.health.errors.append
-            )
+            (word, trade): Route(trade=trade, count=accepted, lost=self._lost, failed=self.health.errors.append)
             for word, accepted in self._counts.accepted_counts.items()
             for trade in (False, True)
         }
@@ -146,10 +146,11 @@ class Pipeline:
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
             route.lanes = tuple(file.lane for file in self._files_for(to))
-            route.number = self.directory.sequence.__next__
+            route.numbers = self.directory.sequence
             if self.config.log_to_file:
-                route.count = self._counts.accepted_counts[word].up if to & FILES else _count_nothing
-            route.after = self._after(to)
+                route.count = self._counts.accepted_counts[word] if to & FILES else None
+            urgent = LEVEL_NUMBERS[word] >= schema.ERROR and bool(to & CONSOLE)
+            route.after = self._after(to | ERRORS if urgent else to)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
         return tuple(file for bit, file in self.files if to & bit)
@@ -232,6 +233,8 @@ class Pipeline:
             if writing_thread.unavailable:
                 self._wait()
             self.changed(self.directory.filled)
+        elif to & ERRORS and not self.config.log_to_file:
+            self._wait(_PROMPT)  # nothing else would keep it, if the program were ended now
         elif to & ERRORS:
             writing_thread.wake()
 
@@ -241,7 +244,7 @@ class Pipeline:
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
         taken = [file.put(line) for file in self._files_for(to)]
         if any(taken) or not self.config.log_to_file:
-            self._counts.accepted_counts[level].up()
+            next(self._counts.accepted_counts[level])
         if to & CONSOLE:
             self.outputs.show(line)
         self.outputs.send(line, to)
@@ -291,6 +294,7 @@ class Pipeline:
             try:
                 self.directory.serve()
             except Exception as error:  # it must neither reach the caller nor seem that the entry was not taken
+                let_pass(error)
                 self.health.failed("entries could not be written", error)
         return served is not False
 
@@ -405,10 +409,6 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
     which = "them" if kept == unwritten else f"{kept} of them"
     fate = f"; the next start brings {which} in from the journal" if kept else ""
     directory.diagnostics.report("close", f"closed with {unwritten} entries that no file took{fate}")
-
-
-def _count_nothing() -> int:
-    return 0
 
 
 def _left(deadline: float | None) -> float | None:

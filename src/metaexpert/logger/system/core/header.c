@@ -1,0 +1,271 @@
+/* The header of a line as our writer writes it, and whether the rest of the line is certainly sound. */
+
+#include "core.h"
+
+enum { MOST_DEPTH = 64 };
+
+#define LITERAL(text) take(&at, end, text, sizeof text - 1)
+
+static int
+take(const char **at, const char *end, const char *text, size_t size)
+{
+    if ((size_t)(end - *at) < size || memcmp(*at, text, size) != 0)
+        return 0;
+    *at += size;
+    return 1;
+}
+
+/* Take characters up to a quote, which stays; none may be escaped. */
+static int
+take_text(const char **at, const char *end, Text *text)
+{
+    const char *quote = memchr(*at, '"', (size_t)(end - *at));
+    if (quote == NULL || memchr(*at, '\\', (size_t)(quote - *at)) != NULL)
+        return 0;
+    *text = (Text){*at, (size_t)(quote - *at)};
+    *at = quote;
+    return 1;
+}
+
+static int
+take_digits(const char **at, const char *end, int most, int64_t *number)
+{
+    const char *start = *at;
+    *number = 0;
+    while (*at < end && **at >= '0' && **at <= '9' && *at - start < most)
+        *number = *number * 10 + *(*at)++ - '0';
+    return *at > start;
+}
+
+static int
+is_time(const char *at)
+{
+    static const char form[] = "0000-00-00T00:00:00.000000";
+    for (int i = 0; i < TIME; i++)
+        if (form[i] == '0' ? at[i] < '0' || at[i] > '9' : at[i] != form[i])
+            return 0;
+    return 1;
+}
+
+static int
+take_message(const char **at, const char *end, Header *header)
+{
+    const char *start = *at;
+    for (; *at < end && **at != '"'; (*at)++)
+        if (**at == '\\') {
+            header->escaped = 1;
+            (*at)++;
+        }
+    if (*at >= end)
+        return 0;
+    header->message = (Text){start, (size_t)(*at - start)};
+    return 1;
+}
+
+int
+read_header(const char *at, const char *end, Header *header)
+{
+    int64_t ignored;
+    header->escaped = 0;
+    if (end[-1] != '}' || !LITERAL("{\"timestamp\":\"") || end - at < TIME || !is_time(at))
+        return 0;
+    header->time = at;
+    at += TIME;
+    if (!LITERAL("Z\",\"level\":\"") || !take_text(&at, end, &header->level) || !LITERAL("\","))
+        return 0;
+    header->head.at = at;
+    if (!LITERAL("\"severity\":") || !take_digits(&at, end, 1, &ignored) || !LITERAL(",\"facility\":") ||
+        !take_digits(&at, end, 2, &ignored) || !LITERAL(",\"version\":1,\"hostname\":\"") ||
+        !take_text(&at, end, &header->host) || !LITERAL("\",\"appname\":\"") ||
+        !take_text(&at, end, &header->appname) || !LITERAL("\",\"procid\":\"") || !take_text(&at, end, &header->pid) || !LITERAL("\",\"msgid\":\"") ||
+        !take_text(&at, end, &header->msgid) || !LITERAL("\""))
+        return 0;
+    header->head.size = (size_t)(at - header->head.at);
+    header->number_at = at + sizeof ",\"sequence_id\":" - 1;
+    return LITERAL(",\"sequence_id\":") && take_digits(&at, end, 18, &header->number) && header->number > 0 &&
+           LITERAL(",\"message\":\"") && take_message(&at, end, header) && end - at >= 2 &&
+           (at[1] == ',' || at + 2 == end);
+}
+
+/* -- soundness ---------------------------------------------------------------------------------------------------- */
+
+/* Each function returns the end of what begins at *at*, or NULL for what is not JSON, or so unusual that Python judges
+   it: white space, escaped characters, exponents, deep nesting. */
+
+static const char *
+skip_text(const char *at, const char *end)
+{
+    if (at == end || *at++ != '"')
+        return NULL;
+    while (at < end) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte == '"')
+            return at + 1;
+        if (byte == '\\') {
+            if (end - at < 2 || at[1] == 0 || strchr("\"\\/bfnrt", at[1]) == NULL)
+                return NULL;
+            at += 2;
+        }
+        else if (byte < 0x20)
+            return NULL;
+        else if (byte < 0x80)
+            at++;
+        else {
+            int size = sequence_size((const unsigned char *)at, (const unsigned char *)end);
+            if (size == 0)
+                return NULL;
+            at += size;
+        }
+    }
+    return NULL;
+}
+
+static const char *
+skip_digits(const char *at, const char *end)
+{
+    const char *start = at;
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return at > start ? at : NULL;
+}
+
+static const char *
+skip_number(const char *at, const char *end)
+{
+    at += at < end && *at == '-';
+    const char *start = at;
+    at = skip_digits(at, end);
+    if (at == NULL || (*start == '0' && at - start > 1))
+        return NULL;
+    if (at < end && *at == '.')
+        at = skip_digits(at + 1, end);
+    return at == NULL || (at < end && (*at == 'e' || *at == 'E')) ? NULL : at;
+}
+
+static const char *skip_value(const char *at, const char *end, int depth);
+
+static const char *
+skip_items(const char *at, const char *end, int depth, char close)
+{
+    if (depth == 0)
+        return NULL;
+    if (at < end && *at == close)
+        return at + 1;
+    while (at < end) {
+        if (close == '}') {
+            at = skip_text(at, end);
+            if (at == NULL || at == end || *at++ != ':')
+                return NULL;
+        }
+        at = skip_value(at, end, depth - 1);
+        if (at == NULL || at == end)
+            return NULL;
+        if (*at == close)
+            return at + 1;
+        if (*at++ != ',')
+            return NULL;
+    }
+    return NULL;
+}
+
+static const char *
+skip_value(const char *at, const char *end, int depth)
+{
+    if (at == end)
+        return NULL;
+    switch (*at) {
+    case '"':
+        return skip_text(at, end);
+    case '{':
+    case '[':
+        return skip_items(at + 1, end, depth, *at == '{' ? '}' : ']');
+    case 't':
+        return LITERAL("true") ? at : NULL;
+    case 'f':
+        return LITERAL("false") ? at : NULL;
+    case 'n':
+        return LITERAL("null") ? at : NULL;
+    default:
+        return skip_number(at, end);
+    }
+}
+
+/* Return whether a name is one of ours, which has a meaning or may not be there twice. */
+static int
+is_ours(Text name)
+{
+    static const char *const names[] = {
+        "timestamp", "level", "severity", "facility", "version", "hostname", "appname", "procid",
+        "msgid", "sequence_id", "message", "exception", "stack", "structured_data",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (is_word(name, names[i]))
+            return 1;
+    return 0;
+}
+
+static int
+is_date(const char *time)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int field[6], places[] = {0, 5, 8, 11, 14, 17};
+    for (int i = 0; i < 6; i++)
+        field[i] = (time[places[i]] - '0') * 10 + time[places[i] + 1] - '0';
+    int year = field[0] * 100 + (time[2] - '0') * 10 + time[3] - '0';
+    if (year < 1 || field[1] < 1 || field[1] > 12)
+        return 0;
+    int leap = field[1] == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return field[2] >= 1 && field[2] <= days[field[1] - 1] + leap && field[3] < 24 && field[4] < 60 && field[5] < 60;
+}
+
+/* Return whether it is a header field of RFC 5424: printable ASCII without spaces. */
+static int
+is_name(Text text, size_t limit)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.at[i] < '!' || text.at[i] > '~')
+            return 0;
+    return text.size > 0 && text.size <= limit;
+}
+
+static int
+is_severity(Text level, char digit)
+{
+    return digit == (is_word(level, "debug")     ? '7'
+                     : is_word(level, "info")    ? '6'
+                     : is_word(level, "warning") ? '4'
+                     : is_word(level, "error")   ? '3'
+                                                 : '2');
+}
+
+static int
+is_sound_header(const Header *header)
+{
+    const char *facility = header->head.at + sizeof "\"severity\":6,\"facility\":" - 1;
+    int two = facility[1] != ',';
+    return is_date(header->time) && is_severity(header->level, header->head.at[sizeof "\"severity\":" - 1]) &&
+           (!two || facility[0] == '1' || (facility[0] == '2' && facility[1] <= '3')) && is_name(header->host, 255) &&
+           is_name(header->appname, 48) && is_name(header->pid, 128) && is_name(header->msgid, 32) &&
+           *header->number_at != '0';
+}
+
+int
+is_sound(const Header *header, const char *end)
+{
+    const char *at = header->message.at - 1;
+    if (!is_sound_header(header) || (at = skip_text(at, end)) == NULL)
+        return 0;
+    while (at < end && *at == ',') {
+        const char *name = ++at;
+        at = skip_text(at, end);
+        if (at == NULL || at == end || *at++ != ':')
+            return 0;
+        Text text = {name + 1, (size_t)(at - name) - 3};
+        if (memchr(text.at, '\\', text.size) != NULL || is_ours(text) || (is_word(text, "logger") && *at != '"'))
+            return 0;
+        at = skip_value(at, end, MOST_DEPTH);
+        if (at == NULL)
+            return 0;
+    }
+    return at + 1 == end && *at == '}';
+}

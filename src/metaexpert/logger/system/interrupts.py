@@ -1,0 +1,116 @@
+"""Exceptions that do not come from our code, although they are raised in the middle of it.
+
+A signal handler of the program runs between two steps of whatever the main thread does, and another thread may raise an
+exception there (``PyThreadState_SetAsyncExc``, as libraries for time limits do). Such an exception belongs to the
+program. Each place of the logger that forgives errors asks here first, and lets it pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import threading
+from types import CodeType
+from typing import Any, Final
+
+from metaexpert.logger.system.native import core
+
+#: A thread does this to itself, and cannot put it off.
+_FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
+#: Signals that can be put off.
+_PUT_OFF: Final = signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)}
+#: Packages whose own exceptions are errors of a log call.
+_OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
+
+
+_MAIN: Final = threading.main_thread()
+
+if sys.platform == "win32":  # has no signals that could be put off
+
+    def put_off() -> set[Any] | None:
+        """Return None: there is nothing to put off."""
+        return None
+
+    def put_back(before: set[Any]) -> None:
+        """Do nothing, as nothing was put off."""
+
+    def put_off_for_good() -> None:
+        """Do nothing: handlers run in the main thread only."""
+
+else:
+
+    def put_off() -> set[Any] | None:
+        """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
+
+        ``before = put_off()``, then ``try``, and in its ``finally`` `put_back`, if there is a mask. A signal that the
+        system hands to another thread of the program comes through nevertheless.
+        """
+        if threading.current_thread() is not _MAIN:
+            return None
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            put_off_for_good()
+        except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
+            put_back(before)
+            raise
+        return before
+
+    #: Called before a handler can run, since it is not a function of Python.
+    put_back = functools.partial(signal.pthread_sigmask, signal.SIG_SETMASK)
+
+    #: Put the signals of this thread off: they are for the program's own threads.
+    put_off_for_good = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, _PUT_OFF)
+
+
+def let_pass(error: BaseException) -> None:
+    """Raise *error* again if it was injected. Called first by what would forgive it."""
+    if is_injected(error):
+        raise error
+
+
+def is_injected(error: BaseException) -> bool:
+    """Return whether *error* was raised by a signal handler, or by another thread, inside our code."""
+    if not isinstance(error, Exception):
+        return True
+    if isinstance(error, RecursionError | MemoryError):  # there may be no room to look closer
+        return False
+    trace, innermost = error.__traceback__, None
+    handlers = _handlers()
+    while trace is not None:
+        innermost = trace.tb_frame
+        if innermost.f_code in handlers:
+            return True
+        trace = trace.tb_next
+    return innermost is not None and _in_our_code(innermost.f_globals) and _is_foreign(type(error))
+
+
+def _handlers() -> set[CodeType]:
+    """Return the code of the signal handlers that the program has set."""
+    codes = map(_code, filter(callable, map(signal.getsignal, signal.valid_signals())))
+    return {code for code in codes if code is not None}
+
+
+def _code(handler: Any) -> CodeType | None:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    function = getattr(handler, "__func__", handler)
+    found = getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+    return found if isinstance(found, CodeType) else None
+
+
+def _in_our_code(names: dict[str, Any]) -> bool:
+    """Return whether code of ours, or what it calls of Python and structlog, has these globals."""
+    name = str(names.get("__name__", ""))
+    package = name.partition(".")[0]
+    return name.startswith("metaexpert.logger") or package == "structlog" or package in sys.stdlib_module_names
+
+
+def _is_foreign(kind: type[BaseException]) -> bool:
+    """Return whether nothing that we call raises an exception of that kind by itself."""
+    module = kind.__module__.partition(".")[0]
+    return module not in _OURS and Exception in kind.__bases__
+
+
+if core is not None:
+    core.on_error(is_injected)

@@ -1,0 +1,137 @@
+"""Uncaught exceptions of the program, and fatal crashes.
+
+The installed logger writes one CRITICAL entry ``log.uncaught`` for an exception that nobody caught: of the main thread,
+of another thread, of a finalizer, of an asyncio task. It is in its files before the hook that was there before is
+called. Python's `faulthandler` writes into the private directory, unless the program uses it itself: the next start
+reads there how the process crashed (`metaexpert.logger.journal.owner`).
+
+Threads: Python calls the hooks on any thread, finalizers also in the middle of a log call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final
+
+from metaexpert.logger.bound import BoundLogger
+from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.masking.rules import mask_text
+from metaexpert.logger.system.forks import ForkAware, on_fork
+
+MESSAGE: Final = "log.uncaught"
+#: Longest wait until the entry is in its files, in seconds.
+_PATIENCE: Final = 5.0
+_LONGEST_ERROR: Final = 500
+
+
+class Uncaught(ForkAware):
+    """The hooks of one logger, from now until `release`."""
+
+    def __init__(self, logger: BoundLogger) -> None:
+        self._logger = logger
+        self._within = threading.local()
+        self._crash: BinaryIO | None = None
+        self._crash_path: Path | None = None
+        self._before = sys.excepthook, threading.excepthook, sys.unraisablehook
+        # Kept, since each look at a bound method makes another object.
+        self._ours = self._of_program, self._of_thread, self._of_finalizer
+        sys.excepthook, threading.excepthook, sys.unraisablehook = self._ours
+        self._watch_crashes()
+        on_fork(self)
+
+    def release(self) -> None:
+        """Put back what was there, unless somebody else has replaced it since."""
+        if sys.excepthook is self._ours[0]:
+            sys.excepthook = self._before[0]
+        if threading.excepthook is self._ours[1]:
+            threading.excepthook = self._before[1]
+        if sys.unraisablehook is self._ours[2]:
+            sys.unraisablehook = self._before[2]
+        self._end_watch()
+
+    def after_fork_in_child(self) -> None:
+        """Write a crash of the child into a file of its own."""
+        if self._crash is not None:
+            self._end_watch(delete=False)
+            self._watch_crashes()
+
+    def filter(self, record: logging.LogRecord) -> logging.LogRecord | bool:
+        """Make of asyncio's report of a failed task the entry that it is. A filter of our own handler."""
+        if record.name != "asyncio" or not record.exc_info or not record.exc_info[1]:
+            return True
+        changed = logging.makeLogRecord(vars(record))
+        changed.levelno, changed.levelname = logging.CRITICAL, "CRITICAL"
+        changed.msg, changed.args, changed.asyncio = MESSAGE, None, record.getMessage()
+        return changed
+
+    # -- hooks ------------------------------------------------------------------------------------------------
+
+    def _of_program(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):  # the user ends the program, nothing failed
+            self._log(error, trace, wait=True)
+            self._note_end(error)
+        self._before[0](kind, error, trace)
+
+    def _of_thread(self, args: threading.ExceptHookArgs, /) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread is not None else "unknown"
+            self._log(args.exc_value, args.exc_traceback, wait=True, thread=name)
+        self._before[1](args)
+
+    def _of_finalizer(self, args: Any, /) -> None:
+        if args.exc_value is not None:  # never wait: it may come in the middle of anything
+            where = safe_str(args.err_msg or "Exception ignored in")
+            self._log(args.exc_value, args.exc_traceback, wait=False, ignored=f"{where}: {_name(args.object)}")
+        self._before[2](args)
+
+    def _log(self, error: BaseException, trace: TracebackType | None, *, wait: bool, **fields: Any) -> None:
+        """Log it; a failure of ours must not hide the program's, nor call this again."""
+        if getattr(self._within, "busy", False):
+            return
+        self._within.busy = True
+        try:
+            self._logger.critical(MESSAGE, exc_info=(type(error), error, trace), **fields)
+            if wait:
+                self._logger.flush(_PATIENCE)
+        finally:
+            self._within.busy = False
+
+    def _note_end(self, error: BaseException) -> None:
+        text = mask_text(f"{type(error).__name__}: {safe_str(error)}")[:_LONGEST_ERROR]
+        with contextlib.suppress(OSError):  # the entry tells it, where the journal cannot
+            self._logger._logger.pipeline.directory.journal.ends(text)
+
+    # -- crashes ----------------------------------------------------------------------------------------------
+
+    def _watch_crashes(self) -> None:
+        path = self._logger._logger.pipeline.directory.journal.crash_file
+        if path is None or faulthandler.is_enabled():
+            return
+        try:
+            self._crash = path.open("wb", buffering=0)
+            faulthandler.enable(self._crash)
+        except (OSError, RuntimeError, ValueError):  # no disk, no descriptor: a crash is then told as a kill
+            self._end_watch()
+        else:
+            self._crash_path = path
+
+    def _end_watch(self, *, delete: bool = True) -> None:
+        crash, self._crash = self._crash, None
+        if crash is None:
+            return
+        faulthandler.disable()
+        with contextlib.suppress(OSError):
+            crash.close()
+            if delete and self._crash_path is not None:
+                self._crash_path.unlink(missing_ok=True)
+
+
+def _name(found: object) -> str:
+    """Return what a finalizer belongs to; its `repr` may be that of an object half gone."""
+    return str(getattr(found, "__qualname__", None) or f"an object of type {type(found).__name__}")

@@ -1,0 +1,179 @@
+"""An exception that a signal handler or another thread raises inside a log call belongs to the program."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from log_files import Logs
+
+from metaexpert.logger import BoundLogger, MetaLogger
+from metaexpert.logger.system.interrupts import is_injected
+
+needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+
+
+class Late(Exception):
+    """What a handler raises."""
+
+
+class Handler:
+    """A handler that is an object, with one that is a method."""
+
+    def __call__(self, number: int, frame: Any) -> None:
+        raise TimeoutError
+
+    def method(self, number: int, frame: Any) -> None:
+        """Raise."""
+        raise TimeoutError
+
+
+def handler(number: int, frame: Any) -> None:
+    """Raise."""
+    raise TimeoutError
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[Any], None]]:
+    """A function that sets the handler of SIGALRM; all is put back after the test."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield lambda found: signal.signal(signal.SIGALRM, found)  # type: ignore[misc]
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class TestJudgement:
+    """`is_injected`."""
+
+    @needs_timers
+    @pytest.mark.parametrize("found", [handler, Handler(), Handler().method, functools.partial(handler)])
+    def test_what_a_handler_raises(self, alarm: Callable[[Any], None], found: Any) -> None:
+        """However the program has made its handler."""
+        alarm(found)
+        with pytest.raises(TimeoutError) as caught:
+            signal.raise_signal(signal.SIGALRM)
+        assert is_injected(caught.value)
+
+    def test_errors_of_a_call_are_not(self) -> None:
+        """Neither ours nor those of a value that is logged, whatever their type."""
+        for error in (ValueError(), TimeoutError(), Late(), re.error("m"), RecursionError(), MemoryError()):
+            with pytest.raises(type(error)) as caught:
+                raise error
+            assert not is_injected(caught.value)
+
+    def test_what_is_no_exception_is(self) -> None:
+        """KeyboardInterrupt and the like always pass."""
+        assert is_injected(KeyboardInterrupt())
+
+
+@needs_timers
+@pytest.mark.storm
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("synchronous", [False, True], ids=["asynchronous", "synchronous"])
+@pytest.mark.parametrize("kind", ["usual", "nested", "arguments", "exception", "new names"])
+def test_a_storm_of_signals(alarm: Callable[[Any], None], kind: str, synchronous: bool) -> None:
+    """The exceptions reach the program; no entry is doubled or half there, no number burnt, no fault reported."""
+    options: dict[str, Any] = {"overflow": "block", "backup_count": 9999, "journal_size": "64MB"}
+    logger = MetaLogger(log_dir="logs", log_to_console=False, install=False, async_logging=not synchronous, **options)
+    raised = reached = 0
+
+    def late(number: int, frame: Any) -> None:
+        nonlocal raised
+        raised += 1
+        raise TimeoutError
+
+    calls: dict[str, Callable[[int], None]] = {
+        "usual": lambda number: logger.info("m", number=number, side="BUY"),
+        "nested": lambda number: logger.info("m", number=number, book={"bids": [[1.0, 2]], "note": "größe"}),
+        "arguments": lambda number: logger.info("m %s", "x", number=number),
+        "exception": lambda number: logger.error("m", number=number, exc_info=ZeroDivisionError("x")),
+        "new names": lambda number: logger.info("m", **{f"name{number}": 1}, number=number),
+    }
+    call, done, number = calls[kind], set(), 0
+    logger.info("warm", number=-1)
+    alarm(late)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end and number < 50_000:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0004)
+            while time.monotonic() < end + 1:  # longer only if an exception went astray
+                call(number)
+                done.add(number)
+                number += 1
+        except TimeoutError:
+            reached += 1
+            number += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    stats = logger.stats()
+    logger.close()
+    assert raised  # how many there are in this time depends on the machine
+    # Python itself drops one that is raised in a weak reference's callback or a finalizer, wherever that runs.
+    assert raised - reached <= 1 + raised // 100
+    assert stats["failed"] == 0
+    assert not Path("logs/logging_errors.log").exists()
+    found = Counter(Logs().numbers())
+    assert [one for one, times in found.items() if times > 1] == []
+    assert done - set(found) == set()
+    # A signal that the system hands to another thread interrupts the plain chain nevertheless, and may burn a number.
+    assert len(Logs().gaps()) <= 1 + raised // 50
+
+
+@pytest.mark.storm
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, Any]]]) -> None:
+    """As libraries for time limits raise it: it passes, and the log goes on."""
+    logger: BoundLogger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
+    reached: list[type] = []
+    started, end = threading.Event(), time.monotonic() + 20
+
+    def work() -> None:
+        started.set()
+        try:
+            while time.monotonic() < end:
+                logger.error("m", exc_info=ValueError("x"))
+        except Late as error:
+            reached.append(type(error))
+
+    for _ in range(20):
+        thread = threading.Thread(target=work)
+        thread.start()
+        started.wait()
+        time.sleep(0.002)
+        # Once more if Python dropped it, as it does with one that is raised in a callback of the collector's.
+        while thread.is_alive():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Late))
+            thread.join(0.05)
+    assert logger.stats()["failed"] == 0
+    logger.close()
+    assert reached == [Late] * 20
+    assert read_log("logs/expert.log")
+
+
+def test_an_entry_that_took_no_number_gives_none_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry for the console alone repeats the last number; its failure must not hand that out a second time."""
+    logger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
+    stamper = logger._logger.pipeline._stamper
+
+    def fail(entry: Any) -> bytes:
+        raise ValueError
+
+    logger.info("m", number=1)
+    for _ in range(2):
+        logger.info("%s", "plain", number=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(stamper, "_encode", fail)
+        with pytest.raises(ValueError):  # noqa: PT011 - its own
+            stamper.line(None, "debug", {"event": "m"}, trade=False, counted=False)
+    logger.info("m", number=3)
+    logger.close()
+    numbers = [entry["sequence_id"] for entry in Logs().entries()]
+    assert numbers == [1, 2, 3, 4]

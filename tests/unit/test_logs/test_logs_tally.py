@@ -1,0 +1,131 @@
+"""Counts of lines by their headers: the compiled ones are the plain ones."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaexpert.logger.system.native import core
+from metaexpert.logs._gaps import SeenNumbers
+from metaexpert.logs.library import open_logs
+from metaexpert.logs.reading.tally import Tally, plain_tally, tally
+from metaexpert.logs.stats import collect_stats, fingerprint
+from tests.unit.test_logs.conftest import Line
+
+compiled = pytest.mark.skipif(core is None, reason="nothing is compiled")
+
+WORDS = st.sampled_from(
+    ["7", "12", "123", "1234", "0x", "x", "5x", "0xfe3", "ab", "a1b", "deadbeef01234567", "0123456789abcdef0", "-", ".",
+     ",", "'", " ", "12345678-1234-1234-1234-123456789012", "1a345678-1b34-1c34-1d34-12345678901e", "ü", "٣", "\u2028",
+     "order", "\\", '"', "\n", "\t"]
+)  # fmt: skip
+MESSAGES = st.lists(WORDS, max_size=6).map("".join) | st.text(max_size=10) | st.just("1" * 300)
+LINES = st.builds(
+    lambda second, level, msgid, process, number, message, more, cut: _line(
+        second, level, msgid, process, number, message, more
+    )[:cut],
+    st.integers(0, 200),
+    st.sampled_from(["debug", "info", "warning", "error", "critical", "notice"]),
+    st.sampled_from(["log", "trade"]),
+    st.sampled_from([("box", "1"), ("box", "2"), ('b"x', "3"), ("box2", "1")]),
+    st.integers(0, 9) | st.sampled_from([10**17, 10**18]),
+    MESSAGES,
+    st.sampled_from([{}, {"level": "error"}, {"n": 1, "nested": {"message": "x"}}]),
+    st.sampled_from([None, None, None, None, -1, 40, 200]),
+)
+
+
+def _line(
+    second: int, level: str, msgid: str, process: tuple[str, str], number: int, message: str, more: dict[str, Any]
+) -> bytes:
+    header = {
+        "timestamp": f"2026-11-22T10:{second // 60:02}:{second % 60:02}.000000Z", "level": level, "severity": 6,
+        "facility": 16, "version": 1, "hostname": process[0], "appname": "EmaBot", "procid": process[1], "msgid": msgid,
+        "sequence_id": number, "message": message,
+    }  # fmt: skip
+    return json.dumps(header | more, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def simple(found: Tally) -> list[Any]:
+    """Return the counts without their order, messages by their fingerprints."""
+    texts = Counter[str]()
+    for _, message, count in found.messages:
+        texts[fingerprint(json.loads(b'"' + message + b'"'))] += count
+    runs = sorted((host, pid, list(numbers)) for host, pid, numbers in found.runs)
+    return [sorted(found.kinds), runs, sorted(found.minutes), texts, list(found.specials), list(found.odd)]
+
+
+@compiled
+@given(st.lists(LINES, max_size=14), st.booleans())
+def test_the_compiled_counts_are_the_plain_ones(lines: list[bytes], ended: bool) -> None:
+    """Any lines are counted alike, and those handed back are the same."""
+    data = b"\n".join(lines) + (b"\n" if ended else b"")
+    assert simple(tally(data)) == simple(plain_tally(data))
+
+
+@compiled
+@given(MESSAGES, MESSAGES)
+def test_messages_of_one_shape_have_one_fingerprint(one: str, other: str) -> None:
+    """Two messages that are counted together become the same text."""
+    lines = [_line(0, "info", "log", ("box", "1"), number, text, {}) for number, text in enumerate((one, other), 1)]
+    found = tally(b"\n".join(lines))
+    assert not found.odd
+    assert len(found.messages) == 2 or fingerprint(one) == fingerprint(other)
+
+
+@compiled
+@given(st.binary(max_size=300))
+def test_any_bytes_are_handed_back(data: bytes) -> None:
+    """What is no line of ours is handed back, whatever it is."""
+    assert simple(tally(data)) == simple(plain_tally(data))
+
+
+@compiled
+def test_beyond_the_room_for_kinds_and_minutes_lines_are_handed_back() -> None:
+    """A block of very many processes or minutes is counted in part; nothing is lost."""
+    lines = [_line(0, "info", "log", ("box", str(number)), 1, "m", {}) for number in range(100)]
+    found = tally(b"\n".join(lines))
+    assert sum(count for *_, count in found.kinds) + len(found.odd) // 2 == 100
+    minutes = []
+    for number in range(1, 1000):
+        time = b"%02d:%02d:00" % divmod(number, 60)
+        minutes.append(_line(0, "info", "log", ("box", "1"), number, "m", {}).replace(b"10:00:00", time))
+    found = tally(b"\n".join(minutes))
+    assert sum(count for _, count in found.minutes) + len(found.odd) // 2 == 999
+    assert found.odd
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 6)), max_size=12))
+def test_runs_of_numbers_are_the_numbers_one_by_one(runs: Sequence[tuple[int, int]]) -> None:
+    """A run that is added at once leaves what its numbers leave."""
+    once, each = SeenNumbers(), SeenNumbers()
+    for first, more in runs:
+        once.add_run(first, first + more)
+        for number in range(first, first + more + 1):
+            each.add(number, ordinary=True)
+    assert list(once.gaps()) == list(each.gaps())
+    assert [run.ranges for run in once._runs] == [run.ranges for run in each._runs]
+
+
+def written(directory: Any, *files: Iterable[bytes]) -> Any:
+    for number, lines in enumerate(files):
+        (directory / f"{number}.log").write_bytes(b"".join(lines))
+    return open_logs(directory)
+
+
+def test_fields_of_copies_and_of_odd_lines_count_once(tmp_path: Any, line: Line) -> None:
+    """A trade in two files has its values once, an entry of another program too."""
+    trades = [line(n, "filled", category="trade", price=n) for n in (2, 4)]
+    others = [line(n, "tick", price=100 + n) for n in (1, 3)]
+    foreign = b'{"timestamp": "2026-11-22T10:31:09Z", "level": "info", "message": "m", "price": 7}\n'
+    logs = written(tmp_path, [others[0], trades[0], others[1], trades[1], foreign, b"text\n"], trades)
+    stats = collect_stats(logs, ["price"])
+    assert (stats.entries, stats.unparsed) == (5, 1)
+    assert (stats.fields["price"].count, stats.fields["price"].total) == (5, 2 + 4 + 101 + 103 + 7)
+    assert stats.gaps == []
