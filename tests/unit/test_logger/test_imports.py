@@ -38,7 +38,9 @@ def test_a_call_waits_for_the_import(module: str) -> None:
     found = importlib.import_module(module)
     assert seen == [1, 2]
     assert sys.meta_path == before
-    assert type(found.__loader__).__name__ == type(found.__spec__.loader).__name__ == "SourceFileLoader"
+    assert (
+        type(found.__loader__).__name__ == type(found.__spec__ and found.__spec__.loader).__name__ == "SourceFileLoader"
+    )
     importlib.reload(found)
     assert seen == [1, 2]
 

@@ -47,7 +47,7 @@ class _Watch:
         """Make the calls that have waited for *name*."""
         calls = self.calls.pop(name, [])
         if not self.calls and self in sys.meta_path:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
         for call in calls:
             call()
 
