@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from metaexpert.logger import lazy
-from metaexpert.logger.bound import BoundLogger, bound_logger
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.hub.pipeline import Pipeline
-from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS
 from metaexpert.logger.stdlib import Capture
 from metaexpert.logger.uncaught import Uncaught
-
-#: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
-CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 
 
 def MetaLogger(  # noqa: N802 - the factory's public name
@@ -68,7 +64,7 @@ def _install(logger: BoundLogger) -> None:
         if uncaught is not None:
             uncaught.release()
 
-    pipeline.on_level, pipeline.on_close = capture.set_level, release
+    pipeline.on_level, pipeline.on_close, pipeline.on_serve = capture.set_level, release, capture.check
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

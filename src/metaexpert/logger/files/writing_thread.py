@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 #: Seconds between two passes: short beside a person's reaction, long beside the cost of a pass. Errors, flush, and a
 #: journal that fills do not wait for it.
 INTERVAL: Final = 0.05
-#: Seconds without an entry after which the thread rests, and seconds between two passes of a thread at rest.
+#: Seconds without an entry after which the thread rests, and seconds between two passes of a thread at rest, which must
+#: be back within a second.
 _IDLE: Final = 1.0
-_REST: Final = 1.0
+_REST: Final = 0.9
 #: A waiting thread looks this often, in seconds, whether the writing thread still lives.
 _PATIENCE: Final = 0.2
 #: What Python says when a thread is started while the interpreter ends.
