@@ -51,7 +51,7 @@ _FILTERS: Final[dict[str, Any]] = {
     ),
     "expert": _filter(_TEXTS, "--expert", metavar="NAME", help="Only of this expert; may be repeated."),
     "symbol": _filter(_TEXTS, "--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
-    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only with this order_id; may be repeated."),
+    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only about this order, by any id of it; may be repeated."),
     "trade_id": _filter(_TEXTS, "--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
     "since": _filter(
         _TEXT, "--since", metavar="TIME",
