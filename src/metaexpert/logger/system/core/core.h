@@ -186,6 +186,7 @@ typedef struct {
 FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
 extern PyMethodDef tally_functions[]; /* tally_result.c */
 
