@@ -9,7 +9,7 @@ import io
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from metaexpert.logger import schema
 from metaexpert.logger.bound import BoundLogger, interpolated, level_number, named
@@ -22,6 +22,9 @@ from metaexpert.logger.entry.values import Cleaner
 from metaexpert.logger.masking.rules import Masker, mask_text
 from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.system.lazy_structlog import configure, loaded_config, structlog
+
+if TYPE_CHECKING:
+    from metaexpert.logger.decision import Decision
 
 #: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
 _MOST: Final = 1000, 100
@@ -181,6 +184,12 @@ class LazyLogger:
     def trade(self) -> Any:
         """The same logger with ``category="trade"``."""
         return self.bind(**{CATEGORY: TRADE})
+
+    def decision(self, what: object, /, **fields: Any) -> Decision:
+        """Log a decision, see `BoundLogger.decision`."""
+        from metaexpert.logger.decision import Decision  # noqa: PLC0415 - a program without decisions does not wait
+
+        return Decision(self.info, what, fields)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Flush the installed logger; without one there is nothing to write."""
