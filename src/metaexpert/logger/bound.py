@@ -65,6 +65,17 @@ class Output:
         self.follows = follows
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
 
+    # structlog's `filter_by_level` asks for these, or for the one below. A level that is off does not come so far.
+    disabled: ClassVar = False
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - as a logger of `logging` has it
+        """Return 0: every level is on."""
+        return 0
+
+    def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - as a logger of `logging` has it
+        """Return True: every level is on."""
+        return True
+
 
 class LoggerClasses:
     """The classes of one pipeline, gated and lifted, and its key in `open_loggers`, also for child processes."""
