@@ -71,6 +71,30 @@ def describe(error: BaseException, masker: Masker) -> dict[str, Any]:
         return {"type": masker.text(type(error).__name__, MAX_VALUE)[0], "value": masker.text(what, MAX_VALUE)[0]}
 
 
+def describe_text(text: str, masker: Masker) -> dict[str, Any]:
+    """Return the traceback *text* of another process as the ``exception`` object of an entry, without frames.
+
+    Args:
+        text: As `traceback.format_exception` gives it: type and value stand below the last frame.
+        masker: Masks the secrets in it, before it is cut.
+    """
+    text = text if len(text) <= _LONGEST else f"{text[:MAX_TEXT]}…{text[-MAX_VALUE:]}"
+    _, frame, last = text.rpartition('  File "')
+    below = last.splitlines()[1 if frame else 0 :]
+    at = next((number for number, line in enumerate(below) if line.strip() and not line[0].isspace()), len(below))
+    end = "\n".join(below[at:]).rstrip()
+    name, _, value = end.partition(": ")
+    if not all(part.isidentifier() for part in name.split(".")):
+        name, value = "Exception", end
+    kind = name.rpartition(".")[2]
+    work = Work(_WORK)
+    return {
+        "type": marked(*masker.text(kind, MAX_VALUE, work)),
+        "value": marked(*masker.text(value, MAX_VALUE, work)),
+        "text": marked(*masker.text(text, MAX_TEXT, Work(_WORK))),
+    }
+
+
 class _StandIn(Exception):  # noqa: N818 - no error, but in its place
     """Stands for an exception with a long text."""
 
@@ -97,22 +121,18 @@ class _Summary:
     def chain(self, error: BaseException, depth: int = 0) -> traceback.TracebackException:
         """Return *error* with what led to it, as ``raise … from …`` or "During handling" tell it."""
         first = link = self._one(error, depth)
-        for _ in range(MAX_CAUSES):
-            cause = error.__cause__
-            context = None if error.__suppress_context__ else error.__context__
-            before = context if cause is None else cause
-            if before is None or id(before) in self._seen or self._exceptions <= 0:
+        before, left = _before(error), MAX_CAUSES
+        while before is not None and id(before) not in self._seen:
+            if not left or self._exceptions <= 0:
+                self.cut.add(id(first))
                 break
             following = self._one(before, depth)
-            if cause is None:
-                link.__context__ = following
-            else:
+            if before is error.__cause__:
                 link.__cause__ = following
-            error, link = before, following
-        else:
-            before = error.__cause__ or error.__context__
-        if before is not None and id(before) not in self._seen:
-            self.cut.add(id(first))
+            else:
+                link.__context__ = following
+            error, link, left = before, following, left - 1
+            before = _before(error)
         return first
 
     def _one(self, error: BaseException, depth: int) -> traceback.TracebackException:
@@ -142,6 +162,12 @@ class _Summary:
         if len(taken) == MAX_GROUP:  # those that are not shown are counted in the text
             taken += taken[-1:] * (len(members) - MAX_GROUP)
         trace.exceptions = taken or None
+
+
+def _before(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not None:
+        return error.__cause__
+    return None if error.__suppress_context__ else error.__context__
 
 
 def _alone(error: BaseException, shown: BaseException, frames: TracebackType | None) -> traceback.TracebackException:
