@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ _STATES: Final = {"T": "stopped", "t": "stopped by a debugger", "D": "waiting fo
 
 def holder_of(fd: int) -> str:
     """Return who holds the `flock` of the open file *fd*, such as ``1234 (python, stopped)``; ``""`` if unknown."""
+    if sys.platform != "linux":
+        return ""
     with contextlib.suppress(OSError, ValueError):
         found = os.fstat(fd)
         place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
