@@ -666,6 +666,27 @@ class TestConsole:
         logger.close()
         assert capsys.readouterr().err.count("once") == 1
 
+    def test_freqtrades_handler(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A handler that prints by a console of rich that is its own affair is quiet too, after its dictConfig."""
+
+        class Printing(logging.Handler):
+            def __init__(self, console: rich.console.Console) -> None:
+                super().__init__()
+                self._console = console
+
+            def emit(self, record: logging.LogRecord) -> None:
+                self._console.print(record.getMessage())
+
+        logger = MetaLogger()
+        own = {"()": Printing, "console": rich.console.Console(stderr=True)}
+        logging.config.dictConfig(
+            {"version": 1, "handlers": {"console": own}, "root": {"level": "INFO", "handlers": ["console"]}}
+        )
+        eventually(lambda: len(ours()) == 1 and bool(logging.getLogger().handlers[0].filters))
+        logging.getLogger("freqtrade.worker").warning("once")
+        logger.close()
+        assert capsys.readouterr().err.count("once") == 1
+
     def test_another_place_is_not_touched(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A handler that prints elsewhere goes on."""
         other = io.StringIO()
