@@ -75,7 +75,7 @@ class TestValuesWithoutATruthValue:
         (ours,) = (handler for handler in logging.getLogger().handlers if isinstance(handler, StdlibHandler))
         ours.handle(record)
         (entry,) = read_log("logs/expert.log")
-        assert (entry["message"], entry["a"], entry["field_exc_info"]) == ("r", 1, "   a\n0  1")
+        assert (entry["message"], entry["a"], entry["field_stack_info"]) == ("r", 1, "   a\n0  1")
 
     @pytest.mark.parametrize("name", ["category", "alert", "logger", "event", "positional_args", "masked"])
     def test_under_a_name_that_means_something(self, logger: BoundLogger, read_log: Read, name: str) -> None:
