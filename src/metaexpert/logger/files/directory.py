@@ -42,8 +42,9 @@ from metaexpert.logger.system.locks import DirectoryLock
 _RECOVERY_PAUSE: Final = 5.0
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
-#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it.
-_SERVICE: Final = 1.0
+#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it, and a
+#: capture that somebody has taken out is put back within a second.
+_SERVICE: Final = 0.9
 #: Seconds between two forced writes with ``fsync="interval"``.
 _SYNC_INTERVAL: Final = 1.0
 #: Longest wait for another thread that drains, in seconds.

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder
-from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
+from metaexpert.logger.encoding.foreign_steps import CALLER_EVENT, EVENT
+from metaexpert.logger.encoding.line import MADE_AT, Clock, Entry, Header, encoder
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
@@ -66,7 +66,7 @@ class Stamper:
             counted: Whether it goes to a file. One for the console alone repeats the last number, so that the files
                 together have no gap.
         """
-        timestamp = self.clock()
+        timestamp = self.clock.text(MADE_AT.get() or self.clock.now())
         entry = self._header.stamp(timestamp, level, _msgid(trade), 0, event_dict.pop(EVENT, ""))
         if name:
             entry[schema.LOGGER_KEY] = self._rules.mask(name)[0]

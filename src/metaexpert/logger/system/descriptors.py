@@ -47,9 +47,10 @@ def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
         number.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is no regular file: writing to a pipe, a device or a terminal may never end.
     """
-    flags |= _OPEN_FLAGS
+    flags |= _OPEN_FLAGS | _AT_ONCE
+    _refuse_special(path)
     try:
         fd = os.open(path, flags | _NO_LINK, mode)
     except FileNotFoundError:
@@ -60,6 +61,14 @@ def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
             raise
         fd = os.open(_target(path), flags, mode)
     return _above_standard(fd)
+
+
+def _refuse_special(path: Path) -> None:
+    # By its name: the number of one that is open may be somebody else's by the time that we look.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a directory fails by itself
+            raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
 
 
 def _target(path: Path) -> Path:
