@@ -155,7 +155,7 @@ def _files(path: Path, report: Report) -> Iterator[Path]:
         if path.is_file():
             yield path
         else:  # a pipe may have no end, a device none either
-            report.unreadable[path] = "is no regular file"
+            report.unreadable[path] = "it is no regular file"
         return
 
     def note(error: OSError) -> None:
