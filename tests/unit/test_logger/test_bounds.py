@@ -271,7 +271,7 @@ def test_what_is_left_out_is_not_seen_and_what_stays_is_masked(logger: BoundLogg
 @pytest.mark.parametrize("name", LARGE)
 def test_a_call_does_bounded_work(logger: BoundLogger, read_log: Read, name: str) -> None:
     """Ten times as much costs about the same, and the other fields are there."""
-    small, large = LARGE[name](6_000), LARGE[name](60_000)
+    small, large = LARGE[name](5_000), LARGE[name](50_000)
     logger.warning("first", **LARGE[name](100))
 
     def bounded() -> bool:

@@ -87,7 +87,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 @given(st.dictionaries(st.text(max_size=30), VALUES, max_size=8), st.sampled_from([700, 1500, 4096]))
 def test_any_entry_fits(fields: dict[str, Any], limit: int) -> None:
     """The line is valid JSON, shorter than its limit, and a field that is there as a whole is as it was."""
