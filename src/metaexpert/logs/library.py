@@ -203,6 +203,10 @@ class Logs:
         for item in stream:
             if once.is_repeated(item):
                 continue
+            if once.is_single(item):
+                counts.entries += 1
+                yield item
+                continue
             record = checked(item)
             if isinstance(record, Unparsed):
                 counts.unparsed += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
+from metaexpert.logs.reading.ordinary import kinds_of
 
 #: Columns that every table has, whether an entry has them or not.
 COLUMNS: Final[dict[str, str]] = {
@@ -42,6 +43,10 @@ COLUMNS: Final[dict[str, str]] = {
 #: Of the type BIGINT.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 _INTEGER, _FLOAT, _BOOLEAN, _TEXT, _JSON = "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "JSON"
+#: The letters of `kinds_of`.
+_LETTERS: Final = {"s": _TEXT, "i": _INTEGER, "f": _FLOAT, "b": _BOOLEAN, "j": _JSON}
+#: Most sets of fields that are remembered.
+_MOST_KNOWN: Final = 20_000
 #: Most columns of a table; further fields are only in the column ``entry``.
 _MOST_COLUMNS: Final = 400
 
@@ -100,23 +105,56 @@ def _written(logs: Logs, path: Path) -> dict[str, str]:
 
     Each line is an array of the file's name and the entry in the flat layout.
     """
-    kinds: dict[str, str] = {}
-    last: dict[str, type] = {}
+    fields = _Fields()
     with path.open("wb") as file:
         for entry in _entries(logs):
-            line, data = entry.line, entry.data
-            if schema.STRUCTURED_DATA_KEY in data or not line.startswith(b"{"):
-                data = entry.flat
-                line = json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            for name, value in data.items():
-                kind = value.__class__
-                if last.get(name) is kind and (kind is not int or _SMALLEST <= value <= _LARGEST):
-                    continue
-                last[name] = kind
-                if name not in COLUMNS and value is not None and (name in kinds or len(kinds) < _MOST_COLUMNS):
-                    kinds[name] = _joined(kinds.get(name), _kind(value))
+            line = entry.line
+            if not fields.take_line(line):
+                data = entry.data
+                if schema.STRUCTURED_DATA_KEY in data or not line.startswith(b"{"):
+                    data = entry.flat
+                    line = json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
+                fields.take(data)
             file.write(b"[%b,%b]\n" % (_label(entry.file), line))
-    return kinds
+    return fields.kinds
+
+
+class _Fields:
+    """The fields beyond `COLUMNS`, and the kind of each by its values.
+
+    Lines with the same fields of the same kinds are looked at once.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, str] = {}
+        self._known: set[bytes] = set()
+
+    def take_line(self, line: bytes) -> bool:
+        """Take in the fields of a line without decoding it; return whether that is possible."""
+        found = kinds_of(line)
+        if found is None:
+            return False
+        if found not in self._known:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            self._known.add(found)
+            for name in ("facility", "version"):
+                self._add(name, _INTEGER)
+            # The last of several with one name counts.
+            for name, letter in dict(field.split("\t") for field in found.decode().split("\n")[:-1]).items():
+                if letter != "n":
+                    self._add(name, _LETTERS[letter])
+        return True
+
+    def take(self, data: Mapping[str, Any]) -> None:
+        """Take in the fields of a decoded entry in the flat layout."""
+        for name, value in data.items():
+            if value is not None:
+                self._add(name, _kind(value))
+
+    def _add(self, name: str, kind: str) -> None:
+        if name not in COLUMNS and (name in self.kinds or len(self.kinds) < _MOST_COLUMNS):
+            self.kinds[name] = _joined(self.kinds.get(name), kind)
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, checked, glance, time_key
+from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Key, Record, Unparsed, by_time, checked, glance, time_key
 from metaexpert.logs.reading.files import LogFile
 from metaexpert.logs.reading.filters import Criteria
 
@@ -31,13 +31,16 @@ def found_in(
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
-    bounds = criteria.select(data).bounds
-    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+    for start, stop, number in criteria.select(data).each():
         line = data[start : abs(stop)]
         passes = criteria.glance(line)
         if passes is False:
             continue
-        record: Record | None = glance(line, file.label, log)
+        record: Record | None
+        if number >= 0:
+            record = Entry(line, file.label, (line[TIME_BEGIN:TIME_END], number, log))
+        else:
+            record = glance(line, file.label, log)
         if record is None:
             record = Unparsed(line, file.label, place.of(start))
         else:
