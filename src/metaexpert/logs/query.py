@@ -44,9 +44,11 @@ COLUMNS: Final[dict[str, str]] = {
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 _INTEGER, _FLOAT, _BOOLEAN, _TEXT, _JSON = "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "JSON"
 #: The letters of `kinds_of`.
-_LETTERS: Final = {"s": _TEXT, "i": _INTEGER, "f": _FLOAT, "b": _BOOLEAN, "j": _JSON}
-#: Most sets of fields that are remembered.
-_MOST_KNOWN: Final = 20_000
+_LETTERS: Final = {b"s": _TEXT, b"i": _INTEGER, b"f": _FLOAT, b"b": _BOOLEAN, b"j": _JSON}
+#: What is in the header of each ordinary line and not in `COLUMNS`.
+_HEADER_FIELDS: Final = (b"facility\ti", b"version\ti")
+#: Most fields with a kind that are remembered.
+_MOST_SEEN: Final = 20_000
 #: Most columns of a table; further fields are only in the column ``entry``.
 _MOST_COLUMNS: Final = 400
 
@@ -122,28 +124,27 @@ def _written(logs: Logs, path: Path) -> dict[str, str]:
 class _Fields:
     """The fields beyond `COLUMNS`, and the kind of each by its values.
 
-    Lines with the same fields of the same kinds are looked at once.
+    Of lines that need no decoding, a field with a kind is looked at once.
     """
 
     def __init__(self) -> None:
         self.kinds: dict[str, str] = {}
-        self._known: set[bytes] = set()
+        self._seen: set[bytes] = set()
 
     def take_line(self, line: bytes) -> bool:
         """Take in the fields of a line without decoding it; return whether that is possible."""
         found = kinds_of(line)
         if found is None:
             return False
-        if found not in self._known:
-            if len(self._known) > _MOST_KNOWN:
-                self._known.clear()
-            self._known.add(found)
-            for name in ("facility", "version"):
-                self._add(name, _INTEGER)
+        fields = [*_HEADER_FIELDS, *found.split(b"\n")[:-1]]
+        if not self._seen.issuperset(fields):
+            if len(self._seen) > _MOST_SEEN:
+                self._seen.clear()
             # The last of several with one name counts.
-            for name, letter in dict(field.split("\t") for field in found.decode().split("\n")[:-1]).items():
-                if letter != "n":
-                    self._add(name, _LETTERS[letter])
+            for name, field in {field[:-2]: field for field in fields}.items():
+                self._seen.add(field)
+                if not field.endswith(b"n"):
+                    self._add(name.decode(), _LETTERS[field[-1:]])
         return True
 
     def take(self, data: Mapping[str, Any]) -> None:

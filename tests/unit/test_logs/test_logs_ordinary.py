@@ -38,7 +38,7 @@ def made(line: Line, fields: list[tuple[str, str]], **header: Any) -> bytes:
 def test_an_ordinary_line_is_what_decoding_says(fields: Any, level: str, trade: bool, cut: int | None) -> None:
     """It is an entry without problems, and neither a trade nor an error; its fields have the kinds of their values."""
     header = {"category": "trade"} if trade else {}
-    whole = made(LINE, fields, level=level, **header)[:cut]
+    whole = made(written, fields, level=level, **header)[:cut]
     kinds = kinds_of(whole)
     if not is_ordinary(whole):
         assert kinds is None
@@ -54,7 +54,7 @@ def test_an_ordinary_line_is_what_decoding_says(fields: Any, level: str, trade: 
         assert told.kinds == decoded.kinds
 
 
-def LINE(number: int, **fields: Any) -> bytes:  # noqa: N802 - a fixture cannot be used with Hypothesis
+def written(number: int, **fields: Any) -> bytes:
     head = {
         "timestamp": "2026-11-22T10:31:00.000000Z", "level": fields.pop("level"), "severity": 0, "facility": 16,
         "version": 1, "hostname": "box", "appname": "EmaBot", "procid": "42",

@@ -31,9 +31,10 @@ def found_in(
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
+    by_content = criteria.by_content
     for start, stop, number in criteria.select(data).each():
         line = data[start : abs(stop)]
-        passes = criteria.glance(line)
+        passes = criteria.glance(line) if by_content else True
         if passes is False:
             continue
         record: Record | None
@@ -45,9 +46,9 @@ def found_in(
             record = Unparsed(line, file.label, place.of(start))
         else:
             place.note(start + len(line), record.key)
-        if not criteria.in_time(record.key[0]):
+        if number < 0 and not criteria.in_time(record.key[0]):  # that of a regular line was looked at
             continue
-        if passes is None and criteria.by_content:
+        if passes is None:
             record = checked(record)
             if not criteria.accept(record):
                 continue
