@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry
+from metaexpert.logs.entry import Entry, kinds_of
 from metaexpert.logs.library import Logs
-from metaexpert.logs.reading.ordinary import kinds_of
 
 #: Columns that every table has, whether an entry has them or not.
 COLUMNS: Final[dict[str, str]] = {

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from metaexpert.logger.system.native import core
 from metaexpert.logs import query
-from metaexpert.logs.entry import parse
+from metaexpert.logs.entry import is_ordinary, kinds_of, parse
 from metaexpert.logs.library import open_logs
-from metaexpert.logs.reading.ordinary import is_ordinary, kinds_of
 from metaexpert.logs.verify import schema_problem
 from tests.unit.test_logs.conftest import Line
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from metaexpert.logs.entry import Entry, Record
-from metaexpert.logs.reading.ordinary import is_ordinary
+from metaexpert.logs.entry import Entry, Record, is_ordinary
 
 #: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
 _WINDOW: Final = 65_536
