@@ -11,7 +11,7 @@ from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.render import csv_row
-from metaexpert.logs.vocabulary import plain
+from metaexpert.logs.vocabulary import Amounts, plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
@@ -45,6 +45,11 @@ def money(number: Decimal | None, *, sign: bool = False) -> str:
         return ""
     text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
     return f"+{text}" if sign and number > 0 else text
+
+
+def amounts(sums: Amounts) -> str:
+    """Return sums of money for people, one figure for each currency."""
+    return " + ".join(f"{money(amount)} {currency}".rstrip() for currency, amount in sums.items())
 
 
 def seconds(span: float | None) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
 
-from metaexpert.logger import schema
+from metaexpert.logger import children, schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO
@@ -42,6 +43,8 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
 #: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
 CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 _MAX_NAME: Final = 1000
+#: The first logger of each pipeline that is open in this process, by the key of the pipeline.
+open_loggers: Final[dict[str, BoundLogger]] = {}
 
 
 class Output:
@@ -59,11 +62,24 @@ class Output:
         self.follows = follows
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
 
+    # structlog's `filter_by_level` asks for these, or for the one below. A level that is off does not come so far.
+    disabled: ClassVar = False
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - as a logger of `logging` has it
+        """Return 0: every level is on."""
+        return 0
+
+    def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - as a logger of `logging` has it
+        """Return True: every level is on."""
+        return True
+
 
 class LoggerClasses:
-    """The classes of one pipeline: gated and lifted."""
+    """The classes of one pipeline, gated and lifted, and its key in `open_loggers`, also for child processes."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, inherited: str = "") -> None:
+        self.inherited = bool(inherited)
+        self.key = inherited or os.urandom(8).hex()
         self._routes = pipeline.routes
         self._working = self._methods(pipeline, trade=False)
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
@@ -91,6 +107,11 @@ class LoggerClasses:
                 method = self._working[name]
                 off = LEVEL_NUMBERS[word] < number
                 setattr(self.gated, name, self._disabled(name, word, method) if off else method)
+
+    def closed(self) -> None:
+        """Let every call through, which says where it goes when the pipeline has closed."""
+        open_loggers.pop(self.key, None)
+        self.set_gate(schema.DEBUG)
 
     def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
         """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
@@ -133,8 +154,8 @@ class BoundLogger(BoundLoggerBase):
 
     _logger: Output
     _gate = schema.DEBUG
-    #: Makes a logger of a pickled one's name and context; set by `metaexpert.logger.lazy`.
-    _revive: ClassVar[Callable[[str | None, dict[str, Any]], Any]]
+    #: Makes a logger of a pickled one's name, context and origin; set by `metaexpert.logger.lazy`.
+    _revive: ClassVar[Callable[..., Any]]
     #: Returns the installed logger while it is open; set by the same.
     _installed: ClassVar[Callable[[], BoundLogger | None]]
 
@@ -422,16 +443,27 @@ class BoundLogger(BoundLoggerBase):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as name and context: in the other process the logger finds the one installed there."""
-        return type(self)._revive, (self._logger.name, dict(self._context))
+        """Pickle as name, context and origin: in the other process the logger finds a pipeline like its own."""
+        from metaexpert.logger import inheritance  # noqa: PLC0415 - few loggers are pickled
+
+        return type(self)._revive, (self._logger.name, dict(self._context), inheritance.origin(self))
 
 
-def bound_logger(pipeline: Pipeline, context: dict[str, Any]) -> BoundLogger:
-    """Return the first logger of *pipeline*, with *context* bound."""
-    classes = LoggerClasses(pipeline)
+def bound_logger(pipeline: Pipeline, context: dict[str, Any], inherited: str = "") -> BoundLogger:
+    """Return the first logger of *pipeline*, with *context* bound.
+
+    Args:
+        pipeline: The pipeline.
+        context: What to bind.
+        inherited: The key of the parent's pipeline that it continues in a child process.
+    """
+    classes = LoggerClasses(pipeline, inherited)
     classes.set_gate(pipeline.routing.gate())
-    pipeline.on_closed = functools.partial(classes.set_gate, schema.DEBUG)
-    return classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
+    logger = classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
+    open_loggers[classes.key] = logger
+    pipeline.on_closed = classes.closed
+    children.begin()
+    return logger
 
 
 def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any], *, follows: bool = False) -> BoundLogger:

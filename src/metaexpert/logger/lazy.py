@@ -9,9 +9,9 @@ import io
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
-from metaexpert.logger import schema
+from metaexpert.logger import children, schema
 from metaexpert.logger.bound import BoundLogger, interpolated, level_number, named
 from metaexpert.logger.capture.chains import WORDS, Door, adopted, tap
 from metaexpert.logger.console import stderr
@@ -23,6 +23,9 @@ from metaexpert.logger.masking.rules import Masker, mask_text
 from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.system.lazy_structlog import configure, loaded_config, structlog
 
+if TYPE_CHECKING:
+    from metaexpert.logger.inheritance import Origin
+
 #: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
 _MOST: Final = 1000, 100
 _MAX_TEXT = 64 * 1024
@@ -33,6 +36,13 @@ _ours: Final[dict[str, Any]] = {}
 
 def installed() -> BoundLogger | None:
     """Return the logger that `get_logger` and `structlog.get_logger` use, or None."""
+    return _installed
+
+
+def current() -> BoundLogger | None:
+    """Return the installed logger; in a child process, make it at the first use like that of the parent."""
+    if _installed is None:
+        children.make()
     return _installed
 
 
@@ -76,10 +86,14 @@ def _tap(processors: Any) -> None:
     tap(processors, _open, meant=structlog.is_configured())
 
 
-def check(logger: BoundLogger) -> None:
-    """Hold structlog's events, whatever was configured since *logger* was installed. For the writing thread."""
+def check(logger: BoundLogger, wanted: int) -> str | None:
+    """Hold structlog's events, whatever was configured since *logger* was installed. For the writing thread.
+
+    Returns:
+        Which events from level *wanted* up the program keeps from us; None when they all come.
+    """
     if _installed is not logger or logger._logger.pipeline.closed or loaded_config() is None:
-        return
+        return None
     config = structlog.get_config()
     processors = config["processors"]
     if not structlog.is_configured():  # reset to its defaults: loggers that were bound meanwhile hold their list
@@ -95,12 +109,21 @@ def check(logger: BoundLogger) -> None:
         _tap(processors)
     elif not isinstance(processors, list):  # a tuple, perhaps, which cannot be tapped
         structlog.configure(processors=[*processors])
+    level = _level_of(config["wrapper_class"])
+    return None if level <= wanted else f"events of structlog below {schema.level_word(level).upper()} (wrapper_class)"
+
+
+def _level_of(wrapper: Any) -> int:
+    """Return the level of one of structlog's filtering classes."""
+    level: Any = getattr(wrapper, "get_effective_level", None)
+    return int(level(None)) if getattr(level, "__module__", None) == "structlog._native" else 0
 
 
 def uninstall() -> None:
     """Forget the installed logger; structlog's own configuration is left as it is."""
     global _installed  # noqa: PLW0603
     _installed = None
+    children.settle()
 
 
 class _MaskedStderr(io.TextIOBase):
@@ -135,22 +158,33 @@ class LazyLogger:
     Args:
         name: The logger's name, written as ``logger``.
         context: Fields to bind.
+        origin: Of a pickled one: where it comes from; its pipeline is preferred to the installed one.
     """
 
-    def __init__(self, name: str | None = None, context: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str | None = None, context: Mapping[str, Any] | None = None, origin: Origin | None = None
+    ) -> None:
         self._name = name
+        self._origin = origin
         self._initial = dict(context or {})
         self._found: tuple[BoundLogger, BoundLogger] | None = None
 
+    def _target(self) -> BoundLogger | None:
+        if self._origin is None:
+            return current()
+        from metaexpert.logger import inheritance  # noqa: PLC0415 - few loggers were pickled
+
+        return inheritance.home(self._origin)
+
     def _resolve(self) -> Any:
-        current = _installed
-        if current is None:
+        target = self._target()
+        if target is None:
             steps = [_mask, *structlog.get_config()["processors"]]
             return structlog.wrap_logger(structlog.PrintLogger(cast(TextIO, _stream)), processors=steps).bind(
                 **self._shown()
             )
-        if self._found is None or self._found[0] is not current:
-            self._found = (current, named(current, self._name, self._initial, follows=True))
+        if self._found is None or self._found[0] is not target:
+            self._found = (target, named(target, self._name, self._initial, follows=True))
         return self._found[1]
 
     def _shown(self) -> dict[str, Any]:
@@ -158,9 +192,9 @@ class LazyLogger:
 
     def bind(self, /, **new_values: Any) -> Any:
         """Return a logger with *new_values* bound: the installed one's, or a lazy one."""
-        if _installed is not None:
+        if self._target() is not None:
             return self._resolve().bind(**new_values)
-        return LazyLogger(self._name, {**self._initial, **new_values})
+        return LazyLogger(self._name, {**self._initial, **new_values}, self._origin)
 
     def unbind(self, /, *keys: str) -> Any:
         """Return a logger without *keys*. Raises KeyError for a key that is not there."""
@@ -171,11 +205,12 @@ class LazyLogger:
 
     def try_unbind(self, /, *keys: str) -> Any:
         """Return a logger without *keys*, ignoring those that are not there."""
-        return LazyLogger(self._name, {key: value for key, value in self._initial.items() if key not in keys})
+        kept = {key: value for key, value in self._initial.items() if key not in keys}
+        return LazyLogger(self._name, kept, self._origin)
 
     def new(self, /, **new_values: Any) -> Any:
         """Return a logger whose context is *new_values* alone."""
-        return LazyLogger(self._name, new_values)
+        return LazyLogger(self._name, new_values, self._origin)
 
     @property
     def trade(self) -> Any:
@@ -193,7 +228,7 @@ class LazyLogger:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if _installed is None:
+        if self._target() is None:
             return self._uninstalled(name)
         return getattr(self._resolve(), name)
 
@@ -227,7 +262,7 @@ class LazyLogger:
         return f"<LazyLogger {self._name!r}: {', '.join(self._initial)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LazyLogger, (self._name, self._initial)
+        return LazyLogger, (self._name, self._initial, self._origin)
 
 
 BoundLogger._revive = LazyLogger

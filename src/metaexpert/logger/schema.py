@@ -28,8 +28,14 @@ LEVEL_WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
 )
 LEVEL_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({word: n for n, word in LEVEL_WORDS.items()})
-#: Other names that `logging` has for two of them.
-_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
+#: Other names: those of `logging`, and of levels between ours that other loggers have.
+_LEVEL_ALIASES: Final = {
+    "warn": "warning",
+    "fatal": "critical",
+    "notice": "info",
+    "verbose": "debug",
+    "trace": "debug",
+}
 #: RFC 5424 table 2. notice (5), alert (1) and emergency (0) have no counterpart in Python.
 SEVERITIES: Final[Mapping[str, int]] = MappingProxyType(
     {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -93,7 +99,7 @@ PRIVATE_DIRECTORY: Final = ".metaexpert"
 
 
 def level_named(name: str) -> int | None:
-    """Return the number of a level by its *name*, in any case, or None. Knows ``warn`` and ``fatal`` too."""
+    """Return the number of a level by its *name*, in any case, or None. Knows ``warn``, ``trace`` and others too."""
     word = name.strip().lower()
     return LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
 

@@ -51,7 +51,7 @@ _FILTERS: Final[dict[str, Any]] = {
     ),
     "expert": _filter(_TEXTS, "--expert", metavar="NAME", help="Only of this expert; may be repeated."),
     "symbol": _filter(_TEXTS, "--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
-    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only with this order_id; may be repeated."),
+    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only about this order, by any id of it; may be repeated."),
     "trade_id": _filter(_TEXTS, "--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
     "since": _filter(
         _TEXT, "--since", metavar="TIME",
@@ -154,9 +154,13 @@ def opened(directories: Sequence[str]) -> Logs:
             )
     paths = [Path(name) for name in directories] or [_configured_directory()]
     for path in paths:
-        if path.exists() and not path.is_dir():
+        try:
+            exists = path.exists()
+        except OSError as error:  # a directory above it may not be searched
+            raise output.InputError(f"{path} cannot be read: {error.strerror}") from None
+        if exists and not path.is_dir():
             raise output.InputError(f"{path} is a file; give its directory: metaexpert logs {path.parent}")
-        if not path.exists():
+        if not exists:
             hint = "" if directories else "; give the directory: metaexpert logs DIR"
             raise output.InputError(f"there is no directory {path}{hint}")
     return open_logs(*paths)

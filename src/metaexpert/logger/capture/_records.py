@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO, STACK_INFO, ExceptionText
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import safe_str
 from metaexpert.logger.masking.rules import HiddenArguments, Rules
 from metaexpert.logger.system.interrupts import let_pass
@@ -26,6 +27,9 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 _STRUCTLOG: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
 #: Names of fields that may only repeat what the entry says, or hold others.
 _SUSPECTS: Final = _STRUCTLOG | {"level", "timestamp", schema.LOGGER_KEY, "color_message", "extra"}
+#: How a traceback begins below a message, and a stack below both.
+_TRACE: Final = lazy_pattern(r"\n(?=(?:  \+ Exception Group )?Traceback \(most recent call last\):\n)")
+_STACK: Final = "\nStack (most recent call last):\n"
 #: Seconds. The time of a younger record is the time of the call, which the fast way takes by itself.
 _FRESH: Final = 0.001
 #: Seconds between the time of a record and a time stamp that another library has put on the same event.
@@ -39,14 +43,16 @@ class RenderedEvent(str):
 
 
 def message_of(record: logging.LogRecord, rules: Rules) -> tuple[Any, dict[str, Any]]:
-    """Return the message of *record*, and what is to be told when its arguments do not fit.
+    """Return the message of *record*, and fields for what else is in it, or for arguments that do not fit.
 
     Arguments that are secret by their names, according to *rules*, are masked.
     """
     if type(record.msg) is not str and (event := _event_of(record)) is not None:
         return event.get(EVENT), {}
     try:
-        plain = type(record) is logging.LogRecord and "%(" in (text := safe_str(record.msg))
+        if record.args is None and "message" in vars(record):
+            return _split(record.getMessage())
+        plain = type(record).getMessage is logging.LogRecord.getMessage and "%(" in (text := safe_str(record.msg))
         if plain and isinstance(record.args, Mapping) and record.args:
             return text % HiddenArguments(record.args, rules), {}
         return record.getMessage(), {}
@@ -54,6 +60,18 @@ def message_of(record: logging.LogRecord, rules: Rules) -> tuple[Any, dict[str, 
         let_pass(error)
         trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}
         return safe_str(record.msg), trouble
+
+
+def _split(message: str) -> tuple[str, dict[str, Any]]:
+    """Return a message without the traceback and the stack that a `QueueHandler` has put into it, and these."""
+    found: dict[str, Any] = {}
+    message, mark, stack = message.partition(_STACK)
+    if mark:
+        found[STACK_INFO] = mark[1:] + stack
+    if (trace := _TRACE.search(message)) is not None:
+        found[EXC_INFO] = ExceptionText(message[trace.end() :])
+        message = message[: trace.start()]
+    return message, found
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -21,13 +21,13 @@ class Echoes:
         self._pipeline = pipeline
         self._hushed: weakref.WeakKeyDictionary[logging.Handler, _Echo] = weakref.WeakKeyDictionary()
 
-    def hush(self, handlers: Iterable[logging.Handler]) -> None:
+    def hush(self, handlers: Iterable[logging.Handler | None]) -> None:
         """Put a filter on those of *handlers* that print where our console does."""
         if not self._pipeline.routing.shows(sys.maxsize):
             return
         for handler in handlers:
-            echo = self._hushed.get(handler)
-            if echo is None or echo not in handler.filters:
+            echo = None if handler is None else self._hushed.get(handler)
+            if handler is not None and (echo is None or echo not in handler.filters):
                 echo = _Echo(handler, self._pipeline)
                 if echo.same_place():
                     self._hushed[handler] = echo

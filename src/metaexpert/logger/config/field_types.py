@@ -21,6 +21,9 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 _SIZE: Final = lazy_pattern(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
+_NUMBER: Final = lazy_pattern(r"\s*(\d{1,9})\s*", re.ASCII)
+#: Words of other loggers for a level above all: only CRITICAL is left.
+_OFF: Final = frozenset({"off", "silent"})
 #: Bytes of a file name. File systems allow 255, and the ending of a backup must fit in too.
 _MAX_FILE_NAME: Final = 200
 
@@ -36,10 +39,14 @@ def read_size(value: object) -> object:
 
 
 def _level(value: object) -> object:
-    """Read a level by its name in any case, or by its number in `logging`."""
-    number = schema.level_named(value) if isinstance(value, str) else value
-    if isinstance(number, int) and not isinstance(number, bool) and number in schema.LEVEL_WORDS:
-        return schema.LEVEL_WORDS[number].upper()
+    """Read a level by its name in any case, or by its number in `logging`: 25 is INFO, as in a call."""
+    number: object = value
+    if isinstance(value, str):
+        digits = _NUMBER.fullmatch(value)
+        off = value.strip().lower() in _OFF
+        number = int(digits[1]) if digits else schema.CRITICAL if off else schema.level_named(value)
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+        return schema.level_word(number).upper()
     raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
 

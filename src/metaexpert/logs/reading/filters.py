@@ -21,6 +21,7 @@ from metaexpert.logs.entry import Entry, Record, time_key
 from metaexpert.logs.reading._literals import ignores_case, required
 from metaexpert.logs.reading.selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
 from metaexpert.logs.reading.times import parse_time
+from metaexpert.logs.runs.names import orders_in
 
 #: More values of a field than this are not searched for in the bytes.
 _MOST_VALUES: Final = 8
@@ -38,7 +39,7 @@ class Filters(TypedDict, total=False):
         expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
             must match. The same goes for *symbol*, *order* and *trade_id*.
         symbol: ``symbol``.
-        order: ``order_id``.
+        order: The id of an order under any of its names, see `metaexpert.logs.runs.names`.
         trade_id: ``trade_id``.
         since: Earliest time, included: a datetime, or text that `metaexpert.logs.parse_time` reads, such as ``15m``
             (ago) or ``yesterday 14:00``.
@@ -220,7 +221,9 @@ def _has(entry: Entry, name: str, values: frozenset[str]) -> bool:
     if name == "expert":
         return entry.expert in values
     value = entry.get(name)
-    return value is not None and str(value) in values
+    if value is not None and str(value) in values:
+        return True
+    return name == "order_id" and any(not values.isdisjoint(order.texts) for order in orders_in(entry.flat))
 
 
 def _as_json(text: str) -> bytes:
