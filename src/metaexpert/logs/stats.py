@@ -207,7 +207,7 @@ class _Collector:
             self._raw_messages[header["message"]] += 1
             self._samples.setdefault(header["message"], header["message"])
         elif (entry := parse(line, "")) is not None:
-            self.stats.errors[_error_text(entry)] += 1
+            self.stats.errors[error_text(entry)] += 1
         return line, True
 
     def _number(self, found: Tally, specials: list[tuple[bytes, bool]]) -> None:
@@ -249,7 +249,7 @@ class _Collector:
         stats.experts[str(entry.data.get("appname") or entry.expert)] += 1
         stats.minutes[entry.key[0][:16].decode()] += 1
         if schema.LEVEL_NUMBERS[level] >= schema.ERROR:
-            stats.errors[_error_text(entry)] += 1
+            stats.errors[error_text(entry)] += 1
         else:
             _bounded(stats.messages, fingerprint(entry.text), 1)
         self._first, self._last = min(self._first, entry.key[0]), max(self._last, entry.key[0])
@@ -297,7 +297,8 @@ def _process_bytes(entry: Entry) -> bytes:
     return orjson.dumps({key: header.get(key) for key in keys})[1:-1]
 
 
-def _error_text(entry: Entry) -> str:
+def error_text(entry: Entry) -> str:
+    """Return by what an error is grouped: its exception, and the `fingerprint` of its message."""
     exception = entry.get(schema.EXCEPTION_KEY)
     kind = f"{exception.get('type', '')}: " if isinstance(exception, dict) else ""
     return kind + fingerprint(entry.text)
