@@ -164,6 +164,8 @@ def _files(path: Path, report: Report) -> Iterator[Path]:
             file = directory / name
             if file.is_file():  # reading a pipe or a socket would block
                 yield file
+            elif not file.is_dir():
+                report.unreadable[file] = "it is no regular file"
 
 
 @contextmanager

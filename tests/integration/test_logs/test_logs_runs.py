@@ -95,7 +95,7 @@ def _order(rng: random.Random, name: str, expert: int, number: int, entries: lis
         whole = outcome == "filled" and at == 1
         currency = rng.choice([SYMBOLS[symbol], "BNB"])
         fee = f"0.{rng.randint(1, 99999):05d}"
-        fill = {"size": part, "price": price, "fee": fee, "fee_currency": currency, "order_size": size}
+        fill: dict[str, Any] = {"size": part, "price": price, "fee": fee, "fee_currency": currency, "order_size": size}
         status = "filled" if whole else "partially_filled"
         log(f"Order {status.replace('_', ' ')}", trade_id=f"{name}-{at}", status=status, **fill)
         if rng.random() < 0.1:  # told twice

@@ -123,11 +123,11 @@ def test_what_a_run_did(tmp_path: Path, line: Line) -> None:
         line(11, "log.recovered", level="warning", recovered=2),
     )
     (order,) = run.open_orders
-    assert (order.ids, order.status, order.filled) == ({"c", "900001"}, "partially filled", 1)
+    assert (order.ids, order.status, order.filled) == ({"c", "900001"}, "partially filled", Decimal(1))
     assert (dict(run.orders), run.trades, run.decisions) == ({"rejected": 1}, 1, 1)
     assert (run.dropped, run.recovered, run.error_count) == (4, 2, 2)
     assert [(text, group.count) for text, group in run.errors.items()] == [("no answer in # s", 2)]
-    assert (run.results, run.fees) == ({"USDT": Decimal("1.25")}, {"USDT": 1})
+    assert (run.results.as_dict(), run.fees.as_dict()) == ({"USDT": "1.25"}, {"USDT": "1"})
     assert [(expert, symbol, held.position) for expert, symbol, held in run.positions] == [
         ("ema", "BTC/USDT", Decimal("0.5"))
     ]

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from metaexpert.logger import schema
+
 #: Name of the file in the private directory, and its first line. Another format needs another name, so that two
 #: versions in one directory do not delete each other's index.
 NAME: Final = "index"
@@ -34,6 +36,16 @@ class Span(NamedTuple):
     low: bytes
     high: bytes
     level: int
+
+    @property
+    def regular(self) -> bool:
+        """Whether each line is as our writer writes it; otherwise the times are `any_time`'s."""
+        return bool(self.low)
+
+
+def any_time(offset: int, length: int) -> Span:
+    """Return a stretch that may hold lines of any time, level and form."""
+    return Span(offset, length, b"", b"~", schema.CRITICAL)
 
 
 def key_of(status: os.stat_result, read_at: Callable[[int, int], bytes]) -> bytes:

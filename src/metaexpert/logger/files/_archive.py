@@ -102,7 +102,8 @@ class Archivist:
     def wait(self, timeout: float | None) -> bool:
         """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
 
-        Work that found no thread is done here, now. Backups that are in no index after some seconds stay without.
+        Work that found no thread is done here, now. What is still to do after some seconds is left to the next start if
+        it waits for another process, or is only the index.
         """
         self._index_until = time.monotonic() + _INDEX_PATIENCE
         if self._thread.running:
@@ -137,6 +138,8 @@ class Archivist:
                 self._index(index)
         except _Stopped:
             self._again = True
+        except _Hurried:
+            pass  # the next start goes on with it
         except OSError as error:
             self._on_trouble("backups could not be compressed or deleted", error)
 
@@ -156,6 +159,8 @@ class Archivist:
     def _try_lock(self, fd: int) -> None:
         if self._stop:
             raise _Stopped
+        if time.monotonic() > self._index_until:  # the program ends, and the other process may be stopped
+            raise _Hurried
         try_lock(fd)
 
     def _compress(self, name: str, index: Index) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from metaexpert.logger.system.interrupts import let_pass
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
 _OPEN_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Never wait for the other end of a pipe, never become the owner of a terminal.
+_AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
@@ -26,14 +29,24 @@ def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
         number.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is no regular file: writing to a pipe, a device or a terminal may never end.
     """
+    flags |= _OPEN_FLAGS | _AT_ONCE
+    _refuse_special(path)
     try:
-        fd = os.open(path, flags | _OPEN_FLAGS, mode)
+        fd = os.open(path, flags, mode)
     except FileNotFoundError:
         make_directory(path.parent)
-        fd = os.open(path, flags | _OPEN_FLAGS, mode)
+        fd = os.open(path, flags, mode)
     return _above_standard(fd)
+
+
+def _refuse_special(path: Path) -> None:
+    # By its name: the number of one that is open may be somebody else's by the time that we look.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a directory fails by itself
+            raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
 
 
 def make_directory(path: Path) -> None:
