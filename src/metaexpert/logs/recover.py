@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds; a writer that lives shows it every second.
 _SILENT: Final = 3.0
+#: More than an owner file has.
+_MOST_BYTES: Final = 64 * 1024
 
 
 def recover_logs(directories: Iterable[str | Path]) -> dict[Path, Recovery]:
@@ -79,10 +81,16 @@ def is_alive(owner: Path) -> bool:
 
 def _described(owner: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):  # it has just closed, or is of an earlier version
-        found = json.loads(owner.read_bytes() or b"{}")
+        with open(owner, "rb", opener=_open_plain) as file:
+            found = json.loads(file.read(_MOST_BYTES) or b"{}")
         if isinstance(found, dict) and {"hostname", "procid"} <= found.keys():
             return found
     return {}
+
+
+def _open_plain(path: str, flags: int) -> int:
+    """Open a file, but follow no link, and do not wait for a pipe that somebody has put there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def _has_process(procid: str, began: str | None) -> bool | None:
