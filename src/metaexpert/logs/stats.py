@@ -18,8 +18,8 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logs._distribution import Distribution
-from metaexpert.logs._gaps import SeenNumbers
-from metaexpert.logs.entry import Entry, Unparsed, checked, parse
+from metaexpert.logs._gaps import SeenNumbers, Times
+from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.ahead import ahead
@@ -184,7 +184,7 @@ class _Collector:
 
     def _count(self, found: Tally, data: bytes) -> list[tuple[bytes, bool]]:
         specials = [self._special(line) for line in lines_at(data, found.specials)]
-        self._number(found, specials)
+        self._number(found, specials, data)
         for level, head, count in found.kinds:
             self._raw_levels[level, head] += count
         for minute, count in found.minutes:
@@ -210,14 +210,17 @@ class _Collector:
             self.stats.errors[_error_text(entry)] += 1
         return line, True
 
-    def _number(self, found: Tally, specials: list[tuple[bytes, bool]]) -> None:
+    def _number(self, found: Tally, specials: list[tuple[bytes, bool]], data: bytes) -> None:
         for host, pid, runs in found.runs:
             numbers = self.stats.numbers.setdefault((_text(host), _text(pid)), SeenNumbers())
+            times = Times(data, pid)
             for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
                 if place < 0:
-                    numbers.add_run(first, last)
-                elif specials[place][1]:
-                    numbers.add(first, ordinary=False)
+                    numbers.add_run(first, last, times)
+                elif not specials[place][1]:
+                    numbers.skip(first)
+                else:
+                    numbers.add(first, ordinary=False, time=specials[place][0][TIME_BEGIN:TIME_END])
 
     def _take_fields(self, data: bytes, others: Counter[bytes]) -> None:
         """Take the values of the fields from all lines but *others*."""
@@ -239,10 +242,11 @@ class _Collector:
         level = entry.level
         if entry.identity is not None:
             copy = (entry.key[0], b"%d" % entry.key[1], _process_bytes(entry))
-            if entry.has_copies and self._recent.seen(copy):
-                return
             numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
-            numbers.add(entry.sequence_id, ordinary=not entry.has_copies)
+            if entry.has_copies and self._recent.seen(copy):
+                numbers.skip(entry.sequence_id)
+                return
+            numbers.add(entry.sequence_id, ordinary=not entry.has_copies, time=entry.key[0])
         stats = self.stats
         stats.entries += 1
         stats.levels[level] += 1
