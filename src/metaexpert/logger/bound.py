@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from metaexpert.logger import children, schema
 from metaexpert.logger.config.settings import LoggerConfig
@@ -31,6 +31,9 @@ from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRA
 from metaexpert.logger.system.interrupts import let_pass, put_back, put_off
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 from metaexpert.logger.system.native import core
+
+if TYPE_CHECKING:
+    from metaexpert.logger.decision import Decision
 
 #: Method names by the level word under which their entries are written.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -61,6 +64,17 @@ class Output:
         self.classes = classes
         self.follows = follows
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
+
+    # structlog's `filter_by_level` asks for these, or for the one below. A level that is off does not come so far.
+    disabled: ClassVar = False
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - as a logger of `logging` has it
+        """Return 0: every level is on."""
+        return 0
+
+    def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - as a logger of `logging` has it
+        """Return True: every level is on."""
+        return True
 
 
 class LoggerClasses:
@@ -226,6 +240,21 @@ class BoundLogger(BoundLoggerBase):
                 getattr(self, schema.level_word(number))(event, *args, **fields)
         except RecursionError as error:
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
+
+    def decision(self, what: object, /, **fields: Any) -> Decision:
+        """Log at INFO what the expert decided and why; inside ``with`` the orders bear its ``decision_id``.
+
+            logger.decision("skip", symbol="BTCUSDT", because="spread too wide", signal={"ema": "up"})
+            with logger.decision("enter", because="averages crossed"):
+                logger.trade.info("Order submitted", order_id="ord-1")
+
+        Args:
+            what: A word for it, such as ``"skip"`` or ``"enter"``.
+            **fields: The reasons: ``because``, ``signal``, ``symbol`` and any others.
+        """
+        from metaexpert.logger.decision import Decision  # noqa: PLC0415 - a program without decisions does not wait
+
+        return Decision(self.info, what, fields)
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""

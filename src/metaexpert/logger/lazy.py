@@ -24,6 +24,7 @@ from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.system.lazy_structlog import configure, loaded_config, structlog
 
 if TYPE_CHECKING:
+    from metaexpert.logger.decision import Decision
     from metaexpert.logger.inheritance import Origin
 
 #: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
@@ -86,10 +87,14 @@ def _tap(processors: Any) -> None:
     tap(processors, _open, meant=structlog.is_configured())
 
 
-def check(logger: BoundLogger) -> None:
-    """Hold structlog's events, whatever was configured since *logger* was installed. For the writing thread."""
+def check(logger: BoundLogger, wanted: int) -> str | None:
+    """Hold structlog's events, whatever was configured since *logger* was installed. For the writing thread.
+
+    Returns:
+        Which events from level *wanted* up the program keeps from us; None when they all come.
+    """
     if _installed is not logger or logger._logger.pipeline.closed or loaded_config() is None:
-        return
+        return None
     config = structlog.get_config()
     processors = config["processors"]
     if not structlog.is_configured():  # reset to its defaults: loggers that were bound meanwhile hold their list
@@ -105,6 +110,14 @@ def check(logger: BoundLogger) -> None:
         _tap(processors)
     elif not isinstance(processors, list):  # a tuple, perhaps, which cannot be tapped
         structlog.configure(processors=[*processors])
+    level = _level_of(config["wrapper_class"])
+    return None if level <= wanted else f"events of structlog below {schema.level_word(level).upper()} (wrapper_class)"
+
+
+def _level_of(wrapper: Any) -> int:
+    """Return the level of one of structlog's filtering classes."""
+    level: Any = getattr(wrapper, "get_effective_level", None)
+    return int(level(None)) if getattr(level, "__module__", None) == "structlog._native" else 0
 
 
 def uninstall() -> None:
@@ -204,6 +217,12 @@ class LazyLogger:
     def trade(self) -> Any:
         """The same logger with ``category="trade"``."""
         return self.bind(**{CATEGORY: TRADE})
+
+    def decision(self, what: object, /, **fields: Any) -> Decision:
+        """Log a decision, see `BoundLogger.decision`."""
+        from metaexpert.logger.decision import Decision  # noqa: PLC0415 - a program without decisions does not wait
+
+        return Decision(self.info, what, fields)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Flush the installed logger; without one there is nothing to write."""

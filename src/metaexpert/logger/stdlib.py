@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any, Final, TextIO
 
 from metaexpert.logger import lazy, schema
@@ -45,13 +46,16 @@ class Capture:
         self._handler: StdlibHandler | None = None
         self._echo = Echoes(self._pipeline)
         self._quietened: list[logging.Logger] = []
-        self._level_before = self._level_set = self._wanted = logging.NOTSET
+        self._level_before = self._level_set = logging.NOTSET
+        self._wanted = schema.LEVEL_NUMBERS[config.log_level.lower()]
         #: By logger, whether its records are to come in although they do not reach our handler.
         self._ways: dict[logging.Logger, bool] = {}
         #: Loggers that were disabled when somebody began to configure `logging`; None while nobody has.
         self._disabled: set[str] | None = None
         if config.capture_stdlib:
-            self._take_logging(config)
+            self._take_logging()
+        #: Whether warnings are to come in.
+        self._shows = config.capture_warnings
         if config.capture_warnings:
             self._warnings = named(logger, WARNINGS_LOGGER, logger._context)
             self._show_before = warnings.showwarning
@@ -83,18 +87,19 @@ class Capture:
                     logger.setLevel(logging.NOTSET)
             self._echo.release()
             self._quietened = []
+        self._shows = False
         if warnings.showwarning == self._show:
             warnings.showwarning = self._show_before
 
-    def _take_logging(self, config: LoggerConfig) -> None:
+    def _take_logging(self) -> None:
         root = logging.getLogger()
         self._level_before = root.level
-        self._level_set = self._wanted = schema.LEVEL_NUMBERS[config.log_level.lower()]
+        self._level_set = self._wanted
         root.setLevel(self._level_set)
         self._handler = StdlibHandler(self._logger, self._reconfigured)
         if self._uncaught is not None:
             self._handler.addFilter(self._uncaught)
-        self._echo.hush(root.handlers)
+        self._echo.hush([*root.handlers, logging.lastResort])
         root.addHandler(self._handler)
         watch.before = self._way_of
         watch.begin(self)
@@ -109,9 +114,11 @@ class Capture:
     def check(self) -> None:
         """Put back what somebody has taken out, and note what the program no longer wants. For the writing thread."""
         try:
-            lazy.check(self._logger)
-            if self._handler is not None:
-                self._check_logging(self._handler)
+            if self._handler is not None and not self._hold(self._handler):
+                return
+            self._hold_warnings()
+            missing = [*self._lacking(), lazy.check(self._logger, self._wanted)]
+            self._pipeline.health.lacks(", ".join(filter(None, missing)) or None)
         except Exception as error:  # a handler or logger of a class that raises
             let_pass(error)
             self._pipeline.health.report("the capture of logging could not be checked", error)
@@ -122,26 +129,27 @@ class Capture:
             self._disabled = {name for name, logger in _loggers() if logger.disabled}
         self._pipeline.directory.listeners.ask(self._pipeline)
 
-    def _check_logging(self, handler: StdlibHandler) -> None:
+    def _hold(self, handler: StdlibHandler) -> bool:
+        """Have records of `logging` come in. Returns whether that was possible."""
         lock = _logging_lock()
         if not lock.acquire(blocking=False):  # waiting could be for ever: its holder may wait for this thread
             self._pipeline.directory.listeners.ask(self._pipeline)
-            return
+            return False
         try:
             root = logging.getLogger()
             if self._handler is not handler:  # released meanwhile
-                return
+                return False
             if self._disabled is not None:
                 self._enable()
             if handler not in root.handlers:  # a new one: logging forgets those that it has closed, and tells no more
                 self._handler = StdlibHandler(self._logger, self._reconfigured)
                 self._handler.filters = handler.filters
                 root.addHandler(self._handler)
-            self._echo.hush(root.handlers)
+            self._echo.hush([*root.handlers, logging.lastResort])
             self._ways = {}
         finally:
             lock.release()
-        self._pipeline.health.lacks(self._lacking())
+        return True
 
     def _enable(self) -> None:
         """Enable the loggers that a configuration has disabled only because it does not name them, its default."""
@@ -150,14 +158,15 @@ class Capture:
             if logger.disabled and name not in before:
                 logger.disabled = False
 
-    def _lacking(self) -> str | None:
-        """Return which records the program keeps from us; None when they all come."""
+    def _lacking(self) -> Iterator[str]:
+        """Yield which records the program keeps from us."""
+        if self._handler is None:
+            return
         wanted, disabled, level = self._wanted, logging.root.manager.disable, logging.getLogger().level
         if disabled >= wanted:
-            return f"records of logging up to {logging.getLevelName(disabled)} (logging.disable)"
-        if level > wanted:
-            return f"records of logging below {logging.getLevelName(level)} (level of the root logger)"
-        return None
+            yield f"records of logging up to {logging.getLevelName(disabled)} (logging.disable)"
+        elif level > wanted:
+            yield f"records of logging below {logging.getLevelName(level)} (level of the root logger)"
 
     # -- loggers whose records do not reach the root logger ------------------------------------------------------
 
@@ -194,6 +203,13 @@ class Capture:
 
     # -- warnings -----------------------------------------------------------------------------------------------
 
+    def _hold_warnings(self) -> None:
+        """Have warnings come in again after a ``catch_warnings`` that began before us; one that records goes on."""
+        module: Any = warnings
+        plain = module.showwarning is module._showwarning_orig and isinstance(module._showwarnmsg_impl, FunctionType)
+        if plain and self._shows:
+            warnings.showwarning = self._show
+
     def _show(
         self,
         message: Warning | str,
@@ -204,7 +220,7 @@ class Capture:
         line: str | None = None,
     ) -> None:
         """Log a warning; takes the place of `warnings.showwarning`."""
-        if file is not None:  # somebody wants it in a file of theirs
+        if file is not None or not self._shows:  # somebody wants it in a file of theirs, or has put us back too late
             self._show_before(message, category, filename, lineno, file, line)
             return
         kind = getattr(category, "__name__", str(category))

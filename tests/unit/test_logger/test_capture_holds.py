@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,22 +30,7 @@ from metaexpert.logger.capture.handlers import StdlibHandler, watch
 Read = Callable[..., list[dict[str, Any]]]
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Put `logging` back as a test has found it, pytest's own handlers included."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    known = set(root.manager.loggerDict)
-    yield
-    logging.disable(logging.NOTSET)
-    root.handlers[:], root.filters[:] = handlers, []
-    root.setLevel(level)
-    for name, logger in root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger):
-            logger.disabled = False
-            if name not in known:
-                logger.handlers[:], logger.propagate = [], True
-                logger.setLevel(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def make(**options: Any) -> Any:
@@ -157,6 +143,76 @@ class TestReconfiguration:
             assert ours() == []
         eventually(lambda: len(ours()) == 1)
 
+    def test_a_configuration_that_disables_by_its_default(self, messages: Any) -> None:
+        """A fileConfig that names some loggers disables the others; within a second they log again."""
+        logger = make()
+        old, named = logging.getLogger("exchange.old"), logging.getLogger("named")
+        Path("logging.ini").write_text(
+            "[loggers]\nkeys=root,named\n[handlers]\nkeys=h\n[formatters]\nkeys=\n[logger_root]\nlevel=INFO\n"
+            "handlers=h\n[logger_named]\nqualname=named\nhandlers=\n[handler_h]\nclass=NullHandler\nargs=()\n"
+        )
+        logging.config.fileConfig("logging.ini")
+        assert old.disabled
+        named.error("at once")
+        eventually(lambda: not old.disabled)
+        old.error("later")
+        assert messages(logger) == ["at once", "later"]
+
+    def test_classes_of_loggers(self, messages: Any) -> None:
+        """A class that the program sets for its loggers hides none of their records."""
+        logger = make()
+
+        class Calling(logging.Logger):
+            def callHandlers(self, record: logging.LogRecord) -> None:
+                super().callHandlers(record)
+
+        class Handling(logging.Logger):
+            def handle(self, record: logging.LogRecord) -> None:
+                self.callHandlers(record)
+
+        for kind in (Calling, Handling):
+            logging.setLoggerClass(kind)
+            logging.getLogger(f"of {kind.__name__}").error("m")
+        logging.getLogger().handlers.clear()
+        for kind in (Calling, Handling):
+            logging.getLogger(f"of {kind.__name__}").error("n")
+        assert messages(logger) == ["m", "m", "n", "n"]
+
+    def test_a_filter_of_the_programs_stays(self, messages: Any) -> None:
+        """A filter that somebody has put on our handler is on the one that is put back, too."""
+        logger = make()
+        ours()[0].addFilter(lambda record: "no" not in record.msg)
+        logging.config.dictConfig({"version": 1, "root": {"level": "INFO"}})
+        eventually(lambda: len(ours()) == 1)
+        logging.getLogger("a").error("no")
+        logging.getLogger("a").error("yes")
+        assert messages(logger) == ["yes"]
+
+    def test_the_end_of_logging(self, messages: Any) -> None:
+        """`logging.shutdown` in the middle of a program closes handlers, and ours takes records all the same."""
+        logger = make()
+        logging.shutdown()
+        logging.getLogger("a").error("m")
+        assert messages(logger) == ["m"]
+
+    def test_warnings_after_a_block_that_began_before_us(self, messages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A logger made inside ``catch_warnings`` captures warnings after it, too; one that records is left alone."""
+        with warnings.catch_warnings():
+            logger = make()
+        as_pytest_records = warnings.showwarning
+        logger._logger.pipeline.on_serve()
+        assert warnings.showwarning is as_pytest_records
+        # As it is outside of pytest.
+        monkeypatch.setattr(warnings, "_showwarnmsg_impl", lambda _: None)
+        logger._logger.pipeline.on_serve()
+        warnings.showwarning("careful", UserWarning, "f.py", 1)
+        assert messages(logger) == ["careful"]
+        with warnings.catch_warnings():
+            logger.close()
+        warnings.showwarning("by the logger that has closed", UserWarning, "f.py", 1)
+        assert messages(logger) == ["careful"]
+        assert logger.stats()["dropped"] == 0
+
     def test_a_closed_logger_holds_on_no_longer(self) -> None:
         """After close nothing of ours stays in logging."""
         before = logging.Logger.callHandlers
@@ -227,6 +283,7 @@ class TestWhatTheProgramMeans:
             lambda: logging.getLogger().setLevel(logging.ERROR),
             lambda: logging.config.dictConfig({"version": 1, "root": {"level": "ERROR"}}),
             lambda: logging.basicConfig(level="ERROR", force=True, stream=io.StringIO()),
+            lambda: logging.config.dictConfig({"version": 1, "incremental": True, "root": {"level": "ERROR"}}),
         ],
     )
     def test_a_raised_level_is_told(self, raised: Any, entries: Any) -> None:
@@ -414,6 +471,7 @@ class TestRecords:
             ),
             ('Traceback (most recent call last):\n  File "a.py", line 1, in f\nlib.errors.Bad: a\nb', "Bad", "a\nb"),
             ('Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\nStop', "Stop", ""),
+            ("Traceback (most recent call last):\nValueError: x", "ValueError", "x"),
             ("no traceback at all", "Exception", "no traceback at all"),
         ],
     )
@@ -422,6 +480,33 @@ class TestRecords:
         logger = make()
         ours()[0].handle(logging.makeLogRecord({"msg": "m", "levelno": 40, "exc_text": text}))
         assert entries(logger)[0]["exception"] == {"type": kind, "value": value, "text": text}
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {"exc_info": (None, None, None)},
+            {"exc_info": None, "exc_text": "NoneType: None"},
+            {"exc_info": (None, None, None), "exc_text": "NoneType: None"},
+            {"exc_info": [None, None, None]},
+            {"exc_text": "  "},
+            {"exc_text": 5},
+        ],
+    )
+    def test_no_exception(self, record: dict[str, Any], entries: Any) -> None:
+        """What logging makes of ``exc_info=True`` outside of an ``except`` is none, here or by a socket."""
+        logger = make()
+        ours()[0].handle(logging.makeLogRecord({"msg": "m", "levelno": 40, **record}))
+        assert "exception" not in entries(logger)[0]
+
+    @pytest.mark.parametrize("info", [None, (None, None, None), "Traceback (most recent call last):\nValueError: x"])
+    def test_a_traceback_of_a_record_that_was_json(self, info: Any, entries: Any) -> None:
+        """A traceback as text counts wherever it stands, and a level that has kept its name alone."""
+        logger = make()
+        text = "Traceback (most recent call last):\nValueError: x"
+        record = {"msg": "m", "levelname": "ERROR", "exc_info": info}
+        ours()[0].handle(logging.makeLogRecord(record if isinstance(info, str) else {**record, "exc_text": text}))
+        entry = entries(logger)[0]
+        assert (entry["level"], entry["exception"]["type"], entry["exception"]["value"]) == ("error", "ValueError", "x")
 
     def test_secrets_in_a_traceback_as_text(self, entries: Any) -> None:
         """A traceback that came as text is masked like any other."""
@@ -482,26 +567,27 @@ class TestRecords:
         with pytest.raises(TypeError, match="MetaLogger"):
             StdlibHandler("logs")  # type: ignore[arg-type]
 
-    def test_ever_new_names_cost_no_memory(self) -> None:
+    def test_ever_new_names_cost_no_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Names of loggers are not kept for ever."""
-        make(log_level="ERROR")
+        monkeypatch.setattr("metaexpert.logger.capture.handlers._MOST_NAMES", 100)
+        make()
         handler = ours()[0]
-        record = logging.makeLogRecord({"msg": "m", "levelno": 40})
+        record = logging.makeLogRecord({"msg": "m", "levelno": 30})
 
         def log(start: int, count: int) -> None:
             for number in range(start, start + count):
                 record.name = f"order-{number}"
                 handler.handle(record)
 
-        log(0, 1500)
+        log(0, 150)
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            log(1500, 4000)
+            log(150, 600)
             grown = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
-        assert grown < 2_000_000  # a kilobyte a name would be 4 MB
+        assert grown < 300_000  # a kilobyte a name would be 600 kB
 
 
 class TestConsole:
@@ -554,6 +640,16 @@ class TestConsole:
         monkeypatch.undo()
         assert "one" in capsys.readouterr().err
 
+    def test_pythons_last_resort(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """While no handler is left, Python's own does not print what our console prints."""
+        logger = MetaLogger()
+        logging.getLogger().handlers.clear()
+        logging.getLogger("a").error("once")
+        logger.close()
+        logging.getLogger("a").error("after")
+        err = capsys.readouterr().err
+        assert (err.count("once"), err.count("after")) == (1, 1)
+
     def test_another_thread_logs_what_is_being_printed(self, messages: Any) -> None:
         """A record is taken for an echo on the printing thread alone."""
         logger = make()
@@ -567,6 +663,27 @@ class TestConsole:
         logging.basicConfig(force=True, level="INFO", handlers=[RichHandler(console=rich.console.Console(stderr=True))])
         logger = MetaLogger()
         logging.getLogger("a").warning("once")
+        logger.close()
+        assert capsys.readouterr().err.count("once") == 1
+
+    def test_freqtrades_handler(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A handler that prints by a console of rich that is its own affair is quiet too, after its dictConfig."""
+
+        class Printing(logging.Handler):
+            def __init__(self, console: rich.console.Console) -> None:
+                super().__init__()
+                self._console = console
+
+            def emit(self, record: logging.LogRecord) -> None:
+                self._console.print(record.getMessage())
+
+        logger = MetaLogger()
+        own = {"()": Printing, "console": rich.console.Console(stderr=True)}
+        logging.config.dictConfig(
+            {"version": 1, "handlers": {"console": own}, "root": {"level": "INFO", "handlers": ["console"]}}
+        )
+        eventually(lambda: len(ours()) == 1 and bool(logging.getLogger().handlers[0].filters))
+        logging.getLogger("freqtrade.worker").warning("once")
         logger.close()
         assert capsys.readouterr().err.count("once") == 1
 

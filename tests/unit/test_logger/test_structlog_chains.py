@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,14 +26,7 @@ STAMPED: list[Any] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Put `logging` back as a test has found it."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def make(**options: Any) -> Any:
@@ -165,6 +158,42 @@ class TestAfterUs:
         before.info("bound meanwhile")
         assert [e["message"] for e in entries(logger)] == ["proxy", "bound meanwhile"]
 
+    def test_a_level_that_the_program_means(self, entries: Any) -> None:
+        """A class that filters events from our level up stays; one warning and the health say so."""
+        logger = make()
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+        logger.flush(5)
+        logger.flush(5)
+        assert "structlog below ERROR" in logger.health
+        structlog.get_logger().info("gone")
+        structlog.get_logger().error("kept")
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+        logger.flush(5)
+        assert logger.health == "ok"
+        assert [e["message"] for e in entries(logger)] == ["log.uncaptured", "kept", "log.captured"]
+
+    @pytest.mark.parametrize("before", [True, False])
+    def test_structlogs_defaults_for_logging(self, before: bool, entries: Any) -> None:
+        """`structlog.stdlib.recreate_defaults`, before us or after."""
+        logger = None if before else make()
+        structlog.stdlib.recreate_defaults()
+        if logger is None:
+            log = structlog.get_logger("feed").bind(b=2)
+            logger = make()
+        else:
+            check(logger)
+            log = structlog.get_logger("feed").bind(b=2)
+        log.info("m", a=1)
+        assert [(e["message"], e["a"], e["b"]) for e in entries(logger)] == [("m", 1, 2)]
+
+    def test_a_second_set_up_that_comes_too_late(self, entries: Any) -> None:
+        """`configure_once` finds structlog configured, and changes nothing."""
+        logger = make()
+        with pytest.warns(RuntimeWarning, match="Repeated"):
+            structlog.configure_once(processors=[JSON()])
+        structlog.get_logger().info("m")
+        assert [e["message"] for e in entries(logger)] == ["m"]
+
     def test_a_console_line_is_not_doubled(self, entries: Any, capsys: pytest.CaptureFixture[str]) -> None:
         """A chain that prints where our console does prints no second line."""
         logger = MetaLogger()
@@ -208,6 +237,48 @@ class TestAfterUs:
         ]
         assert not [name for entry in found for name in entry if name.startswith(("field_", "_"))]
 
+    @pytest.mark.parametrize("before", [True, False])
+    def test_an_asynchronous_logger_over_logging(self, before: bool, entries: Any) -> None:
+        """structlog's AsyncBoundLogger logs on another thread, where the exception is not known any more."""
+
+        def configure() -> None:
+            structlog.configure(
+                processors=[*STAMPED, JSON()],
+                wrapper_class=structlog.stdlib.AsyncBoundLogger,
+                logger_factory=structlog.stdlib.LoggerFactory(),
+            )
+
+        async def log() -> None:
+            logger = structlog.get_logger("feed").bind(b=2)
+            await logger.info("m", a=1)
+            try:
+                raise ValueError("x")
+            except ValueError:
+                await logger.exception("failed")
+
+        if before:
+            configure()
+        logger = make()
+        configure()
+        check(logger)
+        asyncio.run(log())
+        first, second = entries(logger)
+        assert (first["message"], first["a"], first["b"]) == ("m", 1, 2)
+        assert (second["level"], second["exception"]["value"]) == ("error", "x")
+
+    @pytest.mark.parametrize(
+        "factory", [structlog.BytesLoggerFactory(io.BytesIO()), structlog.WriteLoggerFactory(io.StringIO())]
+    )
+    def test_other_outputs(self, factory: Any, entries: Any) -> None:
+        """A chain into bytes, or into a file that it writes itself."""
+        logger = make()
+        render = JSON(serializer=lambda *args, **_: json.dumps(args[0]).encode())
+        last = render if isinstance(factory, structlog.BytesLoggerFactory) else JSON()
+        structlog.configure(processors=[*STAMPED, last], logger_factory=factory)
+        check(logger)
+        structlog.get_logger().info("m", a=1)
+        assert [(e["message"], e["a"]) for e in entries(logger)] == [("m", 1)]
+
     def test_capture_logs_is_not_disturbed(self, entries: Any) -> None:
         """While a test collects events, a look changes nothing."""
         logger = make()
@@ -245,6 +316,16 @@ class TestBeforeUs:
         out = capsys.readouterr().out
         assert "printed" in out
         assert "written" not in out
+
+    def test_cached_at_its_first_use(self, entries: Any) -> None:
+        """A logger that structlog's own set-up has cached before us is in the files, too."""
+        structlog.configure(cache_logger_on_first_use=True)
+        log = structlog.get_logger("n", a=1)
+        log.info("printed")
+        logger = make()
+        log.info("m")
+        log.bind(b=1).info("n")
+        assert [(e["message"], e["a"], e.get("b")) for e in entries(logger)] == [("m", 1, None), ("n", 1, 1)]
 
     def test_it_follows_the_installed_logger(self, entries: Any) -> None:
         """So it does through a second run of the process."""

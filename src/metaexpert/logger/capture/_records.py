@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.bound import level_number
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO, STACK_INFO, ExceptionText
+from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import safe_str
 from metaexpert.logger.masking.rules import HiddenArguments, Rules
 from metaexpert.logger.system.interrupts import let_pass
@@ -26,6 +28,11 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 _STRUCTLOG: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
 #: Names of fields that may only repeat what the entry says, or hold others.
 _SUSPECTS: Final = _STRUCTLOG | {"level", "timestamp", schema.LOGGER_KEY, "color_message", "extra"}
+#: How a traceback begins below a message, and a stack below both.
+_TRACE: Final = lazy_pattern(r"\n(?=(?:  \+ Exception Group )?Traceback \(most recent call last\):\n)")
+_STACK: Final = "\nStack (most recent call last):\n"
+#: What `logging` makes of ``exc_info=True`` where there is no exception.
+_NO_TRACE: Final = ("", "NoneType: None")
 #: Seconds. The time of a younger record is the time of the call, which the fast way takes by itself.
 _FRESH: Final = 0.001
 #: Seconds between the time of a record and a time stamp that another library has put on the same event.
@@ -39,14 +46,16 @@ class RenderedEvent(str):
 
 
 def message_of(record: logging.LogRecord, rules: Rules) -> tuple[Any, dict[str, Any]]:
-    """Return the message of *record*, and what is to be told when its arguments do not fit.
+    """Return the message of *record*, and fields for what else is in it, or for arguments that do not fit.
 
     Arguments that are secret by their names, according to *rules*, are masked.
     """
     if type(record.msg) is not str and (event := _event_of(record)) is not None:
         return event.get(EVENT), {}
     try:
-        plain = type(record) is logging.LogRecord and "%(" in (text := safe_str(record.msg))
+        if record.args is None and "message" in vars(record):
+            return _split(record.getMessage())
+        plain = type(record).getMessage is logging.LogRecord.getMessage and "%(" in (text := safe_str(record.msg))
         if plain and isinstance(record.args, Mapping) and record.args:
             return text % HiddenArguments(record.args, rules), {}
         return record.getMessage(), {}
@@ -54,6 +63,18 @@ def message_of(record: logging.LogRecord, rules: Rules) -> tuple[Any, dict[str, 
         let_pass(error)
         trouble = {"positional_args": record.args, "format_error": f"{type(error).__name__}: {safe_str(error)}"}
         return safe_str(record.msg), trouble
+
+
+def _split(message: str) -> tuple[str, dict[str, Any]]:
+    """Return a message without the traceback and the stack that a `QueueHandler` has put into it, and these."""
+    found: dict[str, Any] = {}
+    message, mark, stack = message.partition(_STACK)
+    if mark:
+        found[STACK_INFO] = mark[1:] + stack
+    if (trace := _TRACE.search(message)) is not None:
+        found[EXC_INFO] = ExceptionText(message[trace.end() :])
+        message = message[: trace.start()]
+    return message, found
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -68,10 +89,16 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
             fields = _without_repeats(fields, record)
     else:
         fields = {}
-    if record.exc_info or record.exc_text or record.stack_info:
+    if not (record.exc_info is None and record.exc_text is None and record.stack_info is None):
         fields |= _traces(record, fields)
     _add_origin(record, fields)
     return fields
+
+
+def level_of(record: logging.LogRecord) -> int:
+    """Return the number of the level of *record*; one that came as JSON may have its name alone."""
+    level: object = record.levelno
+    return int(level) if isinstance(level, int | float) else level_number(record.levelname)
 
 
 def time_of(record: logging.LogRecord) -> int | None:
@@ -135,14 +162,23 @@ def _is_near(value: object, created: float) -> bool:
 def _traces(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return exception and stack of *record*; a traceback that came as text from another process counts too."""
     found: dict[str, Any] = {}
-    text = record.exc_text
-    if record.exc_info:
-        found[EXC_INFO] = record.exc_info
-    elif isinstance(text, str) and text.strip():
-        found[EXC_INFO] = ExceptionText(text)
+    error = _error(record.exc_info)
+    if error is None:
+        error = _error(record.exc_text)
+    if error is not None:
+        found[EXC_INFO] = error
     if record.stack_info and STACK_INFO not in fields:
         found[STACK_INFO] = record.stack_info
     return found
+
+
+def _error(given: object) -> object:
+    """Return what *given* tells of an exception, as ``exc_info`` may be; None if that is nothing."""
+    if isinstance(given, str):
+        return ExceptionText(given) if given.strip() not in _NO_TRACE else None
+    if isinstance(given, tuple):
+        return given if any(isinstance(part, BaseException) for part in given) else None
+    return given if isinstance(given, BaseException) or given is True else None
 
 
 def _add_origin(record: logging.LogRecord, fields: dict[str, Any]) -> None:

@@ -21,13 +21,13 @@ class Echoes:
         self._pipeline = pipeline
         self._hushed: weakref.WeakKeyDictionary[logging.Handler, _Echo] = weakref.WeakKeyDictionary()
 
-    def hush(self, handlers: Iterable[logging.Handler]) -> None:
+    def hush(self, handlers: Iterable[logging.Handler | None]) -> None:
         """Put a filter on those of *handlers* that print where our console does."""
         if not self._pipeline.routing.shows(sys.maxsize):
             return
         for handler in handlers:
-            echo = self._hushed.get(handler)
-            if echo is None or echo not in handler.filters:
+            echo = None if handler is None else self._hushed.get(handler)
+            if handler is not None and (echo is None or echo not in handler.filters):
                 echo = _Echo(handler, self._pipeline)
                 if echo.same_place():
                     self._hushed[handler] = echo
@@ -60,7 +60,8 @@ class _Echo(logging.Filter):
         handler = self._handler()
         if handler is None or isinstance(handler, logging.FileHandler | StdlibHandler):
             return False
-        stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
+        console = getattr(handler, "console", None) or getattr(handler, "_console", None)  # rich's, freqtrade's
+        stream = getattr(handler, "stream", None) or getattr(console, "file", None)
         seen = stream, sys.stderr
         if self._seen is None or self._seen[0] is not stream or self._seen[1] is not seen[1]:
             self._seen, self._same = seen, stream is not None and self._console.prints_on(stream)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger, level_number, named
-from metaexpert.logger.capture._records import fields_of, message_of, time_of
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger, named
+from metaexpert.logger.capture._records import fields_of, level_of, message_of, time_of
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.line import MADE_AT
 from metaexpert.logger.hub.pipeline import Pipeline
@@ -29,11 +29,17 @@ _MOST_NAMES: Final = 1000
 _FLUSH_PATIENCE: Final = 5.0
 
 
+#: Records whose way is kept while there are queues, twice as many at most: a `QueueListener` may come late.
+_MOST_PASSED: Final = 5000
+#: Handlers and sets of files that have had a record; of two that come at once, the first one counts.
+_Taken = dict[object, object]
+
+
 class _Chain(threading.local):
-    """The record that this thread hands through its handlers, with the files that have it already."""
+    """The record that this thread hands through its handlers, with those of ours that have had it."""
 
     record: logging.LogRecord | None = None
-    taken: tuple[object, ...] = ()
+    taken: _Taken | None = None
 
 
 _chain: Final = _Chain()
@@ -65,7 +71,7 @@ class StdlibHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log *record* under its own name, level, message, time and extra fields."""
         try:
-            number = level_number(record.levelno)
+            number = level_of(record)
             logger = self._named.get(record.name) or self._add_name(record.name)
             if logger.is_enabled_for(number) or schema.ALERT in vars(record):
                 message, trouble = message_of(record, logger._logger.pipeline.rules)
@@ -84,21 +90,18 @@ class StdlibHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit as `logging.Handler` does, but without its lock, which a signal handler might wait for."""
-        within = _chain.record is record
-        if within:
-            if self in _chain.taken:
-                return True
-            _chain.taken = (*_chain.taken, self)
+        taken = _chain.taken if _chain.record is record else watch.taken(record)
+        mine = object()
+        if taken is not None and taken.setdefault(self, mine) is not mine:
+            return True
         kept = self.filter(record)
-        if kept and not (within and self._files in _chain.taken):
-            if within:
-                _chain.taken = (*_chain.taken, self._files)
+        if kept and (taken is None or taken.setdefault(self._files, mine) is mine):
             self.emit(kept if isinstance(kept, logging.LogRecord) else record)
         return bool(kept)
 
     def has(self, record: logging.LogRecord) -> bool:
         """Return whether *record*, which the calling thread hands through its handlers, has been here already."""
-        return _chain.record is record and self in _chain.taken
+        return _chain.record is record and _chain.taken is not None and self in _chain.taken
 
     def createLock(self) -> None:  # noqa: N802 - overrides logging's
         """No lock: a log call needs none, and one less can be held at a fork."""
@@ -239,13 +242,21 @@ class RecordWatch:
         self._original = logging.Logger.callHandlers
         self._stands = False
         self.before: Callable[[logging.Logger], Callable[[logging.LogRecord], object] | None] | None = None
+        #: By what tells a record and its copies, those of ours that have had it; None if two records are told so.
+        self._passed: dict[tuple[object, ...], _Taken | None] = {}
+        self._passed_before: dict[tuple[object, ...], _Taken | None] = {}
+        #: Whether there is a queue among the handlers of `logging`, whose number and last one were these.
+        self._queues = False
+        self._seen: tuple[int, object] = 0, None
 
         @functools.wraps(self._original)
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
             outer = _chain.record, _chain.taken
             before = self.before
             after = None if before is None else before(logger)
-            _chain.record, _chain.taken = record, ()
+            _chain.record, _chain.taken = record, {}
+            if self._has_queues():
+                self._keep(record, _chain.taken)
             try:
                 try:
                     self._original(logger, record)
@@ -268,9 +279,36 @@ class RecordWatch:
     def end(self, user: object) -> None:
         """Watch no longer, once nobody needs it. If somebody else stands before us by now, we stay and look on."""
         self._users = [other for other in self._users if other is not user]
+        if not self._users:
+            self._passed = self._passed_before = {}
         if not self._users and logging.Logger.callHandlers is self._ours:
             logging.Logger.callHandlers = self._original  # type: ignore[method-assign]
             self._stands = False
+
+    def taken(self, record: logging.LogRecord) -> _Taken | None:
+        """Return who has had *record*, which comes from a queue; None if it is not known."""
+        key = _told(record)
+        return next((passed[key] for passed in (self._passed, self._passed_before) if key in passed), None)
+
+    def _keep(self, record: logging.LogRecord, taken: _Taken) -> None:
+        if len(self._passed) >= _MOST_PASSED:
+            self._passed_before, self._passed = self._passed, {}
+        key = _told(record)
+        self._passed[key] = None if key in self._passed else taken
+
+    def _has_queues(self) -> bool:
+        """Return whether there is a `QueueHandler`, by which a record may come a second time."""
+        known: list[Any] = logging._handlerList  # type: ignore[attr-defined]
+        if len(known) != self._seen[0] or (known and known[-1] is not self._seen[1]):
+            self._seen = len(known), known[-1] if known else None
+            self._queues = any("queue" in vars(handler) for ref in [*known] if (handler := ref()) is not None)
+        return self._queues
+
+
+def _told(record: logging.LogRecord) -> tuple[object, ...]:
+    """Return what a record and its copies have in common; a `QueueHandler` changes the message."""
+    own = vars(record)
+    return own.get("created"), own.get("thread"), own.get("process"), own.get("name"), own.get("lineno")
 
 
 #: The watch of this process.

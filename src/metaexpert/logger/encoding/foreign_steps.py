@@ -40,7 +40,8 @@ def prepared(own: Iterable[Processor]) -> list[Processor]:
 class Tidier:
     """The step after others: takes away what they have added of level, time, name and traceback.
 
-    The traceback is handed on as ``exc_info``, the stack as ``stack_info``.
+    A message that they have renamed has its name again. The traceback is handed on as ``exc_info``, the stack as
+    ``stack_info``.
 
     Args:
         steps: The others.
@@ -64,11 +65,12 @@ class Tidier:
                 tidy[EXC_INFO] = error
         if self._stacks and schema.STACK_KEY in tidy:
             tidy[STACK_INFO] = tidy.pop(schema.STACK_KEY)
-        for name in self._messages:
+        for name in self._messages if EVENT in tidy else (*self._messages, "message", "msg"):
             if name in tidy:
                 if EVENT in tidy:
                     tidy[CALLER_EVENT] = tidy.pop(EVENT)
                 tidy[EVENT] = tidy.pop(name)
+                break
         return tidy
 
 

@@ -22,6 +22,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry._survey import CONTAINERS, survey
+from metaexpert.logger.entry._value_objects import member_value, object_value, stands_for
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.system.interrupts import let_pass
 
@@ -29,9 +30,6 @@ from metaexpert.logger.system.interrupts import let_pass
 MAX_DEPTH: Final = 64
 #: By default, CPython does not print longer integers, and `json.loads` does not read them.
 MAX_INT_BITS: Final = 14_000
-#: Characters of the `repr` of an object that may be an id or a price.
-_LONGEST_ID: Final = 1000
-_ADORNMENTS: Final = str.maketrans("", "", "'\", ")
 _MIN_I64: Final = -(2**63)
 _MAX_U64: Final = 2**64 - 1
 #: Values from which on the texts of a container are searched together.
@@ -186,7 +184,7 @@ class Cleaner:
         if hasattr(type(value), "get_secret_value"):  # pydantic's SecretStr and SecretBytes, by their interface
             return schema.MASK if self._masker is None else self._masker.secret()
         if isinstance(value, enum.Enum):
-            return self.clean(value.value)
+            return self.clean(member_value(value))
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):
@@ -240,24 +238,13 @@ class Cleaner:
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
         if (names := _field_names(value)) is not None:
+            if len(names) == 1 and stands_for(value, only := getattr(value, names[0], None)):
+                return self.clean(only)
             return self._pairs(((n, getattr(value, n)) for n in names if hasattr(value, n)), len(names))
         if any(base.__module__ == "numpy" for base in type(value).__mro__):
             return self._array(value)
-        return self._object(value)
-
-    def _object(self, value: Any) -> Any:
-        """Return the value of an id, a price or an enum of another library; of anything else its `repr`."""
-        shown = repr(value)
-        kind: Any = type(value)
-        if kind.__str__ is object.__str__ or isinstance(value, BaseException) or len(shown) > _LONGEST_ID:
-            return self._text(shown)
-        text, name = str(value), kind.__name__
-        inner = getattr(value, "value", None)
-        if isinstance(inner, str | int | float | Decimal) and str(inner) == text:
-            return self.clean(inner)
-        is_text = shown.startswith(f"{name}(") and _bare(shown[len(name) + 1 : -1]) == _bare(text)
-        named = inner is not None and getattr(value, "name", None) == text
-        return self._text(text if is_text or named else shown)
+        found = object_value(value, repr(value))
+        return self._text(found) if type(found) is str else self.clean(found)
 
     def _pairs(self, pairs: Iterable[tuple[Any, Any]], count: int, told: object = None) -> dict[str, Any]:
         """Return *pairs* clean. The value of the field *told* is a secret."""
@@ -334,11 +321,6 @@ class Cleaner:
             return self._items((value if value.size <= room else value.ravel()[: room + 1]).tolist(), value.size)
         item = value.item()
         return self._text(repr(value)) if type(item) is type(value) else self.clean(item)
-
-
-def _bare(text: str) -> str:
-    """Return *text* without what a `repr` adds to a text: ``'O-1'``, or ``10.00, USD`` for 10.00 USD."""
-    return text.translate(_ADORNMENTS)
 
 
 def _integer(value: int) -> Any:

@@ -48,8 +48,9 @@ _ARCHIVE_PATIENCE: Final = 60.0
 _END_PATIENCE: Final = 5.0
 #: And the least: a thread that only comes to its end should not be taken for one that hangs.
 _LEAST_PATIENCE: Final = 0.5
-#: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
-_OPEN_PATIENCE: Final = 5.0
+#: Longest wait of a new logger for its files to be made, in seconds: a dead network file system, or a process that was
+#: stopped while it held the lock, must not keep the program.
+_OPEN_PATIENCE: Final = 1.0
 #: Longest wait of an ERROR until the console has it, in seconds, when there are no files.
 _PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
@@ -341,17 +342,16 @@ class Pipeline:
                 self.on_closed()
                 self._complete = self.flush(_left(deadline))
                 self.on_close()
-                self._release(timeout)
+                self._release(deadline)
             return self._complete
 
-    def _release(self, timeout: float | None) -> None:
+    def _release(self, deadline: float | None) -> None:
         # A write that hangs has had its time; the thread that does it is left behind.
-        impatient = not self._complete and timeout is not None
-        patience = max(timeout or 0.0, _LEAST_PATIENCE) if impatient else _END_PATIENCE
-        patience = min(patience, _END_PATIENCE)
+        impatient = not self._complete and deadline is not None
+        patience = min(max(_left(deadline) or 0.0, _LEAST_PATIENCE), _END_PATIENCE) if impatient else _END_PATIENCE
         self.directory.forget(self, patience)
         self._released = True
-        self.outputs.close(timeout)
+        self.outputs.close(_left(deadline))
         if self.outputs.metrics is not None:
             self.outputs.metrics.retire(self)
         self._complete = self._complete or all(file.empty for _, file in self.files)
@@ -359,7 +359,7 @@ class Pipeline:
             unwritten = self._counts.settle()
             self._counts.failed += unwritten
             _report_unwritten(self.directory, unwritten, kept=sum(self._pending(durable=True).values()))
-        self.directory.archivist.wait(_ARCHIVE_PATIENCE if timeout is None else timeout)
+        self.directory.archivist.wait(_ARCHIVE_PATIENCE if deadline is None else _left(deadline))
         leave_directory(self.directory, patience)
 
     def stats(self) -> dict[str, Any]:
