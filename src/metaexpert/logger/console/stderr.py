@@ -18,13 +18,13 @@ import select
 import stat
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
 from metaexpert.logger.entry.console_text import ConsoleText
 from metaexpert.logger.entry.values import no_surrogates
+from metaexpert.logger.system.calls import monotonic
 
 #: Texts that may wait for a stream that takes nothing.
 MOST_WAITING: Final = 256
@@ -91,7 +91,7 @@ class NonBlockingStream:
                 call waits until the stream takes something, so that closing fifty loggers waits once.
         """
         patience = 0.0 if self._stuck else patience
-        deadline = time.monotonic() + patience
+        deadline = monotonic() + patience
         while not self.clear:
             # The thread that holds the lock also prints what others add, so none of them needs to wait for it.
             if not self._busy.acquire(timeout=patience):
@@ -162,7 +162,7 @@ class NonBlockingStream:
         return refused > 0
 
     def _await_room(self, deadline: float) -> bool:
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
         stream = self._stream()
         if left <= 0 or stream is None:
             return False

@@ -22,7 +22,7 @@ from typing import Any, Final
 from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
-from metaexpert.logger.system.calls import Calls, try_lock
+from metaexpert.logger.system.calls import Calls, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
@@ -105,7 +105,7 @@ class Archivist:
         Work that found no thread is done here, now. What is still to do after some seconds is left to the next start if
         it waits for another process, or is only the index.
         """
-        self._index_until = time.monotonic() + _INDEX_PATIENCE
+        self._index_until = monotonic() + _INDEX_PATIENCE
         if self._thread.running:
             self._thread.join(timeout)
         if self._again and not self._thread.running and not self._stop:
@@ -159,7 +159,7 @@ class Archivist:
     def _try_lock(self, fd: int) -> None:
         if self._stop:
             raise _Stopped
-        if time.monotonic() > self._index_until:  # the program ends, and the other process may be stopped
+        if monotonic() > self._index_until:  # the program ends, and the other process may be stopped
             raise _Hurried
         try_lock(fd)
 
@@ -264,7 +264,7 @@ class Archivist:
         if self._stop:
             raise _Stopped
         more = self._again and (self.compressed or self.budget is not None)
-        if more or time.monotonic() > self._index_until:
+        if more or monotonic() > self._index_until:
             raise _Hurried
         if self._index_until == math.inf:
             time.sleep(_COURTESY)

@@ -19,10 +19,10 @@ import os
 import queue
 import sys
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
 from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
@@ -100,7 +100,7 @@ class WritingThread(ForkAware):
         self._hung_at: int | None = None
         self._serving: tuple[LogDirectory | None, float] = None, 0.0
         self._resting = False
-        self._idle_since = time.monotonic()
+        self._idle_since = monotonic()
 
     @property
     def running(self) -> bool:
@@ -132,7 +132,7 @@ class WritingThread(ForkAware):
             self._hook()
             if directory not in self._directories:
                 self._directories = (*self._directories, directory)
-            self._idle_since = time.monotonic()  # the logger that has just come will log soon
+            self._idle_since = monotonic()  # the logger that has just come will log soon
             was_lost, self.lost = self.lost, False
             if not threading.main_thread().is_alive():
                 self._ending = True  # atexit may not call us any more: each call writes by itself
@@ -200,7 +200,7 @@ class WritingThread(ForkAware):
         self._mail.put(waiter)
         writes, deadline = self.writes, self._deadline(timeout)
         while True:
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if waiter.wait(max(min(left, _PATIENCE), 0.0)):
                 self._hung_at = None
                 return waiter.served or None
@@ -208,7 +208,7 @@ class WritingThread(ForkAware):
             if not self.running or os.getpid() != self._pid:
                 return None
             serving, since = self._serving
-            if directory and serving not in (None, directory) and time.monotonic() - since > _PATIENCE:
+            if directory and serving not in (None, directory) and monotonic() - since > _PATIENCE:
                 return False
             if timeout is None and self.writes != writes:
                 writes, deadline = self.writes, self._deadline(None)
@@ -219,7 +219,7 @@ class WritingThread(ForkAware):
     def _deadline(self, timeout: float | None) -> float:
         if timeout is None:
             timeout = 0.0 if self.hangs else LONGEST_HANG
-        return time.monotonic() + timeout
+        return monotonic() + timeout
 
     def close_all(self) -> None:
         """Close every logger, the directory opened last first. At exit no entry may be lost."""
@@ -249,14 +249,14 @@ class WritingThread(ForkAware):
     def _serve(self) -> bool:
         more = False
         for directory in self._directories:
-            self._serving = directory, time.monotonic()
+            self._serving = directory, monotonic()
             more = directory.serve() or more
         self._serving = None, 0.0
         return more
 
     def _pause(self) -> float:
         """Return the seconds until the next pass; from now on an entry stirs a thread that has had no work for long."""
-        now = time.monotonic()
+        now = monotonic()
         if any(directory.has_work() for directory in self._directories):
             self._idle_since = now
         if now - self._idle_since < _IDLE:

@@ -39,6 +39,7 @@ from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPO
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 
@@ -256,8 +257,8 @@ class Pipeline:
             return True
         if self.config.overflow != "block" or writing_thread.must_not_wait:
             return False
-        deadline = time.monotonic() + self.config.overflow_timeout
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = monotonic() + self.config.overflow_timeout
+        while (left := deadline - monotonic()) > 0:
             self._wait(left)
             if self._counts.has_room(level, trade=trade):
                 return True
@@ -321,7 +322,7 @@ class Pipeline:
         Args:
             timeout: Longest time in seconds to try; None for one determined try.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while True:
             self.directory.request(insist=True, sync=self.closed and self.config.fsync != "never")
             self.directory.listeners.ask(self)
@@ -333,7 +334,7 @@ class Pipeline:
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         with self._closing:
             if not self._released:
                 self.flush(_left(deadline))
@@ -412,4 +413,4 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
 
 
 def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+    return None if deadline is None else max(deadline - monotonic(), 0.0)
