@@ -19,6 +19,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +72,12 @@ class _Waiter:
 _STIR: Final = _Waiter()
 
 
+class _Deferral(threading.local):
+    """Whether this thread puts its waits off (see `WritingThread.deferring`), and whether there was one."""
+
+    active = asked = False
+
+
 class WritingThread(ForkAware):
     """Serves log directories from one daemon thread, which lives while there is one to serve.
 
@@ -80,6 +87,7 @@ class WritingThread(ForkAware):
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
+        self._deferral = _Deferral()
         # Replaced, never changed, so that it can be walked over at any time.
         self._directories: tuple[LogDirectory, ...] = ()
         self._hooked = False
@@ -119,7 +127,16 @@ class WritingThread(ForkAware):
         It is the thread itself, or it holds a lock that the thread may be waiting for: a ``__del__`` logs, while a
         lock is held further down its stack.
         """
-        return self._thread.current or holds_a_lock()
+        return self._thread.current or holds_a_lock() or self._deferral.active
+
+    @contextlib.contextmanager
+    def deferring(self) -> Iterator[_Deferral]:
+        """Keep this thread from waiting inside the block; ``asked`` of what it yields says whether it should have."""
+        self._deferral.active, self._deferral.asked = True, False
+        try:
+            yield self._deferral
+        finally:
+            self._deferral.active = False
 
     @property
     def hangs(self) -> bool:
@@ -194,6 +211,7 @@ class WritingThread(ForkAware):
         if not self.running or self._thread.current:
             return None
         if self.must_not_wait:
+            self._deferral.asked = True
             self.wake()
             return False
         waiter = _Waiter()

@@ -276,6 +276,17 @@ class Pipeline:
             to = self._destinations[level, trade] & FILES
             self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
 
+    # -- for coroutines ---------------------------------------------------------------------------------------
+
+    async def wait_for_room(self) -> None:
+        """With ``overflow="block"``, wait until there is room for any entry, for `overflow_timeout` at most."""
+        if self._tight and self.config.overflow == "block":
+            await _elsewhere(functools.partial(self._admit, "debug", trade=False))
+
+    async def wait(self) -> None:
+        """Wait until what was logged is in its files, forced to the device where that was asked for."""
+        await _elsewhere(self._wait)
+
     # -- writing ----------------------------------------------------------------------------------------------
 
     @property
@@ -414,3 +425,15 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - monotonic(), 0.0)
+
+
+async def _elsewhere(wait: Callable[[], object]) -> None:
+    """Have *wait* run on another thread, so that the loop is not held."""
+    import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
+
+    try:
+        waiting = asyncio.get_running_loop().run_in_executor(None, wait)
+    except RuntimeError:  # the executor is shut down: the program is about to end
+        wait()
+    else:
+        await waiting
