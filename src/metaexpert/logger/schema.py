@@ -82,6 +82,8 @@ HEADER_KEYS: Final = (
     "message",
 )
 LOGGER_KEY: Final = "logger"
+#: The name under which the logger logs what it has to say itself.
+OWN_NAME: Final = "metaexpert.logger"
 EXCEPTION_KEY: Final = "exception"
 STACK_KEY: Final = "stack"
 STRUCTURED_DATA_KEY: Final = "structured_data"

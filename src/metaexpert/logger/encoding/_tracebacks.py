@@ -57,8 +57,12 @@ def describe_text(text: str, masker: Masker) -> dict[str, Any]:
         text: As `traceback.format_exception` gives it: type and value stand below the last frame.
         masker: Masks the secrets in it, before it is cut.
     """
-    _, frame, last = text.rpartition('  File "')
-    below = last.splitlines()[1 if frame else 0 :]
+    own, group, _ = text.partition("\n  +-+")  # below it stand the exceptions of a group
+    if group:
+        own = "\n".join(line[len("  | ") :] for line in own.splitlines())
+    _, frame, last = own.rpartition('  File "')
+    lines = last.splitlines()
+    below = lines[1:] if frame or lines[0].startswith("Traceback (most recent") else lines
     at = next((number for number, line in enumerate(below) if line.strip() and not line[0].isspace()), len(below))
     end = "\n".join(below[at:]).rstrip()
     name, _, value = end.partition(": ")
