@@ -98,8 +98,10 @@ def lines_by_key(path: Path) -> dict[bytes, bytes]:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        if file.readline() != HEADER:
+    from metaexpert.logger.system.descriptors import open_private  # noqa: PLC0415 - many directories have no index
+
+    with open(path, "rb", opener=open_private) as file:
+        if file.readline(len(HEADER)) != HEADER:
             return {}
         return {line.partition(b" ")[0]: line for line in file}
 

@@ -23,7 +23,7 @@ from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
 from metaexpert.logger.system.calls import Calls, monotonic, try_lock
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -182,7 +182,7 @@ class Archivist:
         """Compress *source* into *copy*, with its time, and index it. Returns the status of what was compressed."""
         with (
             self._opened(source) as plain,
-            Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as target,
+            Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as target,
         ):
             status = os.fstat(plain.fd)
             with (

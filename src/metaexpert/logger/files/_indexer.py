@@ -18,7 +18,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.entry import time_index
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.time_index import Span
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 
 #: Most bytes of a stretch; the reader reads whole stretches.
 STRETCH: Final = 1 << 20
@@ -143,7 +143,7 @@ class Index:
         """Replace the file, if something changed. Raises OSError; the old one then stays."""
         if not self._changed:
             return
-        with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+        with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
             for text in (time_index.HEADER, *self._lines.values()):
                 _write(file, text)
         self._new.replace(self._path)

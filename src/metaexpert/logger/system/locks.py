@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from metaexpert.logger.system._holder import holder_of
 from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, monotonic, try_lock
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
@@ -142,7 +142,9 @@ class DirectoryLock:
         deadline, touch_at = now + self._wait, now + _TOUCH
         while True:
             if self._file is None or not self._file.ours:
-                self._file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status)
+                self._file = Descriptor.at(
+                    self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status, opener=open_private
+                )
             fd = self._file.fd
             try:
                 self._calls.try_lock(fd)
@@ -231,7 +233,7 @@ class FileLock:
         Raises:
             OSError: The file cannot be made, or the file system knows no locks.
         """
-        file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT)
+        file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, opener=open_private)
         try:
             try_lock(file.fd)
         except OSError as error:
