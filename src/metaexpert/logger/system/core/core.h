@@ -118,10 +118,14 @@ enum {
 /* Fields that need more bytes are encoded in memory of their own. */
 #define ROOM 2048
 
+/* Entries for which Python has to be asked more often are for the plain chain, whose work is bounded. */
+#define MOST_ASKED 64
+
 /* Fields while they are encoded. */
 typedef struct {
     char *start, *at, *end;
     Py_ssize_t limit; /* longer ones are for the plain chain */
+    int asked;        /* how often Python was asked about a text that is new or may hold a secret */
     char room[ROOM];
 } Buffer;
 
@@ -215,8 +219,8 @@ char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
 int put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames);
 
 /* Look *key* up in *cache*, and ask the encoder's method *name* (with *context*, unless NULL) for what is not there.
-   Returns a new reference, or NULL with an error. */
-PyObject *look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *name, PyObject *context);
+   Returns a new reference, or NULL, perhaps with an error. */
+PyObject *look_up(const Method *self, Buffer *to, PyObject *cache, PyObject *key, PyObject *name, PyObject *context);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
