@@ -24,6 +24,7 @@ from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.system.lazy_structlog import configure, loaded_config, structlog
 
 if TYPE_CHECKING:
+    from metaexpert.logger.decision import Decision
     from metaexpert.logger.inheritance import Origin
 
 #: Of an entry that goes to standard error because structlog fails: characters of a value, and values.
@@ -216,6 +217,12 @@ class LazyLogger:
     def trade(self) -> Any:
         """The same logger with ``category="trade"``."""
         return self.bind(**{CATEGORY: TRADE})
+
+    def decision(self, what: object, /, **fields: Any) -> Decision:
+        """Log a decision, see `BoundLogger.decision`."""
+        from metaexpert.logger.decision import Decision  # noqa: PLC0415 - a program without decisions does not wait
+
+        return Decision(self.info, what, fields)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Flush the installed logger; without one there is nothing to write."""

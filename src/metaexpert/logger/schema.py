@@ -63,6 +63,9 @@ CATEGORY: Final = "category"
 #: The field by which a call asks for an alert (True) or for none (False) at any level.
 ALERT: Final = "alert"
 TRADE: Final = "trade"
+#: The fields of a decision; orders that are logged inside it bear its id.
+DECISION: Final = "decision"
+DECISION_ID: Final = "decision_id"
 
 #: Header keys, in the order of a line.
 HEADER_KEYS: Final = (
@@ -79,6 +82,8 @@ HEADER_KEYS: Final = (
     "message",
 )
 LOGGER_KEY: Final = "logger"
+#: The name under which the logger logs what it has to say itself.
+OWN_NAME: Final = "metaexpert.logger"
 EXCEPTION_KEY: Final = "exception"
 STACK_KEY: Final = "stack"
 STRUCTURED_DATA_KEY: Final = "structured_data"

@@ -17,18 +17,22 @@ Without it:
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from structlog.testing import capture_logs
 
-from metaexpert.logger import lazy
+from metaexpert.logger import lazy, schema
+from metaexpert.logger.encoding.context_frames import current_frame
 from metaexpert.logger.factory import MetaLogger
 from metaexpert.logger.files.writing_thread import writing_thread
 
 __all__ = ["CapturedLog", "capture_logs", "reset"]
 
+#: It logs each event loop that is made, at DEBUG.
+_CHATTER: Final = "asyncio"
 #: What a developer's environment or pyproject.toml may set, and a test must neither send to nor depend on.
 _ISOLATED: Final[dict[str, Any]] = {
     "log_to_file": True,
@@ -68,6 +72,9 @@ class CapturedLog:
 
     def __init__(self, directory: Path, **options: Any) -> None:
         _close_all()
+        self._chatter = logging.getLogger(_CHATTER)
+        if self._chatter.level == logging.NOTSET:
+            self._chatter.setLevel(logging.INFO)
         self._before = structlog.get_config() if structlog.is_configured() else None
         settings = {**_ISOLATED, "expert_name": "test", "log_level": "DEBUG", **options, "log_dir": directory}
         self.logger = MetaLogger(install=True, **settings)
@@ -76,10 +83,14 @@ class CapturedLog:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The entries since the start, or since `clear`, in order: masked, with context, as in `expert.log`."""
+        """The entries since the start, or since `clear`, in order: masked, with context, as in `expert.log`.
+
+        The logger's own, such as ``log.uncaptured``, are left out: they come when it finds the time.
+        """
         self.logger.flush(10.0)
         lines = self._file.read_bytes().splitlines() if self._file.exists() else []
-        return [json.loads(line) for line in lines[self._cleared :]]
+        found = [entry for entry in map(json.loads, lines) if entry.get(schema.LOGGER_KEY) != schema.OWN_NAME]
+        return found[self._cleared :]
 
     @property
     def messages(self) -> list[str]:
@@ -102,6 +113,8 @@ class CapturedLog:
     def close(self) -> None:
         """Close every logger of the process, and put structlog, `logging` and `warnings` back as they were."""
         _close_all()
+        if self._chatter.level == logging.INFO:
+            self._chatter.setLevel(logging.NOTSET)
         if self._before is None:
             structlog.reset_defaults()
         else:
@@ -121,3 +134,4 @@ def _close_all() -> None:
     writing_thread.close_all()
     lazy.uninstall()
     structlog.contextvars.clear_contextvars()
+    current_frame.set(None)

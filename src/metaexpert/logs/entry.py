@@ -19,6 +19,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.system.native import core
 
 #: Place of a record in time: when, as ``2026-11-22T10:31:00.123456`` in UTC (such bytes sort as the times do), then
 #: the number within its process, then the number of the log it was read from.
@@ -31,7 +32,8 @@ START: Final = b'{"timestamp":"'
 TIME_BEGIN: Final = len(START)
 TIME_END: Final = TIME_BEGIN + len("2026-11-22T10:31:00.123456")
 _AFTER_TIME: Final = b'Z",'
-_HEADER_END: Final = TIME_END + len(_AFTER_TIME)
+#: Where the level begins.
+HEADER_END: Final = TIME_END + len(_AFTER_TIME)
 _SEQUENCE: Final = b',"sequence_id":'
 #: The header's sequence id begins within so many bytes: the RFC's limits of the names before it, and their keys.
 _HEADER_LENGTH: Final = 1024
@@ -198,12 +200,30 @@ def regular_number(line: bytes) -> bytes:
 
     Empty for any other line. The compiled core has the same rule (`system/core/scan.c`).
     """
-    if line.startswith(START) and line[TIME_END:_HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
-        at = line.find(_SEQUENCE, _HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
+    if line.startswith(START) and line[TIME_END:HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
+        at = line.find(_SEQUENCE, HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
         number = line[at : line.find(b",", at)] if at >= len(_SEQUENCE) else b""
         if number.isdigit() and len(number) < len(_LONG_NUMBER):
             return number
     return b""
+
+
+def is_ordinary(line: bytes) -> bool:
+    """Return whether *line* certainly conforms to the schema of an entry, and is neither a trade nor an error.
+
+    Only the compiled core can tell without decoding; where it is missing, the answer is False.
+    """
+    return core is not None and bool(core.is_ordinary(line))
+
+
+def kinds_of(line: bytes) -> bytes | None:
+    """Return the fields behind the message of such a line; None for any other.
+
+    For each a name, a tab, a letter and a line end. The letter is s for a text, i for an integer of at most 64 bits,
+    f for another number, b for true and false, n for null, and j for a list or an object.
+    """
+    found: bytes | None = core.kinds_of(line) if core is not None else None
+    return found
 
 
 def checked(record: Record) -> Record:

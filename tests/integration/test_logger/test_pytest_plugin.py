@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 USERS_TESTS = """
+import asyncio
 import logging
+import threading
+import unittest
+
+import pytest
 import structlog
 from metaexpert.logger import MetaLogger, get_logger, log_context
 
@@ -55,6 +60,50 @@ def test_a_logger_left_open_does_not_disturb(metaexpert):
     MetaLogger(log_to_console=False, log_dir=metaexpert.logger.config.log_dir / "other")
     log.info("mine")
     assert metaexpert.messages == ["mine"]
+
+
+def test_a_context_left_open(metaexpert):
+    structlog.contextvars.bind_contextvars(theirs=1)
+    log_context(ours=2).__enter__()
+    log.info("mine")
+    assert metaexpert.entries[0]["ours"] == 2
+
+
+def test_a_context_left_open_is_not_there_afterwards(metaexpert):
+    log.info("mine")
+    assert not {"ours", "theirs"} & set(metaexpert.entries[0])
+
+
+def test_an_event_loop_and_a_thread(metaexpert):
+    asyncio.run(log.ainfo("one"))
+    thread = threading.Thread(target=log.info, args=("two",))
+    thread.start()
+    thread.join()
+    assert metaexpert.messages == ["one", "two"]
+
+
+def test_levels_of_caplog(metaexpert, caplog):
+    caplog.set_level(logging.ERROR)
+    metaexpert.logger.flush()
+    logging.getLogger("exchange").info("below")
+    logging.getLogger("exchange").error("above")
+    assert (metaexpert.messages, "above" in caplog.text) == (["above"], True)
+
+
+def test_a_logger_that_the_test_closes(metaexpert):
+    log.info("mine")
+    metaexpert.logger.close()
+    assert metaexpert.messages == ["mine"]
+
+
+class TestCase(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def use(self, metaexpert):
+        self.log = metaexpert
+
+    def test_in_a_class(self):
+        fill()
+        self.assertEqual(len(self.log.entries), 4)
 """
 
 
@@ -71,9 +120,10 @@ def test_a_users_tests(processes: str, tmp_path: Path) -> None:
     settings = '[tool.metaexpert.logger]\nlog_level = "ERROR"\nlog_to_console = true\n'
     settings += 'webhook_url = "http://127.0.0.1:9/alerts"\nalert_level = "INFO"\n'
     (tmp_path / "pyproject.toml").write_text(settings)
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-n", processes]
+    options = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:logxide", "-n"]
+    command = [sys.executable, *options, processes]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert "10 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not installed(), reason="an installation from before the plugin: run uv sync")

@@ -471,6 +471,7 @@ class TestRecords:
             ),
             ('Traceback (most recent call last):\n  File "a.py", line 1, in f\nlib.errors.Bad: a\nb', "Bad", "a\nb"),
             ('Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\nStop', "Stop", ""),
+            ("Traceback (most recent call last):\nValueError: x", "ValueError", "x"),
             ("no traceback at all", "Exception", "no traceback at all"),
         ],
     )
@@ -479,6 +480,33 @@ class TestRecords:
         logger = make()
         ours()[0].handle(logging.makeLogRecord({"msg": "m", "levelno": 40, "exc_text": text}))
         assert entries(logger)[0]["exception"] == {"type": kind, "value": value, "text": text}
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {"exc_info": (None, None, None)},
+            {"exc_info": None, "exc_text": "NoneType: None"},
+            {"exc_info": (None, None, None), "exc_text": "NoneType: None"},
+            {"exc_info": [None, None, None]},
+            {"exc_text": "  "},
+            {"exc_text": 5},
+        ],
+    )
+    def test_no_exception(self, record: dict[str, Any], entries: Any) -> None:
+        """What logging makes of ``exc_info=True`` outside of an ``except`` is none, here or by a socket."""
+        logger = make()
+        ours()[0].handle(logging.makeLogRecord({"msg": "m", "levelno": 40, **record}))
+        assert "exception" not in entries(logger)[0]
+
+    @pytest.mark.parametrize("info", [None, (None, None, None), "Traceback (most recent call last):\nValueError: x"])
+    def test_a_traceback_of_a_record_that_was_json(self, info: Any, entries: Any) -> None:
+        """A traceback as text counts wherever it stands, and a level that has kept its name alone."""
+        logger = make()
+        text = "Traceback (most recent call last):\nValueError: x"
+        record = {"msg": "m", "levelname": "ERROR", "exc_info": info}
+        ours()[0].handle(logging.makeLogRecord(record if isinstance(info, str) else {**record, "exc_text": text}))
+        entry = entries(logger)[0]
+        assert (entry["level"], entry["exception"]["type"], entry["exception"]["value"]) == ("error", "ValueError", "x")
 
     def test_secrets_in_a_traceback_as_text(self, entries: Any) -> None:
         """A traceback that came as text is masked like any other."""
@@ -635,6 +663,27 @@ class TestConsole:
         logging.basicConfig(force=True, level="INFO", handlers=[RichHandler(console=rich.console.Console(stderr=True))])
         logger = MetaLogger()
         logging.getLogger("a").warning("once")
+        logger.close()
+        assert capsys.readouterr().err.count("once") == 1
+
+    def test_freqtrades_handler(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A handler that prints by a console of rich that is its own affair is quiet too, after its dictConfig."""
+
+        class Printing(logging.Handler):
+            def __init__(self, console: rich.console.Console) -> None:
+                super().__init__()
+                self._console = console
+
+            def emit(self, record: logging.LogRecord) -> None:
+                self._console.print(record.getMessage())
+
+        logger = MetaLogger()
+        own = {"()": Printing, "console": rich.console.Console(stderr=True)}
+        logging.config.dictConfig(
+            {"version": 1, "handlers": {"console": own}, "root": {"level": "INFO", "handlers": ["console"]}}
+        )
+        eventually(lambda: len(ours()) == 1 and bool(logging.getLogger().handlers[0].filters))
+        logging.getLogger("freqtrade.worker").warning("once")
         logger.close()
         assert capsys.readouterr().err.count("once") == 1
 

@@ -161,6 +161,10 @@ class TestTracebacks:
         handler.close()
         (entry,) = read_log("bot/errors.log")
         assert entry["message"] == "failed"
+        assert (entry["exception"]["type"], entry["exception"]["value"]) == (
+            "ExceptionGroup",
+            "several (1 sub-exception)",
+        )
         assert "ValueError: x" in entry["exception"]["text"]
 
     def test_by_a_queue_of_processes(self, read_log: Read) -> None:

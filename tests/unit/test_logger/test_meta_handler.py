@@ -68,6 +68,43 @@ def test_a_dict_config_names_it(read_log: Read, capsys: pytest.CaptureFixture[st
     assert "placed" not in capsys.readouterr().err
 
 
+def test_a_dict_config_with_filters_and_a_factory(read_log: Read) -> None:
+    """Filters and the form with ``()`` do what they do for other handlers."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        return "no" not in record.getMessage()
+
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "filters": {"polite": {"()": lambda: refuse}},
+            "handlers": {
+                "one": {"class": "metaexpert.logger.MetaHandler", "filters": ["polite"], "log_dir": "one"},
+                "two": {"()": "metaexpert.logger.MetaHandler", "log_dir": "two", "secrets": ["hushhush1234"]},
+            },
+            "loggers": {"bot": {"handlers": ["one", "two"], "level": "INFO"}},
+        }
+    )
+    for message in ("yes", "no hushhush1234"):
+        logging.getLogger("bot").info(message)
+    for handler in logging.getLogger("bot").handlers:
+        handler.flush()
+    assert [e["message"] for e in read_log("one/expert.log")] == ["yes"]
+    assert [e["message"] for e in read_log("two/expert.log")] == ["yes", "no ***"]
+
+
+def test_two_sets_of_files_in_one_directory(read_log: Read) -> None:
+    """Handlers of one directory with other file names have their own entry of a record."""
+    other = {"log_file": "b.log", "log_error_file": "b-errors.log", "log_trade_file": "b-trades.log"}
+    for options in ({}, other):
+        logging.getLogger("bot").addHandler(MetaHandler(log_dir="bot", **options))
+    logging.getLogger("bot").error("m")
+    for handler in logging.getLogger("bot").handlers:
+        handler.flush()
+    assert [[e["message"] for e in read_log(f"bot/{name}")] for name in ("expert.log", "b.log")] == [["m"], ["m"]]
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

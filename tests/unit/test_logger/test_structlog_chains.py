@@ -237,6 +237,48 @@ class TestAfterUs:
         ]
         assert not [name for entry in found for name in entry if name.startswith(("field_", "_"))]
 
+    @pytest.mark.parametrize("before", [True, False])
+    def test_an_asynchronous_logger_over_logging(self, before: bool, entries: Any) -> None:
+        """structlog's AsyncBoundLogger logs on another thread, where the exception is not known any more."""
+
+        def configure() -> None:
+            structlog.configure(
+                processors=[*STAMPED, JSON()],
+                wrapper_class=structlog.stdlib.AsyncBoundLogger,
+                logger_factory=structlog.stdlib.LoggerFactory(),
+            )
+
+        async def log() -> None:
+            logger = structlog.get_logger("feed").bind(b=2)
+            await logger.info("m", a=1)
+            try:
+                raise ValueError("x")
+            except ValueError:
+                await logger.exception("failed")
+
+        if before:
+            configure()
+        logger = make()
+        configure()
+        check(logger)
+        asyncio.run(log())
+        first, second = entries(logger)
+        assert (first["message"], first["a"], first["b"]) == ("m", 1, 2)
+        assert (second["level"], second["exception"]["value"]) == ("error", "x")
+
+    @pytest.mark.parametrize(
+        "factory", [structlog.BytesLoggerFactory(io.BytesIO()), structlog.WriteLoggerFactory(io.StringIO())]
+    )
+    def test_other_outputs(self, factory: Any, entries: Any) -> None:
+        """A chain into bytes, or into a file that it writes itself."""
+        logger = make()
+        render = JSON(serializer=lambda *args, **_: json.dumps(args[0]).encode())
+        last = render if isinstance(factory, structlog.BytesLoggerFactory) else JSON()
+        structlog.configure(processors=[*STAMPED, last], logger_factory=factory)
+        check(logger)
+        structlog.get_logger().info("m", a=1)
+        assert [(e["message"], e["a"]) for e in entries(logger)] == [("m", 1)]
+
     def test_capture_logs_is_not_disturbed(self, entries: Any) -> None:
         """While a test collects events, a look changes nothing."""
         logger = make()

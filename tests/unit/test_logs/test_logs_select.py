@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metaexpert.logger.system.native import core
 from metaexpert.logs.entry import glance
 from metaexpert.logs.reading._literals import ignores_case, required
-from metaexpert.logs.reading.selection import Group, plain_select, select
+from metaexpert.logs.reading._selection import Group, plain_select, select
 from tests.unit.test_logs.conftest import Line
 
 compiled = pytest.mark.skipif(core is None, reason="nothing is compiled")
@@ -80,7 +80,7 @@ def test_what_is_chosen_tells_its_place(line: Line) -> None:
     data = line(1) + b"\n\ntext\n" + line(2)
     chosen = select(data, b"", b"", ())
     assert chosen.lines(data) == [line(1).rstrip(), b"text", line(2).rstrip()]
-    assert [stop < 0 for stop in chosen.bounds[1::2]] == [False, True, False]
+    assert [stop < 0 for stop in chosen.bounds[1::3]] == [False, True, False]
     assert not chosen.regular
     assert (chosen.low[-9:], chosen.high[-9:]) == (b"01.000000", b"02.000000")
 

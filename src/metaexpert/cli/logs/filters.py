@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -97,12 +100,17 @@ def selected(filters: dict[str, Any]) -> Logs:
         wanted["level"] = _read("--level", level_number, level)
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
-            wanted[name] = _read(f"--{name}", lambda text: parse_time(text, tz=tz), text)
+            wanted[name] = parsed_time(f"--{name}", text, tz)
     logs = opened(filters.get("directories") or ())
     logs = replace(logs, diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
     for text in filters.get("grep") or ():
         logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
     return logs
+
+
+def parsed_time(option: str, text: str, tz: tzinfo) -> datetime:
+    """Return the time that the value of *option* means, in the time zone *tz*."""
+    return _read(option, lambda text: parse_time(text, tz=tz), text)
 
 
 def format_name(name: str, *, as_json: bool) -> FormatName:
@@ -136,7 +144,60 @@ def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
     except re.error:
         return re.compile(re.escape(text), flags) if ignore_case else text
     # The text's own flags must come first.
-    return re.compile(f"{text}|{re.escape(text)}", flags)
+    expression = re.compile(f"{text}|{re.escape(text)}", flags)
+    return cast("re.Pattern[str]", _Bounded(text, expression)) if _REPEATS.search(text) else expression
+
+
+#: Seconds of processor time after which a search in one line is given up, give or take as many again.
+_LONGEST_SEARCH: Final = 2.0
+#: Without one of these no expression takes long.
+_REPEATS: Final = re.compile(r"[*+{]")
+
+
+class _Bounded:
+    """A compiled expression whose search in one line ends after some seconds: `(a+)+$` would take years.
+
+    The engine of `re` looks for signals while it searches, and a timer of the process's own time sends them. The
+    handler raises when it finds the same search twice in a row. Windows has no such timer.
+    """
+
+    #: Of all expressions together: searches begun, that of the last tick, and the one that goes on.
+    _begun = _seen = 0
+    _goes_on = ""
+    _armed = sys.platform == "win32"
+
+    def __init__(self, text: str, expression: re.Pattern[str]) -> None:
+        self._text, self._search = text, expression.search
+        self.pattern, self.flags = expression.pattern, expression.flags
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Return the first match in *text*. Raises InputError when the search takes too long."""
+        if not _Bounded._armed:
+            self._arm()
+        _Bounded._begun += 1
+        _Bounded._goes_on = self._text
+        try:
+            return self._search(text)
+        finally:
+            _Bounded._goes_on = ""
+
+    @classmethod
+    def _arm(cls) -> None:
+        cls._armed = True
+        if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGVTALRM, cls._tick)
+            signal.setitimer(signal.ITIMER_VIRTUAL, _LONGEST_SEARCH)
+
+    @classmethod
+    def _tick(cls, *_: object) -> None:
+        cls._armed = False
+        again, cls._seen = cls._seen == cls._begun, cls._begun
+        if cls._goes_on and again:
+            raise output.InputError(
+                f"--grep: {cls._goes_on!r} takes too long on one line; repeat nothing that consists of repeats"
+            )
+        if cls._goes_on:
+            cls._arm()
 
 
 def opened(directories: Sequence[str]) -> Logs:

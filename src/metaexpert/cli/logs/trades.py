@@ -47,7 +47,8 @@ def trades(
     if form == "json":
         output.write_json(_as_dict(ledger, listed))
     elif form == "csv":
-        output.write_exact(_csv(listed))
+        write = output.write if output.to_terminal() else output.write_exact
+        write(_csv(listed))
     elif not ledger.totals:
         output.complain("note", ["there are no trades"])
     else:

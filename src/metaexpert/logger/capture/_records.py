@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.bound import level_number
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO, STACK_INFO, ExceptionText
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import safe_str
@@ -30,6 +31,8 @@ _SUSPECTS: Final = _STRUCTLOG | {"level", "timestamp", schema.LOGGER_KEY, "color
 #: How a traceback begins below a message, and a stack below both.
 _TRACE: Final = lazy_pattern(r"\n(?=(?:  \+ Exception Group )?Traceback \(most recent call last\):\n)")
 _STACK: Final = "\nStack (most recent call last):\n"
+#: What `logging` makes of ``exc_info=True`` where there is no exception.
+_NO_TRACE: Final = ("", "NoneType: None")
 #: Seconds. The time of a younger record is the time of the call, which the fast way takes by itself.
 _FRESH: Final = 0.001
 #: Seconds between the time of a record and a time stamp that another library has put on the same event.
@@ -86,10 +89,16 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
             fields = _without_repeats(fields, record)
     else:
         fields = {}
-    if record.exc_info or record.exc_text or record.stack_info:
+    if not (record.exc_info is None and record.exc_text is None and record.stack_info is None):
         fields |= _traces(record, fields)
     _add_origin(record, fields)
     return fields
+
+
+def level_of(record: logging.LogRecord) -> int:
+    """Return the number of the level of *record*; one that came as JSON may have its name alone."""
+    level: object = record.levelno
+    return int(level) if isinstance(level, int | float) else level_number(record.levelname)
 
 
 def time_of(record: logging.LogRecord) -> int | None:
@@ -153,14 +162,23 @@ def _is_near(value: object, created: float) -> bool:
 def _traces(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return exception and stack of *record*; a traceback that came as text from another process counts too."""
     found: dict[str, Any] = {}
-    text = record.exc_text
-    if record.exc_info:
-        found[EXC_INFO] = record.exc_info
-    elif isinstance(text, str) and text.strip():
-        found[EXC_INFO] = ExceptionText(text)
-    if record.stack_info and STACK_INFO not in fields:
+    error = _error(record.exc_info)
+    if error is None:
+        error = _error(record.exc_text)
+    if error is not None:
+        found[EXC_INFO] = error
+    if record.stack_info is not None and STACK_INFO not in fields:
         found[STACK_INFO] = record.stack_info
     return found
+
+
+def _error(given: object) -> object:
+    """Return what *given* tells of an exception, as ``exc_info`` may be; None if that is nothing."""
+    if isinstance(given, str):
+        return ExceptionText(given) if given.strip() not in _NO_TRACE else None
+    if isinstance(given, tuple):
+        return given if any(isinstance(part, BaseException) for part in given) else None
+    return given if isinstance(given, BaseException) or given is True else None
 
 
 def _add_origin(record: logging.LogRecord, fields: dict[str, Any]) -> None:

@@ -60,7 +60,8 @@ class _Echo(logging.Filter):
         handler = self._handler()
         if handler is None or isinstance(handler, logging.FileHandler | StdlibHandler):
             return False
-        stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
+        console = getattr(handler, "console", None) or getattr(handler, "_console", None)  # rich's, freqtrade's
+        stream = getattr(handler, "stream", None) or getattr(console, "file", None)
         seen = stream, sys.stderr
         if self._seen is None or self._seen[0] is not stream or self._seen[1] is not seen[1]:
             self._seen, self._same = seen, stream is not None and self._console.prints_on(stream)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger, level_number, named
-from metaexpert.logger.capture._records import fields_of, message_of, time_of
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger, named
+from metaexpert.logger.capture._records import fields_of, level_of, message_of, time_of
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.line import MADE_AT
 from metaexpert.logger.hub.pipeline import Pipeline
@@ -71,7 +71,7 @@ class StdlibHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log *record* under its own name, level, message, time and extra fields."""
         try:
-            number = level_number(record.levelno)
+            number = level_of(record)
             logger = self._named.get(record.name) or self._add_name(record.name)
             if logger.is_enabled_for(number) or schema.ALERT in vars(record):
                 message, trouble = message_of(record, logger._logger.pipeline.rules)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
@@ -64,17 +64,22 @@ def _directory(value: object) -> object:
 
 def _file_name(value: object) -> object:
     """Accept a file name without a directory, which `log_dir` sets, and none of the logger's own files."""
-    if not isinstance(value, str):
-        return value
-    if not value.strip() or value in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):
-        raise PydanticCustomError("file_name", 'should be a file name such as "expert.log"; log_dir says where')
-    if value == schema.DIAGNOSTICS_FILE or value.startswith(schema.PRIVATE_DIRECTORY):
-        raise PydanticCustomError("file_name", "should be another name: this one is the logger's own")
-    if re.search(r"\.\d+(\.gz)?$|\.gz$", value):
-        raise PydanticCustomError("file_name", "should not end like a backup (.1, .gz)")
-    if len(os.fsencode(value)) > _MAX_FILE_NAME:
-        raise PydanticCustomError("file_name", f"should be at most {_MAX_FILE_NAME} bytes long")
+    if isinstance(value, str) and (problem := file_name_problem(value)):
+        raise PydanticCustomError("file_name", problem)
     return value
+
+
+def file_name_problem(name: str) -> LiteralString | None:
+    """Return why a log file may not have this *name*; None when it may."""
+    if not name.strip() or name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', name):
+        return 'should be a file name such as "expert.log"; log_dir says where'
+    if name == schema.DIAGNOSTICS_FILE or name.startswith(schema.PRIVATE_DIRECTORY):
+        return "should be another name: this one is the logger's own"
+    if re.search(r"\.\d+(\.gz)?$|\.gz$", name):
+        return "should not end like a backup (.1, .gz)"
+    if len(name.encode("utf-8", "surrogateescape")) > _MAX_FILE_NAME:
+        return f"should be at most {_MAX_FILE_NAME} bytes long"
+    return None
 
 
 def _processor_list(value: object) -> object:

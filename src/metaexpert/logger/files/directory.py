@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -32,8 +31,9 @@ from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
 from metaexpert.logger.journal.sink import Sink
-from metaexpert.logger.system.calls import calls_for
+from metaexpert.logger.system.calls import calls_for, monotonic
 from metaexpert.logger.system.count import Count
+from metaexpert.logger.system.descriptors import exposure
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -53,6 +53,9 @@ _PATIENCE: Final = 1.0
 #: errors.log and not into expert.log.
 _SLACK: Final = 20
 
+#: Reasons in a report of who may write to the directory.
+_MOST_TOLD: Final = 5
+
 #: The sequence of each directory that this process has logged to.
 _sequences: Final[dict[str, Count]] = {}
 
@@ -68,7 +71,7 @@ class LogDirectory(ForkAware):
     """
 
     def __init__(
-        self, path: Path | None, header: Header, journal_size: int, monotonic: Callable[[], float] = time.monotonic
+        self, path: Path | None, header: Header, journal_size: int, monotonic: Callable[[], float] = monotonic
     ) -> None:
         self.path = path
         self._monotonic = monotonic
@@ -323,6 +326,7 @@ class LogDirectory(ForkAware):
         """Bring in, once, what dead processes left; a disk that does not take it now is tried again."""
         if self._recovered or not self._rotating or self._monotonic() < self._next_recovery:
             return
+        self._tell_exposure()
         policy, sinks, found = next(iter(self._rotating.values())).policy, dict[str, Sink](), Recovery()
 
         def sink_of(name: str) -> Sink:
@@ -331,7 +335,7 @@ class LogDirectory(ForkAware):
             return sinks.setdefault(name, self._sink(name, policy))
 
         try:
-            recover(self.root, self.private, sink_of, self.lock, found)
+            recover(self.root, self.private, sink_of, self.lock, found, self.files)
             self._recovered = True
         except OSError as error:
             self._next_recovery = self._monotonic() + _RECOVERY_PAUSE
@@ -344,6 +348,14 @@ class LogDirectory(ForkAware):
                 found.add(self.recovery)
             if self._recovered or found != Recovery():
                 self.recovery = found
+
+    def _tell_exposure(self) -> None:
+        """Tell, once, by what others could plant files here: we go on, since they cannot do more than before."""
+        if not self._next_recovery:
+            with contextlib.suppress(OSError):  # told by all that writes there
+                if found := exposure(self.root, self.private):
+                    text = f"others may plant files in the log directory: {'; '.join(found[:_MOST_TOLD])}"
+                    self.diagnostics.report(f"exposed {self.path}", text, level="warning")
 
     # -- fork -------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,6 @@ from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
 from metaexpert.logger.system.lazy_structlog import EventDict
 
-#: The name under which the logger logs what it has to say itself.
-_OWN_NAME: Final = "metaexpert.logger"
 #: Values of such an entry that are kept.
 _MOST_OWN: Final = 1000
 
@@ -90,7 +88,7 @@ class Stamper:
         """Return the line of an entry of the logger's own, such as ``log.dropped``."""
         cleaner = Cleaner(self._longest, _MOST_OWN, Masker(self._rules))
         event: EventDict = {EVENT: message, **cleaner.clean(fields)}
-        return self.line(_OWN_NAME, level, event, trade=False, counted=counted)
+        return self.line(schema.OWN_NAME, level, event, trade=False, counted=counted)
 
     def notice(self, level: str, message: str) -> Entry:
         """Return an entry that is for a channel alone."""

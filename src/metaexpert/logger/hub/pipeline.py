@@ -39,6 +39,7 @@ from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPO
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 
@@ -48,8 +49,9 @@ _ARCHIVE_PATIENCE: Final = 60.0
 _END_PATIENCE: Final = 5.0
 #: And the least: a thread that only comes to its end should not be taken for one that hangs.
 _LEAST_PATIENCE: Final = 0.5
-#: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
-_OPEN_PATIENCE: Final = 5.0
+#: Longest wait of a new logger for its files to be made, in seconds: a dead network file system, or a process that was
+#: stopped while it held the lock, must not keep the program.
+_OPEN_PATIENCE: Final = 1.0
 #: Longest wait of an ERROR until the console has it, in seconds, when there are no files.
 _PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
@@ -255,8 +257,8 @@ class Pipeline:
             return True
         if self.config.overflow != "block" or writing_thread.must_not_wait:
             return False
-        deadline = time.monotonic() + self.config.overflow_timeout
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = monotonic() + self.config.overflow_timeout
+        while (left := deadline - monotonic()) > 0:
             self._wait(left)
             if self._counts.has_room(level, trade=trade):
                 return True
@@ -273,6 +275,17 @@ class Pipeline:
         else:
             to = self._destinations[level, trade] & FILES
             self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
+
+    # -- for coroutines ---------------------------------------------------------------------------------------
+
+    async def wait_for_room(self) -> None:
+        """With ``overflow="block"``, wait until there is room for any entry, for `overflow_timeout` at most."""
+        if self._tight and self.config.overflow == "block":
+            await _elsewhere(functools.partial(self._admit, "debug", trade=False))
+
+    async def wait(self) -> None:
+        """Wait until what was logged is in its files, forced to the device where that was asked for."""
+        await _elsewhere(self._wait)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -320,7 +333,7 @@ class Pipeline:
         Args:
             timeout: Longest time in seconds to try; None for one determined try.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while True:
             self.directory.request(insist=True, sync=self.closed and self.config.fsync != "never")
             self.directory.listeners.ask(self)
@@ -332,7 +345,7 @@ class Pipeline:
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         with self._closing:
             if not self._released:
                 self.flush(_left(deadline))
@@ -341,17 +354,16 @@ class Pipeline:
                 self.on_closed()
                 self._complete = self.flush(_left(deadline))
                 self.on_close()
-                self._release(timeout)
+                self._release(deadline)
             return self._complete
 
-    def _release(self, timeout: float | None) -> None:
+    def _release(self, deadline: float | None) -> None:
         # A write that hangs has had its time; the thread that does it is left behind.
-        impatient = not self._complete and timeout is not None
-        patience = max(timeout or 0.0, _LEAST_PATIENCE) if impatient else _END_PATIENCE
-        patience = min(patience, _END_PATIENCE)
+        impatient = not self._complete and deadline is not None
+        patience = min(max(_left(deadline) or 0.0, _LEAST_PATIENCE), _END_PATIENCE) if impatient else _END_PATIENCE
         self.directory.forget(self, patience)
         self._released = True
-        self.outputs.close(timeout)
+        self.outputs.close(_left(deadline))
         if self.outputs.metrics is not None:
             self.outputs.metrics.retire(self)
         self._complete = self._complete or all(file.empty for _, file in self.files)
@@ -359,7 +371,7 @@ class Pipeline:
             unwritten = self._counts.settle()
             self._counts.failed += unwritten
             _report_unwritten(self.directory, unwritten, kept=sum(self._pending(durable=True).values()))
-        self.directory.archivist.wait(_ARCHIVE_PATIENCE if timeout is None else timeout)
+        self.directory.archivist.wait(_ARCHIVE_PATIENCE if deadline is None else _left(deadline))
         leave_directory(self.directory, patience)
 
     def stats(self) -> dict[str, Any]:
@@ -412,4 +424,16 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
 
 
 def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+    return None if deadline is None else max(deadline - monotonic(), 0.0)
+
+
+async def _elsewhere(wait: Callable[[], object]) -> None:
+    """Have *wait* run on another thread, so that the loop is not held."""
+    import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
+
+    try:
+        waiting = asyncio.get_running_loop().run_in_executor(None, wait)
+    except RuntimeError:  # the executor is shut down: the program is about to end
+        wait()
+    else:
+        await waiting

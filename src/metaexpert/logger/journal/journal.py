@@ -29,7 +29,7 @@ from typing import Any, Final
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, Pending, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
-from metaexpert.logger.system.descriptors import make_directory
+from metaexpert.logger.system.descriptors import make_private_directory
 from metaexpert.logger.system.interrupts import is_injected, let_pass, put_back, put_off
 from metaexpert.logger.system.locks import FileLock
 
@@ -426,7 +426,7 @@ class Journal:
             return
         self._next_claim = time.monotonic() + _CLAIM_PAUSE
         try:
-            make_directory(self._directory)
+            make_private_directory(self._directory)
             if file_system_of(self._directory) in NETWORK_FILE_SYSTEMS:
                 self._on_trouble("the log directory is on a network: what waits would not survive a crash", None)
                 return
