@@ -189,8 +189,8 @@ class BoundLogger(BoundLoggerBase):
         return self.bind(**{CATEGORY: TRADE})
 
     def _with(self, context: dict[str, Any]) -> Self:
-        classes = self._logger.classes
-        cls = classes.lifted if context.get(CATEGORY) == TRADE else classes.gated
+        classes, category = self._logger.classes, context.get(CATEGORY)
+        cls = classes.lifted if isinstance(category, str) and category == TRADE else classes.gated
         return cast(Self, cls(self._logger, self._processors, aside(context)))
 
     @functools.cached_property
