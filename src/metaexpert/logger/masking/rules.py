@@ -144,7 +144,8 @@ class Rules:
         """Return whether there is no secret in *value*, of type str, int or one of `TEXTS`. False when it is long."""
         kind = type(value)
         if kind is str:
-            return len(value) <= _LONGEST_CLEAR and not self.find(value, Work(_CLEAR_WORK))
+            work = Work(_CLEAR_WORK) if len(value) > _LONGEST_KEPT else None  # a short one needs little
+            return len(value) <= _LONGEST_CLEAR and not self.find(value, work)
         if kind is int:
             return not registered.knows(value)
         # Numbers and times that are written as text have no shape, but may be known values.

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import put_off_here
 
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
@@ -164,8 +165,8 @@ def _await_end(thread: threading.Thread | None) -> None:
     if thread is None or thread is threading.current_thread() or thread.is_alive():
         return
     task = Path("/proc/self/task") / str(thread.native_id)
-    deadline = time.monotonic() + _LAST_BREATH
-    while task.exists() and time.monotonic() < deadline:
+    deadline = monotonic() + _LAST_BREATH
+    while task.exists() and monotonic() < deadline:
         time.sleep(_PAUSE)
 
 
