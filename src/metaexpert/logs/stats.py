@@ -222,7 +222,7 @@ class _Collector:
         if message >= 0:
             self._raw_messages[found.messages[message][0]] += 1
         elif (entry := parse(line, "")) is not None:
-            self.stats.errors[_error_text(entry)] += 1
+            self.stats.errors[error_text(entry)] += 1
         if any(name in line for name in self._names) or (self._names and b"\\" in line):
             self._take_values(parse(line, ""))
 
@@ -261,7 +261,7 @@ class _Collector:
         stats.experts[str(entry.data.get("appname") or entry.expert)] += 1
         stats.minutes[entry.key[0][:16].decode()] += 1
         if schema.LEVEL_NUMBERS[level] >= schema.ERROR:
-            stats.errors[_error_text(entry)] += 1
+            stats.errors[error_text(entry)] += 1
         else:
             _bounded(stats.messages, fingerprint(entry.text), 1)
         self._first, self._last = min(self._first, entry.key[0]), max(self._last, entry.key[0])
@@ -318,7 +318,8 @@ def _header_of(entry: Entry) -> bytes:
     return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
 
 
-def _error_text(entry: Entry) -> str:
+def error_text(entry: Entry) -> str:
+    """Return by what an error is grouped: its exception, and the `fingerprint` of its message."""
     exception = entry.get(schema.EXCEPTION_KEY)
     kind = f"{exception.get('type', '')}: " if isinstance(exception, dict) else ""
     return kind + fingerprint(entry.text)
