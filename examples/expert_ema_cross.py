@@ -61,12 +61,13 @@ def decide(bar: Bar) -> None:
     expert.logger.debug("Averages", fast=fast.value, slow=slow.value)
     if slow.count <= SLOW or is_up == was_up:
         return
-    expert.logger.info("Averages crossed", trend="up" if is_up else "down", close=bar.close)
-    for order in expert.open_orders:
-        expert.cancel(order.id)
-    expert.close_position()
-    trade = expert.buy if is_up else expert.sell
-    trade(stake())
+    signal = {"trend": "up" if is_up else "down", "fast": fast.value, "slow": slow.value}
+    with expert.logger.decision("turn", because="averages crossed", signal=signal, close=bar.close):
+        for order in expert.open_orders:
+            expert.cancel(order.id)
+        expert.close_position()
+        trade = expert.buy if is_up else expert.sell
+        trade(stake())
 
 
 def stake() -> float:

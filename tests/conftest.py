@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -101,6 +102,25 @@ def read_log() -> Callable[..., list[dict[str, Any]]]:
         return entries
 
     return read
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Put `logging` back as a test has found it, pytest's own handlers included."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    known = set(root.manager.loggerDict)
+    yield
+    logging.disable(logging.NOTSET)
+    logging.setLoggerClass(logging.Logger)
+    root.handlers[:], root.filters[:] = handlers, []
+    root.setLevel(level)
+    for name, logger in root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
+            if name not in known:
+                logger.handlers[:], logger.propagate = [], True
+                logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

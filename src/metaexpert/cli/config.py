@@ -11,6 +11,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.settings import settings, unwritable
+from metaexpert.logger.entry.console_text import escape
 from metaexpert.logger.masking.rules import mask_text
 
 app = typer.Typer(add_completion=False)
@@ -83,7 +84,7 @@ def _problems() -> tuple[list[str], str | None]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return escape(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _print_table(rows: Mapping[str, tuple[Any, str]]) -> None:
@@ -95,5 +96,7 @@ def _print_table(rows: Mapping[str, tuple[Any, str]]) -> None:
     for title in ("setting", "value", "source"):
         table.add_column(title)
     for name, (value, source) in rows.items():
-        table.add_row(Text(name, "bold"), Text(_text(value)), Text(source, "dim" if source == "default" else "cyan"))
+        table.add_row(
+            Text(name, "bold"), Text(_text(value)), Text(escape(source), "dim" if source == "default" else "cyan")
+        )
     Console().print(table)

@@ -1,18 +1,29 @@
-"""Standard output and standard error: terminal, pipe or pager, and the end when nobody reads any more."""
+"""Standard output and standard error: terminal, pipe or pager, and the end when nobody reads any more.
+
+Names, values and errors come from files that others may have written. No control character of theirs reaches the
+terminal: `write`, `write_json` and `complain` escape them, whatever the command.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     import subprocess
+
+#: Characters that act on a terminal (C0 but tab and line feed, DEL, C1) or turn text around (bidirectional controls).
+_ACTS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+#: All of them, and all but those of a colour (ECMA-48, SGR).
+_CONTROLS: Final = re.compile(f"[{_ACTS}]")
+_OTHERS: Final = re.compile(rf"(?!\x1b\[[0-9;]*m)[{_ACTS}]")
 
 
 class InputError(Exception):
@@ -111,7 +122,21 @@ def _wait_for(pager: subprocess.Popen[bytes]) -> None:
 
 
 def write(text: str) -> None:
-    """Write *text* to standard output at once.
+    r"""Write *text* to standard output at once, with control characters as ``\x1b``; our colours are left.
+
+    Raises:
+        PipeClosed: When nobody reads it.
+        OutputError: When it cannot be written for another reason.
+    """
+    write_escaped((_OTHERS if wants_color() else _CONTROLS).sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+def write_escaped(text: str) -> None:
+    """Write *text*, in which names and values are escaped, to standard output at once.
 
     Raises:
         PipeClosed: When nobody reads it.
@@ -137,11 +162,15 @@ def write_exact(text: str) -> None:
         _put(stream, text.encode("utf-8", "surrogateescape"))
 
 
-def write_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = 2) -> None:
-    """Write *value* as JSON to standard output; errors as `write`."""
+def write_json(value: Any, *, ensure_ascii: bool = False, indent: int | None = 2, default: Any = None) -> None:
+    """Write *value* as JSON to standard output; errors as `write`.
+
+    JSON escapes C0 by itself; the other controls are written as JSON does it, for a terminal and for a pipe.
+    """
     import json  # noqa: PLC0415 - not for the last entries
 
-    write(json.dumps(value, ensure_ascii=ensure_ascii, indent=indent) + "\n")
+    text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, default=default)
+    write_escaped(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def wait(seconds: float) -> None:
@@ -191,7 +220,8 @@ def complain(kind: str, lines: Iterable[str]) -> None:
         return
     from metaexpert.logger.masking.rules import mask_text  # noqa: PLC0415 - slow to import, and mostly all is well
 
-    write_error("".join(f"{kind}: {mask_text(' '.join(line.split()))}\n" for line in lines))
+    text = "".join(f"{kind}: {mask_text(' '.join(line.split()))}\n" for line in lines)
+    write_error(_CONTROLS.sub(_escaped, text))
 
 
 def write_error(text: str) -> None:

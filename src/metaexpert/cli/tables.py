@@ -10,17 +10,19 @@ from decimal import Decimal
 from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
-from metaexpert.logs.render import csv_row
-from metaexpert.logs.vocabulary import plain
+from metaexpert.logs.render import csv_row, guard
+from metaexpert.logs.vocabulary import Amounts, plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
     """Return rows under their headers, each column as wide as its widest cell; columns in *right* are right-aligned."""
+    headers = [escape(header) for header in headers]
     cells = [[escape("" if cell is None else str(cell)) for cell in row] for row in rows]
-    widths = [max(len(line[n]) for line in [list(headers), *cells]) for n in range(len(headers))]
-    aligned = [str.rjust if header in set(right) else str.ljust for header in headers]
+    widths = [max(len(line[n]) for line in [headers, *cells]) for n in range(len(headers))]
+    right = set(map(escape, right))
+    aligned = [str.rjust if header in right else str.ljust for header in headers]
     lines = (
         "  ".join(align(cell, width) for align, cell, width in zip(aligned, line, widths, strict=True)).rstrip()
         for line in [headers, *cells]
@@ -29,8 +31,12 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
 
 
 def csv_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows under their headers as CSV (RFC 4180 quoting, LF at line ends)."""
-    return "".join(f"{csv_row(row)}\n" for row in [headers, *rows])
+    """Return rows under their headers as CSV (RFC 4180 quoting, LF at line ends).
+
+    Text that a spreadsheet would take for a formula gets a leading apostrophe, as in `metaexpert.logs.render`.
+    """
+    guarded = ([guard(cell) if isinstance(cell, str) else cell for cell in row] for row in [headers, *rows])
+    return "".join(f"{csv_row(row)}\n" for row in guarded)
 
 
 def bar(value: float, most: float, width: int) -> str:
@@ -45,6 +51,11 @@ def money(number: Decimal | None, *, sign: bool = False) -> str:
         return ""
     text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
     return f"+{text}" if sign and number > 0 else text
+
+
+def amounts(sums: Amounts) -> str:
+    """Return sums of money for people, one figure for each currency."""
+    return " + ".join(f"{money(amount)} {currency}".rstrip() for currency, amount in sums.items())
 
 
 def seconds(span: float | None) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from metaexpert.logger.bound import BoundLogger
+    from metaexpert.logger.capture.handlers import MetaHandler
     from metaexpert.logger.config.settings import ConfigurationError, ConfigurationWarning, LoggerConfig
     from metaexpert.logger.context import log_context, trade_context
     from metaexpert.logger.factory import MetaLogger, get_logger
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigurationError",
     "ConfigurationWarning",
     "LoggerConfig",
+    "MetaHandler",
     "MetaLogger",
     "get_logger",
     "log_context",
@@ -40,6 +42,7 @@ _HOMES: Final = {
     "ConfigurationError": "config.settings",
     "ConfigurationWarning": "config.settings",
     "LoggerConfig": "config.settings",
+    "MetaHandler": "capture.handlers",
     "MetaLogger": "factory",
     "get_logger": "factory",
     "log_context": "context",

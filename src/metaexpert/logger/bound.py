@@ -12,23 +12,28 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
-from metaexpert.logger import schema
+from metaexpert.logger import children, schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
-from metaexpert.logger.encoding.processors import EVENT, EXC_INFO, aside
+from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO
+from metaexpert.logger.encoding.processors import aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
-from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.interrupts import let_pass, put_back, put_off
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 from metaexpert.logger.system.native import core
+
+if TYPE_CHECKING:
+    from metaexpert.logger.decision import Decision
 
 #: Method names by the level word under which their entries are written.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -38,22 +43,46 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "error": ("error", "exception", "err"),
     "critical": ("critical", "fatal"),
 }
+#: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
+CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 _MAX_NAME: Final = 1000
+#: The first logger of each pipeline that is open in this process, by the key of the pipeline.
+open_loggers: Final[dict[str, BoundLogger]] = {}
 
 
 class Output:
-    """The wrapped logger, in structlog's words: one name on one pipeline."""
+    """The wrapped logger, in structlog's words: one name on one pipeline.
 
-    def __init__(self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None) -> None:
+    One that *follows* was asked of `get_logger` or structlog: when its pipeline has closed, it goes on with the logger
+    that is installed then.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None, *, follows: bool = False
+    ) -> None:
         self.pipeline = pipeline
         self.classes = classes
+        self.follows = follows
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
+
+    # structlog's `filter_by_level` asks for these, or for the one below. A level that is off does not come so far.
+    disabled: ClassVar = False
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - as a logger of `logging` has it
+        """Return 0: every level is on."""
+        return 0
+
+    def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - as a logger of `logging` has it
+        """Return True: every level is on."""
+        return True
 
 
 class LoggerClasses:
-    """The classes of one pipeline: gated and lifted."""
+    """The classes of one pipeline, gated and lifted, and its key in `open_loggers`, also for child processes."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, inherited: str = "") -> None:
+        self.inherited = bool(inherited)
+        self.key = inherited or os.urandom(8).hex()
         self._routes = pipeline.routes
         self._working = self._methods(pipeline, trade=False)
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
@@ -81,6 +110,11 @@ class LoggerClasses:
                 method = self._working[name]
                 off = LEVEL_NUMBERS[word] < number
                 setattr(self.gated, name, self._disabled(name, word, method) if off else method)
+
+    def closed(self) -> None:
+        """Let every call through, which says where it goes when the pipeline has closed."""
+        open_loggers.pop(self.key, None)
+        self.set_gate(schema.DEBUG)
 
     def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
         """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
@@ -123,8 +157,10 @@ class BoundLogger(BoundLoggerBase):
 
     _logger: Output
     _gate = schema.DEBUG
-    #: Makes a logger of a pickled one's name and context; set by `metaexpert.logger.lazy`.
-    _revive: ClassVar[Callable[[str | None, dict[str, Any]], Any]]
+    #: Makes a logger of a pickled one's name, context and origin; set by `metaexpert.logger.lazy`.
+    _revive: ClassVar[Callable[..., Any]]
+    #: Returns the installed logger while it is open; set by the same.
+    _installed: ClassVar[Callable[[], BoundLogger | None]]
 
     # -- binding ------------------------------------------------------------------------------------------------
 
@@ -205,6 +241,21 @@ class BoundLogger(BoundLoggerBase):
         except RecursionError as error:
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
 
+    def decision(self, what: object, /, **fields: Any) -> Decision:
+        """Log at INFO what the expert decided and why; inside ``with`` the orders bear its ``decision_id``.
+
+            logger.decision("skip", symbol="BTCUSDT", because="spread too wide", signal={"ema": "up"})
+            with logger.decision("enter", because="averages crossed"):
+                logger.trade.info("Order submitted", order_id="ord-1")
+
+        Args:
+            what: A word for it, such as ``"skip"`` or ``"enter"``.
+            **fields: The reasons: ``because``, ``signal``, ``symbol`` and any others.
+        """
+        from metaexpert.logger.decision import Decision  # noqa: PLC0415 - a program without decisions does not wait
+
+        return Decision(self.info, what, fields)
+
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
         """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
         await self._aemit(self.debug, event, args, fields)
@@ -253,6 +304,10 @@ class BoundLogger(BoundLoggerBase):
     def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
         try:
+            if fields.get(EXC_INFO) is True:  # a processor that fails must not put its own exception in this place
+                fields[EXC_INFO] = sys.exception()
+            if self._logger.pipeline.closed and self._handed_on(method, event, args, fields):
+                return
             fields = aside(fields)
             message = interpolated(event, args, fields, self._logger.pipeline.rules)
             try:
@@ -270,6 +325,15 @@ class BoundLogger(BoundLoggerBase):
         except Exception as error:  # no room on the stack for any of this
             let_pass(error)
             self._logger.pipeline.health.errors.append(error.with_traceback(None))
+
+    def _handed_on(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> bool:
+        """Return whether nothing is left to do for an entry that comes after the end of its pipeline."""
+        output = self._logger
+        current = type(self)._installed() if output.follows else None
+        if current is not None:
+            getattr(named(current, output.name, self._context, follows=True), method)(event, *args, **fields)
+            return True
+        return self._gate > 0 and LEVEL_NUMBERS[method] < output.pipeline.routing.gate() and not lifts_gate()
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}
@@ -397,20 +461,32 @@ class BoundLogger(BoundLoggerBase):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as name and context: in the other process the logger finds the one installed there."""
-        return type(self)._revive, (self._logger.name, dict(self._context))
+        """Pickle as name, context and origin: in the other process the logger finds a pipeline like its own."""
+        from metaexpert.logger import inheritance  # noqa: PLC0415 - few loggers are pickled
+
+        return type(self)._revive, (self._logger.name, dict(self._context), inheritance.origin(self))
 
 
-def bound_logger(pipeline: Pipeline, context: dict[str, Any]) -> BoundLogger:
-    """Return the first logger of *pipeline*, with *context* bound."""
-    classes = LoggerClasses(pipeline)
+def bound_logger(pipeline: Pipeline, context: dict[str, Any], inherited: str = "") -> BoundLogger:
+    """Return the first logger of *pipeline*, with *context* bound.
+
+    Args:
+        pipeline: The pipeline.
+        context: What to bind.
+        inherited: The key of the parent's pipeline that it continues in a child process.
+    """
+    classes = LoggerClasses(pipeline, inherited)
     classes.set_gate(pipeline.routing.gate())
-    return classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
+    logger = classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
+    open_loggers[classes.key] = logger
+    pipeline.on_closed = classes.closed
+    children.begin()
+    return logger
 
 
-def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any]) -> BoundLogger:
+def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any], *, follows: bool = False) -> BoundLogger:
     """Return a logger on the pipeline of *logger* with a name and *context* of its own."""
-    output = Output(logger._logger.pipeline, logger._logger.classes, name)
+    output = Output(logger._logger.pipeline, logger._logger.classes, name, follows=follows)
     return logger._logger.classes.gated(output, logger._processors, {})._with(dict(context))
 
 

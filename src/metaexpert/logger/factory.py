@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from metaexpert.logger import lazy
-from metaexpert.logger.bound import BoundLogger, bound_logger
+from metaexpert.logger import children, lazy
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.hub.pipeline import Pipeline
-from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS
 from metaexpert.logger.stdlib import Capture
 from metaexpert.logger.uncaught import Uncaught
-
-#: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
-CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 
 
 def MetaLogger(  # noqa: N802 - the factory's public name
@@ -49,12 +45,15 @@ def MetaLogger(  # noqa: N802 - the factory's public name
         config = config.replace(**options)
     logger = bound_logger(Pipeline(config), context)
     present = lazy.installed()
-    if install or (install is None and (present is None or present.health == "closed")):
-        _install(logger)
+    free = present is None or present.health == "closed" or present._logger.classes.inherited
+    if install or (install is None and free):
+        take_over(logger)
     return logger
 
 
-def _install(logger: BoundLogger) -> None:
+def take_over(logger: BoundLogger) -> None:
+    """Make *logger* the one that `get_logger`, structlog, `logging` and `warnings` of this process use."""
+    children.settle()
     previous = lazy.installed()
     if previous is not None:
         previous._logger.pipeline.on_close()
@@ -68,7 +67,7 @@ def _install(logger: BoundLogger) -> None:
         if uncaught is not None:
             uncaught.release()
 
-    pipeline.on_level, pipeline.on_close = capture.set_level, release
+    pipeline.on_level, pipeline.on_close, pipeline.on_serve = capture.set_level, release, capture.check
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

@@ -28,8 +28,14 @@ LEVEL_WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
 )
 LEVEL_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({word: n for n, word in LEVEL_WORDS.items()})
-#: Other names that `logging` has for two of them.
-_LEVEL_ALIASES: Final = {"warn": "warning", "fatal": "critical"}
+#: Other names: those of `logging`, and of levels between ours that other loggers have.
+_LEVEL_ALIASES: Final = {
+    "warn": "warning",
+    "fatal": "critical",
+    "notice": "info",
+    "verbose": "debug",
+    "trace": "debug",
+}
 #: RFC 5424 table 2. notice (5), alert (1) and emergency (0) have no counterpart in Python.
 SEVERITIES: Final[Mapping[str, int]] = MappingProxyType(
     {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -57,6 +63,9 @@ CATEGORY: Final = "category"
 #: The field by which a call asks for an alert (True) or for none (False) at any level.
 ALERT: Final = "alert"
 TRADE: Final = "trade"
+#: The fields of a decision; orders that are logged inside it bear its id.
+DECISION: Final = "decision"
+DECISION_ID: Final = "decision_id"
 
 #: Header keys, in the order of a line.
 HEADER_KEYS: Final = (
@@ -73,6 +82,8 @@ HEADER_KEYS: Final = (
     "message",
 )
 LOGGER_KEY: Final = "logger"
+#: The name under which the logger logs what it has to say itself.
+OWN_NAME: Final = "metaexpert.logger"
 EXCEPTION_KEY: Final = "exception"
 STACK_KEY: Final = "stack"
 STRUCTURED_DATA_KEY: Final = "structured_data"
@@ -93,7 +104,7 @@ PRIVATE_DIRECTORY: Final = ".metaexpert"
 
 
 def level_named(name: str) -> int | None:
-    """Return the number of a level by its *name*, in any case, or None. Knows ``warn`` and ``fatal`` too."""
+    """Return the number of a level by its *name*, in any case, or None. Knows ``warn``, ``trace`` and others too."""
     word = name.strip().lower()
     return LEVEL_NUMBERS.get(_LEVEL_ALIASES.get(word, word))
 

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Final
 from metaexpert.logger.bound import BoundLogger
 from metaexpert.logger.entry.values import safe_str
 from metaexpert.logger.masking.rules import mask_text
+from metaexpert.logger.system.descriptors import open_private
 from metaexpert.logger.system.forks import ForkAware, on_fork
 
 MESSAGE: Final = "log.uncaught"
@@ -114,7 +115,7 @@ class Uncaught(ForkAware):
         if path is None or faulthandler.is_enabled():
             return
         try:
-            self._crash = path.open("wb", buffering=0)
+            self._crash = open(path, "wb", buffering=0, opener=open_private)  # noqa: SIM115 - `_end_watch` closes it
             faulthandler.enable(self._crash)
         except (OSError, RuntimeError, ValueError):  # no disk, no descriptor: a crash is then told as a kill
             self._end_watch()

@@ -20,17 +20,17 @@ class Distribution:
         self._values: Counter[float] = Counter()
         self._rounded = False
 
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self.count += 1
-        self.total += value
+    def add(self, value: float, count: int = 1) -> None:
+        """Count a value, or so many equal ones."""
+        self.count += count
+        self.total += value * count
         self.least, self.most = min(self.least, value), max(self.most, value)
-        self._values[float(f"{value:.3g}") if self._rounded else value] += 1
+        self._values[float(f"{value:.3g}") if self._rounded else value] += count
         if not self._rounded and len(self._values) > _EXACT:
             self._rounded = True
             exact, self._values = self._values, Counter()
-            for old, count in exact.items():
-                self._values[float(f"{old:.3g}")] += count
+            for old, times in exact.items():
+                self._values[float(f"{old:.3g}")] += times
 
     def percentile(self, part: float) -> float:
         """Return the value that a *part* (0 to 1) of all values does not exceed."""

@@ -31,7 +31,8 @@ START: Final = b'{"timestamp":"'
 TIME_BEGIN: Final = len(START)
 TIME_END: Final = TIME_BEGIN + len("2026-11-22T10:31:00.123456")
 _AFTER_TIME: Final = b'Z",'
-_HEADER_END: Final = TIME_END + len(_AFTER_TIME)
+#: Where the level begins.
+HEADER_END: Final = TIME_END + len(_AFTER_TIME)
 _SEQUENCE: Final = b',"sequence_id":'
 #: The header's sequence id begins within so many bytes: the RFC's limits of the names before it, and their keys.
 _HEADER_LENGTH: Final = 1024
@@ -198,8 +199,8 @@ def regular_number(line: bytes) -> bytes:
 
     Empty for any other line. The compiled core has the same rule (`system/core/scan.c`).
     """
-    if line.startswith(START) and line[TIME_END:_HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
-        at = line.find(_SEQUENCE, _HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
+    if line.startswith(START) and line[TIME_END:HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
+        at = line.find(_SEQUENCE, HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
         number = line[at : line.find(b",", at)] if at >= len(_SEQUENCE) else b""
         if number.isdigit() and len(number) < len(_LONG_NUMBER):
             return number

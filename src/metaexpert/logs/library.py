@@ -13,7 +13,7 @@ from typing import Final, Unpack
 from metaexpert.logs.entry import Record, Unparsed, by_time, checked
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once
-from metaexpert.logs.reading.files import Counts
+from metaexpert.logs.reading.files import Counts, Identity
 from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
@@ -175,11 +175,19 @@ class Logs:
         return Snapshot(directory, diagnostics=self.diagnostics, shared_by=len(self.directories))
 
     def _logs(self, snapshots: list[Snapshot]) -> list[Log]:
-        chains = [files for snapshot in snapshots for files in snapshot.chains.values()]
-        if len(self.directories) > 1:
-            for file in (file for files in chains for file in files):
-                file.label = str(file.name.path)
-        return [Log(number, files) for number, files in enumerate(chains)]
+        alone = len(self.directories) == 1
+        seen: set[Identity] = set()
+        logs: list[Log] = []
+        for directory, snapshot in zip(self.directories, snapshots, strict=True):
+            refused = {name if alone else str(directory / name): why for name, why in sorted(snapshot.refused.items())}
+            self.counts.unreadable.update(refused)
+            for chain in snapshot.chains.values():
+                files = [file for file in chain if file.identity not in seen]  # a link to one of the others
+                seen |= {file.identity for file in files}
+                for file in files:
+                    file.label = file.label if alone else str(file.name.path)
+                logs += [Log(len(logs), files)] if files else []
+        return logs
 
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
         found = self._once(merge.newest(logs, self.criteria, self.counts), once)
@@ -190,6 +198,8 @@ class Logs:
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts
         for item in stream:
+            if once.is_repeated(item):
+                continue
             record = checked(item)
             if isinstance(record, Unparsed):
                 counts.unparsed += 1

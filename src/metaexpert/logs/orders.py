@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from metaexpert.logs import vocabulary as words
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
-from metaexpert.logs.vocabulary import Facts, plain
+from metaexpert.logs.runs.names import NUMBERS, Mention, Name, orders_in
+from metaexpert.logs.vocabulary import Amounts, Facts, plain
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class Step:
     after: float | None = None
     size: Decimal | None = None
     price: Decimal | None = None
-    fee: Decimal | None = None
+    fees: Amounts = field(default_factory=Amounts)
     trade_id: str = ""
     reason: str = ""
     duplicate: bool = False
@@ -46,7 +48,8 @@ class Step:
             "expert": self.entry.expert,
             "size": plain(self.size) or None,
             "price": plain(self.price) or None,
-            "fee": plain(self.fee) or None,
+            "fee": plain(self.fees.single) or None if self.fees else None,
+            "fees": self.fees.as_dict(),
             "trade_id": self.trade_id or None,
             "reason": self.reason or None,
             "duplicate": self.duplicate,
@@ -64,7 +67,7 @@ class OrderLife:
         ids: All its ids, the exchange's and the client's.
         requested: Wanted price: ``requested_price``, otherwise the limit price of the first step.
         filled: Size executed, without duplicates.
-        fees: Sum of the fees of the executions.
+        costs: Fees of the executions, one sum for each currency.
         pnl: Realised result of its executions; None when no entry has one.
         status: The last step, changes of the position aside.
     """
@@ -80,9 +83,24 @@ class OrderLife:
     requested: Decimal | None = None
     filled: Decimal = Decimal()
     spent: Decimal = Decimal()
-    fees: Decimal = Decimal()
+    costs: Amounts = field(default_factory=Amounts)
     pnl: Decimal | None = None
     status: str = ""
+
+    @property
+    def fees(self) -> Decimal | None:
+        """Sum of the fees, if all are in one currency; see `costs`."""
+        return self.costs.single
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its whole size was executed: nothing can happen to it any more."""
+        return self.size is not None and bool(self.filled) and self.filled >= self.size
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be executed, as far as is known."""
+        return self.status in (words.PLACED, words.ACKNOWLEDGED, words.PARTIALLY_FILLED)
 
     @property
     def average_price(self) -> Decimal | None:
@@ -114,6 +132,10 @@ class OrderLife:
         """How many entries repeat an earlier step."""
         return sum(step.duplicate for step in self.steps)
 
+    def add(self, facts: Facts) -> None:
+        """Take in the next entry about the order."""
+        _add(self, facts)
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types; numbers that are money as exact text."""
         return {
@@ -131,6 +153,7 @@ class OrderLife:
             "slippage": plain(self.slippage) or None,
             "slippage_bps": None if self.slippage_bps is None else round(float(self.slippage_bps), 4) + 0.0,
             "fees": plain(self.fees) or None,
+            "fees_by_currency": self.costs.as_dict(),
             "pnl": plain(self.pnl) or None,
             "duration_s": self.duration,
             "duplicates": self.duplicates,
@@ -138,53 +161,107 @@ class OrderLife:
         }
 
 
+#: How far a step has brought an order. A late report of an earlier step does not bring it back.
+_RANK: Final = {
+    words.PLACED: 1,
+    words.ACKNOWLEDGED: 2,
+    words.REJECTED: 3,
+    words.PARTIALLY_FILLED: 4,
+    words.CANCELLED: 5,
+    words.FILLED: 5,
+}
+
+
 def order_life(logs: Logs, order_id: str) -> OrderLife:
     """Return the life of an order; it has no steps when no entry mentions the order.
 
-    Entries are found by ``order_id`` and ``client_order_id``. If an entry has both, entries with only the other one are
-    found too.
+    Args:
+        logs: The logs.
+        order_id: Any of its names, see `metaexpert.logs.runs.names`. Entries with another one are found too, if some
+            entry has both.
     """
-    known, new = {order_id}, {order_id}
-    entries: list[Entry] = []
+    search = _Search(order_id)
+    new = {order_id}
     while new:
-        entries += _about(logs, new)
-        new = {name for entry in entries for name in _ids(Facts(entry))} - known
-        known |= new
-    life = OrderLife(order_id, ids=known)
-    unique = {(*entry.key, entry.line): entry for entry in entries}
-    for key in sorted(unique):
-        _add(life, Facts(unique[key]))
+        new = search.look(logs, new)
+    life = OrderLife(order_id, ids={order_id} | {name.text for name in search.known})
+    for key in sorted(search.found):
+        life.add(Facts(*search.found[key]))
     return life
 
 
-def _about(logs: Logs, ids: set[str]) -> list[Entry]:
-    """Return the entries about an order of one of these *ids*."""
-    text = re.compile("|".join(map(re.escape, sorted(ids)))) if len(ids) > 1 else next(iter(ids))
-    records = logs.filter(grep=text)
-    found = [record for record in records if isinstance(record, Entry) and not ids.isdisjoint(_ids(Facts(record)))]
-    logs.counts.unreadable.update(records.counts.unreadable)
-    return found
+class _Search:
+    """The entries about one order, found name by name.
 
+    Attributes:
+        known: Its names.
+        found: Its entries by their place, each with the part of it that is about the order.
+    """
 
-def _ids(facts: Facts) -> set[str]:
-    return {facts.text("order_id"), facts.text("client_order_id")} - {""}
+    def __init__(self, asked: str) -> None:
+        self.known: set[Name] = set()
+        self.found: dict[tuple[Any, ...], tuple[Entry, Mapping[str, Any]]] = {}
+        self._asked = asked
+        self._by_key: dict[str, set[Name]] = {}
+        self._experts: set[str] = set()
+
+    def look(self, logs: Logs, texts: set[str]) -> set[str]:
+        """Take in the entries that have one of *texts*; return the names that were learnt from them."""
+        before = set(self.known)
+        text = re.compile("|".join(map(re.escape, sorted(texts)))) if len(texts) > 1 else next(iter(texts))
+        records = logs.filter(grep=text)
+        for record in records:
+            if isinstance(record, Entry) and (*record.key, record.line) not in self.found:
+                mention = next((one for one in orders_in(record.flat) if self._is_meant(one, record)), None)
+                if mention is not None:
+                    self._take(record, mention)
+        logs.counts.unreadable.update(records.counts.unreadable)
+        return {name.text for name in self.known - before} - {self._asked}
+
+    def _is_meant(self, mention: Mention, entry: Entry) -> bool:
+        if self._asked in mention.texts:
+            return True
+        shared = self.known & mention.all
+        if not shared or any(name.is_strong for name in shared):
+            return bool(shared)
+        # A small number counts the orders of one program: another one's order may bear it.
+        other = any(key in self._by_key and name not in self._by_key[key] for key, name in mention.names)
+        return entry.expert in self._experts and not other
+
+    def _take(self, entry: Entry, mention: Mention) -> None:
+        self.found[(*entry.key, entry.line)] = entry, mention.fields
+        self._experts.add(entry.expert)
+        for key, name in mention.names:
+            if name.is_strong or key not in NUMBERS:
+                self.known.add(name)
+                self._by_key.setdefault(key, set()).add(name)
 
 
 def _add(life: OrderLife, facts: Facts) -> None:
     entry = facts.entry
     step = Step(entry, facts.step, reason=facts.text("reason"))
+    if step.step == words.REJECTED and not _may_be_rejected(life, facts):
+        step.step = words.NOTE
     # An order that is placed while another's trade is handled has the id of that trade.
     if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
     if life.steps:
         step.after = (entry.time - life.steps[-1].entry.time).total_seconds()
     if facts.is_execution and (step.step != words.POSITION or not life.filled):
-        step.size, step.price, step.fee = _executed(life, facts), facts.number("price"), facts.number("fee")
+        step.size, step.price = _executed(life, facts), facts.number("price")
+        step.fees.add(facts.fees)
     step.duplicate = _is_duplicate(life, step, facts)
     life.steps.append(step)
     _describe(life, facts, step)
     if not step.duplicate:
         _count(life, facts, step)
+
+
+def _may_be_rejected(life: OrderLife, facts: Facts) -> bool:
+    """Return whether an entry that tells of a failure means the order, not a request to change or cancel it."""
+    if life.status in (words.PARTIALLY_FILLED, words.FILLED, words.CANCELLED):
+        return False
+    return facts.has_status or life.status != words.ACKNOWLEDGED
 
 
 def _executed(life: OrderLife, facts: Facts) -> Decimal:
@@ -224,13 +301,15 @@ def _describe(life: OrderLife, facts: Facts, step: Step) -> None:
 
 
 def _count(life: OrderLife, facts: Facts, step: Step) -> None:
-    if step.step not in (words.NOTE, words.POSITION):
-        life.status = step.step
     if step.size is not None and step.price is not None:
         life.filled += step.size
         life.spent += step.size * step.price
-        life.fees += step.fee or Decimal()
+        life.costs.add(step.fees.items(), words.currency_of(life.symbol))
         life.side = life.side or facts.side
+    if _RANK.get(step.step, 0) >= _RANK.get(life.status, 1) and not life.is_complete:
+        life.status = step.step
+    elif step.step in words.EXECUTIONS and life.is_complete:
+        life.status = words.FILLED
     pnl = facts.number("pnl")
     if pnl is not None:
         life.pnl = (life.pnl or Decimal()) + pnl

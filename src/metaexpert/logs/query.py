@@ -3,12 +3,16 @@
 This package reads the files, so that backups, compressed files, both layouts and odd lines are treated as everywhere
 else, and the table has each entry once. DuckDB gets them as JSON Lines in a temporary file outside the log directory;
 nothing is written beside the logs. The table is a view on that file: a query takes apart only the columns that it uses.
+
+Bound: a query gets `MOST_MEMORY` of memory, as much again of disk, `MOST_SECONDS` unless the caller says otherwise, and
+`MOST_ROWS` rows. It can neither read other files nor change these limits.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,8 +50,21 @@ _INTEGER, _FLOAT, _BOOLEAN, _TEXT, _JSON = "BIGINT", "DOUBLE", "BOOLEAN", "VARCH
 _MOST_COLUMNS: Final = 400
 
 
+#: Limits of a query: seconds, rows, and memory in DuckDB's notation.
+MOST_SECONDS: Final = 60
+MOST_ROWS: Final = 1_000_000
+MOST_MEMORY: Final = "2GB"
+_ROWS_AT_ONCE: Final = 10_000
+_CONFIG: Final = {
+    "autoinstall_known_extensions": "false",
+    "memory_limit": MOST_MEMORY,
+    "max_temp_directory_size": MOST_MEMORY,
+    "python_enable_replacements": "false",  # it would read variables of this process
+}
+
+
 class QueryError(Exception):
-    """The SQL is wrong, or DuckDB is not installed; the message says which."""
+    """The SQL is wrong or beyond a limit, or DuckDB is not installed; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +80,20 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
 
-def query(logs: Logs, sql: str) -> Answer:
+def query(logs: Logs, sql: str, timeout: float = MOST_SECONDS) -> Answer:
     """Run *sql* on the table ``logs``, which holds the entries that pass the filters of *logs*.
 
     The table has the `COLUMNS` (times are UTC), a column for each other field (BIGINT, DOUBLE, BOOLEAN, VARCHAR, or
     JSON for lists, objects and mixed types), and ``entry``, the whole entry as JSON. The query cannot read or
     write other files.
 
+    Args:
+        logs: The entries.
+        sql: One statement or several; the result is that of the last.
+        timeout: Longest time for the query itself, in seconds.
+
     Raises:
-        QueryError: The SQL is wrong, or DuckDB is missing.
+        QueryError: The SQL is wrong or beyond a limit, or DuckDB is missing.
     """
     try:
         import duckdb  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415 - an extra
@@ -80,19 +102,36 @@ def query(logs: Logs, sql: str) -> Answer:
     with tempfile.TemporaryDirectory(prefix="metaexpert-query-") as name:
         path = Path(name, "entries.json")
         kinds = _written(logs, path)
-        connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": name})
+        connection = duckdb.connect(config={"temp_directory": name, **_CONFIG})
         try:
             _load(connection, path, kinds)
             connection.execute(f"SET allowed_paths = ['{_quoted(str(path))}']")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
-            found = connection.execute(sql)
-            columns = [column[0] for column in found.description or []]
-            return Answer(columns, found.fetchall() if columns else [])
+            return _answer(connection, sql, timeout)
+        except duckdb.InterruptException:
+            raise QueryError(f"the query takes longer than {timeout:g} seconds; --timeout allows more") from None
         except duckdb.Error as error:
             raise QueryError(str(error)) from None
         finally:
             connection.close()
+
+
+def _answer(connection: Any, sql: str, timeout: float) -> Answer:
+    watch = threading.Timer(timeout, connection.interrupt)
+    watch.daemon = True
+    watch.start()
+    try:
+        found = connection.execute(sql)
+        columns = [column[0] for column in found.description or []]
+        rows: list[tuple[Any, ...]] = []
+        while columns and (more := found.fetchmany(_ROWS_AT_ONCE)):
+            rows += more
+            if len(rows) > MOST_ROWS:
+                raise QueryError(f"the result has more than {MOST_ROWS} rows; say LIMIT, or count them in SQL")
+    finally:
+        watch.cancel()
+    return Answer(columns, rows)
 
 
 def _written(logs: Logs, path: Path) -> dict[str, str]:

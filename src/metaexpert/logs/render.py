@@ -175,7 +175,12 @@ def _cell(value: Any) -> str:
         return ""
     if not isinstance(value, str):
         return compact(value)
-    return f"'{value}" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
+    return guard(value)
+
+
+def guard(text: str) -> str:
+    """Return *text* with an apostrophe before it if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def compact(value: Any) -> str:

@@ -152,7 +152,10 @@ def _collect(value: Any, parent: str, rules: Rules, found: list[str]) -> None:
 
 def _files(path: Path, report: Report) -> Iterator[Path]:
     if not path.is_dir():
-        yield path
+        if path.is_file():
+            yield path
+        else:  # a pipe may have no end, a device none either
+            report.unreadable[path] = "it is no regular file"
         return
 
     def note(error: OSError) -> None:
@@ -164,6 +167,8 @@ def _files(path: Path, report: Report) -> Iterator[Path]:
             file = directory / name
             if file.is_file():  # reading a pipe or a socket would block
                 yield file
+            elif not file.is_dir():
+                report.unreadable[file] = "it is no regular file"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ is recognised by its time, number and process.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ import orjson
 from metaexpert.logger import schema
 from metaexpert.logs._distribution import Distribution
 from metaexpert.logs._gaps import SeenNumbers
-from metaexpert.logs.entry import Entry, Unparsed, checked, parse
+from metaexpert.logs.entry import TIME_BEGIN, Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.ahead import ahead
@@ -27,15 +26,15 @@ from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.merge import Stretch
-from metaexpert.logs.reading.search import found_in
-from metaexpert.logs.reading.selection import Group, select
-from metaexpert.logs.reading.tally import HEADER, Tally, lines_at, tally
+from metaexpert.logs.reading.search import Before, found_in
+from metaexpert.logs.reading.tally import MOST_FIELDS, Tally, lines_at, tally
 
 _APPNAME: Final = re.compile(rb'"appname":"([^"]*)"')
-_ERRORS: Final = frozenset({b"error", b"critical"})
 #: Distinct messages that are counted; later ones are counted together.
 _MOST_MESSAGES: Final = 50_000
-#: Trades and errors remembered to recognise copies. Stretches of all files are read by time, so copies are near.
+#: Distinct values of a field that are counted as they are in the lines.
+_MOST_VALUES: Final = 50_000
+#: Trades and errors remembered to recognise copies. All files are read by time, so copies are near.
 _WINDOW: Final = 200_000
 _VARIABLE: Final = re.compile(
     r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b|\d+(?:[.,:]\d+)*"
@@ -132,11 +131,16 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
     logs.counts.reset()
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
     collector = _Collector(stats, logs.criteria, logs.counts)
+    decoded = len(stats.fields) > MOST_FIELDS or not schema.RESERVED_KEYS.isdisjoint(stats.fields)
     with logs.opened() as chains:
-        stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
-        stretches.sort(key=operator.attrgetter("low"))
-        for stretch, (data, found) in ahead(merge.with_progress(stretches, chains, logs.progress), collector.read):
-            collector.take(data, stretch, found)
+        if logs.filtered or decoded:
+            stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
+            for stretch in merge.with_progress(stretches, chains, logs.progress):
+                collector.take_stretch(stretch)
+        else:
+            pieces = merge.once_through(chains, logs.counts, logs.progress)
+            for (file, data), found in ahead(pieces, collector.count):
+                collector.take(data, file, found)
     collector.finish()
     logs.counts.entries, logs.counts.unparsed = stats.entries, stats.unparsed
     return stats
@@ -154,37 +158,38 @@ class _Collector:
         self._samples: dict[bytes, bytes] = {}
         self._raw_levels: Counter[tuple[bytes, bytes]] = Counter()
         self._minutes: Counter[bytes] = Counter()
-        self._plain = criteria == Criteria()
-        names = (Group(tuple(orjson.dumps(name) for name in stats.fields), fold=False, odd=False),)
-        self._with_fields = names if stats.fields else ()
+        self._names = tuple(orjson.dumps(name) for name in stats.fields)
+        self._raw_values: list[Counter[bytes]] = [Counter() for _ in self._names]
         self._first = b"~"
         self._last = b""
 
-    def read(self, stretch: Stretch) -> tuple[bytes, Tally | None]:
-        """Return the lines of a stretch, and what can be counted at once. Runs beside the other methods."""
-        data = stretch.file.piece(stretch.offset, stretch.length, self._counts)
-        return data, tally(data) if self._plain else None
+    def count(self, piece: tuple[LogFile, bytes]) -> Tally:
+        """Return what can be counted at once in a piece of a file. Runs beside the other methods."""
+        return tally(piece[1], self._names)
 
-    def take(self, data: bytes, stretch: Stretch, found: Tally | None) -> None:
+    def take(self, data: bytes, file: LogFile, found: Tally) -> None:
         """Count the lines of *data*."""
-        others = [parse(line, "") for line in lines_at(data, found.odd)] if found is not None else []
+        others = [parse(line, "") for line in lines_at(data, found.odd)]
         # The number of an entry of another form has its place among the others.
-        if found is None or any(entry is not None and entry.identity for entry in others):
-            self._take_lines(data, stretch.file, stretch)
+        if any(entry is not None and entry.identity for entry in others):
+            self._take_lines(data, file, 0, lambda: None)
             return
-        self._first, self._last = min(self._first, stretch.low), max(self._last, stretch.high)
-        specials = self._count(found, data)
-        if self._with_fields:
-            copies = [line for line, counted in specials if not counted]
-            self._take_fields(data, Counter(copies + lines_at(data, found.odd)))
+        if found.high:
+            self._first, self._last = min(self._first, found.low), max(self._last, found.high)
+        self._count(found, data)
         for entry in others:
             if entry is not None:
                 self._take_entry(entry)
         self.stats.unparsed += others.count(None)
 
-    def _count(self, found: Tally, data: bytes) -> list[tuple[bytes, bool]]:
-        specials = [self._special(line) for line in lines_at(data, found.specials)]
-        self._number(found, specials)
+    def take_stretch(self, stretch: Stretch) -> None:
+        """Count what passes the filters in a stretch."""
+        data = stretch.file.piece(stretch.offset, stretch.length, self._counts)
+        self._take_lines(data, stretch.file, stretch.log, stretch.before)
+
+    def _count(self, found: Tally, data: bytes) -> None:
+        new = self._new(found, data)
+        self._number(found, new)
         for level, head, count in found.kinds:
             self._raw_levels[level, head] += count
         for minute, count in found.minutes:
@@ -192,43 +197,46 @@ class _Collector:
         for shape, message, count in found.messages:
             self._raw_messages[shape] += count
             self._samples.setdefault(shape, message)
+        for place, (start, stop) in enumerate(zip(found.specials[::2], found.specials[1::2], strict=True)):
+            if place in new:
+                self._take_special(found, data[start:stop], *found.marks[4 * place + 1 : 4 * place + 4])
+        for line in lines_at(data, found.unsure):
+            self._take_values(parse(line, ""))
+        for raw, values in zip(self._raw_values, found.values, strict=True):
+            raw.update(values)
         if len(self._raw_messages) > _MOST_MESSAGES:
             self._fold_messages()
-        return specials
+        if any(len(raw) > _MOST_VALUES for raw in self._raw_values):
+            self._fold_values()
 
-    def _special(self, line: bytes) -> tuple[bytes, bool]:
-        """Count a trade or an error, unless it is a copy; return the line, and whether it was counted."""
-        header = HEADER.match(line)
-        if header is None or self._recent.seen((header["time"], header["number"], header["head"])):
-            return line, False
-        self._minutes[header["minute"]] += 1
-        self._raw_levels[header["level"], header["head"]] += 1
-        if header["level"] not in _ERRORS:
-            self._raw_messages[header["message"]] += 1
-            self._samples.setdefault(header["message"], header["message"])
+    def _new(self, found: Tally, data: bytes) -> set[int]:
+        """Return which of the trades and errors are no copies."""
+        seen, starts, ends = self._recent.seen, found.specials[::2], found.marks[::4]
+        places = enumerate(zip(starts, ends, strict=True))
+        return {place for place, (start, end) in places if not seen(data[start + TIME_BEGIN : end])}
+
+    def _take_special(self, found: Tally, line: bytes, kind: int, minute: int, message: int) -> None:
+        """Count a trade or an error."""
+        self._raw_levels[found.kinds[kind][:2]] += 1
+        self._minutes[found.minutes[minute][0]] += 1
+        if message >= 0:
+            self._raw_messages[found.messages[message][0]] += 1
         elif (entry := parse(line, "")) is not None:
             self.stats.errors[_error_text(entry)] += 1
-        return line, True
+        if any(name in line for name in self._names) or (self._names and b"\\" in line):
+            self._take_values(parse(line, ""))
 
-    def _number(self, found: Tally, specials: list[tuple[bytes, bool]]) -> None:
+    def _number(self, found: Tally, new: set[int]) -> None:
         for host, pid, runs in found.runs:
             numbers = self.stats.numbers.setdefault((_text(host), _text(pid)), SeenNumbers())
             for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
                 if place < 0:
                     numbers.add_run(first, last)
-                elif specials[place][1]:
+                elif place in new:
                     numbers.add(first, ordinary=False)
 
-    def _take_fields(self, data: bytes, others: Counter[bytes]) -> None:
-        """Take the values of the fields from all lines but *others*."""
-        for line in select(data, b"", b"", self._with_fields).lines(data):
-            if others[line]:
-                others[line] -= 1
-            elif (entry := parse(line, "")) is not None:
-                self._take_values(entry)
-
-    def _take_lines(self, data: bytes, file: LogFile, stretch: Stretch) -> None:
-        for record in found_in(data, file, stretch.log, self._criteria, stretch.before):
+    def _take_lines(self, data: bytes, file: LogFile, log: int, before: Before) -> None:
+        for record in found_in(data, file, log, self._criteria, before):
             entry = checked(record)
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1
@@ -238,8 +246,7 @@ class _Collector:
     def _take_entry(self, entry: Entry) -> None:
         level = entry.level
         if entry.identity is not None:
-            copy = (entry.key[0], b"%d" % entry.key[1], _process_bytes(entry))
-            if entry.has_copies and self._recent.seen(copy):
+            if entry.has_copies and self._recent.seen(_header_of(entry)):
                 return
             numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
             numbers.add(entry.sequence_id, ordinary=not entry.has_copies)
@@ -255,11 +262,20 @@ class _Collector:
         self._first, self._last = min(self._first, entry.key[0]), max(self._last, entry.key[0])
         self._take_values(entry)
 
-    def _take_values(self, entry: Entry) -> None:
+    def _take_values(self, entry: Entry | None) -> None:
+        if entry is None:
+            return
         for name, distribution in self.stats.fields.items():
             value = _numeric(entry.get(name))
             if value is not None:
                 distribution.add(value)
+
+    def _fold_values(self) -> None:
+        for raw, distribution in zip(self._raw_values, self.stats.fields.values(), strict=True):
+            for text, count in raw.items():
+                if (value := _numeric(orjson.loads(text))) is not None:
+                    distribution.add(value, count)
+            raw.clear()
 
     def _fold_messages(self) -> None:
         for shape, count in self._raw_messages.items():
@@ -270,6 +286,7 @@ class _Collector:
     def finish(self) -> None:
         """Add the counts of raw bytes to the figures."""
         self._fold_messages()
+        self._fold_values()
         stats = self.stats
         for (level, process), count in self._raw_levels.items():
             name = _APPNAME.search(process)
@@ -290,11 +307,10 @@ def _text(raw: bytes) -> str:
         return raw.decode("utf-8", "backslashreplace")
 
 
-def _process_bytes(entry: Entry) -> bytes:
-    """Return the group ``head`` of `HEADER` for a decoded entry."""
-    header = entry.data
-    keys = ("severity", "facility", "version", "hostname", "appname", "procid", "msgid")
-    return orjson.dumps({key: header.get(key) for key in keys})[1:-1]
+def _header_of(entry: Entry) -> bytes:
+    """Return the line of an entry from its time to its number, as our writer writes it."""
+    keys = ("level", "severity", "facility", "version", "hostname", "appname", "procid", "msgid", "sequence_id")
+    return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
 
 
 def _error_text(entry: Entry) -> str:

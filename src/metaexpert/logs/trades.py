@@ -15,7 +15,7 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.vocabulary import POSITION, SIDES, Facts, plain
+from metaexpert.logs.vocabulary import POSITION, SIDES, Amounts, Facts, currency_of, plain
 
 #: Entries of category trade have this in their header; most other lines are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
@@ -31,7 +31,7 @@ class Execution:
     side: int
     size: Decimal
     price: Decimal
-    fee: Decimal
+    fees: Amounts
     symbol: str
     order_id: str
     trade_id: str
@@ -46,7 +46,8 @@ class Execution:
             "side": SIDES.get(self.side),
             "size": plain(self.size),
             "price": plain(self.price),
-            "fee": plain(self.fee),
+            "fee": plain(self.fees.single) or None,
+            "fees": self.fees.as_dict(),
             "pnl": plain(self.pnl) or None,
             "order_id": self.order_id or None,
             "trade_id": self.trade_id or None,
@@ -62,7 +63,8 @@ class Totals:
         bought: Size bought.
         sold: Size sold.
         turnover: Sum of size times price, in the quote currency.
-        fees: Sum of the fees.
+        costs: The fees, one sum for each currency.
+        currency: That of the result, by the symbol; empty if unknown.
         logged_pnl: Realised result as entries have it (``pnl``); None when no entry does.
         position: Size held at the end: from the last entry about the position, otherwise bought less sold.
         entry_price: Average price of the position, if known.
@@ -72,7 +74,8 @@ class Totals:
     bought: Decimal = Decimal()
     sold: Decimal = Decimal()
     turnover: Decimal = Decimal()
-    fees: Decimal = Decimal()
+    costs: Amounts = field(default_factory=Amounts)
+    currency: str = ""
     logged_pnl: Decimal | None = None
     position: Decimal = Decimal()
     entry_price: Decimal | None = None
@@ -86,9 +89,18 @@ class Totals:
         return self.logged_pnl if self.logged_pnl is not None else self._computed
 
     @property
-    def net(self) -> Decimal:
-        """Realised result after fees."""
-        return self.pnl - self.fees
+    def fees(self) -> Decimal | None:
+        """Sum of the fees, if all are in one currency; see `costs`."""
+        return self.costs.single
+
+    @property
+    def net(self) -> Decimal | None:
+        """Realised result after fees; None when a fee is in another currency than the result."""
+        return self.pnl - self.costs.single if self.costs.single is not None and self._is_quoted else None
+
+    @property
+    def _is_quoted(self) -> bool:
+        return all(currency in ("", self.currency) for currency in self.costs)
 
     def add(self, execution: Execution) -> None:
         """Count an execution."""
@@ -96,7 +108,7 @@ class Totals:
         self.bought += execution.size if execution.side > 0 else 0
         self.sold += execution.size if execution.side < 0 else 0
         self.turnover += execution.size * execution.price
-        self.fees += execution.fee
+        self.costs.add(execution.fees.items(), self.currency)
         self._hold(execution.size * execution.side, execution.price)
         self.position, self.entry_price = self._held, abs(self._cost / self._held) if self._held else None
 
@@ -127,10 +139,11 @@ class Totals:
             "bought": plain(self.bought),
             "sold": plain(self.sold),
             "turnover": plain(self.turnover),
-            "fees": plain(self.fees),
+            "fees": plain(self.fees) or None,
+            "fees_by_currency": self.costs.as_dict(),
             "pnl": plain(self.pnl),
             "pnl_from": "entries" if self.logged_pnl is not None else "average cost",
-            "net": plain(self.net),
+            "net": plain(self.net) or None,
             "position": plain(self.position),
             "entry_price": plain(self.entry_price) or None,
         }
@@ -167,7 +180,8 @@ class Ledger:
         if facts.text("trade_id") and self._recent.seen(trade):
             self.duplicates += 1
             return None
-        totals = self.totals.setdefault((facts.entry.expert, facts.text("symbol")), Totals())
+        symbol = facts.text("symbol")
+        totals = self.totals.setdefault((facts.entry.expert, symbol), Totals(currency=currency_of(symbol)))
         execution = _execution(facts) if executed else None
         if execution is not None:
             totals.add(execution)
@@ -176,12 +190,14 @@ class Ledger:
 
 
 def _execution(facts: Facts) -> Execution:
+    fees = Amounts()
+    fees.add(facts.fees)
     return Execution(
         entry=facts.entry,
         side=facts.executed_side,
         size=facts.executed_size,
         price=facts.number("price") or Decimal(),
-        fee=facts.number("fee") or Decimal(),
+        fees=fees,
         symbol=facts.text("symbol"),
         order_id=facts.text("order_id"),
         trade_id=facts.text("trade_id"),

@@ -9,13 +9,14 @@ The step of an order comes from the field ``status``, otherwise from the words o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
+from metaexpert.logs.runs.names import folded_name
 
 PLACED: Final = "placed"
 ACKNOWLEDGED: Final = "acknowledged"
@@ -30,6 +31,11 @@ SIDES: Final[Mapping[int, str]] = {1: "BUY", -1: "SELL"}
 #: Steps in which something was executed.
 EXECUTIONS: Final = frozenset({PARTIALLY_FILLED, FILLED})
 
+#: Quote currencies by which a symbol without a mark between its parts is divided, the longer ones first.
+_QUOTES: Final = (
+    *("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDE"),
+    *("USD", "EUR", "GBP", "JPY", "CHF", "TRY", "BRL", "AUD", "CAD", "DAI", "BTC", "ETH", "BNB"),
+)
 #: Names of a field, the preferred one first.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "order_id": ("order_id", "orderid"),
@@ -45,6 +51,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "price": ("price", "fill_price", "avg_price", "average_price", "average", "last_price"),
     "requested": ("requested_price", "expected_price", "limit_price", "signal_price"),
     "fee": ("fee", "commission", "fees"),
+    "fee_currency": ("fee_currency", "fee_asset", "fee_ccy", "fee_coin", "commission_asset", "commission_currency"),
     "pnl": ("pnl", "realized_pnl", "realised_pnl"),
     "reason": ("reason", "reject_reason", "error"),
     "position_size": ("position_size", "position"),
@@ -68,6 +75,8 @@ _WORDS: Final = (
     (re.compile(r"\b(accepted|acknowledged|ack|open(ed)?|working)\b", re.I), ACKNOWLEDGED),
     (re.compile(r"\b(plac|submit|sent\b|sending\b|creat)", re.I), PLACED),
 )
+#: If such a request fails, the order stays as it is.
+_REQUEST: Final = re.compile(r"\b(cancel|cancellation|amend|modify|modification|replace|edit)\b", re.I)
 _CLOSING: Final = re.compile(r"\b(clos|reduc|exit)", re.I)
 _ONLY_ORDERS: Final = re.compile(r"\border\b", re.I)
 
@@ -77,11 +86,13 @@ class Facts:
 
     Args:
         entry: The entry.
+        part: The part of it that is meant, such as an exchange's answer; the entry's own fields come first.
     """
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, part: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.entry = entry
-        self._fields = {_folded(name): value for name, value in entry.flat.items() if value is not None}
+        found = [*part.items(), *entry.flat.items()]
+        self._fields = {folded_name(name): value for name, value in found if value is not None}
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
@@ -101,22 +112,38 @@ class Facts:
         return number(self.get(name))
 
     @property
+    def fees(self) -> tuple[tuple[str, Decimal], ...]:
+        """The fees, each with its currency; an empty one where the entry names none (it is the quote currency)."""
+        value, named = self.get("fee"), self.text("fee_currency")
+        return tuple(_fees(value, named))
+
+    @property
     def side(self) -> int:
         """1 for buying (long), -1 for selling (short), 0 when unknown."""
         word = self.text("side").lower()
         return 1 if word in ("buy", "long", "bid", "b") else -1 if word in ("sell", "short", "ask", "s") else 0
 
     @property
+    def has_status(self) -> bool:
+        """Whether a field, not the message, says which step it is."""
+        return self._status in _STATUS
+
+    @property
+    def _status(self) -> str:
+        return re.sub(r"[\W_]+", " ", self.text("status")).strip().lower()
+
+    @property
     def step(self) -> str:
         """The step of an order, `POSITION` for a change of a position, `NOTE` for anything else."""
         if self.get("position_size") is not None or _WORDS[0][0].search(self.entry.text):
             return POSITION
-        status = re.sub(r"[\W_]+", " ", self.text("status")).strip().lower()
-        if status in _STATUS:
-            return _STATUS[status]
+        if self.has_status:
+            return _STATUS[self._status]
         executed = self.get("trade_id") is not None and self.get("price") is not None
         if executed or _ONLY_ORDERS.search(self.entry.text) or self.entry.get("msgid") == schema.MSGID_TRADE:
             found = next((step for words, step in _WORDS if words.search(self.entry.text)), None)
+            if found == REJECTED and _REQUEST.search(self.entry.text):
+                return NOTE
             return found or (FILLED if executed else NOTE)
         return NOTE
 
@@ -144,6 +171,52 @@ class Facts:
         return abs(self._executed_size or Decimal())
 
 
+def _fees(value: Any, currency: str) -> Iterator[tuple[str, Decimal]]:
+    """Yield the fees in the value of a field: an amount, an object of ccxt, a list of such, or amounts by currency."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _fees(item, currency)
+    elif isinstance(value, Mapping):
+        if (cost := number(value.get("cost", value.get("amount")))) is not None:
+            yield str(value.get("currency") or value.get("asset") or currency).upper(), cost
+        else:
+            yield from ((str(name).upper(), cost) for name, one in value.items() if (cost := number(one)) is not None)
+    elif (cost := number(value)) is not None:
+        yield currency.upper(), cost
+
+
+class Amounts(dict[str, Decimal]):
+    """Sums of money by currency; an empty name stands for the quote currency where no entry names it."""
+
+    def add(self, amounts: Iterable[tuple[str, Decimal]], quote: str = "") -> None:
+        """Add *amounts*, each to the sum of its currency; those without one to the *quote* currency, if it occurs."""
+        for currency, amount in amounts:
+            self[currency] = self.get(currency, Decimal()) + amount
+        if quote in self and "" in self and quote:
+            self[quote] += self.pop("")
+
+    @property
+    def single(self) -> Decimal | None:
+        """The sum, if all is in one currency; zero for nothing, None for several."""
+        return next(iter(self.values()), Decimal()) if len(self) < 2 else None
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the sums as exact text."""
+        return {currency: plain(amount) for currency, amount in self.items()}
+
+
+def currency_of(symbol: str) -> str:
+    """Return the currency in which a result in *symbol* is booked: its settlement or quote currency; empty if unknown.
+
+    Understands ``BTC/USDT``, ``BTC/USD:BTC``, ``BTC-USDT-SWAP``, ``BTC_USDT`` and ``BTCUSDT``.
+    """
+    pair, _, settled = symbol.upper().partition(":")
+    parts = re.split(r"[/\-_]", pair)
+    if len(parts) > 1:
+        return re.sub(r"\W.*", "", settled) or parts[1]
+    return next((quote for quote in _QUOTES if pair.endswith(quote) and pair != quote), "")
+
+
 def plain(number: Decimal | None) -> str:
     """Return *number* without exponent and without needless zeros, to 12 places; empty for None."""
     if number is None:
@@ -163,10 +236,5 @@ def number(value: Any) -> Decimal | None:
     return found if found.is_finite() else None
 
 
-@lru_cache(maxsize=4096)
-def _folded(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).lower()
-
-
 #: `FIELDS`, folded.
-_NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(map(_folded, names)) for name, names in FIELDS.items()}
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(map(folded_name, names)) for name, names in FIELDS.items()}

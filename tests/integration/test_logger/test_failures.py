@@ -507,3 +507,67 @@ def test_two_processes_of_which_one_is_stopped(make: Make, run: Run, python: str
     process.communicate()
     assert logger.flush(20)
     assert numbers("logs/expert.log") == [0]
+
+
+@pytest.fixture
+def stopped(python: str) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """A function that starts a process, which is stopped while it holds a lock of the log directory, by its name."""
+    if not hasattr(signal, "SIGSTOP"):
+        pytest.skip("needs SIGSTOP")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def stop(name: str) -> subprocess.Popen[bytes]:
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom metaexpert.logger.system.locks import DirectoryLock\n"
+            f"with DirectoryLock(Path('logs/.metaexpert/{name}')):\n"
+            "    print('held', flush=True)\n    sys.stdin.read()\n"
+        )
+        process = subprocess.Popen([python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    yield stop
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("options", [{}, {"async_logging": False}, {"fsync": "trades"}])
+def test_a_stopped_neighbour_delays_nothing_for_long(
+    make: Make, stopped: Callable[[str], subprocess.Popen[bytes]], options: dict[str, Any]
+) -> None:
+    """A new logger, each call, `flush` and `close` go on, and the health names the process, where the system tells."""
+    process = stopped("lock")
+    holder = f": {process.pid} (" if sys.platform == "linux" else ""
+    began = time.monotonic()
+    logger = make(**options)
+    logger.trade.error("t", number=0)
+    eventually(lambda: f"another process holds the lock{holder}" in logger.health)
+    assert time.monotonic() - began < 5
+    began = time.monotonic()
+    for number in range(1, 6):
+        logger.trade.error("t", number=number)
+    assert not logger.flush(0.2)
+    assert not logger.close(1)
+    assert time.monotonic() - began < 5
+    process.kill()
+    process.communicate()
+    make().close()
+    assert numbers("logs/trades.log") == list(range(6))
+
+
+def test_a_neighbour_that_was_stopped_while_it_compresses(
+    make: Make, stopped: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    """`close` leaves the backups to the next start."""
+    stopped("archive")
+    logger = make(compress_backups=True, max_file_size=1)
+    logger.info("m", number=0)
+    logger.info("m", number=1)
+    began = time.monotonic()
+    assert logger.close()
+    assert time.monotonic() - began < 20
+    assert Path("logs/expert.log.1").exists()

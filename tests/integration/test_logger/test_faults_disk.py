@@ -552,12 +552,12 @@ def test_a_working_directory_that_was_deleted(program: Any, tmp_path: Path) -> N
 
 
 def test_a_write_that_never_returns(program: Any) -> None:
-    """A FIFO that nobody reads stands for a dead network disk: flush, close and exit give up, the health says why."""
-    Path("logs").mkdir()
-    os.mkfifo("logs/expert.log")
+    """A sleep stands for a dead network disk: flush, close and exit give up, the health says why."""
     program(
         """
         import time
+        from metaexpert.logger.files._rotating_file import RotatingFile
+        RotatingFile.write = lambda *_: time.sleep(3600)
         import metaexpert.logger.files.writing_thread
         import metaexpert.logger.hub.pipeline
         metaexpert.logger.files.writing_thread.LONGEST_HANG = 0.5
@@ -577,6 +577,41 @@ def test_a_write_that_never_returns(program: Any) -> None:
         """,
         patience=30,
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX has these files")
+@pytest.mark.parametrize(
+    ("place", "name", "options"),
+    [
+        (os.mkfifo, "errors.log", {}),
+        (os.mkfifo, "expert.log", {"async_logging": False}),
+        (lambda path: Path(path).symlink_to("/dev/zero"), "errors.log", {"fsync": "trades"}),
+        (lambda path: Path(path).symlink_to(os.ttyname(os.openpty()[1])), "expert.log", {}),
+        (os.mkdir, "errors.log", {"async_logging": False}),
+    ],
+    ids=["pipe", "pipe-synchronous", "device", "terminal", "directory"],
+)
+def test_a_log_file_that_is_no_file(
+    make: Any, read_log: Callable[..., Any], place: Callable[[str], None], name: str, options: dict[str, Any]
+) -> None:
+    """No call waits for it, the health tells it, the other files have all, and `close` keeps to its timeout."""
+    Path("logs").mkdir()
+    place(f"logs/{name}")
+    os.mkfifo("logs/logging_errors.log")
+    logger = make(**options)
+    for number in range(20):
+        logger.info("m", number=number)
+        logger.trade.error("t", number=number)
+    assert not logger.flush(0.2)
+    assert logger.health.startswith(
+        ("degraded: Is a directory since", f"degraded: {name} is not a regular file since")
+    ), logger.health
+    began = time.monotonic()
+    assert not logger.close(0.5)
+    assert time.monotonic() - began < 4
+    other = "expert.log" if name == "errors.log" else "errors.log"
+    assert [e["number"] for e in read_log(f"logs/{other}") if e["message"] == "t"] == list(range(20))
+    assert len(read_log("logs/trades.log")) == 20
 
 
 @pytest.mark.root

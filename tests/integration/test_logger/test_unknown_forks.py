@@ -16,15 +16,12 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds its C library and system calls on Linux")
 
 PROGRAM = """
-import ctypes, os, sys, threading
+import ctypes, os, sys
 from metaexpert.logger import MetaLogger
 
 libc = ctypes.PyDLL(None)
 fork = libc.fork if sys.argv[1] == "fork" else lambda: libc.syscall(57)
 logger = MetaLogger(log_to_console=False, async_logging=sys.argv[2] == "async")
-if sys.argv[3] == "threads":
-    for _ in range(2):
-        threading.Thread(target=lambda: [logger.info("busy") for _ in range(3000)], daemon=True).start()
 
 
 def end(pid):
@@ -89,14 +86,6 @@ def test_such_a_child_has_a_journal_of_its_own(kind: str, mode: str, case: str, 
     for entries in found:
         assert [entry["sequence_id"] for entry in entries] == list(range(1, len(entries) + 1))
         assert len({entry["message"] for entry in entries if entry["message"] in NAMES}) == 1
-
-
-def test_threads_of_the_parent_lose_nothing(tmp_path: Path) -> None:
-    """Nor does the child wait for them."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, "fork", "async", "threads"], cwd=tmp_path, timeout=100)
-    assert done.returncode == 0
-    for entries in by_process(tmp_path / "logs/expert.log"):
-        assert sorted(entry["sequence_id"] for entry in entries) == list(range(1, len(entries) + 1))
 
 
 NAMES = {"parent", "child", "grandchild"}

@@ -61,13 +61,13 @@ def test_check_without_files(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_check_names_every_problem(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each bad value is one line with field, value and source."""
-    monkeypatch.setenv("LOG_LEVEL", "LOUD")
+    monkeypatch.setenv("METAEXPERT_LOG_LEVEL", "LOUD")
     monkeypatch.setenv("METAEXPERT_MAX_FILE_SIZE", "10XB")
     code, out, err = cli("config", "check")
     assert (code, out) == (2, "")
     first, second = err.splitlines()
     assert first.startswith("error: log_level: 'LOUD'")
-    assert first.endswith("(environment LOG_LEVEL)")
+    assert first.endswith("(environment METAEXPERT_LOG_LEVEL)")
     assert second.startswith("error: max_file_size: '10XB'")
 
 
@@ -75,7 +75,7 @@ def test_check_tells_programs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     """With --json the answer is JSON, the exit code the same."""
     code, out, _ = cli("config", "check", "--json")
     assert (code, json.loads(out)) == (0, {"ok": True, "log_dir": "logs", "problems": []})
-    monkeypatch.setenv("LOG_LEVEL", "LOUD")
+    monkeypatch.setenv("METAEXPERT_LOG_LEVEL", "LOUD")
     code, out, err = cli("config", "check", "--json")
     answer = json.loads(out)
     assert (code, err, answer["ok"], len(answer["problems"])) == (2, "", False, 1)

@@ -187,7 +187,7 @@ def test_a_wrong_configuration_keeps_nobody_from_reading_a_named_directory(
     cli: Cli, refused: Callable[..., str], logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bad setting is told when the directory must be looked up, and does not matter when it is given."""
-    monkeypatch.setenv("LOG_LEVEL", "LOUD")
+    monkeypatch.setenv("METAEXPERT_LOG_LEVEL", "LOUD")
     assert "log_level: 'LOUD'" in refused("logs")
     assert levels(cli("logs", "logs").out) == ALL
 

@@ -26,8 +26,9 @@ from metaexpert.logger import BoundLogger, MetaLogger, log_context
 from metaexpert.logger.encoding._screen import screen
 from metaexpert.logger.encoding.context_frames import current_frame
 from metaexpert.logger.encoding.fast import Encoder
+from metaexpert.logger.encoding.foreign_steps import EVENT
 from metaexpert.logger.encoding.line import Clock
-from metaexpert.logger.encoding.processors import EVENT, CleanValues
+from metaexpert.logger.encoding.processors import CleanValues
 from metaexpert.logger.encoding.route import Route, deliver
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.masking.rules import RULES

@@ -232,7 +232,8 @@ json_values = st.recursive(
 )
 def test_every_line_validates(message: str, fields: dict[str, Any], layout: Any, limit: int) -> None:
     """SC-008: whatever is logged, in either layout, the line validates, and is one line."""
-    from metaexpert.logger.encoding.processors import EVENT, aside, chain
+    from metaexpert.logger.encoding.foreign_steps import EVENT
+    from metaexpert.logger.encoding.processors import aside, chain
 
     lines: list[bytes] = []
     encode = encoder(layout, 32473, limit)

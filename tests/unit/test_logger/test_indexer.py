@@ -123,25 +123,42 @@ class TestStretches:
             line(3).replace(b'"box"', b'"b\\u006fx"'),
         ],
     )  # fmt: skip
-    def test_a_file_with_an_odd_line_is_left_out(self, odd: bytes) -> None:
-        """Torn, foreign, damaged: wherever it stands, nothing is said of the whole file."""
-        assert indexed(line(1) + line(2)) != []
-        for data in (odd + line(1), line(1) + odd + (b"" if odd.endswith(b"\n") else b"\n") + line(2), line(1) + odd):
-            assert indexed(data) == []
-            assert indexed(*(data[at : at + 50] for at in range(0, len(data), 50))) == []
+    def test_an_odd_line_costs_its_piece_only(self, odd: bytes) -> None:
+        """Torn, foreign, damaged: what stands with it in one piece may be of any time, the rest is told as ever."""
+        size = len(line(1))
+        odd += b"" if odd.endswith(b"\n") else b"\n"
+        for data in (odd, line(1) + odd, odd + line(1)):
+            assert indexed(data) == [time_index.any_time(0, len(data))]
+        assert indexed(line(1), line(2), odd, line(3), line(4)) == [
+            Span(0, 2 * size, moment(1), moment(2), schema.INFO),
+            time_index.any_time(2 * size, len(odd)),
+            Span(2 * size + len(odd), 2 * size, moment(3), moment(4), schema.INFO),
+        ]
         assert indexed() == indexed(b"") == []
+
+    def test_the_torn_end_of_a_file_is_a_stretch_of_its_own(self) -> None:
+        """A line without its end does not hide what stands before it."""
+        assert indexed(line(1), line(2), line(3)[:50]) == [
+            Span(0, 2 * len(line(1)), moment(1), moment(2), schema.INFO),
+            time_index.any_time(2 * len(line(1)), 50),
+        ]
 
     def test_two_lines_that_became_one_may_be_of_any_level(self) -> None:
         """A torn line that another process went on behind has the time of its beginning; it is never passed over."""
         assert indexed(line(3)[:-2] + line(1)) == [Span(0, 2 * len(line(3)) - 2, moment(3), moment(3), schema.CRITICAL)]
 
     def test_a_long_line_fills_no_memory(self) -> None:
-        """A line of more than a megabyte is given up."""
+        """A line of more than a megabyte is a stretch of any time; those around it are told."""
         made = Indexer()
+        made.add(line(1))
         for _ in range(200):
             made.add(b"x" * 10_000)
-        assert made.spans() == []
-        assert len(made._rest) < 1_100_000
+            assert len(made._rest) < 1_100_000
+        made.add(b"x\n")
+        made.add(line(2))
+        assert [(span.length, span.low) for span in made.spans()] == [
+            (len(line(1)), moment(1)), (2_000_002, b""), (len(line(2)), moment(2)),
+        ]  # fmt: skip
 
     def test_a_level_that_could_hide_counts_as_the_highest(self) -> None:
         """Another program may give the key twice, or write it with escapes; what only looks so costs time, no entry."""
@@ -294,6 +311,7 @@ class TestArchivist:
         lengths = {path.name: [s.length for s in noted(tmp_path)[key_at(path)]] for path in tmp_path.glob("*.log.*")}
         assert lengths.pop("expert.log.1") == [len(line(1))]
         assert lengths.pop("expert.log.2.gz") == [1000 * len(line(2))]
+        assert lengths.pop("expert.log.3") == [5]
         assert set(map(tuple, lengths.values())) == {()}
 
     def test_nothing_is_read_twice(self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,34 @@ def test_a_later_configuration_of_the_user_wins(python: str, tmp_path: Path) -> 
     assert run(python, f"{code}print(len(structlog.get_config()['processors']))", tmp_path) == "1\n"
 
 
+def test_the_capture_does_not_open_it(python: str, tmp_path: Path) -> None:
+    """Neither a record of logging, nor a look at the capture, nor a processor opens structlog; a change is seen."""
+    code = f"""
+import logging, sys, time
+{LOGGER}
+def unopened():
+    return type(sys.modules["structlog"]).__name__ == "UnopenedPackage" and "structlog._config" not in sys.modules
+look = logger._logger.pipeline.on_serve
+logging.getLogger("a").error("record", exc_info=True, stack_info=True)
+logging.getLogger().handlers.clear()
+look()
+MetaLogger(log_dir="other", log_to_console=False, processors=[lambda _, __, event: event]).info("m")
+print(unopened(), len(logging.getLogger().handlers))
+import structlog
+early = structlog.get_logger().bind(a=1)
+structlog.reset_defaults()
+look()
+early.info("early")
+structlog.get_logger().info("late")
+structlog.configure(logger_factory=structlog.PrintLoggerFactory())
+look()
+structlog.get_logger().info("later")
+logger.close()
+"""
+    assert run(python, code, tmp_path) == "True 1\n"
+    assert messages(tmp_path) == ["record", "early", "late", "later"]
+
+
 def test_an_earlier_import_is_left_alone(python: str, tmp_path: Path) -> None:
     """A program that has imported structlog itself has the same module, configured at once."""
     code = f"import structlog\nbefore = structlog, type(structlog), set(vars(structlog))\n{LOGGER}import sys\n"

@@ -280,17 +280,19 @@ def test_a_number_that_is_taken_before_we_look_is_left_alone(tmp_path: Path, mon
     monkeypatch.setattr(Descriptor, "stolen", False)
     path, opens = tmp_path / "file", os.open
     theirs = opens(os.devnull, os.O_RDONLY)
+    numbers: list[int] = []
 
     def opened_and_taken(path: Path, flags: int, mode: int) -> int:
         fd = opens(path, flags, mode)
         os.dup2(theirs, fd)
+        numbers.append(fd)
         return fd
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", opened_and_taken)
         with pytest.raises(OSError, match="closed by somebody else"):
             Descriptor.at(path, os.O_RDWR | os.O_CREAT)
-    taken = theirs + 1
+    (taken,) = numbers
     assert os.path.samestat(os.fstat(taken), Path(os.devnull).stat())
     os.close(taken)
     with Descriptor.at(path, os.O_RDWR | os.O_CREAT) as file:

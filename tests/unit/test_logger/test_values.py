@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import ipaddress
 import json
 import pathlib
 import uuid
@@ -108,6 +109,111 @@ class Broken(collections.UserDict[str, int]):
         return "<broken>"
 
 
+class Identifier:
+    """An id of a trading library: its text is its value."""
+
+    def __init__(self, value: Any, shown: str = "") -> None:
+        self.value = value
+        self.shown = shown
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __repr__(self) -> str:
+        return self.shown or f"Identifier({str(self.value)!r})"
+
+
+class Price:
+    """A price: its text has all its digits, and it has no value."""
+
+    def __init__(self, text: str, shown: str = "") -> None:
+        self._text = text
+        self._shown = shown or text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Price({self._shown})"
+
+
+class CompiledSide:
+    """An enum of a compiled library, which is no `enum.Enum`."""
+
+    name, value = "BUY", 1
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return "<Side.BUY: 1>"
+
+
+class Described:
+    """An object whose text is a description, not its value."""
+
+    value = 10
+
+    def __str__(self) -> str:
+        return "ten of them"
+
+    def __repr__(self) -> str:
+        return "<Described 10>"
+
+
+class Treacherous(Identifier):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Plain:
+    """An id without a `repr` of its own, which would show an address."""
+
+    def __str__(self) -> str:
+        return "O-1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrapped:
+    """A value object with one field; its text is that field's unless told otherwise."""
+
+    number: Decimal
+    text: dataclasses.InitVar[str] = ""
+
+    def __post_init__(self, text: str) -> None:
+        object.__setattr__(self, "told", text or str(self.number))
+
+    def __str__(self) -> str:
+        return str(getattr(self, "told"))  # noqa: B009
+
+
+class NamedSide(enum.Enum):
+    """An enum whose text is its name, as in the bindings of compiled libraries."""
+
+    BUY = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class NamedCode(enum.IntEnum):
+    FULL = 3
+
+    def __str__(self) -> str:
+        return "full"
+
+
+class NumberedSide(enum.Enum):
+    BUY = 1
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class MixedSide(str, enum.Enum):  # noqa: UP042 - written so before Python 3.11
+    BUY = "buy"
+
+
 MOSCOW = timezone(timedelta(hours=3))
 
 
@@ -126,6 +232,36 @@ MOSCOW = timezone(timedelta(hours=3))
         (float("-inf"), "-Infinity"),
         ([1, "a"], [1, "a"]),
         ({"a": {"b": [None]}}, {"a": {"b": [None]}}),
+        (Identifier("O-1"), "O-1"),
+        (Identifier("O-1", "<an id>"), "O-1"),
+        (Identifier(5), 5),
+        (Identifier(Decimal("1.50")), "1.50"),
+        (Identifier([1]), "[1]"),
+        ({Identifier("O-1"): [Price("1.50")]}, {"O-1": ["1.50"]}),
+        (Price("70000.10"), "70000.10"),
+        (Price("10.00 USD", "10.00, USD"), "10.00 USD"),
+        (Price("ten", "value=10"), "Price(value=10)"),
+        (CompiledSide(), "BUY"),
+        (Described(), "<Described 10>"),
+        (Identifier([1], "<Identifier('[1]')>"), "[1]"),
+        (Identifier([1], "lib.Identifier(value='[1]')"), "[1]"),
+        (Identifier([1], "<Identifier: [1]>"), "[1]"),
+        (Identifier([1], "Identifier(code='[1]', precision=2)"), "[1]"),
+        (Identifier([1], "Identifier([1], filled=2)"), "Identifier([1], filled=2)"),
+        (Price("-1.50"), "-1.50"),
+        (Price("1.50", "-1.50"), "Price(-1.50)"),
+        (Price(""), "Price()"),
+        (Plain(), "O-1"),
+        ([{Plain(): Plain()}], [{"O-1": "O-1"}]),
+        (Wrapped(Decimal("1.50")), "1.50"),
+        (Wrapped(Decimal("1.50"), "about one"), {"number": "1.50"}),
+        (NamedSide.BUY, "BUY"),
+        (NamedCode.FULL, "full"),
+        (NumberedSide.BUY, 1),
+        (MixedSide.BUY, "buy"),
+        (ipaddress.ip_address("10.0.0.1"), "10.0.0.1"),
+        (Treacherous("x", "<x>"), "<x>"),
+        (ValueError("no funds"), "ValueError('no funds')"),
         (Decimal("0.10"), "0.10"),
         (Decimal("1E+30"), "1E+30"),
         (Decimal("NaN"), "NaN"),

@@ -229,6 +229,24 @@ def test_the_current_file_and_new_backups_are_read_as_ever(tmp_path: Path, line:
 
 
 @pytest.mark.parametrize("compress", [False, True])
+def test_a_line_that_is_no_entry_costs_only_itself(tmp_path: Path, line: Line, count: Bytes, compress: bool) -> None:
+    """Whatever stands in a backup, the rest of it is passed over as ever, and the line keeps its place."""
+    lines = story(line)
+    odd = (b"text\n", b"\n", lines[7][:90] + b"\n", b"\0\0\n", b'{"timestamp":1}\n', b"x" * 9000 + b"\n")
+    for at, one in zip(range(150, 1900, 250), odd, strict=False):
+        lines.insert(at, one)
+    write(tmp_path, [odd[0], odd[2], *lines], compress=compress)
+    assert [name for name, known in _known(tmp_path).items() if not known] == ["expert.log"]
+    for ask in QUESTIONS:
+        for more in ({}, {"reverse": True}):
+            with_index, without = both_ways(tmp_path, ask, **more)
+            assert with_index == without, (ask, more)
+    if not compress:
+        whole = sum(path.stat().st_size for path in tmp_path.glob("*.log*"))
+        assert count.of(open_logs(tmp_path, **seconds(1000, 1010)))[0] < whole / 2
+
+
+@pytest.mark.parametrize("compress", [False, True])
 def test_torn_lines_between_files_keep_their_place(tmp_path: Path, line: Line, compress: bool) -> None:
     """A line that is no entry stands behind the entry before it, though that one's file was passed over."""
     write(tmp_path, [line(n, "x" * 200) for n in range(1, 500)], compress=compress)

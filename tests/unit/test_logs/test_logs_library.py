@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaexpert.logs import Entry, Record, Unparsed, level_number, open_logs
-from metaexpert.logs.entry import parse
+from metaexpert.logs.entry import by_time, parse
 from metaexpert.logs.reading import _survey, dedup, merge
 from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from metaexpert.logs.reading.snapshot import Snapshot
+from metaexpert.logs.verify import verify
 
 Line = Callable[..., bytes]
 
@@ -239,18 +240,66 @@ def test_reading_is_bounded_by_files_not_by_their_size(tmp_path: Path, line: Lin
     assert peak < 16 << 20
 
 
-def test_disorder_beyond_the_memory_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files too disordered to be sorted in bounded memory lose nothing; what came out of order is counted."""
+@pytest.mark.parametrize("reverse", [False, True])
+def test_disorder_beyond_the_memory_is_sorted(
+    tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch, reverse: bool
+) -> None:
+    """Records that cannot wait in memory are read again when their time has come: also where whole files overlap."""
     monkeypatch.setattr(merge, "MEMORY_LIMIT", 20_000)
     monkeypatch.setattr(_survey, "_SMALLEST", 500)
     monkeypatch.setattr(_survey, "_OPEN", 500)
+    for name in "abc":
+        (tmp_path / name).mkdir()
     times = list(range(300))
     random.Random(1).shuffle(times)
-    write(tmp_path / "expert.log", *(line(n + 1, at=n) for n in times))
+    write(tmp_path / "a" / "expert.log", *(line(n + 1, at=n) for n in times))
+    write(tmp_path / "b" / "expert.log", *(line(n + 1, at=n if n % 10 else n - 300) for n in range(300)))
+    packed = gzip.compress(b"".join(line(n + 1, at=n) for n in reversed(range(300))))
+    write(tmp_path / "c" / "expert.log.1.gz", packed)
+    write(tmp_path / "c" / "expert.log", *(line(n, "text" * 40, at=7) for n in range(1, 9)), b"no entry\n")
+    logs = open_logs(*(tmp_path / name for name in "abc"), reverse=reverse)
+    found = list(logs)
+    assert len(found) == 3 * 300 + 8 + 1
+    assert found == sorted(found, key=by_time, reverse=reverse)
+    assert logs.counts.unordered == 0
+    errors = open_logs(tmp_path / "a", reverse=reverse, grep="m")
+    assert [record.key for record in errors] == sorted((record.key for record in errors), reverse=reverse)
+
+
+def test_more_of_one_microsecond_than_fits_is_told(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost where more entries of one time wait than memory takes; those out of order are counted."""
+    monkeypatch.setattr(merge, "MEMORY_LIMIT", 2000)
+    monkeypatch.setattr(_survey, "_SMALLEST", 500)
+    monkeypatch.setattr(_survey, "_OPEN", 500)
+    for name in ("a.log", "b.log"):
+        write(tmp_path / name, *(line(n, at=1) for n in range(1, 100)))
     logs = open_logs(tmp_path)
-    for direction in (logs, open_logs(tmp_path, reverse=True)):
-        assert sorted(numbers(direction)) == list(range(1, 301))
-        assert 0 < direction.counts.unordered < 300
+    assert sorted(numbers(logs)) == sorted([*range(1, 100), *range(1, 100)])
+    assert logs.counts.unordered
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names, and no pipes in a directory")
+def test_what_leads_to_no_file_is_named(tmp_path: Path, line: Line) -> None:
+    """A log's name that cannot be read is told, however it came to be; the files beside it are read, each once."""
+    write(tmp_path / "expert.log", line(1), line(2))
+    write(tmp_path / "ema\nbot.log", line(3))
+    (tmp_path / "folder.log").mkdir()
+    for name, target in (
+        ("loop.log", "loop.log"), ("one.log.1", "two.log.1"), ("two.log.1", "one.log.1"), ("gone.log", "nowhere"),
+        ("again.log", "expert.log"), ("below.log", "folder.log"), ("through.log", "loop.log/x.log"),
+    ):  # fmt: skip
+        (tmp_path / name).symlink_to(target)
+    os.mkfifo(tmp_path / "pipe.log")
+    for logs in (open_logs(tmp_path), open_logs(tmp_path, reverse=True), open_logs(tmp_path, limit=9)):
+        assert sorted(numbers(logs)) == [1, 2, 3]
+        assert set(logs.counts.unreadable) == {
+            "folder.log", "loop.log", "one.log.1", "two.log.1", "gone.log", "below.log", "through.log", "pipe.log",
+        }  # fmt: skip
+    both = open_logs(tmp_path, tmp_path / ".")
+    assert sorted(numbers(both)) == [1, 2, 3]
+    assert str(tmp_path / "loop.log") in both.counts.unreadable
+    report = verify(open_logs(tmp_path))
+    assert (report.lines, report.counts) == (3, {"unreadable": 8})
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:

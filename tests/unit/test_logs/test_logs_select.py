@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metaexpert.logger.system.native import core
 from metaexpert.logs.entry import glance
 from metaexpert.logs.reading._literals import ignores_case, required
-from metaexpert.logs.reading.selection import Group, plain_select, select
+from metaexpert.logs.reading._selection import Group, plain_select, select
 from tests.unit.test_logs.conftest import Line
 
 compiled = pytest.mark.skipif(core is None, reason="nothing is compiled")

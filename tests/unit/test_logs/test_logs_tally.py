@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import batched
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from metaexpert.logger.system.native import core
 from metaexpert.logs._gaps import SeenNumbers
+from metaexpert.logs.entry import parse
 from metaexpert.logs.library import open_logs
-from metaexpert.logs.reading.tally import Tally, plain_tally, tally
+from metaexpert.logs.reading.tally import Tally, lines_at, plain_tally, tally
 from metaexpert.logs.stats import collect_stats, fingerprint
 from tests.unit.test_logs.conftest import Line
 
@@ -58,7 +60,22 @@ def simple(found: Tally) -> list[Any]:
     for _, message, count in found.messages:
         texts[fingerprint(json.loads(b'"' + message + b'"'))] += count
     runs = sorted((host, pid, list(numbers)) for host, pid, numbers in found.runs)
-    return [sorted(found.kinds), runs, sorted(found.minutes), texts, list(found.specials), list(found.odd)]
+    marks = [
+        (end, found.kinds[kind][:2], found.minutes[minute][0],
+         message if message < 0 else fingerprint(json.loads(b'"' + found.messages[message][1] + b'"')))
+        for end, kind, minute, message in batched(found.marks, 4)
+    ]  # fmt: skip
+    times = found.low, found.high
+    return [
+        sorted(found.kinds),
+        runs,
+        sorted(found.minutes),
+        texts,
+        list(found.specials),
+        marks,
+        list(found.odd),
+        times,
+    ]
 
 
 @compiled
@@ -67,6 +84,44 @@ def test_the_compiled_counts_are_the_plain_ones(lines: list[bytes], ended: bool)
     """Any lines are counted alike, and those handed back are the same."""
     data = b"\n".join(lines) + (b"\n" if ended else b"")
     assert simple(tally(data)) == simple(plain_tally(data))
+
+
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["price", "größe", "a b", 'q"', "pri\\u0063e", "bar", "ice", "logger", "level", "structured_data"]
+        ),
+        st.sampled_from(
+            ["1", "-2.50", "1e3", "12345678901234567890123", '"7.5"', '"price"', '"x"', "true", "null", "[1,2]", "tru",
+             '{"price":3}', '{"a":[{"größe":1}]}', "01", '"\\u0037"', "1,", ""]
+        ),
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(st.lists(FIELDS, max_size=6))
+def test_values_of_fields_are_those_of_decoded_lines(lines: list[list[tuple[str, str]]]) -> None:
+    """Nested ones, names that are written twice or with escapes, and lines that are no JSON: all as decoded."""
+    names = ("price", "größe", "a b", 'q"')
+    data = [
+        _line(0, "info", "log", ("box", "1"), number, "price", {})[:-1]
+        + "".join(f',"{name if chr(92) in name else json.dumps(name, ensure_ascii=False)[1:-1]}":{value}'
+                  for name, value in fields).encode() + b"}"
+        for number, fields in enumerate(lines, 1)
+    ]  # fmt: skip
+    expected: dict[str, list[Any]] = {name: [] for name in names}
+    for one in data:
+        entry = parse(one, "")
+        for name in names:
+            if entry is not None and entry.get(name) is not None:
+                expected[name].append(entry.get(name))
+    text = b"\n".join(data)
+    found = tally(text, tuple(json.dumps(name, ensure_ascii=False).encode() for name in names))
+    unsure = [parse(one, "") for one in lines_at(text, found.unsure)]
+    for name, values in zip(names, found.values, strict=True):
+        got = [json.loads(value) for value in values] + [entry.get(name) for entry in unsure if entry is not None]
+        assert sorted(map(repr, filter(lambda value: value is not None, got))) == sorted(map(repr, expected[name]))
 
 
 @compiled

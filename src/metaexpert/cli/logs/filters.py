@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,7 +54,7 @@ _FILTERS: Final[dict[str, Any]] = {
     ),
     "expert": _filter(_TEXTS, "--expert", metavar="NAME", help="Only of this expert; may be repeated."),
     "symbol": _filter(_TEXTS, "--symbol", metavar="NAME", help="Only with this symbol; may be repeated."),
-    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only with this order_id; may be repeated."),
+    "order": _filter(_TEXTS, "--order", metavar="ID", help="Only about this order, by any id of it; may be repeated."),
     "trade_id": _filter(_TEXTS, "--trade-id", metavar="ID", help="Only with this trade_id; may be repeated."),
     "since": _filter(
         _TEXT, "--since", metavar="TIME",
@@ -136,7 +139,60 @@ def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
     except re.error:
         return re.compile(re.escape(text), flags) if ignore_case else text
     # The text's own flags must come first.
-    return re.compile(f"{text}|{re.escape(text)}", flags)
+    expression = re.compile(f"{text}|{re.escape(text)}", flags)
+    return cast("re.Pattern[str]", _Bounded(text, expression)) if _REPEATS.search(text) else expression
+
+
+#: Seconds of processor time after which a search in one line is given up, give or take as many again.
+_LONGEST_SEARCH: Final = 2.0
+#: Without one of these no expression takes long.
+_REPEATS: Final = re.compile(r"[*+{]")
+
+
+class _Bounded:
+    """A compiled expression whose search in one line ends after some seconds: `(a+)+$` would take years.
+
+    The engine of `re` looks for signals while it searches, and a timer of the process's own time sends them. The
+    handler raises when it finds the same search twice in a row. Windows has no such timer.
+    """
+
+    #: Of all expressions together: searches begun, that of the last tick, and the one that goes on.
+    _begun = _seen = 0
+    _goes_on = ""
+    _armed = sys.platform == "win32"
+
+    def __init__(self, text: str, expression: re.Pattern[str]) -> None:
+        self._text, self._search = text, expression.search
+        self.pattern, self.flags = expression.pattern, expression.flags
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Return the first match in *text*. Raises InputError when the search takes too long."""
+        if not _Bounded._armed:
+            self._arm()
+        _Bounded._begun += 1
+        _Bounded._goes_on = self._text
+        try:
+            return self._search(text)
+        finally:
+            _Bounded._goes_on = ""
+
+    @classmethod
+    def _arm(cls) -> None:
+        cls._armed = True
+        if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGVTALRM, cls._tick)
+            signal.setitimer(signal.ITIMER_VIRTUAL, _LONGEST_SEARCH)
+
+    @classmethod
+    def _tick(cls, *_: object) -> None:
+        cls._armed = False
+        again, cls._seen = cls._seen == cls._begun, cls._begun
+        if cls._goes_on and again:
+            raise output.InputError(
+                f"--grep: {cls._goes_on!r} takes too long on one line; repeat nothing that consists of repeats"
+            )
+        if cls._goes_on:
+            cls._arm()
 
 
 def opened(directories: Sequence[str]) -> Logs:
@@ -154,9 +210,13 @@ def opened(directories: Sequence[str]) -> Logs:
             )
     paths = [Path(name) for name in directories] or [_configured_directory()]
     for path in paths:
-        if path.exists() and not path.is_dir():
+        try:
+            exists = path.exists()
+        except OSError as error:  # a directory above it may not be searched
+            raise output.InputError(f"{path} cannot be read: {error.strerror}") from None
+        if exists and not path.is_dir():
             raise output.InputError(f"{path} is a file; give its directory: metaexpert logs {path.parent}")
-        if not path.exists():
+        if not exists:
             hint = "" if directories else "; give the directory: metaexpert logs DIR"
             raise output.InputError(f"there is no directory {path}{hint}")
     return open_logs(*paths)

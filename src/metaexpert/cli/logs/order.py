@@ -9,7 +9,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
-from metaexpert.cli.tables import money, seconds, table
+from metaexpert.cli.tables import amounts, money, seconds, table
 from metaexpert.logger.entry.console_text import escape, time_text
 from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.vocabulary import SIDES, plain
@@ -17,7 +17,9 @@ from metaexpert.logs.vocabulary import SIDES, plain
 
 @with_filters
 def order(
-    order_id: Annotated[str, typer.Argument(metavar="ID", help="Its order_id or client_order_id.")],
+    order_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Any of its ids: the exchange's, the client's, a ticket.")
+    ],
     as_json: Json = False,
     **filters: Any,
 ) -> None:
@@ -63,7 +65,7 @@ def _summary(life: OrderLife) -> Iterator[str]:
         bps = float(life.slippage_bps) + 0.0  # no minus zero
         yield _line("slippage", f"{bps:+.2f} bps, {money(life.slippage, sign=True)} ({worse})")
     if life.filled:
-        yield _line("fees", money(life.fees))
+        yield _line("fees", amounts(life.costs) or "0")
     yield _line("result", money(life.pnl, sign=True))
     yield _line("duplicates", str(life.duplicates or ""))
 
@@ -81,7 +83,7 @@ def _steps(life: OrderLife, tz: Any) -> str:
             step.step + (" DUPLICATE" if step.duplicate else ""),
             money(step.size),
             money(step.price),
-            money(step.fee),
+            amounts(step.fees),
             step.trade_id,
             step.entry.text + (f" ({step.reason})" if step.reason else ""),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
+import threading
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters
 from metaexpert.cli.tables import csv_table, table
-from metaexpert.logs.query import Answer, QueryError
+from metaexpert.logs.query import MOST_SECONDS, QueryError
 from metaexpert.logs.query import query as run_query
 
 
@@ -21,15 +22,19 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="A query on the table logs.")],
     form: Annotated[str, typer.Option("--format", metavar="text|json|csv", help="Format of the result.")] = "text",
     as_json: JsonFormat = False,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="SECONDS", help="Longest time for the query itself.")
+    ] = str(MOST_SECONDS),
     **filters: Any,
 ) -> None:
     """Query the logs with SQL (needs DuckDB: install the extra "query").
 
     The table logs has one row for each entry that passes the filters, with
     the columns timestamp, level, message, expert_name, symbol, order_id, …,
-    one for each other field, and the whole entry as JSON in entry.
+    one for each other field, and the whole entry as JSON in entry. The query
+    reads nothing else, and has a limit of memory, time and rows.
 
-    Exit code 2: the SQL is wrong, or DuckDB is not installed.
+    Exit code 2: the SQL is wrong or beyond a limit, or DuckDB is not installed.
 
     Example:
       metaexpert logs query "SELECT level, count(*) FROM logs GROUP BY level"
@@ -38,10 +43,24 @@ def query(
     form = format_name(form, as_json=as_json)
     with reading(filters, "loading") as logs:
         try:
-            answer = run_query(logs, sql)
+            answer = run_query(logs, sql, _seconds(timeout))
         except QueryError as error:
             raise output.InputError(_on_one_line(str(error))) from None
-    output.write(_rendered(answer, form))
+    rows = [[value.isoformat() if isinstance(value, datetime) else value for value in row] for row in answer.rows]
+    if form == "json":
+        output.write_json([dict(zip(answer.columns, row, strict=True)) for row in rows], default=str)
+    else:
+        output.write(csv_table(answer.columns, rows) if form == "csv" else _table(answer.columns, rows))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise output.InputError(f"--timeout: {text!r} should be a number of seconds")
+    return seconds
 
 
 def _on_one_line(message: str) -> str:
@@ -49,16 +68,10 @@ def _on_one_line(message: str) -> str:
     return re.split(r"\nLINE \d+: ", message)[0].replace("!\n", "; ").replace("\n", " ").strip()
 
 
-def _rendered(answer: Answer, form: str) -> str:
-    rows = [[value.isoformat() if isinstance(value, datetime) else value for value in row] for row in answer.rows]
-    if form == "json":
-        objects = [dict(zip(answer.columns, row, strict=True)) for row in rows]
-        return json.dumps(objects, ensure_ascii=False, indent=2, default=str) + "\n"
-    if form == "csv":
-        return csv_table(answer.columns, rows)
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     numeric = [
         name
-        for at, name in enumerate(answer.columns)
+        for at, name in enumerate(columns)
         if any(isinstance(row[at], int | float) for row in rows) and not any(isinstance(row[at], str) for row in rows)
     ]
-    return table(answer.columns, rows, numeric) if answer.columns else ""
+    return table(columns, rows, numeric) if columns else ""

@@ -112,7 +112,7 @@ def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[S
     terminal = output.to_terminal()
     colors = form == "text" and output.wants_color()
     render = make_format(form, colors=colors, tz=tz, terminal=terminal, fields=fields)
-    write = output.write if form == "text" or terminal else output.write_exact
+    write = output.write_escaped if form == "text" or terminal else output.write_exact
     write(render.start)
     return lambda batch: write(render(batch))
 

@@ -9,7 +9,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters, zone
-from metaexpert.cli.tables import csv_table, money, table
+from metaexpert.cli.tables import amounts, csv_table, money, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.trades import Execution, Ledger
 from metaexpert.logs.vocabulary import SIDES
@@ -47,7 +47,8 @@ def trades(
     if form == "json":
         output.write_json(_as_dict(ledger, listed))
     elif form == "csv":
-        output.write_exact(_csv(listed))
+        write = output.write if output.to_terminal() else output.write_exact
+        write(_csv(listed))
     elif not ledger.totals:
         output.complain("note", ["there are no trades"])
     else:
@@ -79,7 +80,7 @@ def _listed(listed: deque[Execution], tz: Any) -> str:
             SIDES[one.side],
             money(one.size),
             money(one.price),
-            money(one.fee),
+            amounts(one.fees) or "0",
             one.order_id,
             one.trade_id,
         )
@@ -98,7 +99,7 @@ def _totals(ledger: Ledger) -> str:
             money(total.bought),
             money(total.sold),
             money(total.turnover),
-            money(total.fees),
+            amounts(total.costs) or "0",
             money(total.pnl, sign=True),
             money(total.net, sign=True),
             money(total.position),

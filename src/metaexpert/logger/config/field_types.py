@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,9 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 _SIZE: Final = lazy_pattern(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)i?b?", re.IGNORECASE | re.ASCII)
 _FACTOR: Final = {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}
+_NUMBER: Final = lazy_pattern(r"\s*(\d{1,9})\s*", re.ASCII)
+#: Words of other loggers for a level above all: only CRITICAL is left.
+_OFF: Final = frozenset({"off", "silent"})
 #: Bytes of a file name. File systems allow 255, and the ending of a backup must fit in too.
 _MAX_FILE_NAME: Final = 200
 
@@ -36,10 +39,14 @@ def read_size(value: object) -> object:
 
 
 def _level(value: object) -> object:
-    """Read a level by its name in any case, or by its number in `logging`."""
-    number = schema.level_named(value) if isinstance(value, str) else value
-    if isinstance(number, int) and not isinstance(number, bool) and number in schema.LEVEL_WORDS:
-        return schema.LEVEL_WORDS[number].upper()
+    """Read a level by its name in any case, or by its number in `logging`: 25 is INFO, as in a call."""
+    number: object = value
+    if isinstance(value, str):
+        digits = _NUMBER.fullmatch(value)
+        off = value.strip().lower() in _OFF
+        number = int(digits[1]) if digits else schema.CRITICAL if off else schema.level_named(value)
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+        return schema.level_word(number).upper()
     raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
 
@@ -57,17 +64,22 @@ def _directory(value: object) -> object:
 
 def _file_name(value: object) -> object:
     """Accept a file name without a directory, which `log_dir` sets, and none of the logger's own files."""
-    if not isinstance(value, str):
-        return value
-    if not value.strip() or value in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):
-        raise PydanticCustomError("file_name", 'should be a file name such as "expert.log"; log_dir says where')
-    if value == schema.DIAGNOSTICS_FILE or value.startswith(schema.PRIVATE_DIRECTORY):
-        raise PydanticCustomError("file_name", "should be another name: this one is the logger's own")
-    if re.search(r"\.\d+(\.gz)?$|\.gz$", value):
-        raise PydanticCustomError("file_name", "should not end like a backup (.1, .gz)")
-    if len(os.fsencode(value)) > _MAX_FILE_NAME:
-        raise PydanticCustomError("file_name", f"should be at most {_MAX_FILE_NAME} bytes long")
+    if isinstance(value, str) and (problem := file_name_problem(value)):
+        raise PydanticCustomError("file_name", problem)
     return value
+
+
+def file_name_problem(name: str) -> LiteralString | None:
+    """Return why a log file may not have this *name*; None when it may."""
+    if not name.strip() or name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', name):
+        return 'should be a file name such as "expert.log"; log_dir says where'
+    if name == schema.DIAGNOSTICS_FILE or name.startswith(schema.PRIVATE_DIRECTORY):
+        return "should be another name: this one is the logger's own"
+    if re.search(r"\.\d+(\.gz)?$|\.gz$", name):
+        return "should not end like a backup (.1, .gz)"
+    if len(name.encode("utf-8", "surrogateescape")) > _MAX_FILE_NAME:
+        return f"should be at most {_MAX_FILE_NAME} bytes long"
+    return None
 
 
 def _processor_list(value: object) -> object:

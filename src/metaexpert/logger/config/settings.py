@@ -27,7 +27,14 @@ from metaexpert.logger.config.field_types import (
     SecretKey,
     Size,
 )
-from metaexpert.logger.config.sources import ALIASES, CODE_LABEL, ConfigurationWarning, command_line, read_layers
+from metaexpert.logger.config.sources import (
+    ALIASES,
+    CODE_LABEL,
+    ConfigurationWarning,
+    command_line,
+    read_layers,
+    without_foreign,
+)
 from metaexpert.logger.masking.registered import add_secret
 from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.schema import MASK, Layout
@@ -134,13 +141,19 @@ class LoggerConfig(BaseModel):
     def __init__(self, *, _preset: str = "", **options: Any) -> None:
         fields = type(self).model_fields
         layers = read_layers(fields, options, preset=_PRESETS.get(_preset, {}), preset_name=_preset)
-        problems = [problem for layer in layers for problem in layer.problems]
         values = ChainMap(*(layer.values for layer in layers))
         sources = ChainMap(*(layer.labels for layer in layers))
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            problems += explained(error, fields, values, sources)
+        take = super().__init__
+
+        def wrong() -> list[Problem]:
+            try:
+                take(**values)
+            except ValidationError as error:
+                return explained(error, fields, values, sources)
+            return []
+
+        problems = [problem for layer in layers for problem in layer.problems]
+        problems += without_foreign(layers, wrong)
         if problems:
             raise ConfigurationError(problems) from None
         self._sources = {field: sources.get(field, DEFAULT_LABEL) for field in fields}

@@ -2,15 +2,18 @@
 
 Highest first: command line, arguments in code, environment, ``.env``, ``[tool.metaexpert.logger]`` in
 ``pyproject.toml``. Each layer also keeps a label for every field, such as "environment METAEXPERT_LOG_LEVEL", by which
-a person finds the value. Reading creates nothing. A source that cannot be read becomes a `Problem` and raises nothing.
+a person finds the value. Reading creates nothing. A file that cannot be read is warned about and left out; an error in
+our own table becomes a `Problem`.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,7 +23,15 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 
 from metaexpert.logger.config._problems import Problem
-from metaexpert.logger.config.locations import DOTENV_FILE, ENV_PREFIX, PYPROJECT_TABLE, SHORT_PREFIX, nearest_pyproject
+from metaexpert.logger.config.locations import (
+    DOTENV_FILE,
+    ENV_PREFIX,
+    PYPROJECT_TABLE,
+    SHORT_PREFIX,
+    nearest_pyproject,
+    read_settings,
+)
+from metaexpert.logger.entry.patterns import lazy_pattern
 
 CODE_LABEL: Final = "argument in code"
 
@@ -31,6 +42,10 @@ ALIASES: Final[Mapping[str, str]] = {
     "error_log_file": "log_error_file",
 }
 
+#: A header in TOML, and one of a table in which our settings may stand, perhaps unfinished.
+_HEADER: Final = lazy_pattern(r"^(?=[ \t]*\[)", re.MULTILINE)
+_OUR_HEADER: Final = lazy_pattern(r"""[ \t]*\[+\s*(["']?)tool\1\s*(?:\]|\.\s*["']?metaexpert\b|$)""", re.MULTILINE)
+
 #: The fields of the model whose values are wanted, by name.
 Fields = Mapping[str, FieldInfo]
 
@@ -38,7 +53,7 @@ _command_line: ContextVar[Mapping[str, Any]] = ContextVar("metaexpert_command_li
 
 
 class ConfigurationWarning(UserWarning):
-    """A setting that has no effect, most likely a misspelt name."""
+    """A setting that has no effect: a misspelt name, a file that cannot be read, a value for another program."""
 
 
 class Layer:
@@ -48,6 +63,8 @@ class Layer:
         self.values: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.problems: list[Problem] = []
+        #: The variables with a short name, by field: other programs have such too.
+        self.short: dict[str, str] = {}
         self._fields = fields
         self._names: dict[str, str] = {}
 
@@ -62,6 +79,43 @@ class Layer:
             self.problems.append(Problem(name, label, text))
         else:
             self.values[field], self.labels[field], self._names[field] = value, label, name
+
+
+def without_foreign(layers: Sequence[Layer], check: Callable[[], list[Problem]]) -> list[Problem]:
+    """Leave out, with a warning, what was given under a short name and cannot be meant for us.
+
+    Args:
+        layers: The layers, which are changed.
+        check: Returns what is wrong with the values of *layers*.
+
+    Returns:
+        What is still wrong.
+    """
+    while problems := check():
+        blamed = {problem.source: problem for problem in problems}
+        short = [(layer, field) for layer in layers for field in layer.short]
+        wrong = (item for item in short if item[0].labels[item[1]] in blamed)
+        contradicting = (item for item in short if not _problems_without(*item, check))
+        layer, field = next(wrong, None) or next(contradicting, None) or (None, "")
+        if layer is None:
+            return problems
+        name, label = layer.short.pop(field), layer.labels.pop(field)
+        del layer.values[field]
+        text = f"{name} is ignored: it may be meant for another program, {ENV_PREFIX}{name.upper()} is not"
+        _warn(f"{blamed.get(label, problems[0]).message}; {text}")
+    return []
+
+
+def _problems_without(layer: Layer, field: str, check: Callable[[], list[Problem]]) -> list[Problem]:
+    value = layer.values.pop(field)
+    try:
+        return check()
+    finally:
+        layer.values[field] = value
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, ConfigurationWarning, stacklevel=2)
 
 
 def _unknown(name: str, label: str, fields: Fields) -> Problem:
@@ -131,6 +185,8 @@ def _environment(fields: Fields, variables: Mapping[str, str | None], where: str
         name, value = next((found[n] for n in names if n in found), ("", None))
         if value is not None:
             layer.take(field, _decoded(fields[ALIASES.get(field, field)], value), f"{where} {name}")
+            if not name.upper().startswith(ENV_PREFIX):
+                layer.short[field] = name
     _warn_misspelt(found, fields, where)
     return layer
 
@@ -153,51 +209,65 @@ def _warn_misspelt(found: Mapping[str, tuple[str, str | None]], fields: Iterable
         # Compared without the common prefix, which would make any two names look alike.
         rest = upper.removeprefix(ENV_PREFIX)
         if upper != rest and rest not in known and (guess := likely_name(rest, known)):
-            text = f"{name} ({where}) is not a setting and is ignored; did you mean {ENV_PREFIX}{guess}?"
-            warnings.warn(text, ConfigurationWarning, stacklevel=2)
+            _warn(f"{name} ({where}) is not a setting and is ignored; did you mean {ENV_PREFIX}{guess}?")
 
 
 def _dotenv(fields: Fields) -> Layer:
-    path = Path(DOTENV_FILE)
-    try:
-        if not path.is_file():
-            return Layer(fields)
-        from dotenv import dotenv_values  # noqa: PLC0415 - most programs have no such file
+    text = _text_of(Path(DOTENV_FILE))
+    if text is None:
+        return Layer(fields)
+    from dotenv import dotenv_values  # noqa: PLC0415 - most programs have no such file
 
-        variables = dotenv_values(path)
-    except (OSError, UnicodeDecodeError) as error:
-        return _unreadable(fields, DOTENV_FILE, error)
-    return _environment(fields, variables, DOTENV_FILE)
+    return _environment(fields, dotenv_values(stream=io.StringIO(text)), DOTENV_FILE)
 
 
 def _pyproject(fields: Fields) -> Layer:
     """Read our table from the nearest ``pyproject.toml``, from the working directory upwards."""
-    path = nearest_pyproject()
-    if path is None:
-        return Layer(fields)
+    layer, path = Layer(fields), nearest_pyproject()
+    text = None if path is None else _text_of(path)
+    if text is None:
+        return layer
+    shown = str(path)
+    try:
+        table: Any = _parsed(text, shown)
+        for key in PYPROJECT_TABLE:
+            table = table.get(key, {}) if isinstance(table, dict) else {}
+        if not isinstance(table, dict):
+            raise TypeError("[tool.metaexpert.logger] is not a table")  # noqa: TRY301
+    except (ValueError, RecursionError, TypeError) as error:
+        layer.problems.append(Problem(shown, shown, f"{shown}: cannot be read: {error}"))
+        return layer
+    for name, value in table.items():
+        layer.take(name, value, shown)
+    return layer
+
+
+def _parsed(text: str, shown: str) -> dict[str, Any]:
+    """Return the tables of a ``pyproject.toml``; of one that is wrong elsewhere, ours.
+
+    Raises:
+        ValueError: Our own table is wrong.
+        RecursionError: It is nested too deep.
+    """
     import tomllib  # noqa: PLC0415 - a program that is deployed has no such file
 
-    shown = os.path.relpath(path)
     try:
-        table: Any = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        return _unreadable(fields, shown, error)
-    for key in PYPROJECT_TABLE:
-        table = table.get(key, {}) if isinstance(table, dict) else {}
-    if not isinstance(table, dict):
-        return _unreadable(fields, shown, TypeError("[tool.metaexpert.logger] is not a table"))
-    return _named(fields, table, dict.fromkeys(table, shown))
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Blank lines in place of the other tables: an error in ours then bears its number.
+        parts = [part if _OUR_HEADER.match(part) else "\n" * part.count("\n") for part in _HEADER.split(text)]
+        ours = tomllib.loads("".join(parts))
+        _warn(f"{shown}: only [tool.metaexpert.logger] can be read: {error}")
+        return ours
 
 
-def _unreadable(fields: Fields, name: str, error: Exception) -> Layer:
-    import tomllib  # noqa: PLC0415 - see `_pyproject`
-
-    layer = Layer(fields)
-    # Of a decoding error only the kind is told, since its text may quote the file.
-    what = f": {error.strerror}" if isinstance(error, OSError) else f": {type(error).__name__}"
-    if isinstance(error, UnicodeDecodeError):
-        what = ": it is not UTF-8 text"
-    elif isinstance(error, tomllib.TOMLDecodeError | TypeError):
-        what = f": {error}"
-    layer.problems.append(Problem(name, name, f"{name}: cannot be read{what}"))
-    return layer
+def _text_of(path: Path) -> str | None:
+    """Return the text of a file with settings; None, with a warning, when it cannot be read."""
+    try:
+        return read_settings(path)
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"  # the error's own text quotes the file
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    _warn(f"{path}: cannot be read: {reason}; its settings are left out")
+    return None

@@ -21,6 +21,7 @@ from typing import Final, Literal, TextIO
 from metaexpert.logger.console import stderr
 from metaexpert.logger.console.stderr import NonBlockingStream
 from metaexpert.logger.entry.console_text import ConsoleText
+from metaexpert.logger.system.interrupts import let_pass
 
 #: Bytes of entries that may wait for a slow console.
 MOST_WAITING: Final = 8 * 1024 * 1024
@@ -95,6 +96,8 @@ class Console:
         self._came = self._went = 0
         self._untold = 0
         self.skipped = 0
+        #: The thread that prints, and its text, while it does.
+        self.printing: tuple[int, str] | None = None
         self._printing = threading.Lock()
         self._counting = threading.RLock()
 
@@ -102,6 +105,22 @@ class Console:
     def works(self) -> bool:
         """False while the stream is one that has failed."""
         return self._stream.error is None
+
+    def echoes(self, message: str) -> bool:
+        """Return whether the calling thread prints *message* just now: the stream is redirected into `logging`."""
+        printing = self.printing
+        return printing is not None and printing[0] == threading.get_ident() and message.strip() in printing[1]
+
+    def prints_on(self, stream: object) -> bool:
+        """Return whether it prints where *stream* does: on the same terminal, pipe or file."""
+        current = self._current()
+        if stream is current:
+            return stream is not None
+        try:
+            return os.path.samestat(os.fstat(stream.fileno()), os.fstat(current.fileno()))  # type: ignore[attr-defined, union-attr]
+        except (AttributeError, OSError, TypeError, ValueError) as error:  # no descriptor, or closed
+            let_pass(error)
+            return False
 
     @property
     def empty(self) -> bool:
@@ -160,7 +179,12 @@ class Console:
             if colors and not self._colored:
                 self._colored = True
                 enable_colors(STANDARD_ERROR)
-            self._stream.print(self._text(batch, colors))
+            text = self._text(batch, colors)
+            self.printing = threading.get_ident(), text
+            try:
+                self._stream.print(text)
+            finally:
+                self.printing = None
             self._report()
 
     def push(self, patience: float = 0.0) -> bool:

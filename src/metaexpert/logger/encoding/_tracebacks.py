@@ -50,6 +50,32 @@ def describe(error: BaseException, masker: Masker) -> dict[str, Any]:
         return {"type": masker.text(type(error).__name__, MAX_VALUE)[0], "value": masker.text(what, MAX_VALUE)[0]}
 
 
+def describe_text(text: str, masker: Masker) -> dict[str, Any]:
+    """Return the traceback *text* of another process as the ``exception`` object of an entry, without frames.
+
+    Args:
+        text: As `traceback.format_exception` gives it: type and value stand below the last frame.
+        masker: Masks the secrets in it, before it is cut.
+    """
+    own, group, _ = text.partition("\n  +-+")  # below it stand the exceptions of a group
+    if group:
+        own = "\n".join(line[len("  | ") :] for line in own.splitlines())
+    _, frame, last = own.rpartition('  File "')
+    lines = last.splitlines()
+    below = lines[1:] if frame or lines[0].startswith("Traceback (most recent") else lines
+    at = next((number for number, line in enumerate(below) if line.strip() and not line[0].isspace()), len(below))
+    end = "\n".join(below[at:]).rstrip()
+    name, _, value = end.partition(": ")
+    if not all(part.isidentifier() for part in name.split(".")):
+        name, value = "Exception", end
+    kind = name.rpartition(".")[2]
+    return {
+        "type": marked(*masker.text(kind, MAX_VALUE)),
+        "value": marked(*masker.text(value, MAX_VALUE)),
+        "text": marked(*masker.text(text, MAX_TEXT)),
+    }
+
+
 def _described(trace: traceback.TracebackException, masker: Masker) -> dict[str, Any]:
     result: dict[str, Any] = {
         "type": masker.text(_type(trace), MAX_VALUE)[0],

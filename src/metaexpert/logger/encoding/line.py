@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -33,6 +34,8 @@ _BOTH_NUMBERS: Final = lazy_pattern(
     rb'"sequence_id":\d+,"message":"(?:[^"\\]|\\.)*"(?:,"logger":"(?:[^"\\]|\\.)*")?,'
     rb'"structured_data":\{"meta":\{"sequenceId":(\d+)'
 )
+#: When the entry of this call was made, in nanoseconds since the epoch; 0 is now. A record of `logging` may be older.
+MADE_AT: Final[ContextVar[int]] = ContextVar("metaexpert_made_at", default=0)
 #: Room for the braces, quotes and marks that a cut adds.
 _SMALLEST_VALUE: Final = 16
 
@@ -58,7 +61,11 @@ class Clock:
 
     def __call__(self) -> str:
         """Return the current time, for example ``2026-11-22T10:31:00.123456Z``."""
-        nanoseconds, (second, start) = self.now(), self.second
+        return self.text(self.now())
+
+    def text(self, nanoseconds: int) -> str:
+        """Return a time in *nanoseconds* since the epoch as text."""
+        second, start = self.second
         if not 0 <= nanoseconds - second < SECOND:
             second, start = self.new_second(nanoseconds)
         return f"{start[len(_START) :].decode()}{(nanoseconds - second) // 1000:06d}Z"

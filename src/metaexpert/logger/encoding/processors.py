@@ -22,15 +22,18 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.encoding import _tracebacks
 from metaexpert.logger.encoding.context_frames import current_fields
+from metaexpert.logger.encoding.foreign_steps import (
+    CALLER_EVENT,
+    EVENT,
+    EXC_INFO,
+    STACK_INFO,
+    ExceptionText,
+    prepared,
+)
 from metaexpert.logger.entry.values import Cleaner, safe_str
 from metaexpert.logger.masking.rules import RULES, Masker, Rules
 from metaexpert.logger.system.lazy_structlog import EventDict, Processor, WrappedLogger
 
-#: structlog's own key for the message, and where a caller's field of that name waits meanwhile.
-EVENT: Final = "event"
-CALLER_EVENT: Final = "field_event"
-EXC_INFO: Final = "exc_info"
-STACK_INFO: Final = "stack_info"
 #: Arguments that do not fit into the message.
 POSITIONAL: Final = "positional_args"
 #: Exception and stack are ours by the time that callers' fields move aside.
@@ -54,10 +57,12 @@ def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     return event_dict
 
 
-def add_exception(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+def add_exception(_: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
     """Replace ``exc_info`` (True, an exception, or a tuple) by the exception, which `CleanValues` makes data of."""
-    exc_info = event_dict.pop(EXC_INFO, None)
-    error = None if exc_info is None else _tracebacks.exception_of(exc_info)
+    exc_info = event_dict.pop(EXC_INFO, True if method == "exception" else None)
+    error: object = exc_info if isinstance(exc_info, ExceptionText) else None
+    if error is None and exc_info is not None:
+        error = _tracebacks.exception_of(exc_info)
     event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
     if error is not None:
         event_dict[schema.EXCEPTION_KEY] = error
@@ -106,7 +111,9 @@ class CleanValues:
         """Return exception and stack, with limits of their own: the caller's must not cut a traceback."""
         limit = _tracebacks.MAX_TEXT + 64
         if schema.EXCEPTION_KEY in own:
-            described = _tracebacks.describe(own[schema.EXCEPTION_KEY], masker)
+            error = own[schema.EXCEPTION_KEY]
+            text = isinstance(error, ExceptionText)
+            described = _tracebacks.describe_text(error, masker) if text else _tracebacks.describe(error, masker)
             own[schema.EXCEPTION_KEY] = Cleaner(limit, sys.maxsize).clean(described)
         if schema.STACK_KEY in own:
             own[schema.STACK_KEY] = Cleaner(limit, sys.maxsize, masker).clean(own[schema.STACK_KEY])
@@ -164,7 +171,7 @@ def chain(
 ) -> ProcessorList:
     """Return the whole chain: *own* are the user's processors, *first* more of ours, *finish* stamps and routes."""
     steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items, rules), finish]
-    own = list(own)
+    own = prepared(own)
     return ProcessorList([merge_context, *first, *own, *steps], plain=not own)
 
 

@@ -16,6 +16,8 @@ from metaexpert.logger.system.interrupts import is_injected
 from metaexpert.logger.system.native import core
 
 _NO_LOCK: Final = contextlib.nullcontext()
+#: Times that other threads may take the room that was made; then each lane takes the line for itself.
+_MOST_TRIES: Final = 100
 
 
 class Route(SimpleNamespace):
@@ -72,10 +74,14 @@ def deliver(route: Route, line: bytes) -> None:
 def keep(route: Route, line: bytes) -> bool:
     """Do as `deliver`, but return False, with nothing done, when the journal has no room for all of the files."""
     taken: int | None = None if route.lanes else 0
+    tries = 0
     while taken is None:
+        tries += 1
         number = route.numbers.value
         line = renumbered(line, number)
-        if (taken := _take(route, line, number)) is None and not all(lane.make_room(len(line)) for lane in route.lanes):
+        if (taken := _take(route, line, number, core if tries < _MOST_TRIES else None)) is None and not all(
+            lane.make_room(len(line)) for lane in route.lanes
+        ):
             return False
     if route.lanes and not taken:
         return False
@@ -88,7 +94,7 @@ def keep(route: Route, line: bytes) -> bool:
     return True
 
 
-def _take(route: Route, line: bytes, number: int) -> int | None:
+def _take(route: Route, line: bytes, number: int, core: Any) -> int | None:
     """Append *line* to all lanes. Returns how many took it; None when *number* is not the next, or there is no room."""
     if core is not None and (taken := core.take(route.lanes, route.numbers, line, number)) is not None:
         return len(route.lanes) if taken else None

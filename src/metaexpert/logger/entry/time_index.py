@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from metaexpert.logger import schema
+
 #: Name of the file in the private directory, and its first line. Another format needs another name, so that two
 #: versions in one directory do not delete each other's index.
 NAME: Final = "index"
@@ -34,6 +36,16 @@ class Span(NamedTuple):
     low: bytes
     high: bytes
     level: int
+
+    @property
+    def regular(self) -> bool:
+        """Whether each line is as our writer writes it; otherwise the times are `any_time`'s."""
+        return bool(self.low)
+
+
+def any_time(offset: int, length: int) -> Span:
+    """Return a stretch that may hold lines of any time, level and form."""
+    return Span(offset, length, b"", b"~", schema.CRITICAL)
 
 
 def key_of(status: os.stat_result, read_at: Callable[[int, int], bytes]) -> bytes:
@@ -86,8 +98,10 @@ def lines_by_key(path: Path) -> dict[bytes, bytes]:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        if file.readline() != HEADER:
+    from metaexpert.logger.system.descriptors import open_private  # noqa: PLC0415 - many directories have no index
+
+    with open(path, "rb", opener=open_private) as file:
+        if file.readline(len(HEADER)) != HEADER:
             return {}
         return {line.partition(b" ")[0]: line for line in file}
 

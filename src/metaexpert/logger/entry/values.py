@@ -22,6 +22,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry._survey import CONTAINERS, survey
+from metaexpert.logger.entry._value_objects import member_value, object_value, stands_for
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.system.interrupts import let_pass
 
@@ -183,7 +184,7 @@ class Cleaner:
         if hasattr(type(value), "get_secret_value"):  # pydantic's SecretStr and SecretBytes, by their interface
             return schema.MASK if self._masker is None else self._masker.secret()
         if isinstance(value, enum.Enum):
-            return self.clean(value.value)
+            return self.clean(member_value(value))
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):
@@ -237,10 +238,13 @@ class Cleaner:
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
         if (names := _field_names(value)) is not None:
+            if len(names) == 1 and stands_for(value, only := getattr(value, names[0], None)):
+                return self.clean(only)
             return self._pairs(((n, getattr(value, n)) for n in names if hasattr(value, n)), len(names))
         if any(base.__module__ == "numpy" for base in type(value).__mro__):
             return self._array(value)
-        return self._text(repr(value))
+        found = object_value(value, repr(value))
+        return self._text(found) if type(found) is str else self.clean(found)
 
     def _pairs(self, pairs: Iterable[tuple[Any, Any]], count: int, told: object = None) -> dict[str, Any]:
         """Return *pairs* clean. The value of the field *told* is a secret."""

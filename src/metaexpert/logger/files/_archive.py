@@ -23,7 +23,7 @@ from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
 from metaexpert.logger.system.calls import Calls, try_lock
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -102,7 +102,8 @@ class Archivist:
     def wait(self, timeout: float | None) -> bool:
         """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
 
-        Work that found no thread is done here, now. Backups that are in no index after some seconds stay without.
+        Work that found no thread is done here, now. What is still to do after some seconds is left to the next start if
+        it waits for another process, or is only the index.
         """
         self._index_until = time.monotonic() + _INDEX_PATIENCE
         if self._thread.running:
@@ -137,6 +138,8 @@ class Archivist:
                 self._index(index)
         except _Stopped:
             self._again = True
+        except _Hurried:
+            pass  # the next start goes on with it
         except OSError as error:
             self._on_trouble("backups could not be compressed or deleted", error)
 
@@ -156,6 +159,8 @@ class Archivist:
     def _try_lock(self, fd: int) -> None:
         if self._stop:
             raise _Stopped
+        if time.monotonic() > self._index_until:  # the program ends, and the other process may be stopped
+            raise _Hurried
         try_lock(fd)
 
     def _compress(self, name: str, index: Index) -> None:
@@ -174,7 +179,7 @@ class Archivist:
         """Compress *source* into *copy*, with its time, and index it. Returns the status of what was compressed."""
         with (
             self._opened(source) as plain,
-            Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as target,
+            Descriptor.at(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as target,
         ):
             status = os.fstat(plain.fd)
             with (

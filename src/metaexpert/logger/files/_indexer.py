@@ -1,8 +1,8 @@
 """Makes the time index of a directory's backups (see `metaexpert.logger.entry.time_index`), for the archivist.
 
 Looks at all bytes of a backup once, in small pieces, since trading threads wait for the interpreter meanwhile: a piece
-of 16 KB takes about 50 microseconds. A file in which a single line is not as our writer writes it (torn,
-foreign, damaged) is left out as a whole, so that the index never has to say where such a line belongs.
+of 16 KB takes about 50 microseconds. A piece with a line that is not as our writer writes it (torn, foreign, damaged)
+is a stretch of any time and level: the reader always reads it, and finds where such a line belongs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from metaexpert.logger import schema
 from metaexpert.logger.entry import time_index
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.time_index import Span
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 
 #: Most bytes of a stretch; the reader reads whole stretches.
 STRETCH: Final = 1 << 20
 #: Bytes looked at without letting other threads in.
 PIECE: Final = 1 << 14
-#: A file with a longer line is left out, so that the line need not be kept in memory.
+#: A longer line is not kept in memory; its stretch is one of any time.
 _LONGEST_LINE: Final = 1 << 20
 _TEXT: Final = rb'"[^"\\\n]*+"'
 #: The end of a line and the whole header of the next, in which nothing is escaped.
@@ -51,42 +51,44 @@ class Indexer:
         self._offset = 0
         self._open: Span | None = None
         self._rest = b""
-        self._regular = True
+        self._cut = 0
 
     def add(self, data: bytes) -> None:
         """Take in the next bytes, about a `PIECE` of them."""
-        if not self._regular:
-            return
         data = self._rest + data
         end = data.rfind(b"\n") + 1
         self._rest = data[end:]
         if end:
             self._take(data[:end])
-        self._regular = self._regular and len(self._rest) <= _LONGEST_LINE
+        if len(self._rest) > _LONGEST_LINE:
+            self._cut, self._rest = self._cut + len(self._rest), b""
 
     def spans(self) -> list[Span]:
-        """Return all stretches, when all bytes were given; none when the file is not as our writer writes it."""
-        if not self._regular or self._rest or self._open is None:
-            return []
-        return [*self._spans, self._open]
+        """Return all stretches, when all bytes were given."""
+        if self._rest or self._cut:  # the last line has no end
+            self._join(time_index.any_time(self._offset, self._cut + len(self._rest)))
+            self._rest, self._cut = b"", 0
+        return [*self._spans, self._open] if self._open is not None else []
 
     def _take(self, lines: bytes) -> None:
+        length, self._cut = self._cut + len(lines), 0
         found = _HEADER.findall(b"}\n" + lines)
         count = lines.count(b"\n")
-        self._regular = len(found) == count and lines.endswith(b"}\n") and b"\0" not in lines
-        if not self._regular:
+        if length > len(lines) or len(found) < count or not lines.endswith(b"}\n") or b"\0" in lines:
+            self._join(time_index.any_time(self._offset, length))
+            self._offset += length
             return
         times, words = zip(*found, strict=True)
         level = max(_LEVELS[word] for word in set(words))
         # The header says it, unless the line is another program's and says it twice.
         if lines.count(b'"level"') != count or (b"\\" in lines and _LETTER.search(lines)):
             level = schema.CRITICAL
-        self._join(Span(self._offset, len(lines), min(times), max(times), level))
-        self._offset += len(lines)
+        self._join(Span(self._offset, length, min(times), max(times), level))
+        self._offset += length
 
     def _join(self, new: Span) -> None:
         old = self._open
-        if old is None or old.length + new.length > STRETCH:
+        if old is None or old.length + new.length > STRETCH or old.regular != new.regular:
             self._spans += [old] if old is not None else []
             self._open = new
         else:
@@ -141,7 +143,7 @@ class Index:
         """Replace the file, if something changed. Raises OSError; the old one then stays."""
         if not self._changed:
             return
-        with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+        with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
             for text in (time_index.HEADER, *self._lines.values()):
                 _write(file, text)
         self._new.replace(self._path)

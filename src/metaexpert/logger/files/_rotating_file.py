@@ -236,6 +236,7 @@ def written_already(directory: Path, name: str, intent: Intent, data: Any) -> in
         return not same, path.suffix == ".gz"
 
     ours = [path for path in directory.iterdir() if path.name == name or backup_number(path.name, name)]
+    ours = [path for path in ours if path.is_file()]  # whoever opens a pipe waits for its other end
     for path in sorted(ours, key=distance):
         count = _common(batch, _piece(path, intent.offset, len(batch)))
         if count:

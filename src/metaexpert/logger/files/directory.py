@@ -34,6 +34,7 @@ from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEG
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for
 from metaexpert.logger.system.count import Count
+from metaexpert.logger.system.descriptors import exposure
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -41,8 +42,9 @@ from metaexpert.logger.system.locks import DirectoryLock
 _RECOVERY_PAUSE: Final = 5.0
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
-#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it.
-_SERVICE: Final = 1.0
+#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it, and a
+#: capture that somebody has taken out is put back within a second.
+_SERVICE: Final = 0.9
 #: Seconds between two forced writes with ``fsync="interval"``.
 _SYNC_INTERVAL: Final = 1.0
 #: Longest wait for another thread that drains, in seconds.
@@ -51,6 +53,9 @@ _PATIENCE: Final = 1.0
 #: before a fault, all grown. With less the reserve had room by its bytes, but no segment to be had: an error came into
 #: errors.log and not into expert.log.
 _SLACK: Final = 20
+
+#: Reasons in a report of who may write to the directory.
+_MOST_TOLD: Final = 5
 
 #: The sequence of each directory that this process has logged to.
 _sequences: Final[dict[str, Count]] = {}
@@ -322,6 +327,7 @@ class LogDirectory(ForkAware):
         """Bring in, once, what dead processes left; a disk that does not take it now is tried again."""
         if self._recovered or not self._rotating or self._monotonic() < self._next_recovery:
             return
+        self._tell_exposure()
         policy, sinks, found = next(iter(self._rotating.values())).policy, dict[str, Sink](), Recovery()
 
         def sink_of(name: str) -> Sink:
@@ -330,7 +336,7 @@ class LogDirectory(ForkAware):
             return sinks.setdefault(name, self._sink(name, policy))
 
         try:
-            recover(self.root, self.private, sink_of, self.lock, found)
+            recover(self.root, self.private, sink_of, self.lock, found, self.files)
             self._recovered = True
         except OSError as error:
             self._next_recovery = self._monotonic() + _RECOVERY_PAUSE
@@ -343,6 +349,14 @@ class LogDirectory(ForkAware):
                 found.add(self.recovery)
             if self._recovered or found != Recovery():
                 self.recovery = found
+
+    def _tell_exposure(self) -> None:
+        """Tell, once, by what others could plant files here: we go on, since they cannot do more than before."""
+        if not self._next_recovery:
+            with contextlib.suppress(OSError):  # told by all that writes there
+                if found := exposure(self.root, self.private):
+                    text = f"others may plant files in the log directory: {'; '.join(found[:_MOST_TOLD])}"
+                    self.diagnostics.report(f"exposed {self.path}", text, level="warning")
 
     # -- fork -------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def open_directory(path: Path | None, header: Header, journal_size: int) -> LogD
         return directory
     try:
         key = os.path.realpath(path)
-    except FileNotFoundError:  # the working directory was deleted; the writes will tell
+    except OSError:  # the working directory was deleted, or may not be read; the writes will tell
         key = str(path)
     with _opening.lock:
         if key not in _directories:

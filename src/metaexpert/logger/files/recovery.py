@@ -6,14 +6,19 @@ the rest is appended, with the same intent protocol, so that a recovery may itse
 
 A torn tail (half a line, or zeros where a line should be) is normal after a kill and is counted. Damage is set
 aside and reported in bytes. Nothing here raises for what it finds; only the file system may (`OSError`).
+
+Whoever may write to the directory may plant files. Only regular files of trusted users are read, and only up to
+`MOST_BYTES`; lines go only into files that may be logs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
-import stat
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +28,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.config.field_types import file_name_problem
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
 from metaexpert.logger.files.rotation import RotationPolicy
@@ -42,11 +48,17 @@ from metaexpert.logger.journal.segment import (
     write_out,
 )
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.system.descriptors import Descriptor, is_regular, open_private, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
 UNREADABLE_SUFFIX: Final = ".unreadable"
 DAMAGED_SUFFIX: Final = ".damaged"
+#: A larger segment is none of ours: they have a megabyte, and more only for a single entry that is longer.
+MOST_BYTES: Final = 256 * 1024 * 1024
+#: Endings that make a name a log's, although no such file is there.
+_LOG_SUFFIXES: Final = frozenset({".log", ".jsonl", ".json", ".ndjson", ".txt"})
+_ZEROS: Final = bytes(64 * 1024)
 
 
 @dataclass
@@ -98,6 +110,7 @@ def recover(
     sink_of: Callable[[str], Sink],
     lock: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
     result: Recovery | None = None,
+    known: Container[str] = (),
 ) -> Recovery:
     """Bring what dead writers left in *private* into the files of *directory*.
 
@@ -107,15 +120,18 @@ def recover(
         sink_of: Returns the sink of a file name.
         lock: The lock of the directory: while files are searched, no process may rotate them.
         result: Where to note what was done, also when this raises; returned.
+        known: Names of log files, whatever their endings.
 
     Raises:
         OSError: A journal or a file cannot be read or written. The rest stays for the next time; the other journals
             were brought in.
     """
     result, errors = result or Recovery(), []
+    if private.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, and what it leads to is none of ours", str(private))
     for owner in sorted(private.glob(f"*{LOCK_SUFFIX}")):
         try:
-            _recover_if_dead(_Place(directory, private, sink_of, lock), owner, result)
+            _recover_if_dead(_Place(directory, private, sink_of, lock, known), owner, result)
         except OSError as error:
             errors.append(error)
     if errors:
@@ -131,11 +147,40 @@ class _Place:
     private: Path
     sink_of: Callable[[str], Sink]
     lock: AbstractContextManager[object]
+    known: Container[str]
+
+    def inspect(self, path: Path) -> tuple[str, State]:
+        """Return what `inspect` does. Raises UnreadableError also for a segment that its writer would not have made."""
+        name, state = inspect(path)
+        if not self.is_log(name):
+            raise UnreadableError("names a file that is no log")
+        if not self.is_trusted(path):
+            raise UnreadableError("is another user's")
+        return name, state
+
+    def is_trusted(self, path: Path) -> bool:
+        """Whether a file belongs to one who may decide what is in the logs."""
+        return path.lstat().st_uid in trusted_users(self.directory, self.private)
+
+    def is_log(self, name: str) -> bool:
+        """Whether lines may go into the file *name*: a planted segment must not make or change any other."""
+        if file_name_problem(name):
+            return False
+        if name in self.known or Path(name).suffix in _LOG_SUFFIXES:
+            return True
+        path = self.directory / name
+        if not _is_plain(path):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(LINE_START)) in (b"", LINE_START)
 
 
 def _recover_if_dead(place: _Place, owner: Path, result: Recovery) -> None:
     if not _is_plain(owner):
         return  # not ours, whatever it is
+    if not place.is_trusted(owner):
+        result.set_aside.append(f"{owner.name} (left where it is: another user's)")
+        return
     lock = FileLock(owner)
     if not lock.acquire():
         return  # its writer lives
@@ -156,7 +201,7 @@ def _recover_journal(place: _Place, journal: str, result: Recovery) -> None:
     found: list[tuple[int, str, Path]] = []
     for path in place.private.glob(f"{journal}.*{SEGMENT_SUFFIX}"):
         try:
-            name, state = inspect(path)
+            name, state = place.inspect(path)
         except UnreadableError as error:
             _put_away(path, str(error), result)
         else:
@@ -173,7 +218,7 @@ def _recover_journal(place: _Place, journal: str, result: Recovery) -> None:
 def _is_plain(path: Path) -> bool:
     """Whether it is an ordinary file: to open a pipe may never return, a link may lead to something without an end."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return is_regular(path.lstat())
     except FileNotFoundError:  # another process was faster
         return False
 
@@ -186,7 +231,9 @@ def inspect(path: Path) -> tuple[str, State]:
     """
     if not _is_plain(path):
         raise UnreadableError("is no file")
-    with path.open("rb") as file:
+    if path.lstat().st_size > MOST_BYTES:
+        raise UnreadableError("is larger than a segment can be")
+    with open(path, "rb", opener=open_private) as file:
         head = file.read(HEADER_SIZE)
     if len(head) < HEADER_SIZE or head[:8] != MAGIC:
         raise UnreadableError("is not a segment of a journal")
@@ -194,7 +241,7 @@ def inspect(path: Path) -> tuple[str, State]:
     if version > VERSION:
         raise UnreadableError(f"is of version {version}; this is version {VERSION}")
     name, state = read_name(head), read_slot(head)
-    if name is None or state is None or header_size != HEADER_SIZE or not _is_file_name(name):
+    if name is None or state is None or header_size != HEADER_SIZE:
         raise UnreadableError("has a damaged header")
     if size != path.stat().st_size:
         raise UnreadableError("has not the size that its header says")
@@ -202,10 +249,6 @@ def inspect(path: Path) -> tuple[str, State]:
     if not HEADER_SIZE <= state.drained <= size or not intent.start <= intent.end <= size or intent.offset > _FARTHEST:
         raise UnreadableError("has a damaged header")
     return name, state
-
-
-def _is_file_name(name: str) -> bool:
-    return Path(name).name == name and name not in ("", "..") and "\0" not in name
 
 
 def _recover_segment(place: _Place, path: Path, name: str, result: Recovery, entries: set[bytes]) -> None:
@@ -233,18 +276,32 @@ def _recover_segment(place: _Place, path: Path, name: str, result: Recovery, ent
 def _runs(data: mmap.mmap, position: int, damaged: bytearray, result: Recovery) -> Iterator[tuple[int, int]]:
     """Yield the ranges of whole lines behind *position*; what lies between them is torn or damaged."""
     start = position
-    while position < len(data):
-        newline = data.find(b"\n", position)
-        line = data[position : newline if newline >= 0 else len(data)]
+    stop = min(_end_of_data(data) + 1, len(data))  # one zero tells that the last line is torn
+    while position < stop:
+        newline = data.find(b"\n", position, stop)
+        line = data[position : newline if newline >= 0 else stop]
         if newline >= 0 and _is_entry(line):
             position = newline + 1
             continue
         if position > start:
             yield start, position
         _judge(line, damaged, result)
-        start = position = newline + 1 if newline >= 0 else len(data)
+        start = position = newline + 1 if newline >= 0 else stop
     if position > start:
         yield start, position
+
+
+def _end_of_data(data: mmap.mmap) -> int:
+    """Return the offset behind the last byte that is not zero."""
+    for begin in range((len(data) - 1) // len(_ZEROS) * len(_ZEROS), -1, -len(_ZEROS)):
+        if text := _stripped(data[begin : begin + len(_ZEROS)]):
+            return begin + len(text)
+    return 0
+
+
+def _stripped(piece: bytes) -> bytes:
+    """Return *piece* without the zeros behind it: at once where there is nothing else, as `rstrip` is not."""
+    return b"" if piece == _ZEROS[: len(piece)] else piece.rstrip(b"\0")
 
 
 def _is_entry(line: bytes) -> bool:
@@ -270,23 +327,41 @@ def _judge(line: bytes, damaged: bytearray, result: Recovery) -> None:
 
 def _put_away(path: Path, reason: str, result: Recovery) -> None:
     """Set a segment that cannot be read aside, or delete it when its writer was killed before it had any line."""
-    data = path.read_bytes() if _is_plain(path) else b""
-    ours = _is_plain(path) and MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0"))
-    if ours and int.from_bytes(data[len(MAGIC) : len(MAGIC) + 4], "little") <= VERSION and not any(data[HEADER_SIZE:]):
+    head, length = _look_into(path) if _is_plain(path) else (b"-", 0)
+    ours = MAGIC.startswith(head[: len(MAGIC)].rstrip(b"\0")) and length <= HEADER_SIZE
+    if ours and int.from_bytes(head[len(MAGIC) : len(MAGIC) + 4], "little") <= VERSION:
         path.unlink()
         return
     kept = path.with_suffix(UNREADABLE_SUFFIX)
     path.replace(kept)
-    result.damaged += len(data.rstrip(b"\0"))
+    result.damaged += length
     result.set_aside.append(f"{kept.name} ({reason})")
+
+
+def _look_into(path: Path) -> tuple[bytes, int]:
+    """Return a segment's head and the length of its data, without the zeros behind; of too large a one its blocks."""
+    with open(path, "rb", opener=open_private) as file:
+        status = os.fstat(file.fileno())
+        head = file.read(HEADER_SIZE)
+        if status.st_size > MOST_BYTES:
+            return head, min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
+        length, offset = len(head.rstrip(b"\0")), len(head)
+        while piece := file.read(len(_ZEROS)):
+            if text := _stripped(piece):
+                length = offset + len(text)
+            offset += len(piece)
+    return head, length
 
 
 def _keep(path: Path, data: bytes, result: Recovery) -> None:
     result.damaged += len(data)
     result.set_aside.append(path.name)
-    if not path.exists():
+    if not _is_plain(path):
         part = path.with_suffix(".part")
-        part.write_bytes(data)
+        with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(file.fd, rest) :]
         part.replace(path)
 
 
@@ -296,7 +371,10 @@ def count_waiting(owner: Path) -> int:
     for path in owner.parent.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
         with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
             _, state = inspect(path)
-            lines = path.read_bytes()[state.drained :].rstrip(b"\0").split(b"\n")[:-1]
+            with open(path, "rb", opener=open_private) as file:
+                file.seek(state.drained)
+                data = file.read(MOST_BYTES)
+            lines = data[: data.rfind(b"\n") + 1].split(b"\n")
             found.update(match[1] for match in map(SEQUENCE_ID.search, lines) if match)
     return len(found)
 
@@ -318,6 +396,7 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
     if not any(private.glob(f"*{LOCK_SUFFIX}")):
         return Recovery()
     lock, sinks = DirectoryLock(private / "lock"), dict[str, RotatingFile]()
+    before = {*directory.iterdir(), *private.iterdir()}
 
     def sink_of(name: str) -> RotatingFile:
         if name not in sinks:
@@ -340,10 +419,20 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
         for sink in sinks.values():
             sink.close()
         lock.close()
+        _give_back(private, {*directory.iterdir(), *private.iterdir()} - before)
     return result
+
+
+def _give_back(private: Path, made: set[Path]) -> None:
+    """Give what root has *made* to the owner of *private*: else the expert could not write its own files."""
+    owner = private.stat()
+    if sys.platform != "win32" and owner.st_uid and os.geteuid() == 0:
+        for path in made:
+            with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
+                os.fchown(file.fd, owner.st_uid, owner.st_gid)
 
 
 def _usual_file(directory: Path) -> str:
     """Return the name of the file that is longest: it holds all that the others hold."""
-    found = [path for path in directory.glob("*.log") if path.name != schema.DIAGNOSTICS_FILE]
+    found = [path for path in directory.glob("*.log") if path.name != schema.DIAGNOSTICS_FILE and _is_plain(path)]
     return max(found, key=lambda path: path.stat().st_size).name if found else "expert.log"

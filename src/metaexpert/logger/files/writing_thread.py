@@ -20,9 +20,11 @@ import queue
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, catch_up, on_fork
+from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
 
 if TYPE_CHECKING:
@@ -31,15 +33,18 @@ if TYPE_CHECKING:
 #: Seconds between two passes: short beside a person's reaction, long beside the cost of a pass. Errors, flush, and a
 #: journal that fills do not wait for it.
 INTERVAL: Final = 0.05
-#: Seconds without an entry after which the thread rests, and seconds between two passes of a thread at rest.
+#: Seconds without an entry after which the thread rests, and seconds between two passes of a thread at rest, which must
+#: be back within a second.
 _IDLE: Final = 1.0
-_REST: Final = 1.0
+_REST: Final = 0.9
 #: A waiting thread looks this often, in seconds, whether the writing thread still lives.
 _PATIENCE: Final = 0.2
 #: What Python says when a thread is started while the interpreter ends.
 _SHUTDOWN: Final = "at interpreter shutdown"
 #: Longest wait for a write that does not return (a dead network file system, a pipe without a reader), in seconds.
 LONGEST_HANG: Final = 30.0
+#: Whose children leave by os._exit, past atexit, and run finalizers of these modules instead.
+_ENDINGS: Final = ("multiprocessing.util", "billiard.util")
 #: Longest wait for the thread's end, in seconds; it may hang in such a write.
 _LONGEST_END: Final = 5.0
 
@@ -288,17 +293,21 @@ class WritingThread(ForkAware):
         if not self._hooked:
             self._hooked = True
             atexit.register(self._close_at_exit)
-            self._close_with_multiprocessing()
+            for name in _ENDINGS:
+                if name in sys.modules:
+                    self._close_with(name)
+                # It clears, before it runs a child, the finalizers that were registered until then.
+                when_imported(name, partial(self._close_children_with, name))
 
     def _close_at_exit(self) -> None:
         self._ending = True  # a thread that runs goes on; from Python 3.12 on no other can be started
         self.close_all()
 
-    def _close_with_multiprocessing(self) -> None:
-        # Its children leave by os._exit, past atexit, and run its own finalizers instead.
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:
-            util.Finalize(None, self.close_all, exitpriority=0)
+    def _close_with(self, name: str) -> None:
+        sys.modules[name].Finalize(None, self.close_all, exitpriority=0)
+
+    def _close_children_with(self, name: str) -> None:
+        sys.modules[name].register_after_fork(self, lambda thread: thread._close_with(name))
 
     def after_fork_in_parent(self) -> None:
         """Start the thread if something waits.
@@ -312,10 +321,6 @@ class WritingThread(ForkAware):
     def after_fork_in_child(self) -> None:
         """Start anew."""
         self._reset()
-        # multiprocessing clears, before it runs a child, the finalizers that the parent had registered.
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and self._hooked:
-            util.register_after_fork(self, WritingThread._close_with_multiprocessing)
 
 
 #: The writing thread of this process.

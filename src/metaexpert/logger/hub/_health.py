@@ -42,12 +42,23 @@ class Health:
         self._began = 0.0
         self._before = 0, 0
         self._unsent: Counter[str] = Counter()
+        self._uncaptured: str | None = None
+        self._uncaptured_since = ""
+        self._uncaptured_told: str | None = None
         #: Errors of log calls that had no room on the stack even to count them.
         self.errors: deque[Exception] = deque()
         self._unreported: deque[tuple[str, BaseException]] = deque()
 
     def __str__(self) -> str:
-        return "ok" if self._reason is None else f"degraded: {self._reason} since {self._since}"
+        if self._reason is not None:
+            return f"degraded: {self._reason} since {self._since}"
+        lack = self._uncaptured
+        return "ok" if lack is None else f"degraded: not captured: {lack} since {self._uncaptured_since}"
+
+    def lacks(self, what: str | None) -> None:
+        """Note that *what* is captured no longer, as the program wants it; None when everything is."""
+        if what != self._uncaptured:
+            self._uncaptured, self._uncaptured_since = what, self._clock()
 
     # -- entries that could not be logged as they were meant -----------------------------------------------------
 
@@ -90,6 +101,7 @@ class Health:
         if self._counts.lock.acquire(blocking=False):
             try:
                 self._announce_change()
+                self._announce_capture()
                 self._announce_recovery()
                 self._announce_dropped()
                 self._announce_unsent()
@@ -99,6 +111,7 @@ class Health:
     def _has_news(self) -> bool:
         """Return whether there may be something to announce: this is asked of every logger, idle ones too."""
         changed = (self._current_reason() is None) != (self._reason is None)
+        changed = changed or self._uncaptured != self._uncaptured_told
         return changed or bool(self._unsent) or self._directory.recovery is not None or self._counts.has_dropped
 
     def _current_reason(self) -> str | None:
@@ -130,6 +143,13 @@ class Health:
             "dropped": counts.dropped - dropped,
         }
         self._announce("warning", "log.healed", **fields)
+
+    def _announce_capture(self) -> None:
+        told, self._uncaptured_told = self._uncaptured_told, self._uncaptured
+        if self._uncaptured is not None and told != self._uncaptured:
+            self._announce("warning", "log.uncaptured", missing=self._uncaptured)
+        elif told is not None and self._uncaptured is None:
+            self._announce("info", "log.captured", missing=told)
 
     def _announce_dropped(self) -> None:
         dropped = self._counts.announcement()

@@ -25,7 +25,8 @@ class Routing:
         self._to_file = config.log_to_file
         self._to_console = config.log_to_console
         self._console_follows = config.is_default("console_level")
-        self._log_level = LEVEL_NUMBERS[config.log_level.lower()]
+        #: Lowest level number that the files get.
+        self.log_level = LEVEL_NUMBERS[config.log_level.lower()]
         self._console_level = LEVEL_NUMBERS[config.console_level.lower()]
         #: Lowest level that is an alert; None while there is no channel for one.
         self.alert_level: int | None = None
@@ -34,21 +35,21 @@ class Routing:
 
     def set_level(self, number: int) -> None:
         """Set the files' level; the console follows unless it has a level of its own."""
-        self._log_level = number
+        self.log_level = number
         if self._console_follows:
             self._console_level = number
 
     def gate(self) -> int:
         """Return the lowest level number that goes anywhere."""
-        levels = [self._log_level] if self._to_file or self.exports else []
+        levels = [self.log_level] if self._to_file or self.exports else []
         levels += [self._console_level] if self._to_console else []
         return min([*levels, self.alert_level] if self.alert_level is not None else levels)
 
     def destinations(self, number: int, *, trade: bool) -> int:
         """Return where an entry of level *number* goes: a sum of `EXPERT`, `TRADES`, `ERRORS`, `CONSOLE` and so on."""
         to = (CONSOLE if self.shows(number) else 0) | self._remote(number, trade)
-        if self._to_file and (trade or number >= self._log_level):
-            to |= EXPERT if number >= self._log_level else 0
+        if self._to_file and (trade or number >= self.log_level):
+            to |= EXPERT if number >= self.log_level else 0
             to |= TRADES if trade else 0
             to |= ERRORS if number >= schema.ERROR else 0
         return to
@@ -60,7 +61,7 @@ class Routing:
 
     def _remote(self, number: int, trade: bool) -> int:
         to = ALERTS if self.alert_level is not None and number >= self.alert_level else 0
-        return to | (EXPORT if self.exports and (trade or number >= self._log_level) else 0)
+        return to | (EXPORT if self.exports and (trade or number >= self.log_level) else 0)
 
     def shows(self, number: int) -> bool:
         """Return whether the console shows an entry of level *number*."""

@@ -11,15 +11,13 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.encoding.line import Clock, Entry, Header, encoder, renumbered
-from metaexpert.logger.encoding.processors import CALLER_EVENT, EVENT
+from metaexpert.logger.encoding.foreign_steps import CALLER_EVENT, EVENT
+from metaexpert.logger.encoding.line import MADE_AT, Clock, Entry, Header, encoder, renumbered
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
 from metaexpert.logger.system.lazy_structlog import EventDict
 
-#: The name under which the logger logs what it has to say itself.
-_OWN_NAME: Final = "metaexpert.logger"
 #: Values of such an entry that are kept.
 _MOST_OWN: Final = 1000
 
@@ -66,7 +64,7 @@ class Stamper:
                 `metaexpert.logger.encoding.route.keep`). One for the console alone repeats the last number, so that
                 the files together have no gap.
         """
-        timestamp = self.clock()
+        timestamp = self.clock.text(MADE_AT.get() or self.clock.now())
         entry = self._header.stamp(timestamp, level, _msgid(trade), 0, event_dict.pop(EVENT, ""))
         if name:
             entry[schema.LOGGER_KEY] = self._rules.mask(name)[0]
@@ -98,7 +96,7 @@ class Stamper:
         """Return the line of an entry of the logger's own, such as ``log.dropped``."""
         cleaner = Cleaner(self._longest, _MOST_OWN, Masker(self._rules))
         event: EventDict = {EVENT: message, **cleaner.clean(fields)}
-        return self.line(_OWN_NAME, level, event, trade=False, counted=counted)
+        return self.line(schema.OWN_NAME, level, event, trade=False, counted=counted)
 
     def notice(self, level: str, message: str) -> Entry:
         """Return an entry that is for a channel alone."""

@@ -16,7 +16,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -24,8 +24,8 @@ from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
 from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
-from metaexpert.logger.encoding.processors import CleanValues, chain
-from metaexpert.logger.encoding.route import Route, keep, never
+from metaexpert.logger.encoding.processors import CleanValues, ProcessorList, chain
+from metaexpert.logger.encoding.route import Route, deliver, keep, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -41,7 +41,7 @@ from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
-from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
+from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -49,12 +49,15 @@ _ARCHIVE_PATIENCE: Final = 60.0
 _END_PATIENCE: Final = 5.0
 #: And the least: a thread that only comes to its end should not be taken for one that hangs.
 _LEAST_PATIENCE: Final = 0.5
-#: Longest wait of a new logger for its files to be made; a dead network file system must not keep the program.
-_OPEN_PATIENCE: Final = 5.0
+#: Longest wait of a new logger for its files to be made, in seconds: a dead network file system, or a process that was
+#: stopped while it held the lock, must not keep the program.
+_OPEN_PATIENCE: Final = 1.0
 #: Longest wait of an ERROR until the console has it, in seconds, when there are no files.
 _PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
 _PAUSE: Final = 0.05
+#: Names that other bound loggers have for a level, besides its word.
+_WORDS: Final = {"warn": "warning", "exception": "error", "err": "error", "fatal": "critical"}
 #: More than a header can have: the fast call leaves longer lines to the encoder, which knows how to cut.
 _HEADER_ROOM: Final = 1024
 
@@ -73,8 +76,8 @@ class Pipeline:
         self.rules = Rules(shapes=config.mask_secrets, extra_keys=config.extra_secret_keys)
         self.routing = Routing(config)
         self._tracing = Tracing(config)
-        limits = config.max_value_length, config.max_entry_size // 2
-        self.processors = chain(config.processors or [], *limits, self.finish, self.rules, self._tracing.first)
+        limits = self._limits = config.max_value_length, config.max_entry_size // 2
+        self.processors = self.chain_with(config.processors or [])
         self.fallback = chain([], *limits, self.finish, self.rules)
         header = Header(mask_text(config.expert_name), config.facility)
         self.directory = open_directory(config.log_dir if config.log_to_file else None, header, config.journal_size)
@@ -94,6 +97,10 @@ class Pipeline:
         #: Called with the level number when it changes, and at the end: by what brings in records of `logging`.
         self.on_level: Callable[[int], None] = lambda _: None
         self.on_close: Callable[[], None] = lambda: None
+        #: Called once it is closed: by its loggers, whose calls must get through then to be counted or handed on.
+        self.on_closed: Callable[[], None] = lambda: None
+        #: Called about once a second: looks whether they still come in.
+        self.on_serve: Callable[[], None] = lambda: None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
         self.encoder = Encoder(
             self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules
@@ -174,14 +181,19 @@ class Pipeline:
 
     # -- an entry ---------------------------------------------------------------------------------------------
 
+    def chain_with(self, own: Iterable[Processor]) -> ProcessorList:
+        """Return a chain that ends in this pipeline, with processors of the user's *own*."""
+        return chain(own, *self._limits, self.finish, self.rules, self._tracing.first)
+
     def finish(self, output: Any, method: str, event_dict: EventDict) -> tuple[bytes, Route]:
         """Stamp, encode and route a clean event: the last processor of the chain.
 
         Raises:
-            DropEvent: The entry goes nowhere, there is no room for it, or the logger is closed.
+            DropEvent: The entry goes nowhere, there is no room for it, or the logger is closed. Or it is delivered
+                already, because the bound logger is another library's, which could not.
         """
         catch_up()
-        level = method if method in LEVEL_NUMBERS else "info"
+        level = method if method in LEVEL_NUMBERS else _WORDS.get(method, "info")
         trade = event_dict.get(CATEGORY) == TRADE
         route = self.routes[level, trade]
         to = self._destinations[level, trade]
@@ -189,14 +201,18 @@ class Pipeline:
         alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
         if not to and not alert:
             raise DropEvent
+        name = getattr(output, "name", None)
         if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
-            line = self._stamper.line(output.name, level, event_dict, trade=trade, counted=False)
+            line = self._stamper.line(name, level, event_dict, trade=trade, counted=False)
             self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
             raise DropEvent
-        line = self._stamper.line(output.name, level, event_dict, trade=trade, counted=bool(to & FILES))
+        line = self._stamper.line(name, level, event_dict, trade=trade, counted=bool(to & FILES))
         if alert:
             self.outputs.send(line, ALERTS)
         if not to:
+            raise DropEvent
+        if not hasattr(output, "pipeline"):
+            deliver(route, line)
             raise DropEvent
         return line, route
 
@@ -298,6 +314,7 @@ class Pipeline:
 
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
+        self.on_serve()
         self.health.serve(self.outputs.dropped())
         self.outputs.ensure()
         if self.outputs.console.empty:
@@ -335,19 +352,19 @@ class Pipeline:
                 self.flush(_left(deadline))
                 self.closed = True
                 self.refresh()
+                self.on_closed()
                 self._complete = self.flush(_left(deadline))
                 self.on_close()
-                self._release(timeout)
+                self._release(deadline)
             return self._complete
 
-    def _release(self, timeout: float | None) -> None:
+    def _release(self, deadline: float | None) -> None:
         # A write that hangs has had its time; the thread that does it is left behind.
-        impatient = not self._complete and timeout is not None
-        patience = max(timeout or 0.0, _LEAST_PATIENCE) if impatient else _END_PATIENCE
-        patience = min(patience, _END_PATIENCE)
+        impatient = not self._complete and deadline is not None
+        patience = min(max(_left(deadline) or 0.0, _LEAST_PATIENCE), _END_PATIENCE) if impatient else _END_PATIENCE
         self.directory.forget(self, patience)
         self._released = True
-        self.outputs.close(timeout)
+        self.outputs.close(_left(deadline))
         if self.outputs.metrics is not None:
             self.outputs.metrics.retire(self)
         self._complete = self._complete or all(file.empty for _, file in self.files)
@@ -355,7 +372,7 @@ class Pipeline:
             unwritten = self._counts.settle()
             self._counts.failed += unwritten
             _report_unwritten(self.directory, unwritten, kept=sum(self._pending(durable=True).values()))
-        self.directory.archivist.wait(_ARCHIVE_PATIENCE if timeout is None else timeout)
+        self.directory.archivist.wait(_ARCHIVE_PATIENCE if deadline is None else _left(deadline))
         leave_directory(self.directory, patience)
 
     def stats(self) -> dict[str, Any]:

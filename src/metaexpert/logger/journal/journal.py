@@ -23,7 +23,7 @@ from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
-from metaexpert.logger.system.descriptors import make_directory
+from metaexpert.logger.system.descriptors import make_private_directory
 from metaexpert.logger.system.interrupts import is_injected, let_pass
 from metaexpert.logger.system.locks import FileLock
 
@@ -195,7 +195,7 @@ class Journal:
             return
         self._next_claim = time.monotonic() + _CLAIM_PAUSE
         try:
-            make_directory(self._directory)
+            make_private_directory(self._directory)
             if file_system_of(self._directory) in NETWORK_FILE_SYSTEMS:
                 self._on_trouble("the log directory is on a network: what waits would not survive a crash", None)
                 return

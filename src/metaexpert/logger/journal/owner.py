@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from metaexpert.logger.system.descriptors import open_private
 from metaexpert.logger.system.host import hostname
 
 #: Suffix of the file that `faulthandler` writes into.
@@ -69,7 +70,7 @@ def end_of(owner: Path, *, left: bool) -> End | None:
         left: Whether it left entries that no file had: a forked child that left none has ended as it should.
     """
     try:
-        with owner.open("rb") as file:
+        with open(owner, "rb", opener=open_private) as file:
             found = json.loads(file.read(_MOST_BYTES))
         last_alive = owner.stat().st_mtime
         facts = {"died_procid": str(found["procid"]), "died_hostname": str(found["hostname"])}
@@ -91,7 +92,7 @@ def end_of(owner: Path, *, left: bool) -> End | None:
 def _crash(path: Path) -> dict[str, Any]:
     """Return what `faulthandler` wrote at *path*, if it did."""
     with contextlib.suppress(OSError):
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_private) as file:
             text = file.read(_MOST_BYTES).decode("utf-8", "replace")
         if fatal := _FATAL.search(text):
             crashed = text.partition("Current thread")[2] or text  # the others follow it, or come before

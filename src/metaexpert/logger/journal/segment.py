@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import zero
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
 
 MAGIC: Final = b"MXLOGJNL"
@@ -131,8 +131,8 @@ class Segment:
     def attach(cls, path: Path) -> Segment:
         """Map a segment that another process left; it stays sealed."""
         segment = cls.__new__(cls)
-        with path.open("r+b") as file:
-            segment.map = mmap.mmap(file.fileno(), 0, **_UNTRACKED)
+        with Descriptor.at(path, os.O_RDWR, opener=open_private) as file:
+            segment.map = mmap.mmap(file.fd, 0, **_UNTRACKED)
         segment.size, segment.path, segment.tail = len(segment.map), path, _tail(segment.map)
         segment._begin(read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT))
         segment._end, segment.lost = None, False
@@ -246,7 +246,7 @@ def _tail(mapped: mmap.mmap) -> Any:
 
 def _map_file(path: Path, size: int) -> mmap.mmap:
     mapped = None
-    with Descriptor.at(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
+    with Descriptor.at(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, opener=open_private) as file:
         try:
             _allocate(file.fd, size)
             mapped = mmap.mmap(file.fd, size, **_UNTRACKED)

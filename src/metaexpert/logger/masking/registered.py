@@ -62,7 +62,8 @@ class Registered:
         self._clear()
 
     def _clear(self) -> None:
-        self._values: set[str | bytes] = set()
+        #: The values themselves.
+        self.values: set[str | bytes] = set()
         self.forms: tuple[str, ...] = ()
         #: The forms inside Base64, whose neighbours go with them.
         self._encoded: frozenset[str] = frozenset()
@@ -73,10 +74,10 @@ class Registered:
         """Register *value*. Returns False if it is too short."""
         if len(value) < MIN_LENGTH:
             return False
-        if value not in self._values:
+        if value not in self.values:
             plain, encoded = forms_of(value)
             with self._lock:
-                self._values.add(value)
+                self.values.add(value)
                 self._encoded |= frozenset(encoded)
                 # Shortest first, so that a search can stop at the first form that is longer than the text.
                 self.forms = tuple(sorted({*self.forms, *plain, *encoded}, key=len))

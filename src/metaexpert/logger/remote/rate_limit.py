@@ -1,13 +1,15 @@
 """The rate limit of a token, which all processes of a user on a machine keep together.
 
 The times of the last messages are in a small file per token, named by a hash, under a lock. Where that file cannot be
-kept (no home, a full disk), the process keeps the limit by itself.
+kept (a full disk, a directory that is not this user's alone), the process keeps the limit by itself.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -15,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from metaexpert.logger.system.descriptors import Descriptor, make_directory
+from metaexpert.logger.system.descriptors import Descriptor, make_directory, open_private
 from metaexpert.logger.system.locks import DirectoryLock
 
 #: Longest that one answer may block a token, in seconds.
@@ -112,6 +114,7 @@ class RateLimit:
         """Have *change* change the shared state; that of this process alone where there is no shared one."""
         try:
             make_directory(self._path.parent)
+            _check(self._path.parent)
             with self._lock:
                 state = self._read()
                 result = change(state)
@@ -126,7 +129,8 @@ class RateLimit:
     def _read(self) -> _State:
         """Return the shared state; an empty one if there is none yet, or the machine died while it was written."""
         try:
-            state = json.loads(self._path.read_bytes())
+            with open(self._path, "rb", opener=open_private) as file:
+                state = json.loads(file.read())
             sent = {str(key): [float(moment) for moment in moments] for key, moments in state["sent"].items()}
             blocked = {str(key): float(until) for key, until in state["blocked"].items()}
         except (FileNotFoundError, AttributeError, LookupError, TypeError, ValueError):
@@ -135,7 +139,7 @@ class RateLimit:
 
     def _write(self, state: _State) -> None:
         new = self._path.with_suffix(".new")
-        with Descriptor.at(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) as file:
+        with Descriptor.at(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, opener=open_private) as file:
             os.write(file.fd, json.dumps(state._asdict()).encode())
         new.replace(self._path)
 
@@ -146,6 +150,13 @@ class RateLimit:
     def after_fork(self) -> None:
         """Start anew in a child."""
         self._lock.after_fork()
+
+
+def _check(directory: Path) -> None:
+    """Raise OSError unless *directory* is this user's alone: without a home, its name is one that others can guess."""
+    found = directory.lstat()
+    if sys.platform != "win32" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022):
+        raise OSError(errno.EPERM, "is another user's, or others may write to it", str(directory))
 
 
 def _key(limit: Limit) -> str:

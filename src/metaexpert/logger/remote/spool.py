@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from metaexpert.logger.system.descriptors import FILE_MODE, make_directory
+from metaexpert.logger.system.descriptors import REFUSED_SUFFIX, is_regular, make_private_directory, open_private
 from metaexpert.logger.system.locks import FileLock
 
 OWNER_SUFFIX: Final = ".owner"
@@ -65,7 +65,7 @@ class Spool:
         if self._directory is None:
             self._connection = self._prepared(":memory:")
             return
-        make_directory(self._directory)
+        make_private_directory(self._directory)
         path = self._directory / self.FILE_NAME
         try:
             self._connection = self._prepared(str(path))
@@ -91,14 +91,14 @@ class Spool:
                 self._lock.acquire()
 
     def _prepared(self, path: str) -> sqlite3.Connection:
+        if path != ":memory:":
+            _make(Path(path))
         connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
         try:
             _check_version(connection)
             connection.executescript(self.SCHEMA)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
             connection.commit()
-            if path != ":memory:":
-                Path(path).chmod(FILE_MODE)
         except BaseException:
             connection.close()
             raise
@@ -164,6 +164,18 @@ class Spool:
         if self._lock is not None:
             self._lock.abandon()
             self._lock = None
+
+
+def _make(path: Path) -> None:
+    """Make the file with our mode, which SQLite's other files take on; SQLite itself would follow a link.
+
+    One that exists is not opened: to close it would release the locks of all connections to it in this process.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not is_regular(path.lstat()):
+            path.replace(path.with_name(path.name + REFUSED_SUFFIX))
+    with contextlib.suppress(FileExistsError):
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
 
 def _check_version(connection: sqlite3.Connection) -> None:

@@ -1,12 +1,18 @@
-"""Files opened by descriptor, each checked to be still ours before it is used."""
+"""Files opened by descriptor, each checked to be still ours before it is used.
+
+Who may write to the log directory may plant links, pipes and devices under our names. A log file that is a link is
+opened only if its maker is trusted (`open_file`); a file of the private directory is never a link (`open_private`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -16,24 +22,174 @@ from metaexpert.logger.system.interrupts import let_pass
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
 _OPEN_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Fail on a link; on Windows only administrators may make one.
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+#: Open a link itself (Linux), and nothing but a directory.
+_PATH: Final = getattr(os, "O_PATH", 0)
+_DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0)
+#: What systems answer to a link (Linux, the BSDs).
+_IS_LINK: Final = {errno.ELOOP, errno.EMLINK}
+#: Never wait for the other end of a pipe, never become the owner of a terminal.
+_AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+#: Follows the name of what bore one of ours.
+REFUSED_SUFFIX: Final = ".refused"
+#: Tries while others make and delete a file.
+_TRIES: Final = 8
 
 
 def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
     """Open *path* as bytes, closed in executed children, and make its directory when that is missing.
+
+    A link is followed if it belongs to this user, to root or to the owner of its directory.
 
     Returns:
         A descriptor above 2: a program whose standard error was closed would print into a log file that got that
         number.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is no regular file: writing to a pipe, a device or a terminal may never end.
     """
+    flags |= _OPEN_FLAGS | _AT_ONCE
+    _refuse_special(path)
     try:
-        fd = os.open(path, flags | _OPEN_FLAGS, mode)
+        fd = os.open(path, flags | _NO_LINK, mode)
     except FileNotFoundError:
         make_directory(path.parent)
-        fd = os.open(path, flags | _OPEN_FLAGS, mode)
+        fd = os.open(path, flags | _NO_LINK, mode)
+    except OSError as error:
+        if error.errno not in _IS_LINK:
+            raise
+        fd = os.open(_target(path), flags, mode)
     return _above_standard(fd)
+
+
+def _refuse_special(path: Path) -> None:
+    # By its name: the number of one that is open may be somebody else's by the time that we look.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a directory fails by itself
+            raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
+
+
+def _target(path: Path) -> Path:
+    """Return where the link at *path* leads, unless someone made it who is not trusted. Raises OSError."""
+    if _PATH:
+        link = os.open(path, _PATH | _NO_LINK | _OPEN_FLAGS)
+        try:
+            found, target = os.fstat(link), os.readlink("", dir_fd=link)
+        finally:
+            os.close(link)
+    else:  # others could exchange the link in between
+        found, target = path.lstat(), str(path.readlink())
+    if found.st_uid not in trusted_users(path.parent):
+        raise OSError(errno.EPERM, "is a link that another user has made", str(path))
+    return path.parent / target
+
+
+def trusted_users(*directories: Path) -> set[int]:
+    """Return the ids of those who may decide what our files are: this user, root, the owners of *directories*."""
+    return {os.geteuid() if hasattr(os, "geteuid") else 0, 0, *(path.stat().st_uid for path in directories)}
+
+
+def open_private(path: str | Path, flags: int, mode: int = FILE_MODE) -> int:
+    """Open a file of the private directory as `open_file` does, but through no link.
+
+    It is a regular file with no second name. If something else bears its name, and a file may be made (``O_CREAT``),
+    that is renamed to ``NAME.refused``. Also an `opener` for `open`.
+
+    Raises:
+        OSError: It cannot be opened, or is no such file.
+    """
+    path = Path(path)
+    try:
+        with _held(path.parent) as directory:
+            fd = _open_regular(path, directory, flags | _OPEN_FLAGS, mode)
+    except FileNotFoundError:
+        if path.parent.exists() or not flags & os.O_CREAT:
+            raise
+        make_directory(path.parent)
+        return open_private(path, flags, mode)
+    return _above_standard(fd)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[int | None]:
+    """Give a descriptor of *directory*, which is no link; None where files cannot be opened by it."""
+    if os.open not in os.supports_dir_fd:
+        yield None
+        return
+    fd = os.open(directory, _PATH | _DIRECTORY | _NO_LINK | _OPEN_FLAGS)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _open_regular(path: Path, directory: int | None, flags: int, mode: int) -> int:
+    name, there = (path, {}) if directory is None else (Path(path.name), {"dir_fd": directory})
+    careful = (flags & ~(os.O_TRUNC | os.O_CREAT)) | _NO_LINK | _AT_ONCE
+    for _ in range(_TRIES):
+        try:
+            found = None if flags & os.O_EXCL else os.stat(name, **there, follow_symlinks=False)  # noqa: PTH116
+            if found is not None and is_regular(found):  # else a look at a device may have an effect
+                fd = os.open(name, careful, mode, **there)
+                return _emptied(fd, path) if flags & os.O_TRUNC else _checked(fd, path)
+        except FileNotFoundError:
+            found = None
+        if not flags & os.O_CREAT:
+            raise _foreign(path) if found else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        if found is not None:
+            refused = name.with_name(name.name + REFUSED_SUFFIX)
+            os.rename(name, refused, src_dir_fd=directory, dst_dir_fd=directory)
+        try:
+            return os.open(name, careful | os.O_CREAT | os.O_EXCL, mode, **there)
+        except FileExistsError:  # another process was faster
+            if flags & os.O_EXCL:
+                raise
+    raise OSError(errno.EBUSY, "is made and deleted all the time", str(path))
+
+
+def is_regular(found: os.stat_result) -> bool:
+    """Return whether it is a regular file with no second name, by which it could be someone else's."""
+    return stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+
+
+def _checked(fd: int, path: Path) -> int:
+    if not is_regular(os.fstat(fd)):  # not closed: the number may be the program's by now (`Descriptor`)
+        raise _foreign(path)
+    return fd
+
+
+def _emptied(fd: int, path: Path) -> int:
+    os.ftruncate(_checked(fd, path), 0)
+    return fd
+
+
+def _foreign(path: Path) -> OSError:
+    return OSError(errno.EPERM, "is no regular file, or has a second name", str(path))
+
+
+def make_private_directory(path: Path) -> None:
+    """Make the private directory *path*; a link of that name is renamed to ``NAME.refused``. Raises OSError."""
+    if path.is_symlink():
+        path.replace(path.with_name(path.name + REFUSED_SUFFIX))
+    make_directory(path)
+
+
+def exposure(directory: Path, private: Path) -> list[str]:
+    """Return why files in a log directory may be planted, and which were; nothing where all is well. Raises OSError."""
+    if os.name == "nt":  # access is in lists there, which the modes do not tell
+        return []
+    found = [f"every user may write to {path}" for path in (directory, private) if path.stat().st_mode & stat.S_IWOTH]
+    if private.stat().st_uid not in trusted_users(directory):
+        found.append(f"{private} belongs to user {private.stat().st_uid}")
+    for path in sorted([*directory.glob(f".*{REFUSED_SUFFIX}"), *private.rglob("*")]):
+        if path.name.endswith(REFUSED_SUFFIX):
+            found.append(f"{path} bore a name of ours")
+        with contextlib.suppress(FileNotFoundError):  # files come and go
+            if not stat.S_ISDIR((status := path.lstat()).st_mode) and not is_regular(status):
+                found.append(f"{path} is no regular file, or has a second name")
+    return found
 
 
 def make_directory(path: Path) -> None:
@@ -77,15 +233,21 @@ class Descriptor:
 
     @classmethod
     def at(
-        cls, path: Path, flags: int, mode: int = FILE_MODE, *, status: Callable[[int], Status] = status
+        cls,
+        path: Path,
+        flags: int,
+        mode: int = FILE_MODE,
+        *,
+        status: Callable[[int], Status] = status,
+        opener: Callable[[Path, int, int], int] = open_file,
     ) -> Descriptor:
-        """Open *path* as `open_file` does.
+        """Open *path* by *opener*: `open_file` or `open_private`.
 
         Raises:
             OSError: It cannot be opened, or the number was taken from us before we could look at it; then it is left
                 alone, and the next try opens another.
         """
-        fd = open_file(path, flags, mode)
+        fd = opener(path, flags, mode)
         descriptor = cls(fd, status)
         # Deleted or renamed meanwhile, as a rotation does it, is as good.
         if is_open_at(fd, path) or status(fd).links == 0 or _lies_in(path.parent, fd):

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logger.system.interrupts import put_off_for_good
+from metaexpert.logger.system.interrupts import put_off_here
 from metaexpert.logger.system.native import core
 
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
@@ -132,7 +132,7 @@ class ForkSafeThread(ForkAware):
             thread.join(timeout)
 
     def _run(self) -> None:
-        put_off_for_good()
+        put_off_here()  # for good: the signals are for the threads of the program
         me = threading.current_thread()
         while True:
             self._loop()

@@ -11,6 +11,7 @@ import functools
 import signal
 import sys
 import threading
+from importlib import import_module
 from types import CodeType
 from typing import Any, Final
 
@@ -19,48 +20,50 @@ from metaexpert.logger.system.native import core
 #: A thread does this to itself, and cannot put it off.
 _FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
 #: Signals that can be put off.
-_PUT_OFF: Final = signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)}
+_PUT_OFF: Final = [*(signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)})]
 #: Packages whose own exceptions are errors of a log call.
 _OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
 
 
 _MAIN: Final = threading.main_thread()
 
-if sys.platform == "win32":  # has no signals that could be put off
 
-    def put_off() -> set[Any] | None:
-        """Return None: there is nothing to put off."""
-        return None
+def put_off() -> Any:
+    """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
 
-    def put_back(before: set[Any]) -> None:
-        """Do nothing, as nothing was put off."""
+    ``before = put_off()``, then ``try``, and in its ``finally`` `put_back`, if there is a mask. A signal that the
+    system hands to another thread of the program comes through nevertheless.
+    """
+    return put_off_here() if threading.get_ident() == _MAIN.ident else None
 
-    def put_off_for_good() -> None:
-        """Do nothing: handlers run in the main thread only."""
+
+if hasattr(core, "put_off"):
+    #: Put the signals of the calling thread off, and return the mask before.
+    put_off_here = core.put_off
+    #: Called before a handler can run, since it is not a function of Python.
+    put_back = core.put_back
+elif sys.platform == "win32":  # has no signals that could be put off
+
+    def put_off_here() -> Any:
+        """Return None, as there is nothing to put back."""
+
+    def put_back(before: Any) -> None:
+        """Do nothing."""
 
 else:
+    # `signal.pthread_sigmask` makes an enumeration of each mask, which takes ten times as long as a log call.
+    _set_mask = import_module("_signal").pthread_sigmask
+    put_back = functools.partial(_set_mask, signal.SIG_SETMASK)
 
-    def put_off() -> set[Any] | None:
-        """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
-
-        ``before = put_off()``, then ``try``, and in its ``finally`` `put_back`, if there is a mask. A signal that the
-        system hands to another thread of the program comes through nevertheless.
-        """
-        if threading.current_thread() is not _MAIN:
-            return None
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    def put_off_here() -> Any:
+        """Put the signals of the calling thread off, and return the mask before."""
+        before = _set_mask(signal.SIG_BLOCK, ())
         try:
-            put_off_for_good()
+            _set_mask(signal.SIG_BLOCK, _PUT_OFF)
         except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
             put_back(before)
             raise
         return before
-
-    #: Called before a handler can run, since it is not a function of Python.
-    put_back = functools.partial(signal.pthread_sigmask, signal.SIG_SETMASK)
-
-    #: Put the signals of this thread off: they are for the program's own threads.
-    put_off_for_good = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, _PUT_OFF)
 
 
 def let_pass(error: BaseException) -> None:
@@ -103,7 +106,8 @@ def _in_our_code(names: dict[str, Any]) -> bool:
     """Return whether code of ours, or what it calls of Python and structlog, has these globals."""
     name = str(names.get("__name__", ""))
     package = name.partition(".")[0]
-    return name.startswith("metaexpert.logger") or package == "structlog" or package in sys.stdlib_module_names
+    ours = name.startswith(("metaexpert.logger", "namedtuple_"))  # the second is what a named tuple is made by
+    return ours or package == "structlog" or package in sys.stdlib_module_names
 
 
 def _is_foreign(kind: type[BaseException]) -> bool:

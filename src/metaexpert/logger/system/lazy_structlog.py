@@ -118,6 +118,11 @@ def configure(**settings: Any) -> None:
         _opening.apply(config)
 
 
+def loaded_config() -> Any:
+    """Return structlog's module for its configuration, or None while nobody has needed it."""
+    return vars(structlog).get(_CONFIG)
+
+
 _put_in_place()
 
 import structlog  # noqa: E402 - behind the package that stands in its place
@@ -134,5 +139,6 @@ __all__ = [
     "WrappedLogger",
     "configure",
     "contextvars",
+    "loaded_config",
     "structlog",
 ]

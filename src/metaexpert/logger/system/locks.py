@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
+from metaexpert.logger.system._holder import holder_of
 from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
@@ -27,6 +28,8 @@ _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOS
 #: as long as it had held the lock, within these limits, in seconds.
 _TOUCH: Final = 0.1
 _COURTESY: Final = (0.0005, 0.02)
+#: Longest wait for a process that has held the lock for the whole of the last wait, in seconds: it may be stopped.
+_SHORT: Final = 0.05
 #: How much longer than for another process to wait for a thread of our own, in seconds.
 _THREAD_PATIENCE: Final = 3.0
 
@@ -48,7 +51,8 @@ class DirectoryLock:
 
     Args:
         path: The lock file. It and its directory are made when missing.
-        patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`).
+        patience: Longest wait for another process, in seconds; then `TimeoutError` (an `OSError`). The next waits are
+            short, until the lock was to be had again.
         pause: Seconds between two tries while another process holds it.
         on_unsupported: Called once with the error when the file system turns out to know no locks.
         calls: The system's calls, as they suit the file system; a test passes doubles.
@@ -64,7 +68,7 @@ class DirectoryLock:
         calls: Calls = PATIENT,
     ) -> None:
         self._path = path
-        self._patience = patience
+        self._patience = self._wait = patience
         self._pause = pause
         self._on_unsupported = on_unsupported
         self._calls = calls
@@ -135,10 +139,12 @@ class DirectoryLock:
         if self._file is not None and self._file.ours:
             self._let_others_go_first(self._file.fd)
         now = time.monotonic()
-        deadline, touch_at = now + self._patience, now + _TOUCH
+        deadline, touch_at = now + self._wait, now + _TOUCH
         while True:
             if self._file is None or not self._file.ours:
-                self._file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status)
+                self._file = Descriptor.at(
+                    self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status, opener=open_private
+                )
             fd = self._file.fd
             try:
                 self._calls.try_lock(fd)
@@ -150,7 +156,8 @@ class DirectoryLock:
                 if error.errno not in _BUSY:
                     raise
                 if (now := time.monotonic()) >= deadline:
-                    raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock", str(self._path)) from None
+                    self._wait = min(self._patience, _SHORT)
+                    raise self._held_by_another(fd) from None
                 if now >= touch_at:
                     touch_at = now + _TOUCH
                     self._touch(fd)
@@ -159,9 +166,14 @@ class DirectoryLock:
             # Somebody may have deleted the directory and another process made the lock file anew.
             if self._calls.is_open_at(fd, self._path):
                 self._touched = self._touched or self._calls.status(fd).modified
-                self._held, self._since = True, time.monotonic()
+                self._held, self._since, self._wait = True, time.monotonic(), self._patience
                 return
             self._close_file()
+
+    def _held_by_another(self, fd: int) -> TimeoutError:
+        holder = holder_of(fd)
+        text = f"another process holds the lock{holder and ': '}{holder}"
+        return TimeoutError(errno.ETIMEDOUT, text, str(self._path))
 
     def _touch(self, fd: int) -> None:
         with contextlib.suppress(OSError):  # a disk that takes nothing: then luck decides, as it would without this
@@ -221,7 +233,7 @@ class FileLock:
         Raises:
             OSError: The file cannot be made, or the file system knows no locks.
         """
-        file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT)
+        file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, opener=open_private)
         try:
             try_lock(file.fd)
         except OSError as error:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from itertools import islice
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 FORWARD_BLOCK: Final = 1 << 20
 #: Small, because most readers want only the end of a file; further blocks are larger.
@@ -88,15 +89,17 @@ def _cut(head: bytes, size: int) -> bytes:
 
 
 def plain_forward(handle: BinaryIO, size: int, start: int = 0, block_size: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of a file from *start* up to *size* in blocks."""
+    """Yield the bytes of a file from *start* up to *size* in blocks, which end with a line where they can."""
     position = start
     while position < size:
         handle.seek(position)
         block = handle.read(min(block_size or FORWARD_BLOCK, size - position))
         if not block:  # it was truncated meanwhile
             return
-        position += len(block)
-        yield block
+        # The beginning of a line is read again: that is cheaper than to copy the block for it.
+        end = block.rfind(b"\n") + 1 if position + len(block) < size else 0
+        position += end or len(block)
+        yield block[:end] if end else block
 
 
 def plain_backward(handle: BinaryIO, size: int) -> Iterator[bytes]:
@@ -107,6 +110,14 @@ def plain_backward(handle: BinaryIO, size: int) -> Iterator[bytes]:
         handle.seek(start)
         yield handle.read(end - start)
         end, step = start, min(step * 2, max(FORWARD_BLOCK, BACKWARD_BLOCK))
+
+
+def _library() -> Any:
+    """Return zlib-ng where it is installed, which takes two thirds of the time; otherwise Python's zlib."""
+    try:
+        return import_module("zlib_ng.zlib_ng")
+    except ImportError:
+        return zlib
 
 
 class Inflater:
@@ -126,7 +137,8 @@ class Inflater:
         self._handle = handle
         self._position = 0
         self._pending = b""
-        self._engine = zlib.decompressobj(_GZIP)
+        self._library = _library()
+        self._engine = self._library.decompressobj(_GZIP)
         self._begun = False
 
     def copy(self) -> Inflater:
@@ -147,7 +159,7 @@ class Inflater:
                 if block:
                     return block
             rest = self._engine.flush() if self._begun else b""
-        except zlib.error as error:
+        except self._library.error as error:
             self.damage = f"damaged gzip data ({error})"
             return b""
         if self._begun and not self._engine.eof:
@@ -165,11 +177,11 @@ class Inflater:
         if not self._begun:  # zeros between members are padding
             self._pending = self._pending.lstrip(b"\0")
             self._begun = bool(self._pending)
-        block = self._engine.decompress(self._pending, self._block)
+        block: bytes = self._engine.decompress(self._pending, self._block)
         self._pending = self._engine.unconsumed_tail
         if self._engine.eof:  # another member may follow
             self._pending = self._engine.unused_data
-            self._engine, self._begun = zlib.decompressobj(_GZIP), False
+            self._engine, self._begun = self._library.decompressobj(_GZIP), False
         return block
 
 

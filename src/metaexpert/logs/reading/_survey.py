@@ -58,6 +58,7 @@ class Stretch:
         high: Latest time.
         before: How to find the entry before it.
         kept: The lines that may be wanted, or the wanted records, in order of time; None when they were not kept.
+        part: Only its records from *low* to *high* are asked for: the others were read before.
     """
 
     log: int
@@ -68,11 +69,14 @@ class Stretch:
     high: bytes
     before: Before
     kept: bytes | list[Record] | None = None
+    part: bool = False
 
     def records(self, criteria: Criteria, counts: Counts) -> list[Record]:
         """Return the wanted records, in order of time."""
+        if self.part:
+            criteria = criteria.between(self.low, self.high)
         if isinstance(self.kept, list):
-            return self.kept
+            return [record for record in self.kept if not self.part or criteria.in_time(record.key[0])]
         data = self.kept if self.kept is not None else self.file.piece(self.offset, self.length, counts)
         return found_in(data, self.file, self.log, criteria, self.before)
 
@@ -145,7 +149,7 @@ class _Survey:
         self._counts = counts
         self._room = keep
         self._everything = criteria == Criteria() and not keep
-        self._block = max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, len(logs))))
+        self._block = block_size(len(logs))
         self._done = 0
         self._stopped = False
 
@@ -179,8 +183,8 @@ class _Survey:
     def _look(self, log: Log, file: LogFile) -> _Looked:
         looked = _Looked()
         if file.spans:
-            looked.stretches += self._spans(log, file)
-            looked.last = partial(_last_of, file, log.number, self._counts)
+            self._look_by_spans(looked, log, file)
+            looked.last = self._before_span(looked, log, file, len(file.spans))
         else:
             self._look_through(looked, log, file)
         self._done += file.size
@@ -191,30 +195,47 @@ class _Survey:
         for piece in file.pieces(self._counts, self._block):
             if self._stopped:
                 break
-            try:
-                stretch = self.stretch(log, file, piece, before)
-            except _UnplacedError:
-                looked.waiting.append((len(looked.stretches), piece.offset, piece.length))
-                looked.stretches.append(None)
-            else:
-                looked.stretches += [stretch] if stretch is not None else []
+            self._place(looked, log, file, piece, before)
             key = last_key(piece.data, log.number)
             if key is not None:
                 looked.last = before = partial(_given, key)
 
-    def _spans(self, log: Log, file: LogFile) -> Iterator[Stretch]:
-        """Yield the stretches of a file by its index. Each line of such a file is regular."""
-        nothing: Before = partial(_given, None)
-        for span in file.spans:
+    def _place(self, looked: _Looked, log: Log, file: LogFile, piece: Piece, before: Before) -> None:
+        try:
+            stretch = self.stretch(log, file, piece, before)
+        except _UnplacedError:
+            looked.waiting.append((len(looked.stretches), piece.offset, piece.length))
+            looked.stretches.append(None)
+        else:
+            looked.stretches += [stretch] if stretch is not None else []
+
+    def _look_by_spans(self, looked: _Looked, log: Log, file: LogFile) -> None:
+        """Look only at what may hold something wanted, by the index."""
+        for at, span in enumerate(file.spans):
             if self._stopped or not self._criteria.may_be_in(span.low, span.high, span.level):
                 continue
-            if not self._criteria.groups and span.length <= self._block:  # it is read when its time has come
-                yield Stretch(log.number, file, span.offset, span.length, span.low, span.high, nothing)
+            before = self._before_span(looked, log, file, at)
+            if span.regular and not self._criteria.groups and span.length <= self._block:
+                stretch = Stretch(log.number, file, span.offset, span.length, span.low, span.high, before)
+                looked.stretches.append(stretch)  # it is read when its time has come
                 continue
-            for piece in file.within(span.offset, span.length, self._counts, self._block):
-                if (stretch := self.stretch(log, file, piece, nothing)) is not None:
-                    yield stretch
+            pieces: Iterable[Piece] = file.within(span.offset, span.length, self._counts, self._block)
+            if not span.regular:  # its lines have the place of an entry that stands before them
+                pieces = list(pieces)
+            for piece in pieces:
+                self._place(looked, log, file, piece, before)
+                if (key := last_key(piece.data, log.number)) is not None:
+                    before = partial(_given, key)
         file.rest()
+
+    def _before_span(self, looked: _Looked, log: Log, file: LogFile, at: int) -> Before:
+        def before() -> Key | None:
+            for span in reversed(file.spans[:at]):
+                if (key := last_key(file.piece(span.offset, span.length, self._counts), log.number)) is not None:
+                    return key
+            return looked.start()
+
+        return before
 
     def stretch(self, log: Log, file: LogFile, piece: Piece, before: Before) -> Stretch | None:
         """Return the stretch of a piece; None when nothing in it may be wanted.
@@ -249,13 +270,13 @@ class _Survey:
         return True
 
 
+def block_size(logs: int) -> int:
+    """Return the bytes of a stretch where so many *logs* are read together."""
+    return max(_SMALLEST, min(FORWARD_BLOCK, _OPEN // max(1, logs)))
+
+
 def _given(key: Key | None) -> Key | None:
     return key
-
-
-def _last_of(file: LogFile, log: int, counts: Counts) -> Key | None:
-    span = file.spans[-1]
-    return last_key(file.piece(span.offset, span.length, counts), log)
 
 
 def _processors() -> int:

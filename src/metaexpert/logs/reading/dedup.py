@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from metaexpert.logs.entry import Entry
+from metaexpert.logs.entry import Entry, Record
 
 #: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
 _WINDOW: Final = 65_536
@@ -58,14 +58,21 @@ class Once:
         window: How many are remembered at least.
     """
 
-    __slots__ = ("_everything", "_recent")
+    __slots__ = ("_everything", "_last", "_recent")
 
     def __init__(self, *, everything: bool = False, window: int = _WINDOW) -> None:
         self._everything = everything
         self._recent = Recent(window)
+        self._last = b""
+
+    def is_repeated(self, record: Record) -> bool:
+        """Return whether *record* is certainly a copy: copies mostly come one behind the other. Decodes nothing."""
+        return record.line == self._last
 
     def is_copy(self, entry: Entry) -> bool:
         """Return whether *entry* was asked about before."""
+        self._last = b""
         if not (self._everything or entry.has_copies) or (identity := entry.identity) is None:
             return False
+        self._last = entry.line
         return self._recent.seen(identity)

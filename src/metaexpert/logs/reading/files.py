@@ -1,13 +1,15 @@
 """The log files of a directory: their names, their chains of backups, and their bytes.
 
 A log is ``NAME.log``, its backups are ``NAME.log.1`` (the newest), ``NAME.log.2`` …, each maybe with ``.gz``.
-Together they are a chain. Everything else in the directory is ignored: sub-directories, temporary files.
+Together they are a chain. Other names are ignored; a log's name that leads to no regular file is told with the files
+that cannot be read.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +33,7 @@ from metaexpert.logs.reading._blocks import (
 if TYPE_CHECKING:
     from metaexpert.logger.entry.time_index import Span
 
-_NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?")
+_NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?", re.DOTALL)
 #: Bytes at the beginning of a file by which it is recognised.
 BEGINNING: Final = 1024
 
@@ -74,12 +76,13 @@ class LogName:
     compressed: bool
 
 
-def find_logs(directory: Path, *, diagnostics: bool) -> dict[str, list[LogName]]:
+def find_logs(directory: Path, *, diagnostics: bool, refused: dict[str, str] | None = None) -> dict[str, list[LogName]]:
     """Return the chains of a directory by the name of their current file, each newest first.
 
     Args:
         directory: Where to look; a missing one holds no logs.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
+        refused: Takes the names of logs that are no regular files, and why they cannot be read.
     """
     chains: dict[str, list[LogName]] = {}
     with suppress(FileNotFoundError), os.scandir(directory) as found:
@@ -87,11 +90,27 @@ def find_logs(directory: Path, *, diagnostics: bool) -> dict[str, list[LogName]]
             match = _NAME.fullmatch(item.name)
             if match is None or (match["base"] == schema.DIAGNOSTICS_FILE and not diagnostics):
                 continue
-            if item.is_file():
-                name = LogName(Path(item.path), match["base"], int(match["number"] or 0), bool(match["gzip"]))
-                chains.setdefault(name.base, []).append(name)
+            if why := _refusal(item):
+                if refused is not None:
+                    refused[item.name] = why
+                continue
+            name = LogName(Path(item.path), match["base"], int(match["number"] or 0), bool(match["gzip"]))
+            chains.setdefault(name.base, []).append(name)
     # Of .1 and .1.gz side by side the plain one is the newer: compression was interrupted.
     return {base: sorted(chain, key=lambda n: (n.number, n.compressed)) for base, chain in sorted(chains.items())}
+
+
+def _refusal(item: os.DirEntry[str]) -> str:
+    """Return why a directory's item cannot be read as a log; empty for a regular file, or one that is gone by now."""
+    try:
+        mode = item.stat().st_mode
+    except FileNotFoundError:
+        return "it is a link to a file that does not exist" if item.is_symlink() else ""
+    except OSError as error:
+        return error.strerror or str(error)
+    if stat.S_ISDIR(mode):
+        return "it is a directory"
+    return "" if stat.S_ISREG(mode) else "it is no regular file"
 
 
 def identity(path: Path) -> Identity:

@@ -17,10 +17,11 @@ from typing import Any, Final, TypedDict
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, Record, time_key
+from metaexpert.logs.entry import HEADER_END, START, Entry, Record, time_key
 from metaexpert.logs.reading._literals import ignores_case, required
-from metaexpert.logs.reading.selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
+from metaexpert.logs.reading._selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
 from metaexpert.logs.reading.times import parse_time
+from metaexpert.logs.runs.names import orders_in
 
 #: More values of a field than this are not searched for in the bytes.
 _MOST_VALUES: Final = 8
@@ -38,7 +39,7 @@ class Filters(TypedDict, total=False):
         expert: ``expert_name`` (the header's ``appname`` where an entry has none): one, or several of which one
             must match. The same goes for *symbol*, *order* and *trade_id*.
         symbol: ``symbol``.
-        order: ``order_id``.
+        order: The id of an order under any of its names, see `metaexpert.logs.runs.names`.
         trade_id: ``trade_id``.
         since: Earliest time, included: a datetime, or text that `metaexpert.logs.parse_time` reads, such as ``15m``
             (ago) or ``yesterday 14:00``.
@@ -118,6 +119,10 @@ class Criteria:
             patterns=self.patterns + ((grep,) if grep else ()),
         )
 
+    def between(self, since: bytes, until: bytes) -> Criteria:
+        """Return these criteria within a time, given as the first part of a `Key`."""
+        return replace(self, since=max(self.since, since), until=min(until, self.until or until))
+
     @property
     def by_content(self) -> bool:
         """Whether an entry must be decoded to be judged; otherwise its time decides."""
@@ -158,16 +163,33 @@ class Criteria:
         return select(data, self.since, self.until, _groups(self))
 
     def glance(self, line: bytes) -> bool | None:
-        """Return whether *line* passes the filters on content, after a look for the patterns; None when that is open.
+        """Return whether *line* passes the filters on content, by its bytes; None when that is open.
 
         A pattern that is found in the line itself is found in it whether it is an entry or not.
         """
-        if not self.patterns:
+        if not all(_is_in_line(pattern, line) for pattern in self.patterns):
+            return None if b"\\" in line else False
+        if self.fields:
             return None
-        text = line.decode("utf-8", "backslashreplace")
-        if all(_is_in(pattern, text) for pattern in self.patterns):
-            return None if self.fields or self.level > schema.DEBUG else True
-        return None if b"\\" in line else False
+        return self.level <= schema.DEBUG or _has_level(line, self.level) or None
+
+
+def _has_level(line: bytes, level: int) -> bool:
+    """Return whether *line* certainly has that level or a higher one, if it is an entry."""
+    if not line.startswith(_levels(level), HEADER_END) or not line.startswith(START):
+        return False
+    return line.count(b'"level"') == 1 and b"\\u" not in line  # the last of several keys would count
+
+
+@lru_cache(maxsize=8)
+def _levels(level: int) -> tuple[bytes, ...]:
+    return tuple(b'"level":"%b",' % word.encode() for word, number in schema.LEVEL_NUMBERS.items() if number >= level)
+
+
+def _is_in_line(pattern: str | re.Pattern[str], line: bytes) -> bool:
+    if isinstance(pattern, str) and pattern.encode("utf-8", "surrogatepass") in line:
+        return True
+    return _is_in(pattern, line.decode("utf-8", "backslashreplace"))
 
 
 @lru_cache(maxsize=64)
@@ -220,7 +242,9 @@ def _has(entry: Entry, name: str, values: frozenset[str]) -> bool:
     if name == "expert":
         return entry.expert in values
     value = entry.get(name)
-    return value is not None and str(value) in values
+    if value is not None and str(value) in values:
+        return True
+    return name == "order_id" and any(not values.isdisjoint(order.texts) for order in orders_in(entry.flat))
 
 
 def _as_json(text: str) -> bytes:

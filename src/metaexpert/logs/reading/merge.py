@@ -6,7 +6,8 @@ of a dead process, a clock steps back. There are two ways:
 * `streamed`, exact: all files are surveyed once, several at a time. For each stretch of a file (about a megabyte) that
   may hold a wanted record, its earliest and latest time are noted, and the lines that may be wanted are kept while
   there is room for them. Then each stretch is decoded when its time has come, so that two that overlap are merged
-  wherever they stand. One whose lines were not kept is read again.
+  wherever they stand. One whose lines were not kept is read again. When too many records wait, because stretches reach
+  over much of the same time, the later ones are dropped and read again when their time has come.
 * `newest`: the last records, without a look at the whole. Each log is read from its end; disorder within two
   stretches is sorted, a record further away from its place in time comes where it was written.
 
@@ -17,17 +18,16 @@ nothing wanted are skipped.
 from __future__ import annotations
 
 import heapq
-import operator
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Final
 
 from metaexpert.logs.entry import Key, Record, by_time
-from metaexpert.logs.reading._survey import RECORD, Log, Progress, Stretch, survey
+from metaexpert.logs.reading._survey import RECORD, Log, Progress, Stretch, block_size, survey
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.search import found_in, last_key
@@ -49,18 +49,30 @@ def streamed(
 ) -> Iterator[Record]:
     """Yield the wanted records in order of time, the last first when *backward*."""
     stretches = survey(logs, criteria, counts, progress, KEPT_LIMIT if criteria != Criteria() else 0)
-    stretches.sort(key=operator.attrgetter("high" if backward else "low"), reverse=backward)
-    left = Counter(id(stretch.file) for stretch in stretches)
     waiting = _Waiting(counts, backward=backward)
-    for stretch in with_progress(stretches, logs, progress):
+    due = waiting.sorted(list(enumerate(stretches)))
+    left = Counter(id(stretch.file) for stretch in stretches)
+    done = _Progress(stretches, logs, progress)
+    while due:
+        number, stretch = due.pop()
         yield from waiting.due(stretch.high if backward else stretch.low)
-        waiting.add(stretch.records(criteria, counts))
+        waiting.add(number, stretch, stretch.records(criteria, counts))
+        while waiting.too_many:
+            if again := waiting.drop_half():
+                due = waiting.sorted(due + again)
+                left.update(id(part.file) for _, part in again)
+            else:  # all are of one microsecond
+                yield from waiting.rest()
         left[id(stretch.file)] -= 1
         if not left[id(stretch.file)]:
             stretch.file.rest()
-        while waiting.too_many:
-            yield from waiting.half()
+        done.add(stretch)
     yield from waiting.rest()
+    progress(done.total)
+
+
+#: A stretch, and its number among all in the order of logs and files: records of the same key come in that order.
+_Numbered = tuple[int, Stretch]
 
 
 class _Waiting:
@@ -69,48 +81,68 @@ class _Waiting:
     def __init__(self, counts: Counts, *, backward: bool) -> None:
         self._counts = counts
         self._backward = backward
-        self._runs: list[list[Record]] = []
+        self._runs: list[tuple[int, Stretch, list[Record]]] = []
         self._size = 0
         self._last: Key | None = None
 
     @property
     def too_many(self) -> bool:
-        """Whether they exceed the memory limit: the files are too disordered to be sorted within it."""
+        """Whether they exceed the memory limit."""
         return self._size > MEMORY_LIMIT
 
-    def add(self, run: list[Record]) -> None:
+    def sorted(self, stretches: Iterable[_Numbered]) -> list[_Numbered]:
+        """Return *stretches* in the order in which they are due, the next one last."""
+        if self._backward:
+            return sorted(stretches, key=lambda pair: (pair[1].high, pair[0]))
+        return sorted(stretches, key=lambda pair: (pair[1].low, pair[0]), reverse=True)
+
+    def add(self, number: int, stretch: Stretch, run: list[Record]) -> None:
         """Take in the records of one stretch, sorted."""
         if run:
-            self._runs.append(run)
-            self._size += sum(len(record.line) + RECORD for record in run)
+            insort(self._runs, (number, stretch, run), key=_number_of)
+            self._size += _size(run)
 
     def due(self, horizon: bytes) -> Iterator[Record]:
         """Yield the records before *horizon* (after it, when going backward)."""
         batch: list[Record] = []
         bisect = bisect_right if self._backward else bisect_left
-        for run in self._runs:
-            cut = bisect(run, horizon, key=lambda record: record.key[0])
+        for _, _, run in self._runs:
+            cut = bisect(run, horizon, key=_time_of)
             due = slice(cut, None) if self._backward else slice(cut)
             batch += run[due]
             del run[due]
-        self._runs = [run for run in self._runs if run]
+        self._runs = [held for held in self._runs if held[2]]
         return self._released(batch)
 
-    def half(self) -> Iterator[Record]:
-        """Yield the first half of all, although an unread record may belong before it."""
-        times = sorted(run[len(run) // 2].key[0] for run in self._runs)
-        middle = times[len(times) // 2]
-        # Just beyond the middle, so that some are released even when all have the same time.
-        return self.due(middle[:-1] if self._backward else middle + b"~")
+    def drop_half(self) -> list[_Numbered]:
+        """Drop the records beyond the middle, and return where to find them; empty when all have the same time."""
+        middles = sorted(run[len(run) // 2].key[0] for _, _, run in self._runs)
+        again = self._drop(middles[len(middles) // 2])
+        ends = [run[-1 if self._backward else 0].key[0] for _, _, run in self._runs]
+        return again or self._drop(max(ends) if self._backward else min(ends))
+
+    def _drop(self, middle: bytes) -> list[_Numbered]:
+        again = []
+        bisect = bisect_left if self._backward else bisect_right
+        for number, stretch, run in self._runs:
+            cut = bisect(run, middle, key=_time_of)
+            beyond = slice(cut) if self._backward else slice(cut, None)
+            if dropped := run[beyond]:
+                del run[beyond]
+                self._size -= _size(dropped)
+                part = replace(stretch, part=True, low=dropped[0].key[0], high=dropped[-1].key[0])
+                again.append((number, part))
+        self._runs = [held for held in self._runs if held[2]]
+        return again
 
     def rest(self) -> Iterator[Record]:
         """Yield the remaining records."""
-        batch, self._runs = [record for run in self._runs for record in run], []
+        batch, self._runs = [record for _, _, run in self._runs for record in run], []
         return self._released(batch)
 
     def _released(self, batch: list[Record]) -> Iterator[Record]:
         batch.sort(key=by_time)
-        self._size -= sum(len(record.line) + RECORD for record in batch)
+        self._size -= _size(batch)
         for record in reversed(batch) if self._backward else batch:
             if self._last is not None and (record.key > self._last if self._backward else record.key < self._last):
                 self._counts.unordered += 1
@@ -119,15 +151,69 @@ class _Waiting:
             yield record
 
 
+def _number_of(held: tuple[int, Stretch, list[Record]]) -> int:
+    return held[0]
+
+
+def _size(records: Iterable[Record]) -> int:
+    return sum(len(record.line) + RECORD for record in records)
+
+
+def _time_of(record: Record) -> bytes:
+    return record.key[0]
+
+
+class _Progress:
+    """The second half of the work: *stretches* that are read one after the other."""
+
+    def __init__(self, stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> None:
+        self.total = sum(file.size for log in logs for file in log.files)
+        self._left = self._length = sum(stretch.length for stretch in stretches)
+        self._progress = progress
+
+    def add(self, stretch: Stretch) -> None:
+        """Report that one more was read; a part of one that was read before does not count."""
+        if not stretch.part:
+            self._left -= stretch.length
+            self._progress(self.total - self.total * self._left // (2 * self._length))
+
+
 def with_progress(stretches: Sequence[Stretch], logs: Sequence[Log], progress: Progress) -> Iterator[Stretch]:
     """Yield *stretches* to be read, and report the progress through this second half of the work."""
-    total = sum(file.size for log in logs for file in log.files)
-    left = length = sum(stretch.length for stretch in stretches)
+    done = _Progress(stretches, logs, progress)
     for stretch in stretches:
         yield stretch
-        left -= stretch.length
-        progress(total - total * left // (2 * length))
+        done.add(stretch)
+    progress(done.total)
+
+
+def once_through(logs: Sequence[Log], counts: Counts, progress: Progress) -> Iterator[tuple[LogFile, bytes]]:
+    """Yield all lines in pieces, so that what was written at the same time comes close together. Reads each file once.
+
+    A line has the place in time of the entry at the end of its piece. Disorder within a log stays.
+    """
+    streams = [_forward(log, block_size(len(logs)), counts) for log in logs]
+    waiting = [(b"", number) for number in range(len(streams))]
+    held: dict[int, tuple[LogFile, bytes]] = {}
+    done, total = 0, sum(file.size for log in logs for file in log.files)
+    while waiting:
+        time, number = heapq.heappop(waiting)
+        if number in held:
+            file, data = held.pop(number)
+            yield file, data
+            done += len(data) if not file.name.compressed else 0
+            progress(min(done, total))
+        if (piece := next(streams[number], None)) is not None:
+            key = last_key(piece[1], number)
+            held[number] = piece
+            heapq.heappush(waiting, (key[0] if key is not None else time, number))
     progress(total)
+
+
+def _forward(log: Log, block: int, counts: Counts) -> Iterator[tuple[LogFile, bytes]]:
+    for file in log.files:
+        for piece in file.pieces(counts, block):
+            yield file, piece.data
 
 
 def newest(logs: Sequence[Log], criteria: Criteria, counts: Counts) -> Iterator[Record]:

@@ -24,11 +24,16 @@ class Snapshot:
         directory: Where to look.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
         shared_by: How many snapshots are open at the same time.
+
+    Attributes:
+        chains: The files by the name of their log, oldest first.
+        refused: Names of logs that are no regular files, and why they cannot be read.
     """
 
     def __init__(self, directory: Path, *, diagnostics: bool, shared_by: int = 1) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
-            chains = find_logs(directory, diagnostics=diagnostics)
+            self.refused: dict[str, str] = {}
+            chains = find_logs(directory, diagnostics=diagnostics, refused=self.refused)
             self._room = _MOST_OPEN // shared_by
             self._index = Index(directory)
             self.chains = {base: self._opened(names) for base, names in chains.items()}

@@ -1,7 +1,8 @@
 """Counts of whole lines by their headers: in the compiled core, or here.
 
 Counted are lines whose header is exactly our writer's, without decoding them. Trades and errors, which may be copies of
-one another, and lines of any other form are handed back. A property test compares the core with the plain function.
+one another, and lines of any other form are handed back. The values of fields are handed back as bytes. A property test
+compares the core with the plain function.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import schema
 from metaexpert.logger.system.native import core
@@ -25,6 +26,8 @@ HEADER: Final = re.compile(
 )
 _ERRORS: Final = frozenset({b"error", b"critical"})
 _TRADE: Final = schema.MSGID_TRADE.encode()
+#: Most fields whose values are taken; the same in `system/core/tally.c`.
+MOST_FIELDS: Final = 8
 #: More digits do not fit into 64 bits.
 _MOST_DIGITS: Final = 18
 
@@ -40,10 +43,16 @@ class Tally(NamedTuple):
         messages: For each shape of a message the shape, one such message and how many there are. Messages of one
             shape have one `metaexpert.logs.stats.fingerprint`.
         specials: Begin and end of each trade and each error.
+        marks: For each of those where its header ends, its places in *kinds* and *minutes*, and that in *messages*
+            (-1 for an error). From its time to that end, copies are equal.
         odd: Begin and end of each line of another form.
-        unsure: Only of `strict_tally`: begin and end of each counted line that is not certainly sound.
-        latest: Likewise: the time of the last counted line.
-        back: Likewise: whether the time of a counted line is before that of the one before it, by seconds.
+        unsure: Of `strict_tally`, begin and end of each line that is counted or a trade or an error, and not certainly
+            sound; of `tally`, those of the counted lines in which only decoding finds the wanted fields.
+        values: For each wanted field its values in counted lines, as they are there.
+        low: The earliest time of all these lines but the odd ones; empty when there is none.
+        high: The latest time.
+        latest: Only of `strict_tally`: the time of the last such line.
+        back: Likewise: whether the time of such a line is before that of the one before it, by seconds.
     """
 
     kinds: Sequence[tuple[bytes, bytes, int]]
@@ -51,15 +60,22 @@ class Tally(NamedTuple):
     minutes: Sequence[tuple[bytes, int]]
     messages: Sequence[tuple[bytes, bytes, int]]
     specials: Sequence[int]
+    marks: Sequence[int]
     odd: Sequence[int]
-    unsure: Sequence[int] = ()
+    unsure: Sequence[int]
+    values: Sequence[Sequence[bytes]]
+    low: bytes
+    high: bytes
     latest: bytes = b""
     back: bool = False
 
 
-def tally(data: bytes) -> Tally:
-    """Return the counts of the whole lines in *data*."""
-    return plain_tally(data) if core is None else _compiled(data, strict=False)
+def tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
+    """Return the counts of the whole lines in *data*, and the values of the fields with these *names*.
+
+    At most `MOST_FIELDS` names, in quotes as they are in a line; none of the header (`schema.HEADER_KEYS`).
+    """
+    return plain_tally(data, names) if core is None else _compiled(data, names, strict=False)
 
 
 def strict_tally(data: bytes) -> Tally | None:
@@ -67,21 +83,14 @@ def strict_tally(data: bytes) -> Tally | None:
 
     A line that is counted and not in `Tally.unsure` is JSON and conforms to the schema.
     """
-    return None if core is None else _compiled(data, strict=True)
+    return None if core is None else _compiled(data, (), strict=True)
 
 
-def _compiled(data: bytes, *, strict: bool) -> Tally:
-    kinds, runs, minutes, messages, specials, odd, unsure, latest, back = core.tally(data, strict)
+def _compiled(data: bytes, names: tuple[bytes, ...], *, strict: bool) -> Tally:
+    kinds, runs, minutes, messages, specials, marks, odd, unsure, *rest = core.tally(data, strict, names)
+    numbers = [(host, pid, _numbers(found)) for host, pid, found in runs]
     return Tally(
-        kinds,
-        [(host, pid, _numbers(numbers)) for host, pid, numbers in runs],
-        minutes,
-        messages,
-        _numbers(specials),
-        _numbers(odd),
-        _numbers(unsure),
-        latest,
-        back,
+        kinds, numbers, minutes, messages, _numbers(specials), _numbers(marks), _numbers(odd), _numbers(unsure), *rest
     )
 
 
@@ -90,13 +99,14 @@ def lines_at(data: bytes, bounds: Sequence[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
 
 
-def plain_tally(data: bytes) -> Tally:
-    """Do what the core does; each message is a shape of its own."""
+def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
+    """Do what the core does; each message is a shape of its own, and the fields are looked for in decoded lines."""
     kinds: Counter[tuple[bytes, bytes]] = Counter()
     minutes: Counter[bytes] = Counter()
     messages: Counter[bytes] = Counter()
     runs: dict[tuple[bytes, bytes], _Runs] = {}
-    specials, odd, start = array("q"), array("q"), 0
+    specials, marks, odd, unsure, times = array("q"), list[tuple[int, Any, bytes, Any]](), array("q"), array("q"), []
+    start = 0
     for line in data.split(b"\n"):
         bounds = (start, start + len(line))
         start = bounds[1] + 1
@@ -106,21 +116,37 @@ def plain_tally(data: bytes) -> Tally:
             continue
         numbers = runs.setdefault((found["host"], found["pid"]), _Runs())
         level, special = found["level"], found["level"] in _ERRORS or found["msgid"] == _TRADE
+        times.append(found["time"])
         kinds[level, found["head"]] += not special
+        minutes[found["minute"]] += not special
+        message = None if level in _ERRORS else found["message"]
+        if message is not None:
+            messages[message] += not special
         if special:
             numbers.special(int(found["number"]), len(specials) // 2)
             specials.extend(bounds)
+            marks.append((bounds[0] + found.end("number"), (level, found["head"]), found["minute"], message))
             continue
         numbers.ordinary(int(found["number"]))
-        minutes[found["minute"]] += 1
-        messages[found["message"]] += 1
+        if any(name in line for name in names) or (names and b"\\" in line):
+            unsure.extend(bounds)
+    places = [{key: at for at, key in enumerate(keys)} for keys in (kinds, minutes, messages)]
     return Tally(
         [(*kind, count) for kind, count in kinds.items()],
         [(host, pid, numbers.found) for (host, pid), numbers in runs.items()],
         list(minutes.items()),
         [(message, message, count) for message, count in messages.items()],
         specials,
+        [
+            number
+            for end, kind, minute, text in marks
+            for number in (end, places[0][kind], places[1][minute], -1 if text is None else places[2][text])
+        ],
         odd,
+        unsure,
+        [()] * len(names),
+        min(times, default=b""),
+        max(times, default=b""),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from metaexpert.logger.remote.alerts._alert import Alert
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 
 UNDELIVERED_FILE: Final = "undelivered.jsonl"
 #: Size from which a new file is begun, in bytes.
@@ -43,6 +43,6 @@ def keep(directory: Path | None, channel: str, reason: str, alerts: Sequence[Ale
         path.replace(path.with_name(f"{UNDELIVERED_FILE}.1"))
     letters = [{"channel": channel, "reason": reason, **alert.described()} for alert in alerts]
     lines = [json.dumps(letter, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for letter in letters]
-    with Descriptor.at(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+    with Descriptor.at(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, opener=open_private) as file:
         os.write(file.fd, b"".join(lines))
     return f"kept in {directory.name}/{UNDELIVERED_FILE}"

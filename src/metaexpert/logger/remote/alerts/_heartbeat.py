@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.locks import FileLock
 
 SUFFIX: Final = ".running"
+#: A longer file is none of ours.
+_MOST_BYTES: Final = 64 * 1024
 _LOCK: Final = ".running-lock"
 
 
@@ -37,7 +39,7 @@ class Heartbeat:
         self._path = directory / f"{name}{SUFFIX}"
         self._lock = FileLock(directory / f"{name}{_LOCK}")
         self._lock.acquire()
-        with Descriptor.at(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+        with Descriptor.at(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
             os.write(file.fd, json.dumps(dict(content)).encode())
 
     def end(self) -> None:
@@ -65,9 +67,10 @@ def dead(directory: Path) -> Iterator[dict[str, Any]]:
         if not lock.acquire():
             continue
         try:
-            content = json.loads(path.read_bytes())
+            with open(path, "rb", opener=open_private) as file:
+                content = json.loads(file.read(_MOST_BYTES))
             path.unlink()
-        except FileNotFoundError:  # stopped, or found by another process, in the meantime
+        except (FileNotFoundError, PermissionError):  # stopped or found by another meanwhile; or none of ours
             continue
         except ValueError:  # it died while it began
             path.unlink(missing_ok=True)

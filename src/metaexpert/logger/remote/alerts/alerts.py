@@ -24,7 +24,7 @@ from metaexpert.logger.remote.alerts._webhook import Webhook
 from metaexpert.logger.remote.endpoints import Endpoint, Endpoints
 from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import Report
-from metaexpert.logger.system.descriptors import make_directory
+from metaexpert.logger.system.descriptors import make_private_directory
 
 #: Bytes of entries that may wait for the thread of one channel.
 MOST_WAITING: Final = 16 * 1024 * 1024
@@ -85,7 +85,7 @@ class Alerts(Endpoints[Delivery]):
         if self._directory is None:
             return
         try:
-            make_directory(self._directory)
+            make_private_directory(self._directory)
             for content in dead(self._directory):
                 self._report_death(content)
             entry = self._stamp("info", "")

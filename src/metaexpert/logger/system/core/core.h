@@ -10,7 +10,7 @@
    append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
    scan.c     the reader's first look at lines
-   tally.c    counts of lines by their headers
+   tally.c    counts of lines by their headers, and values of fields; tally_result.c hands them to Python
    header.c   the header of a line, and whether the line is sound
 
    It is optional: `native.py` loads it, and each part has a counterpart in Python with the same results.
@@ -176,6 +176,15 @@ typedef struct {
     int escaped; /* whether the message has escape sequences */
 } Header;
 
+/* A text to search for, and the places of its two rarest bytes. With *fold* it is in lower case, and the case of ASCII
+   letters does not count. *hit* is the first place at or behind the last start of a search, or the end for none. */
+typedef struct {
+    const unsigned char *text;
+    Py_ssize_t size, first, second;
+    int fold;
+    const unsigned char *hit;
+} Needle;
+
 /* -- functions ---------------------------------------------------------------------------------------------------- */
 
 #ifdef __GNUC__
@@ -187,8 +196,14 @@ FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
 extern PyMethodDef deliver_functions[]; /* deliver.c */
+extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
-extern PyMethodDef tally_functions[]; /* tally.c */
+extern PyMethodDef tally_functions[]; /* tally_result.c */
+
+void choose_rarest(Needle *needle); /* scan.c */
+
+/* Return the first place of the needle in a range, or its end. */
+const unsigned char *find(const Needle *needle, const unsigned char *from, const unsigned char *end); /* scan.c */
 
 /* Return the size of the UTF-8 sequence that begins there, or 0. */
 int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c */
@@ -196,8 +211,9 @@ int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c 
 /* Return whether a line begins with a whole header of our writer and ends like an entry. */
 int read_header(const char *line, const char *end, Header *header); /* header.c */
 
-/* Return whether a line with that header certainly is JSON and conforms to the schema. */
-int is_sound(const Header *header, const char *end); /* header.c */
+/* Return whether a line with that header certainly is JSON and conforms to the schema. Of the fields with these names,
+   take the values as they are in the line; they stay as they were where the line has no such field. */
+int is_sound(const Header *header, const char *end, const Text *names, Text *values, int count); /* header.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 PyObject *disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);

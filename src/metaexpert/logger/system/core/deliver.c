@@ -6,8 +6,8 @@
 #include "core.h"
 #include <string.h>
 
-/* Room was made; another thread may take it first. */
-enum { TRY_AGAIN = 2 };
+/* Room was made; another thread may take it first. After so many times each lane takes the line for itself. */
+enum { TRY_AGAIN = 2, MOST_TRIES = 100 };
 
 /* Call what a field of a record holds, which other threads, and whatever is called, may replace meanwhile. */
 PyObject *
@@ -221,7 +221,7 @@ append_each(const State *state, const Pieces *pieces, const Buffer *fields, Coun
 
 /* Append a line to the ends of all *lanes*. Returns whether there was room; -1 with an error. */
 static int
-append(const State *state, const Pieces *pieces, const Buffer *fields, Count *numbers, PyObject *lanes)
+append(const State *state, const Pieces *pieces, const Buffer *fields, Count *numbers, PyObject *lanes, int tries)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(lanes);
     Place places[MOST_LANES];
@@ -231,7 +231,7 @@ append(const State *state, const Pieces *pieces, const Buffer *fields, Count *nu
         if (held)
             release(places, count);
         int room = count ? make_room(state, lanes, length) : 1;
-        if (room > 0 && (!count || !hold(state, lanes, places)))
+        if (room > 0 && (!count || tries == MOST_TRIES || !hold(state, lanes, places)))
             return append_each(state, pieces, fields, numbers, lanes) < 0 ? -1 : 1;
         if (room > 0)
             release(places, count);
@@ -251,7 +251,7 @@ int
 deliver(const State *state, Pieces *pieces, const Buffer *fields)
 {
     int result = TRY_AGAIN;
-    while (result == TRY_AGAIN) {
+    for (int tries = 1; result == TRY_AGAIN; tries++) {
         /* Read anew each time: whatever made room may have found that this is another process by now. */
         PyObject *lanes = pieces->route->lanes, *numbers = pieces->route->numbers;
         Py_XSETREF(pieces->head, Py_XNewRef(pieces->route->head));
@@ -260,7 +260,7 @@ deliver(const State *state, Pieces *pieces, const Buffer *fields)
             return 0;
         Py_INCREF(lanes);
         Py_INCREF(numbers);
-        result = append(state, pieces, fields, (Count *)numbers, lanes);
+        result = append(state, pieces, fields, (Count *)numbers, lanes, tries);
         Py_DECREF(lanes);
         Py_DECREF(numbers);
     }

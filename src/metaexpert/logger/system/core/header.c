@@ -250,7 +250,7 @@ is_sound_header(const Header *header)
 }
 
 int
-is_sound(const Header *header, const char *end)
+is_sound(const Header *header, const char *end, const Text *names, Text *values, int count)
 {
     const char *at = header->message.at - 1;
     if (!is_sound_header(header) || (at = skip_text(at, end)) == NULL)
@@ -263,9 +263,13 @@ is_sound(const Header *header, const char *end)
         Text text = {name + 1, (size_t)(at - name) - 3};
         if (memchr(text.at, '\\', text.size) != NULL || is_ours(text) || (is_word(text, "logger") && *at != '"'))
             return 0;
+        const char *value = at;
         at = skip_value(at, end, MOST_DEPTH);
         if (at == NULL)
             return 0;
+        for (int i = 0; i < count; i++)
+            if (same(text, names[i]))
+                values[i] = (Text){value, (size_t)(at - value)};
     }
     return at + 1 == end && *at == '}';
 }

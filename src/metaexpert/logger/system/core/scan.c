@@ -1,4 +1,4 @@
-/* The reader's first look at whole lines: which of them may be wanted. The counterpart of `logs/reading/selection.py`.
+/* The reader's first look at whole lines: which of them may be wanted. The counterpart of `logs/reading/_selection.py`.
 
    Works on bytes, without decoding and without the interpreter lock. A line is dropped only for what is certain from
    its bytes: a time outside the wanted one at the place where our writer has it, or the lack of a text that each wanted
@@ -25,15 +25,6 @@ enum {
 
 /* -- searching ---------------------------------------------------------------------------------------------------- */
 
-/* A text to search for, and the places of its two rarest bytes. With *fold* it is in lower case, and the case of ASCII
-   letters does not count. *hit* is the first place at or behind the last start of a search, or the end for none. */
-typedef struct {
-    const unsigned char *text;
-    Py_ssize_t size, first, second;
-    int fold;
-    const unsigned char *hit;
-} Needle;
-
 static int
 rank_of(unsigned char byte)
 {
@@ -42,7 +33,7 @@ rank_of(unsigned char byte)
     return at == NULL ? 0 : (int)(sizeof common - (at - common));
 }
 
-static void
+void
 choose_rarest(Needle *needle)
 {
     needle->first = 0;
@@ -72,8 +63,7 @@ is_at(const Needle *needle, const unsigned char *place)
     return 1;
 }
 
-/* Return the first place of the needle in a range, or its end. */
-static const unsigned char *
+const unsigned char *
 find(const Needle *needle, const unsigned char *from, const unsigned char *end)
 {
     if (end - from < needle->size)
@@ -394,6 +384,6 @@ select_lines(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyMethodDef scan_functions[] = {
     {"select", select_lines, METH_VARARGS,
-     "select(data, since, until, groups): return which lines may be wanted; see logs/reading/selection.py."},
+     "select(data, since, until, groups): return which lines may be wanted; see logs/reading/_selection.py."},
     {0},
 };

@@ -1,0 +1,1 @@
+"""From other logging systems into a pipeline: records of `logging`, and chains of structlog."""

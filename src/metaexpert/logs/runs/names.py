@@ -1,0 +1,161 @@
+"""The names of orders: by which ids an entry speaks of an order, in the shapes of the usual exchanges.
+
+An order has several names: the exchange's id, the client's, in MetaTrader a ticket. `orders_in` finds them at any depth
+of an entry, those of one order together: ``client_order_id`` beside ``response={"orderId": …}`` are one order, the
+items of a list of open orders are several.
+
+A name that elsewhere means something else counts only where it certainly is an order's: ``id`` in the shape of an
+order, ``order``, ``ticket`` and ``deal`` as a number. An execution (``deal``) has numbers of its own, which may equal
+those of another order, and small numbers belong to many orders: see `Name`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+#: The exchange's id. ``oid``: Hyperliquid; ``ord_id``: OKX; ``txid``, ``ordertxid``: Kraken.
+_EXCHANGE: Final = frozenset({"orderid", "ordid", "oid", "txid", "ordertxid", "exchangeorderid", "venueorderid"})
+#: The client's. ``order_link_id``: Bybit; ``cloid``: Hyperliquid; ``cl_ord_id``: FIX, OKX, Kraken.
+_CLIENT: Final = frozenset(
+    {"clientorderid", "clientoid", "clordid", "origclientorderid", "origclordid", "newclientorderid", "orderlinkid"}
+    | {"cloid"}
+)
+#: Interactive Brokers' lasting id, beside an ``orderId`` that counts from 1.
+_PERMANENT: Final = frozenset({"permid"})
+#: MetaTrader 5, where they are numbers; small ones mean something else ("order=3").
+NUMBERS: Final[Mapping[str, str]] = {"ticket": "order", "order": "order", "deal": "deal"}
+_SPACES: Final[Mapping[str, str]] = {**dict.fromkeys(_EXCHANGE | _CLIENT | _PERMANENT, "order"), **NUMBERS}
+#: Keys that only an order has beside its ``id`` and ``side``.
+_SHAPE: Final = frozenset(
+    {"amount", "size", "quantity", "qty", "filled", "remaining", "status", "ordertype", "timeinforce", "origqty"}
+)
+#: Keys of an execution, a market or a transfer, whose ``id`` is their own.
+_OTHER_SHAPE: Final = frozenset({"takerormaker", "contracts", "entryprice", "base", "fromaccount", "network"})
+#: Under these keys lies the exchange's account of the same order.
+_SAME: Final = frozenset(
+    {"info", "response", "result", "data", "order", "raw", "reply", "res", "resp", "ack", "body", "payload", "report"}
+    | {"event", "retdata", "statuses", "resting", "filled", "o", "request", "orderstatus"}
+)
+#: Smaller numbers count the orders of one day or program, and are no name by which to find more.
+_FEWEST_DIGITS: Final = 6
+_DEEPEST: Final = 8
+_MOST: Final = 1000
+_NOTHING: Final = frozenset({"", "0", "-1", "None", "null", "none"})
+
+
+class Name(NamedTuple):
+    """A name of an order.
+
+    Attributes:
+        space: What it numbers, ``order`` or ``deal``: numbers of both may be equal by accident.
+        text: The id, exact.
+    """
+
+    space: str
+    text: str
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether another entry with the same name speaks of the same order, wherever it is."""
+        return not self.text.isdecimal() or len(self.text) >= _FEWEST_DIGITS
+
+
+class Mention(NamedTuple):
+    """What an entry says of one order.
+
+    Attributes:
+        names: Its names, by the folded key under which they stood, the outermost first.
+        fields: The innermost object that has such a name; the entry itself, or a part of it.
+    """
+
+    names: tuple[tuple[str, Name], ...]
+    fields: Mapping[str, Any]
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The ids."""
+        return frozenset(name.text for _, name in self.names)
+
+    @property
+    def all(self) -> frozenset[Name]:
+        """The names without their keys."""
+        return frozenset(name for _, name in self.names)
+
+
+def orders_in(fields: Mapping[str, Any]) -> list[Mention]:
+    """Return the orders that *fields*, a flat entry, speaks of; empty for none."""
+    return _mentions(fields, "", _DEEPEST)
+
+
+def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
+    folded = {folded_name(str(name)): value for name, value in fields.items()}
+    found, others = Mention(tuple(_own(fields, folded, key)), fields), list[Mention]()
+    below = [(name, inner) for name, value in folded.items() if (inner := _below(name, value, depth))]
+    for name, inner in below:
+        if len(inner) == 1 and _is_same(found, inner[0], alone=len(below) == 1, under=name):
+            found = Mention((*found.names, *inner[0].names), inner[0].fields)
+        else:
+            others += inner
+    return [found, *others] if found.names else others
+
+
+def _below(name: str, value: Any, depth: int) -> list[Mention]:
+    """Return the orders in the value of a field: several items of a list are several orders."""
+    if isinstance(value, Mapping):
+        return _mentions(value, name, depth - 1) if depth else []
+    if not isinstance(value, list):
+        return []
+    items = ({name: item} if isinstance(item, str) and name in _SPACES else item for item in value[:_MOST])
+    return [mention for item in items if isinstance(item, Mapping) for mention in _below(name, item, depth)]
+
+
+def _is_same(mine: Mention, inner: Mention, *, alone: bool, under: str) -> bool:
+    if not mine.all.isdisjoint(inner.all):
+        return True
+    conflict = any(key == other and name != theirs for key, name in mine.names for other, theirs in inner.names)
+    return under in _SAME or (alone and not conflict)
+
+
+def _own(fields: Mapping[str, Any], folded: Mapping[str, Any], key: str) -> Iterator[tuple[str, Name]]:
+    """Yield the names in *fields* itself, which lies under *key*."""
+    for name, value in folded.items():
+        space = _SPACES.get(name)
+        if name == "id" and _is_order(folded, key):
+            space = "order"
+        if space is None:
+            continue
+        text = _identifier(value)
+        if text and (name not in NUMBERS or _is_ticket(text, name, folded)):
+            yield name, Name(space, text)
+    if {"i", "c", "X", "x", "S"} <= fields.keys():  # Binance's executionReport and ORDER_TRADE_UPDATE
+        for short in ("i", "c"):
+            if text := _identifier(fields[short]):
+                yield short, Name("order", text)
+
+
+def _is_order(folded: Mapping[str, Any], key: str) -> bool:
+    if not _OTHER_SHAPE.isdisjoint(folded) or _identifier(folded.get("order")):  # ccxt's trade names its order so
+        return False
+    named = "order" in key and "book" not in key
+    return named or not _CLIENT.isdisjoint(folded) or ("side" in folded and not _SHAPE.isdisjoint(folded))
+
+
+def _is_ticket(text: str, name: str, folded: Mapping[str, Any]) -> bool:
+    """Return whether ``ticket=`` and the like is a number of MetaTrader, or ccxt's name of an execution's order."""
+    return text.isdecimal() or (name == "order" and "id" in folded and "side" in folded)
+
+
+def _identifier(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ""
+    text = str(value)
+    return "" if text in _NOTHING or len(text) > _MOST else text
+
+
+@lru_cache(maxsize=4096)
+def folded_name(name: str) -> str:
+    """Return a name of a field without case and without marks between its words."""
+    return re.sub(r"[\W_]+", "", name).lower()
