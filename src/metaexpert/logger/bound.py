@@ -10,7 +10,6 @@ ask for. Every method may be called from any thread, from a signal handler and f
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import os
 import sys
@@ -25,6 +24,7 @@ from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO
 from metaexpert.logger.encoding.processors import aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE
@@ -189,8 +189,8 @@ class BoundLogger(BoundLoggerBase):
         return self.bind(**{CATEGORY: TRADE})
 
     def _with(self, context: dict[str, Any]) -> Self:
-        classes = self._logger.classes
-        cls = classes.lifted if context.get(CATEGORY) == TRADE else classes.gated
+        classes, category = self._logger.classes, context.get(CATEGORY)
+        cls = classes.lifted if isinstance(category, str) and category == TRADE else classes.gated
         return cast(Self, cls(self._logger, self._processors, aside(context)))
 
     @functools.cached_property
@@ -257,7 +257,7 @@ class BoundLogger(BoundLoggerBase):
         return Decision(self.info, what, fields)
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
-        """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
+        """`debug` for coroutines: the loop is not held, since what the call has to wait for is awaited."""
         await self._aemit(self.debug, event, args, fields)
 
     async def ainfo(self, event: object = None, /, *args: Any, **fields: Any) -> None:
@@ -293,13 +293,14 @@ class BoundLogger(BoundLoggerBase):
         if not pipeline.synchronous and pipeline.config.overflow != "block" and pipeline.config.fsync != "trades":
             method(first, *args, **fields)
             return
-        if fields.get(EXC_INFO) is True:
-            fields[EXC_INFO] = sys.exception()
-        context = contextvars.copy_context()
-        import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
-
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, lambda: context.run(lambda: method(first, *args, **fields)))
+        # The entry is made here and now, with this time and context, whatever becomes of the task while it waits.
+        try:
+            await pipeline.wait_for_room()
+        finally:
+            with writing_thread.deferring() as deferral:
+                method(first, *args, **fields)
+        if deferral.asked:
+            await pipeline.wait()
 
     def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""

@@ -205,9 +205,8 @@ class Capture:
 
     def _hold_warnings(self) -> None:
         """Have warnings come in again after a ``catch_warnings`` that began before us; one that records goes on."""
-        module: Any = warnings
-        plain = module.showwarning is module._showwarning_orig and isinstance(module._showwarnmsg_impl, FunctionType)
-        if plain and self._shows:
+        plain = warnings.showwarning is getattr(warnings, "_showwarning_orig", None)
+        if self._shows and plain and isinstance(getattr(warnings, "_showwarnmsg_impl", None), FunctionType):
             warnings.showwarning = self._show
 
     def _show(

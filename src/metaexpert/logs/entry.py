@@ -19,6 +19,7 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
+from metaexpert.logger.system.native import core
 
 #: Place of a record in time: when, as ``2026-11-22T10:31:00.123456`` in UTC (such bytes sort as the times do), then
 #: the number within its process, then the number of the log it was read from.
@@ -205,6 +206,24 @@ def regular_number(line: bytes) -> bytes:
         if number.isdigit() and len(number) < len(_LONG_NUMBER):
             return number
     return b""
+
+
+def is_ordinary(line: bytes) -> bool:
+    """Return whether *line* certainly conforms to the schema of an entry, and is neither a trade nor an error.
+
+    Only the compiled core can tell without decoding; where it is missing, the answer is False.
+    """
+    return core is not None and bool(core.is_ordinary(line))
+
+
+def kinds_of(line: bytes) -> bytes | None:
+    """Return the fields behind the message of such a line; None for any other.
+
+    For each a name, a tab, a letter and a line end. The letter is s for a text, i for an integer of at most 64 bits,
+    f for another number, b for true and false, n for null, and j for a list or an object.
+    """
+    found: bytes | None = core.kinds_of(line) if core is not None else None
+    return found
 
 
 def checked(record: Record) -> Record:

@@ -69,6 +69,7 @@ class Logs:
         limit: Only the last so many records; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
+        compressed: Only the compressed files, or only the others; None for all.
         progress: Called with the bytes done so far, from 0 to `size`.
         counts: Counts of the current or last iteration.
     """
@@ -78,6 +79,7 @@ class Logs:
     limit: int | None = None
     reverse: bool = False
     diagnostics: bool = False
+    compressed: bool | None = None
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
@@ -182,7 +184,8 @@ class Logs:
             refused = {name if alone else str(directory / name): why for name, why in sorted(snapshot.refused.items())}
             self.counts.unreadable.update(refused)
             for chain in snapshot.chains.values():
-                files = [file for file in chain if file.identity not in seen]  # a link to one of the others
+                wanted = [file for file in chain if self.compressed in (None, file.name.compressed)]
+                files = [file for file in wanted if file.identity not in seen]  # a link to one of the others
                 seen |= {file.identity for file in files}
                 for file in files:
                     file.label = file.label if alone else str(file.name.path)
@@ -199,6 +202,10 @@ class Logs:
         counts = self.counts
         for item in stream:
             if once.is_repeated(item):
+                continue
+            if once.is_single(item):
+                counts.entries += 1
+                yield item
                 continue
             record = checked(item)
             if isinstance(record, Unparsed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -181,9 +181,13 @@ def order_life(logs: Logs, order_id: str) -> OrderLife:
             entry has both.
     """
     search = _Search(order_id)
-    new = {order_id}
-    while new:
-        new = search.look(logs, new)
+    # The plain files first: until the other names are known, the compressed ones need not be inflated.
+    waiting = {False: {order_id}, True: {order_id}}
+    while any(waiting.values()):
+        compressed = not waiting[False]
+        texts, waiting[compressed] = waiting[compressed], set()
+        new = search.look(replace(logs, compressed=compressed), texts)
+        waiting = {part: names | new for part, names in waiting.items()}
     life = OrderLife(order_id, ids={order_id} | {name.text for name in search.known})
     for key in sorted(search.found):
         life.add(Facts(*search.found[key]))
@@ -211,7 +215,7 @@ class _Search:
         text = re.compile("|".join(map(re.escape, sorted(texts)))) if len(texts) > 1 else next(iter(texts))
         records = logs.filter(grep=text)
         for record in records:
-            if isinstance(record, Entry) and (*record.key, record.line) not in self.found:
+            if isinstance(record, Entry) and (*record.key[:2], record.line) not in self.found:
                 mention = next((one for one in orders_in(record.flat) if self._is_meant(one, record)), None)
                 if mention is not None:
                     self._take(record, mention)
@@ -229,7 +233,7 @@ class _Search:
         return entry.expert in self._experts and not other
 
     def _take(self, entry: Entry, mention: Mention) -> None:
-        self.found[(*entry.key, entry.line)] = entry, mention.fields
+        self.found[(*entry.key[:2], entry.line)] = entry, mention.fields
         self._experts.add(entry.expert)
         for key, name in mention.names:
             if name.is_strong or key not in NUMBERS:

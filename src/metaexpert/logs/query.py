@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry
+from metaexpert.logs.entry import Entry, kinds_of
 from metaexpert.logs.library import Logs
 
 #: Columns that every table has, whether an entry has them or not.
@@ -46,6 +46,12 @@ COLUMNS: Final[dict[str, str]] = {
 #: Of the type BIGINT.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 _INTEGER, _FLOAT, _BOOLEAN, _TEXT, _JSON = "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "JSON"
+#: The letters of `kinds_of`.
+_LETTERS: Final = {b"s": _TEXT, b"i": _INTEGER, b"f": _FLOAT, b"b": _BOOLEAN, b"j": _JSON}
+#: What is in the header of each ordinary line and not in `COLUMNS`.
+_HEADER_FIELDS: Final = (b"facility\ti", b"version\ti")
+#: Most fields with a kind that are remembered.
+_MOST_SEEN: Final = 20_000
 #: Most columns of a table; further fields are only in the column ``entry``.
 _MOST_COLUMNS: Final = 400
 
@@ -139,23 +145,55 @@ def _written(logs: Logs, path: Path) -> dict[str, str]:
 
     Each line is an array of the file's name and the entry in the flat layout.
     """
-    kinds: dict[str, str] = {}
-    last: dict[str, type] = {}
+    fields = _Fields()
     with path.open("wb") as file:
         for entry in _entries(logs):
-            line, data = entry.line, entry.data
-            if schema.STRUCTURED_DATA_KEY in data or not line.startswith(b"{"):
-                data = entry.flat
-                line = json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            for name, value in data.items():
-                kind = value.__class__
-                if last.get(name) is kind and (kind is not int or _SMALLEST <= value <= _LARGEST):
-                    continue
-                last[name] = kind
-                if name not in COLUMNS and value is not None and (name in kinds or len(kinds) < _MOST_COLUMNS):
-                    kinds[name] = _joined(kinds.get(name), _kind(value))
+            line = entry.line
+            if not fields.take_line(line):
+                data = entry.data
+                if schema.STRUCTURED_DATA_KEY in data or not line.startswith(b"{"):
+                    data = entry.flat
+                    line = json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
+                fields.take(data)
             file.write(b"[%b,%b]\n" % (_label(entry.file), line))
-    return kinds
+    return fields.kinds
+
+
+class _Fields:
+    """The fields beyond `COLUMNS`, and the kind of each by its values.
+
+    Of lines that need no decoding, a field with a kind is looked at once.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, str] = {}
+        self._seen: set[bytes] = set()
+
+    def take_line(self, line: bytes) -> bool:
+        """Take in the fields of a line without decoding it; return whether that is possible."""
+        found = kinds_of(line)
+        if found is None:
+            return False
+        fields = [*_HEADER_FIELDS, *found.split(b"\n")[:-1]]
+        if not self._seen.issuperset(fields):
+            if len(self._seen) > _MOST_SEEN:
+                self._seen.clear()
+            # The last of several with one name counts.
+            for name, field in {field[:-2]: field for field in fields}.items():
+                self._seen.add(field)
+                if not field.endswith(b"n"):
+                    self._add(name.decode(), _LETTERS[field[-1:]])
+        return True
+
+    def take(self, data: Mapping[str, Any]) -> None:
+        """Take in the fields of a decoded entry in the flat layout."""
+        for name, value in data.items():
+            if value is not None:
+                self._add(name, _kind(value))
+
+    def _add(self, name: str, kind: str) -> None:
+        if name not in COLUMNS and (name in self.kinds or len(self.kinds) < _MOST_COLUMNS):
+            self.kinds[name] = _joined(self.kinds.get(name), kind)
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -91,8 +92,11 @@ class Facts:
 
     def __init__(self, entry: Entry, part: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.entry = entry
-        found = [*part.items(), *entry.flat.items()]
-        self._fields = {folded_name(name): value for name, value in found if value is not None}
+        found = {**part, **entry.flat} if part else entry.flat
+        self._fields = dict(zip(_folded_names(tuple(found)), found.values(), strict=True))
+        if None in found.values():
+            self._fields = {folded_name(name): value for name, value in found.items() if value is not None}
+        self._numbers: dict[str, Decimal | None] = {}
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
@@ -109,7 +113,9 @@ class Facts:
 
     def number(self, name: str) -> Decimal | None:
         """Return a field as an exact number; None when there is no finite one."""
-        return number(self.get(name))
+        if name not in self._numbers:
+            self._numbers[name] = number(self.get(name))
+        return self._numbers[name]
 
     @property
     def fees(self) -> tuple[tuple[str, Decimal], ...]:
@@ -130,18 +136,18 @@ class Facts:
 
     @property
     def _status(self) -> str:
-        return re.sub(r"[\W_]+", " ", self.text("status")).strip().lower()
+        return _spaced(self.text("status"))
 
-    @property
+    @cached_property
     def step(self) -> str:
         """The step of an order, `POSITION` for a change of a position, `NOTE` for anything else."""
-        if self.get("position_size") is not None or _WORDS[0][0].search(self.entry.text):
+        if self.get("position_size") is not None or _is_in(_WORDS[0][0], self.entry.text):
             return POSITION
         if self.has_status:
             return _STATUS[self._status]
         executed = self.get("trade_id") is not None and self.get("price") is not None
-        if executed or _ONLY_ORDERS.search(self.entry.text) or self.entry.get("msgid") == schema.MSGID_TRADE:
-            found = next((step for words, step in _WORDS if words.search(self.entry.text)), None)
+        if executed or _is_in(_ONLY_ORDERS, self.entry.text) or self.entry.get("msgid") == schema.MSGID_TRADE:
+            found = next((step for words, step in _WORDS if _is_in(words, self.entry.text)), None)
             if found == REJECTED and _REQUEST.search(self.entry.text):
                 return NOTE
             return found or (FILLED if executed else NOTE)
@@ -169,6 +175,21 @@ class Facts:
     def executed_size(self) -> Decimal:
         """Size that was executed, if it `is_execution`."""
         return abs(self._executed_size or Decimal())
+
+
+@lru_cache(maxsize=1024)
+def _folded_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(folded_name, names))
+
+
+@lru_cache(maxsize=1024)
+def _spaced(text: str) -> str:
+    return re.sub(r"[\W_]+", " ", text).strip().lower()
+
+
+@lru_cache(maxsize=4096)  # messages repeat
+def _is_in(words: re.Pattern[str], text: str) -> bool:
+    return words.search(text) is not None
 
 
 def _fees(value: Any, currency: str) -> Iterator[tuple[str, Decimal]]:
@@ -205,6 +226,7 @@ class Amounts(dict[str, Decimal]):
         return {currency: plain(amount) for currency, amount in self.items()}
 
 
+@lru_cache(maxsize=1024)
 def currency_of(symbol: str) -> str:
     """Return the currency in which a result in *symbol* is booked: its settlement or quote currency; empty if unknown.
 

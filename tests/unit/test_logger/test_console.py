@@ -567,3 +567,49 @@ def test_the_last_resort_never_raises(monkeypatch: pytest.MonkeyPatch, capsys: p
     for stream in (None, closed):
         monkeypatch.setattr(sys, "stderr", stream)
         stderr.print_line("hello")
+
+
+class TestLongLines:
+    """Container runtimes cut lines of 16 KiB into pieces that no collector can read."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"body": "x" * 40_000},
+            {"body": "é€😀" * 10_000},
+            {"book": [[1.5, 2.5]] * 10_000},
+            {"exception": {"type": "E", "value": "v", "text": "line\n" * 10_000}},
+            {"structured_data": {"fields@32473": {"body": "y" * 40_000}, "context@32473": {"order_id": "o-1"}}},
+        ],
+        ids=["text", "unicode", "list", "exception", "layout"],
+    )
+    def test_a_line_of_json_stays_json(self, pipe: Pipe, fields: dict[str, Any]) -> None:
+        """It is cut and marked, its other fields are there, and the lines around it are as they were."""
+        printed = Console("json", skipped_note, lambda: pipe.stream)
+        printed.write(line("before") + line("Position opened", order_id="o-1", **fields) + line("after"))
+        first, second, third = pipe.read().encode().splitlines(keepends=True)
+        assert (first, third) == (line("before"), line("after"))
+        assert len(second) < 16 * 1024
+        entry = json.loads(second)
+        assert (entry["message"], entry["order_id"], "…[cut " in second.decode()) == ("Position opened", "o-1", True)
+        assert json.dumps(entry).count("o-1") == 1 + ("structured_data" in fields)
+
+    @pytest.mark.parametrize("colors", ["0", ""], ids=["plain", "colors"])
+    def test_a_line_of_text_is_cut(self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch, colors: str) -> None:
+        """And so is a line of a traceback, but not the traceback."""
+        monkeypatch.setenv("NO_COLOR" if colors else "FORCE_COLOR", "1")
+        printed = Console("text", skipped_note, lambda: pipe.stream)
+        text = "\n".join(["short"] * 3000 + ["€" * 20_000, "last"])
+        error = {"type": "E", "value": "v", "text": text}
+        printed.write(line("Position opened", body="x" * 40_000, exception=error))
+        lines = pipe.read().encode().splitlines(keepends=True)
+        assert max(map(len, lines)) < 16 * 1024
+        assert len(lines) == 3003
+        assert sum("…[cut ".encode() in printed for printed in lines) == 2
+        assert lines[-1] == b"    last\n"
+
+    def test_the_last_resort_is_cut_too(self, monkeypatch: pytest.MonkeyPatch, pipe: Pipe) -> None:
+        """An entry that only standard error takes is printed in lines that a collector can read."""
+        monkeypatch.setattr(sys, "stderr", pipe.stream)
+        stderr.print_entry(json.loads(line(body="x" * 40_000)))
+        assert len(pipe.read()) < 16 * 1024

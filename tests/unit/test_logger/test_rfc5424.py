@@ -199,8 +199,10 @@ class Grammar:
         return name, value.decode("utf-8")
 
     def msg(self) -> str:
-        self.expect(b" \xef\xbb\xbf")
-        return self.data[self.at :].decode("utf-8")
+        self.expect(b" ")
+        if self.data.startswith(b"\xef\xbb\xbf", self.at):  # MSG-UTF8; without it, MSG-ANY
+            return self.data[self.at + 3 :].decode("utf-8")
+        return self.data[self.at :].decode("ascii")
 
 
 @settings(max_examples=examples(250), deadline=None)
@@ -281,8 +283,26 @@ def test_message_text() -> None:
         f'[meta sequenceId="7"][origin software="metaexpert" swVersion="{_version.__version__}"]'
         '[context@32473 symbol="BTCUSDT"]'
         '[fields@32473 side="BUY" size="0.1" a%3Db="null" %L1="q" note="\\"\\]\\\\"]'
-        f'[types@32473 json="size a%3Db"][names@32473 %L1="{"x" * 33}"] \ufeffPosition opened'
+        f'[types@32473 json="size a%3Db"][names@32473 %L1="{"x" * 33}"] Position opened'
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("", False),
+        ("Order filled", False),
+        ("a\u007f\n", False),
+        ("Kauf: 5 €", True),
+        ("\ufeff", True),
+        ("\ufeffx", True),
+    ],
+)
+def test_only_text_beyond_ascii_has_a_byte_order_mark(text: str, marked: bool) -> None:
+    """ASCII needs none, and a collector that keeps it finds nothing when it searches for the message."""
+    message = render_message(entry(message=text))
+    assert message.rpartition(b"] ")[2].startswith(b"\xef\xbb\xbf") is marked
+    assert parse_message(message)["message"] == text
 
 
 @settings(max_examples=examples(100), deadline=None)

@@ -71,7 +71,7 @@ def test_no_more_is_searched_than_may_be_shown(monkeypatch: pytest.MonkeyPatch) 
     """Of a long text the limit, and the longest secret beyond it; a secret across the limit is still seen whole."""
     searched: list[int] = []
 
-    def find(text: str, names: Any) -> list[Any]:
+    def find(text: str, names: Any, *_: Any) -> list[Any]:
         searched.append(len(text))
         return original(text, names)
 

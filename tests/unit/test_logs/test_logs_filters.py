@@ -24,6 +24,7 @@ from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
 from metaexpert.logs import Entry, Record, Unparsed, open_logs
 from metaexpert.logs.reading import _survey, merge, search
+from metaexpert.logs.runs.names import orders_in
 
 Line = Callable[..., bytes]
 
@@ -86,7 +87,9 @@ def passes(line: str, entry: dict[str, Any], wanted: dict[str, Any]) -> bool:
             ok = (entry.get("expert_name") or entry["appname"]) == value
         else:
             field = entry.get({"order": "order_id"}.get(name, name))
-            ok = field is not None and str(field) in ([value] if isinstance(value, str) else value)
+            values = {value} if isinstance(value, str) else set(value)
+            ok = field is not None and str(field) in values
+            ok = ok or (name == "order" and any(values & order.texts for order in orders_in(entry)))
         if not ok:
             return False
     return True

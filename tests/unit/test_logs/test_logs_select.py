@@ -80,7 +80,7 @@ def test_what_is_chosen_tells_its_place(line: Line) -> None:
     data = line(1) + b"\n\ntext\n" + line(2)
     chosen = select(data, b"", b"", ())
     assert chosen.lines(data) == [line(1).rstrip(), b"text", line(2).rstrip()]
-    assert [stop < 0 for stop in chosen.bounds[1::2]] == [False, True, False]
+    assert [stop < 0 for stop in chosen.bounds[1::3]] == [False, True, False]
     assert not chosen.regular
     assert (chosen.low[-9:], chosen.high[-9:]) == (b"01.000000", b"02.000000")
 

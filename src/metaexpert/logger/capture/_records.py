@@ -167,7 +167,7 @@ def _traces(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, A
         error = _error(record.exc_text)
     if error is not None:
         found[EXC_INFO] = error
-    if record.stack_info and STACK_INFO not in fields:
+    if record.stack_info is not None and STACK_INFO not in fields:
         found[STACK_INFO] = record.stack_info
     return found
 

@@ -3,6 +3,9 @@
 Entries go to standard error, so that standard output stays the program's own. A closed stream or a broken pipe
 switches the console off until `sys.stderr` is another stream; the files go on.
 
+A printed line has at most `LONGEST_LINE` bytes, since container runtimes cut longer ones into pieces that are no JSON.
+The files keep the whole entry.
+
 Bound: at most `MOST_WAITING` bytes of entries wait for a slow console. Beyond that, entries are skipped and counted,
 and an entry on the console tells how many. The writing thread prints them, a slice at a time and after the files. It
 waits for the console only when the logger closes, for `LAST_PATIENCE` seconds.
@@ -19,8 +22,10 @@ from collections.abc import Callable
 from typing import Final, Literal, TextIO
 
 from metaexpert.logger.console import stderr
-from metaexpert.logger.console.stderr import NonBlockingStream
+from metaexpert.logger.console.stderr import LONGEST_LINE, NonBlockingStream, cut_lines
 from metaexpert.logger.entry.console_text import ConsoleText
+from metaexpert.logger.entry.fitting import fitted
+from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.system.interrupts import let_pass
 
 #: Bytes of entries that may wait for a slow console.
@@ -200,10 +205,13 @@ class Console:
             self._on_trouble(error)
 
     def _text(self, batch: bytes, colors: bool) -> str:
+        lines = batch.split(b"\n")
         if self._form == "json":
-            return batch.decode("utf-8", "replace")
+            if len(max(lines, key=len)) >= LONGEST_LINE:
+                lines = [line if len(line) < LONGEST_LINE else _cut(line) for line in lines]
+            return b"\n".join(lines).decode("utf-8", "replace")
         render = self._renderers[colors]
-        return "".join(render(json.loads(line)) + "\n" for line in batch.splitlines() if line)
+        return "".join(cut_lines(render(json.loads(line))) + "\n" for line in lines if line)
 
     def _print_slice(self) -> None:
         if self._untold and len(self._lines) < SLICE:
@@ -219,3 +227,8 @@ class Console:
     def _skip(self, count: int) -> None:
         self.skipped += count
         self._untold += count
+
+
+def _cut(line: bytes) -> bytes:
+    """Return the *line* of an entry as one that the console may print: the largest values are cut."""
+    return fitted(json.loads(line), dumps, LONGEST_LINE)

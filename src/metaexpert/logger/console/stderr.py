@@ -18,14 +18,18 @@ import select
 import stat
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
 from metaexpert.logger.entry.console_text import ConsoleText
-from metaexpert.logger.entry.values import no_surrogates
+from metaexpert.logger.entry.values import marked, no_surrogates
+from metaexpert.logger.system.calls import monotonic
 
+#: Bytes of a line with its newline. Docker's log drivers and the CRI of Kubernetes cut lines of 16 KiB.
+LONGEST_LINE: Final = 16 * 1024 - 1
+#: Room for the mark of a cut, and for the end of a colour.
+_MARK: Final = 48
 #: Texts that may wait for a stream that takes nothing.
 MOST_WAITING: Final = 256
 #: After these errors the stream is gone for good. After any other, such as a full disk, the next text is tried.
@@ -91,7 +95,7 @@ class NonBlockingStream:
                 call waits until the stream takes something, so that closing fifty loggers waits once.
         """
         patience = 0.0 if self._stuck else patience
-        deadline = time.monotonic() + patience
+        deadline = monotonic() + patience
         while not self.clear:
             # The thread that holds the lock also prints what others add, so none of them needs to wait for it.
             if not self._busy.acquire(timeout=patience):
@@ -162,7 +166,7 @@ class NonBlockingStream:
         return refused > 0
 
     def _await_room(self, deadline: float) -> bool:
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
         stream = self._stream()
         if left <= 0 or stream is None:
             return False
@@ -244,6 +248,21 @@ def _encodable(text: str, encoding: str | None) -> str:
         return text.encode("ascii", "backslashreplace").decode()
 
 
+def cut_lines(text: str) -> str:
+    """Return a printed entry; of its lines, those that are too long for a collector are cut and marked."""
+    if 4 * len(text) < LONGEST_LINE:
+        return text
+    return "\n".join(map(_cut_line, text.split("\n")))
+
+
+def _cut_line(line: str) -> str:
+    data = line.encode("utf-8", "replace")
+    if len(data) < LONGEST_LINE:
+        return line
+    kept = data[: LONGEST_LINE - _MARK].decode("utf-8", "ignore")
+    return marked(kept, len(line) - len(kept)) + ("\x1b[0m" if "\x1b" in kept else "")
+
+
 #: The standard error of this process. All consoles share it, so that lines do not mix.
 stream: Final = NonBlockingStream()
 _render = ConsoleText(colors=False)
@@ -256,4 +275,4 @@ def print_line(text: str) -> None:
 
 def print_entry(entry: Mapping[str, Any]) -> None:
     """Print a decoded entry as console text on standard error."""
-    print_line(_render(entry))
+    print_line(cut_lines(_render(entry)))

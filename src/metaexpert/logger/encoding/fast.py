@@ -24,7 +24,8 @@ from metaexpert.logger.encoding.context_frames import ContextFrame, current_fram
 from metaexpert.logger.encoding.line import Clock
 from metaexpert.logger.encoding.processors import POSITIONAL
 from metaexpert.logger.encoding.route import Route
-from metaexpert.logger.entry.values import TEXTS, dumps
+from metaexpert.logger.entry.scalars import TEXTS
+from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.masking.rules import RULES, TELLING, Rules
 from metaexpert.logger.system.lazy_structlog import contextvars as _foreign

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.fitting import fitted
 from metaexpert.logger.entry.patterns import lazy_pattern
-from metaexpert.logger.entry.values import Cleaner, dumps
+from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.schema import Layout
 from metaexpert.logger.system.host import hostname
 
@@ -36,8 +37,6 @@ _BOTH_NUMBERS: Final = lazy_pattern(
 )
 #: When the entry of this call was made, in nanoseconds since the epoch; 0 is now. A record of `logging` may be older.
 MADE_AT: Final[ContextVar[int]] = ContextVar("metaexpert_made_at", default=0)
-#: Room for the braces, quotes and marks that a cut adds.
-_SMALLEST_VALUE: Final = 16
 
 
 class Clock:
@@ -122,8 +121,7 @@ class Header:
 def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encode:
     """Return the function that turns a clean entry into one line with its newline, in the wanted layout.
 
-    An entry whose line would be longer than *max_entry_size* bytes has its longest values cut and marked, down
-    to the header if need be; the line is always valid JSON.
+    An entry whose line would be longer than *max_entry_size* bytes has its largest values cut and marked (`fitted`).
     """
     encode: Encode = dumps
     if layout == "rfc5424":
@@ -149,38 +147,3 @@ def renumbered(line: bytes, number: int) -> bytes:
     if (both := _BOTH_NUMBERS.search(line)) is not None:
         line = line[: both.start(1)] + b"%d" % ((number - 1) % schema.MAX_SEQUENCE_ID + 1) + line[both.end(1) :]
     return line[: found.start(1)] + b"%d" % number + line[found.end(1) :]
-
-
-def fitted(entry: Entry, encode: Encode, limit: int) -> bytes:
-    """Cut *entry* step by step, longest values first, until what *encode* makes of it is shorter than *limit* bytes."""
-    length, items = limit // 2, limit // 4
-    while length >= _SMALLEST_VALUE:
-        encoded = encode(_shortened(entry, length, items))
-        if len(encoded) < limit:
-            return encoded
-        length, items = length // 2, items // 2
-    bare = {key: entry[key] for key in schema.HEADER_KEYS}
-    dropped = len(entry) - len(bare)
-    return encode({**bare, "message": Cleaner(limit // 16, 1).key(entry["message"]), "…": f"…[cut {dropped}]"})
-
-
-def _shortened(entry: Mapping[str, Any], length: int, items: int) -> Entry:
-    fixed = {key: entry[key] for key in schema.HEADER_KEYS if key in entry}
-    loose = {key: value for key, value in entry.items() if key not in fixed}
-    cleaner = Cleaner(length, items)
-    fixed["message"] = cleaner.key(entry["message"])
-    ours = {key: loose.pop(key) for key in (schema.LOGGER_KEY, schema.EXCEPTION_KEY, schema.STACK_KEY) if key in loose}
-    rest = cleaner.clean(loose)
-    logger = {schema.LOGGER_KEY: cleaner.clean(ours[schema.LOGGER_KEY])} if schema.LOGGER_KEY in ours else {}
-    last = {key: _shortened_own(ours[key], length) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in ours}
-    return {**fixed, **logger, **rest, **last}
-
-
-def _shortened_own(value: Any, length: int) -> Any:
-    """Cut a stack's or exception's texts; lists of frames go first, since the text tells them again."""
-    if isinstance(value, dict):
-        dropped = {"frames", "causes", "groups"} if length < 4 * 1024 else set()
-        return {k: _shortened_own(v, length) for k, v in value.items() if k not in dropped}
-    if isinstance(value, list):
-        return [_shortened_own(item, length) for item in value]
-    return Cleaner(length, 1).clean(value)

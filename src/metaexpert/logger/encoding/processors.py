@@ -52,7 +52,8 @@ def add_stack(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """Replace ``stack_info=True`` by the caller's stack as text; a text given instead is kept."""
     wanted = event_dict.pop(STACK_INFO, None)
     event_dict = _set_aside(event_dict, schema.STACK_KEY)
-    if wanted:
+    if wanted is not None and _tracebacks.is_wanted(wanted):
+        event_dict = _kept(event_dict, STACK_INFO, wanted, (str,))
         event_dict[schema.STACK_KEY] = wanted if isinstance(wanted, str) else _stack_text()
     return event_dict
 
@@ -63,7 +64,8 @@ def add_exception(_: WrappedLogger, method: str, event_dict: EventDict) -> Event
     error: object = exc_info if isinstance(exc_info, ExceptionText) else None
     if error is None and exc_info is not None:
         error = _tracebacks.exception_of(exc_info)
-    event_dict = _set_aside(event_dict, schema.EXCEPTION_KEY)
+    meant = (BaseException, tuple, ExceptionText)
+    event_dict = _kept(_set_aside(event_dict, schema.EXCEPTION_KEY), EXC_INFO, exc_info, meant)
     if error is not None:
         event_dict[schema.EXCEPTION_KEY] = error
     return event_dict
@@ -74,6 +76,11 @@ def keep_reserved_keys(_: WrappedLogger, __: str, event_dict: EventDict) -> Even
     for key in _KEPT_KEYS & event_dict.keys():
         event_dict = _set_aside(event_dict, key)
     return event_dict
+
+
+#: Work (see `Work`) of one entry: of its fields, of its message, of its exception and its stack.
+_FIELDS_WORK: Final = 8_000
+_TEXT_WORK: Final = 4_000
 
 
 class CleanValues:
@@ -87,7 +94,7 @@ class CleanValues:
 
     def __init__(self, max_length: int, max_items: int, rules: Rules) -> None:
         self._max_length = max_length
-        self._max_items = max_items
+        self._max_items = min(max_items, _FIELDS_WORK)
         self._rules = rules
 
     def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
@@ -97,15 +104,15 @@ class CleanValues:
         own = {key: event_dict.pop(key) for key in (schema.EXCEPTION_KEY, schema.STACK_KEY) if key in event_dict}
         if POSITIONAL in event_dict:
             event_dict[POSITIONAL] = masker.arguments(safe_str(message), event_dict[POSITIONAL])
-        result: EventDict = Cleaner(self._max_length, self._max_items, masker).clean(event_dict)
-        text = Cleaner(self._max_length, 1, masker).key("" if message is None else safe_str(message))
+        result: EventDict = Cleaner(self._max_length, self._max_items, masker).fields(dict(event_dict))
+        text = Cleaner(self._max_length, _TEXT_WORK, masker).key("" if message is None else safe_str(message))
         own = self._own(own, masker)
         return {EVENT: text, **_counted(result, masker), **own}
 
     def fields(self, fields: dict[str, Any]) -> EventDict:
         """Return clean *fields* alone."""
         masker = Masker(self._rules)
-        return _counted(Cleaner(self._max_length, self._max_items, masker).clean(fields), masker)
+        return _counted(Cleaner(self._max_length, self._max_items, masker).fields(fields), masker)
 
     def _own(self, own: dict[str, Any], masker: Masker) -> dict[str, Any]:
         """Return exception and stack, with limits of their own: the caller's must not cut a traceback."""
@@ -116,7 +123,7 @@ class CleanValues:
             described = _tracebacks.describe_text(error, masker) if text else _tracebacks.describe(error, masker)
             own[schema.EXCEPTION_KEY] = Cleaner(limit, sys.maxsize).clean(described)
         if schema.STACK_KEY in own:
-            own[schema.STACK_KEY] = Cleaner(limit, sys.maxsize, masker).clean(own[schema.STACK_KEY])
+            own[schema.STACK_KEY] = Cleaner(limit, _TEXT_WORK, masker).clean(own[schema.STACK_KEY])
         return own
 
 
@@ -188,6 +195,13 @@ def _set_aside(event_dict: EventDict, key: str) -> EventDict:
     while name in event_dict:
         name = schema.RESERVED_PREFIX + name
     return {name if k == key else k: value for k, value in event_dict.items()}
+
+
+def _kept(event_dict: EventDict, key: str, value: object, meant: tuple[type, ...]) -> EventDict:
+    """Keep a *value* given as ``exc_info`` or ``stack_info`` that is neither a flag nor of the kind that is *meant*."""
+    if value is None or isinstance(value, (int, *meant)):
+        return event_dict
+    return _set_aside({**event_dict, key: value}, key)
 
 
 def _stack_text() -> str:

@@ -17,7 +17,8 @@ A message has this form, on one line and with ``N`` for the enterprise number::
   that no field of a caller can have.
 - Control characters in MSG and in values become ``\u000a`` (`_rfc5424_codec`), so that a transport may end messages
   with a newline.
-- MSG is UTF-8 after a byte order mark (RFC 5424 section 6.4).
+- MSG is ASCII as it stands, which collectors search as it stands (MSG-ANY), or UTF-8 after a byte order mark, without
+  which a receiver need not take it for UTF-8 (RFC 5424 section 6.4).
 """
 
 from __future__ import annotations
@@ -160,7 +161,8 @@ def render_message(entry: Mapping[str, Any], *, enterprise_id: int = schema.DOCU
     start = f"<{_priority(entry)}>{schema.RFC5424_VERSION} {_timestamp(entry.get('timestamp'))}"
     names = (schema.printable_ascii(_text(entry.get(key, "")), limit) for key, limit in schema.NAME_LIMITS.items())
     message = escape_text(_text(entry.get("message", "")))
-    return f"{start} {' '.join(names)} {_structured_data_text(entry, enterprise_id)} {_BOM}{message}".encode()
+    mark = "" if message.isascii() else _BOM
+    return f"{start} {' '.join(names)} {_structured_data_text(entry, enterprise_id)} {mark}{message}".encode()
 
 
 def _priority(entry: Mapping[str, Any]) -> int:

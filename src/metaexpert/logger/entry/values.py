@@ -6,37 +6,55 @@ thread may use it.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import math
-import os
-import uuid
 from collections import deque
-from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logger.entry._survey import CONTAINERS, survey
+from metaexpert.logger.entry._survey import CONTAINERS, first_of, survey
 from metaexpert.logger.entry._value_objects import member_value, object_value, stands_for
 from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.entry.scalars import (
+    SCALARS,
+    TEXTS,
+    Encoded,
+    bytes_text,
+    field_names,
+    fragment,
+    integer,
+    number,
+    shape_text,
+)
+from metaexpert.logger.entry.work import Work
 from metaexpert.logger.system.interrupts import let_pass
 
 #: Levels of containers. orjson stops at 254.
 MAX_DEPTH: Final = 64
-#: By default, CPython does not print longer integers, and `json.loads` does not read them.
-MAX_INT_BITS: Final = 14_000
-_MIN_I64: Final = -(2**63)
-_MAX_U64: Final = 2**64 - 1
-#: Values from which on the texts of a container are searched together.
+#: Values from which on a container is looked at as a whole, and how many of them are the work of one.
 _LARGE: Final = 64
-_LONE_SURROGATE: Final = lazy_pattern("[\ud800-\udfff]")
+_TOGETHER: Final = 4
+#: The longest text that may be known as harmless.
+_LONGEST_HARMLESS: Final = 200
+#: Longer texts are cleaned after the other fields of an entry.
+_SHORT: Final = 1000
+#: The least work of a large field that is looked at.
+_LEAST_SHARE: Final = 300
+_SMALL: Final = frozenset({int, float, bool, type(None), *TEXTS})
+_SIZED: Final = frozenset({str, bytes, bytearray, set, frozenset, *CONTAINERS})
+#: Bytes of an array that become Python objects.
+_MOST_BYTES: Final = 1 << 20
+#: Bytes beyond the longest text of bytes that are searched for the end of a secret.
+_MOST_SECRET: Final = 1 << 13
+_SURROGATE: Final = lazy_pattern("[\ud800-\udfff]")
+_PAIR: Final = lazy_pattern("[\ud800-\udbff][\udc00-\udfff]")
+_REPLACED: Final = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 #: C1 controls, since a terminal may obey U+009B like ESC [, and the line separators that JSON does not escape.
 _C1_OR_SEPARATOR: Final = lazy_pattern(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_C1_OR_SEPARATOR_STARTS: Final = (b"\xc2", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 
 
 def cut(text: str, limit: int) -> str:
@@ -51,28 +69,20 @@ def marked(text: str, left_out: int) -> str:
 
 def no_surrogates(text: str) -> str:
     """Return *text* with each lone surrogate as U+FFFD, since UTF-8 cannot hold one."""
-    if text.isascii() or not _LONE_SURROGATE.search(text):
+    if text.isascii() or not _SURROGATE.search(text):
         return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-class BigInteger:
-    """An integer beyond 64 bits, as its digits in a line. orjson does not accept one."""
-
-    __slots__ = ("digits",)
-
-    def __init__(self, digits: str) -> None:
-        self.digits = digits
+    text = _PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
+    return text.translate(_REPLACED)
 
 
 def dumps(cleaned: Any) -> bytes:
     """Return a value made by `Cleaner` as JSON, without a newline and without characters that a terminal obeys."""
-    return escape_c1(orjson.dumps(cleaned, default=_digits))
+    return escape_c1(orjson.dumps(cleaned, default=fragment))
 
 
 def escape_c1(line: bytes) -> bytes:
     r"""Return the JSON text *line* with C1 controls and U+2028/2029 as ``\uXXXX``."""
-    if line.isascii():
+    if line.isascii() or not any(start in line for start in _C1_OR_SEPARATOR_STARTS):
         return line
     return _C1_OR_SEPARATOR.sub(lambda m: b"\\u%04x" % ord(m[0].decode()), line)
 
@@ -94,15 +104,16 @@ def safe_str(value: object) -> str:
 class _Masker(Protocol):
     """Masks the secrets of an entry while it is cleaned: `metaexpert.logger.masking.rules.Masker`, which says how."""
 
-    def text(self, text: str, limit: int) -> tuple[str, int]: ...
+    def text(self, text: str, limit: int, work: Work) -> tuple[str, int]: ...
     def kind(self, parent: str, name: str) -> int: ...
     def named(self, kind: int, value: Any) -> Any: ...
     def option(self, word: Any) -> int: ...
     def pair(self, first: Any, second: Any, *, listed: bool) -> int: ...
     def told(self, fields: Mapping[Any, Any]) -> object: ...
     def number(self, number: int) -> bool: ...
+    def known(self, text: str) -> bool: ...
     def secret(self) -> str: ...
-    def harmless(self, texts: Set[str], limit: int) -> Set[str]: ...
+    def harmless(self, texts: Set[str], limit: int, work: Work) -> Set[str]: ...
     def unnamed(self, names: Set[str], texts: Set[str]) -> bool: ...
 
 
@@ -111,25 +122,28 @@ class Cleaner:
 
     Args:
         max_length: Longest text, in characters. A longer one is cut and marked.
-        max_items: Most values in one entry over all levels. The rest is cut and marked.
+        max_items: Most values over all levels; one that is hard to write or to search counts more. The rest is cut and
+            marked.
         masker: Masks the secrets among them.
     """
 
-    __slots__ = ("_harmless", "_left", "_masker", "_max_length", "_parent", "_path")
+    __slots__ = ("_encodes", "_harmless", "_masker", "_max_length", "_parent", "_path", "_work")
 
     def __init__(self, max_length: int, max_items: int, masker: _Masker | None = None) -> None:
         self._max_length = max_length
-        self._left = max_items
+        self._work = Work(max_items)
         self._path: set[int] = set()
         self._masker = masker
         #: Texts of a large container that were searched together.
         self._harmless: Set[str] = frozenset()
+        #: Whether large containers may be left as their JSON.
+        self._encodes = False
         #: Name of the field that is being cleaned.
         self._parent = ""
 
     def clean(self, value: object) -> Any:
         """Return *value* as JSON types. Never raises an `Exception`."""
-        self._left -= 1
+        self._work.left -= 1
         kind = type(value)
         if kind is str:
             return self._text(value)  # type: ignore[arg-type]
@@ -138,12 +152,49 @@ class Cleaner:
         if kind is int:
             return self._integer(value)  # type: ignore[arg-type]
         if kind is float:
-            return _number(value)  # type: ignore[arg-type]
+            return number(value)  # type: ignore[arg-type]
         try:
             return self._container(value) if kind in CONTAINERS else self._other(value)
         except Exception as error:  # hostile properties and iterators may raise anything
             let_pass(error)
             return self._last_resort(value)
+
+    def fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the *fields* of an entry, as `clean` does. Large ones come last and share the work that is left.
+
+        Of their values, some may be `Encoded`, for `dumps`.
+        """
+        self._path.add(id(fields))
+        masker = self._masker
+        whole = self._whole(fields, masker) if masker is not None and len(fields) >= _LARGE else None
+        self._encodes = True
+        result = self._one_by_one(fields) if whole is None else whole
+        left: dict[str, Any] = {
+            name: fields[name] for name in schema.DOMAIN_FIELDS if name in fields and name not in result
+        }
+        return result | Cleaner(_SHORT, _SHORT, masker).fields(left) if left else result
+
+    def _one_by_one(self, fields: dict[str, Any]) -> dict[str, Any]:
+        work = self._work
+        result: dict[str, Any] = {}
+        large: list[tuple[int, str, str]] = []
+        for done, (name, value) in enumerate(fields.items()):
+            if work.left <= 0:
+                result["…"] = f"…[cut {len(fields) - done}]"
+                break
+            key = self._new_key(name, result)
+            if type(value) in _SMALL or (type(value) is str and len(value) <= _SHORT):
+                result[key] = self._masked(name, key, value)
+            else:
+                result[key] = None  # its place
+                large.append((len(value) if type(value) in _SIZED else _SHORT, key, name))
+        large.sort(key=lambda field: field[0])
+        for place, (_, key, name) in enumerate(large):
+            share = max(max(work.left, 0) // (len(large) - place), min(work.left, _LEAST_SHARE))
+            kept, work.left = work.left - share, share
+            result[key] = self._masked(name, key, fields[name])
+            work.left += kept
+        return result
 
     def _last_resort(self, value: object) -> str:
         try:
@@ -161,24 +212,46 @@ class Cleaner:
         cleaned = self.clean(key)
         return cleaned if isinstance(cleaned, str) else self._text(safe_str(key))
 
-    def _text(self, text: str) -> str:
-        if text in self._harmless:
+    def _new_key(self, raw: object, taken: dict[str, Any]) -> str:
+        """Return the text of the key *raw* that is not *taken*: 1 and "1" are two keys."""
+        key = self.key(raw)
+        if key in taken:
+            key += "_"
+            number = 1
+            while key in taken:
+                number = max(number + 1, len(taken) // 2)
+                key = f"{key}{number}_"
+        return key
+
+    def _text(self, text: str, beyond: int = 0) -> str:
+        """Return *text* masked and cut; *beyond* its end, so much was cut off before."""
+        if len(text) <= _LONGEST_HARMLESS and text in self._harmless:
             return text
         if self._masker is None:
-            return no_surrogates(cut(text, self._max_length))
-        if not text.isascii():  # surrogates first: two of them may become one character, and part of a secret
-            text = no_surrogates(text)
-        text, left_out = self._masker.text(text, self._max_length)
-        return marked(text, left_out) if left_out else text
+            left_out = max(len(text) - self._max_length, 0) + beyond
+            return no_surrogates(marked(text[: self._max_length], left_out) if left_out else text)
+        text, left_out = self._masker.text(text, self._max_length, self._work)
+        return marked(text, left_out + beyond)
 
     def _integer(self, value: int) -> Any:
         if self._masker is not None and self._masker.number(value):
             return self._masker.secret()
-        return _integer(value)
+        self._work.left -= value.bit_length() >> 5
+        return integer(value)
+
+    def _bytes(self, value: bytes | bytearray | memoryview) -> str:
+        room = self._max_length + _MOST_SECRET
+        view = memoryview(value)
+        if view.nbytes <= room or not view.c_contiguous:
+            return self._text(bytes_text(value))
+        return self._text(bytes_text(view.cast("B")[:room]), view.nbytes - room)
 
     def _other(self, value: Any) -> Any:
-        for kinds, convert in _SCALARS:
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._bytes(value)
+        for kinds, convert in SCALARS:
             if isinstance(value, kinds):
+                self._work.left -= 2
                 result = convert(value)
                 return self._text(result) if isinstance(result, str) else result
         if hasattr(type(value), "get_secret_value"):  # pydantic's SecretStr and SecretBytes, by their interface
@@ -190,12 +263,10 @@ class Cleaner:
         if isinstance(value, int):
             return self._integer(int.__int__(value))
         if isinstance(value, float):
-            return _number(float.__float__(value))
+            return number(float.__float__(value))
         return self._container(value)
 
     def _container(self, value: Any) -> Any:
-        if isinstance(value, BigInteger):  # cleaned before
-            return value if len(value.digits) <= self._max_length else self._text(value.digits)
         if id(value) in self._path:
             return self._text(f"<circular reference: {type(value).__name__}>")
         if len(self._path) >= MAX_DEPTH:
@@ -207,24 +278,54 @@ class Cleaner:
             return self._inside(value)
         finally:
             self._path.discard(id(value))
+            self._work.left -= 3
 
     def _usual(self, value: Any) -> Any:
         """Return a dict, list or tuple as JSON types."""
-        masker = self._masker
-        if masker is not None and len(value) >= _LARGE and len(self._path) > 1 and not self._harmless:
-            found = survey(value, self._left)
-            texts = found.texts | found.names
-            self._harmless = masker.harmless(texts, self._max_length)
-            if found.usual and self._harmless >= texts and masker.unnamed(found.names, found.texts):
-                self._left -= found.count
-                return orjson.loads(orjson.dumps(value))
+        masker, inner = self._masker, len(self._path) > 1
+        large = masker is not None and len(value) >= _LARGE and inner and not self._harmless
+        if large and masker and (whole := self._whole(value, masker)) is not None:
+            return whole
         if type(value) is dict:
             # The fields of an entry itself are judged apart: some were bound before.
-            inner = masker is not None and len(self._path) > 1
             return self._pairs(value.items(), len(value), masker.told(value) if inner and masker else None)
         if len(value) == 2 and masker is not None:
             return self._pair(value, masker)
         return self._items(value, len(value))
+
+    def _whole(self, value: Any, masker: _Masker) -> Any:
+        """Return a large dict, list or tuple, judged and written as a whole; None if each value has to be looked at."""
+        count, room = len(value), max(self._work.left, 0) * _TOGETHER
+        found = survey(value, room)
+        if found.count > room:
+            value = first_of(value, len(value) * room // (found.count * 2))
+            found = survey(value, room)
+        self._work.left -= found.count // (4 * _TOGETHER)
+        texts = found.texts | found.names
+        search = Work(self._work.left // 2)
+        self._work.left -= search.left
+        self._harmless = masker.harmless(texts, self._max_length, search)
+        self._work.left += max(search.left, 0)
+        if not (found.usual and self._harmless >= texts and masker.unnamed(found.names, found.texts)):
+            return None
+        if type(value) is dict and found.count == 2 * len(value) and not found.converted and not self._encodes:
+            return value | (
+                {"…": f"…[cut {count - len(value)}]"} if len(value) < count else {}
+            )  # nothing in it can change
+        data = orjson.dumps(value, _text_of, orjson.OPT_PASSTHROUGH_DATETIME)
+        if found.converted and masker.known(data.decode()):
+            return None
+        self._work.left -= found.count // (2 * _TOGETHER)
+        if self._encodes and len(value) == count:
+            return Encoded(data)
+        whole = orjson.loads(data)
+        if len(value) < count:
+            cut_off = f"…[cut {count - len(value)}]"
+            if type(value) is dict:
+                whole["…"] = cut_off
+            else:
+                whole.append(cut_off)
+        return whole
 
     def _inside(self, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -232,17 +333,20 @@ class Cleaner:
         if isinstance(value, tuple) and hasattr(value, "_asdict"):
             return self._pairs(zip(getattr(value, "_fields", ()), value, strict=False), len(value))
         if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
-            return self._items(_ordered(value), len(value))
+            return self._items(_ordered(islice(value, max(self._work.left, 0) + 1)), len(value))
         if isinstance(value, tuple | list) and len(value) == 2 and self._masker is not None:
             return self._pair(value, self._masker)
         if isinstance(value, Sequence | deque | KeysView | ItemsView | ValuesView):
             return self._items(value, len(value))
-        if (names := _field_names(value)) is not None:
+        if (names := field_names(value)) is not None:
             if len(names) == 1 and stands_for(value, only := getattr(value, names[0], None)):
                 return self.clean(only)
             return self._pairs(((n, getattr(value, n)) for n in names if hasattr(value, n)), len(names))
         if any(base.__module__ == "numpy" for base in type(value).__mro__):
             return self._array(value)
+        self._work.left -= 15
+        if (table := shape_text(value)) is not None:
+            return self._text(table)
         found = object_value(value, repr(value))
         return self._text(found) if type(found) is str else self.clean(found)
 
@@ -250,23 +354,24 @@ class Cleaner:
         """Return *pairs* clean. The value of the field *told* is a secret."""
         result: dict[str, Any] = {}
         for done, (raw, value) in enumerate(pairs):
-            if self._left <= 0:
-                result["…"] = f"…[cut {count - done}]"
+            if self._work.left <= 0:
+                result["…"] = f"…[cut {max(count - done, 1)}]"
                 break
-            key = self.key(raw)
-            while key in result:  # 1 and "1" are two keys
-                key += "_"
-            if self._masker is None:
-                result[key] = self.clean(value)
-            elif told is not None and raw == told:
+            key = self._new_key(raw, result)
+            if count >= _LARGE:  # there are names that look like those of secrets
+                self._work.left -= 4
+            if told is not None and raw is told and self._masker is not None:
                 result[key] = self._named(1, value, self._masker)
             else:
-                result[key] = self._masked(raw, key, value, self._masker)
+                result[key] = self._masked(raw, key, value)
         return result
 
-    def _masked(self, raw: object, key: str, value: object, masker: _Masker) -> Any:
+    def _masked(self, raw: object, key: str, value: object) -> Any:
         """Return the clean *value* of a field, masked when its name is secret."""
-        name = raw if type(raw) is str else _bytes(raw) if isinstance(raw, bytes) else key
+        masker = self._masker
+        if masker is None:
+            return self.clean(value)
+        name = raw if type(raw) is str else bytes_text(raw) if isinstance(raw, bytes) else key
         if kind := masker.kind(self._parent, name):
             return self._named(kind, value, masker)
         before, self._parent = self._parent, name
@@ -282,18 +387,19 @@ class Cleaner:
             cleaned = self.clean(value)
         finally:
             self._masker = before
+        self._work.left -= 5
         return masker.named(kind, cleaned)
 
     def _items(self, values: Iterable[Any], count: int) -> list[Any]:
         result: list[Any] = []
-        option = 0
+        option, work = 0, self._work
         for value in values:
-            if self._left <= 0:
-                result.append(f"…[cut {count - len(result)}]")
+            if work.left <= 0:
+                result.append(f"…[cut {max(count - len(result), 1)}]")
                 break
             kind = type(value)
             if kind is float and not option and value - value == 0:
-                self._left -= 1
+                work.left -= 1
                 result.append(value)
                 continue
             result.append(self._named(option, value, self._masker) if option and self._masker else self.clean(value))
@@ -314,83 +420,26 @@ class Cleaner:
             if not getattr(value, "ndim", 0) and value != value:  # noqa: PLR0124 - NaT is not equal to itself
                 return "NaT"
             # NumPy returns units finer than microseconds as integers.
-            value = value.astype(f"{'datetime64' if value.dtype.kind == 'M' else 'timedelta64'}[us]")
+            unit = f"{'datetime64' if value.dtype.kind == 'M' else 'timedelta64'}[us]"
+        else:
+            unit = None
         if getattr(value, "ndim", 0):
             # Cut first, so that a million numbers do not become a million objects.
-            room = max(self._left, 0)
-            return self._items((value if value.size <= room else value.ravel()[: room + 1]).tolist(), value.size)
-        item = value.item()
+            room, count = min(max(self._work.left, 0), _MOST_BYTES // max(value.itemsize, 1)), value.size
+            shown = value if count <= room else value.flat[: room + 1]
+            return self._items((shown if unit is None else shown.astype(unit)).tolist(), count)
+        item = (value if unit is None else value.astype(unit)).item()
         return self._text(repr(value)) if type(item) is type(value) else self.clean(item)
 
 
-def _integer(value: int) -> Any:
-    if _MIN_I64 <= value <= _MAX_U64:
-        return value
-    return BigInteger(str(value)) if value.bit_length() <= MAX_INT_BITS else hex(value)
+def _text_of(value: Any) -> str:
+    """Return a value of `TEXTS` as its text, for orjson."""
+    return TEXTS[type(value)](value)
 
 
-def _digits(value: object) -> orjson.Fragment:
-    if isinstance(value, BigInteger):
-        return orjson.Fragment(value.digits)
-    raise TypeError(type(value).__name__)
-
-
-def _number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")  # noqa: PLR0124
-
-
-def _datetime(value: datetime) -> str:
-    if value != value:  # noqa: PLR0124 - pandas.NaT is a datetime that is not equal to itself
-        return "NaT"
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    found = list(values)
     try:
-        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:  # year 1 or 9999 with an offset that leaves the calendar
-        return value.isoformat()
-    return moment.isoformat().removesuffix("+00:00") + "Z"
-
-
-def _bytes(value: bytes | bytearray | memoryview) -> str:
-    return bytes(value).decode("utf-8", "backslashreplace")
-
-
-def _ordered(values: Set[Any]) -> Iterable[Any]:
-    try:
-        return sorted(values)
+        return sorted(found)
     except TypeError:
-        return sorted(values, key=repr)
-
-
-def _field_names(value: Any) -> list[str] | None:
-    """Return the fields of a dataclass, Pydantic, attrs or msgspec object that its `repr` shows."""
-    kind = type(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [field.name for field in dataclasses.fields(value) if field.repr]
-    if isinstance(fields := getattr(kind, "__pydantic_fields__", None), dict):
-        return [name for name, field in fields.items() if field.repr] + list(getattr(value, "model_extra", None) or ())
-    if isinstance(attributes := getattr(kind, "__attrs_attrs__", None), tuple):
-        return [attribute.name for attribute in attributes if attribute.repr]
-    if isinstance(names := getattr(kind, "__struct_fields__", None), tuple):
-        return list(names)
-    return None
-
-
-#: Types whose values are written as a short ASCII text. A log call finds them by their exact type, without trying the
-#: others.
-TEXTS: Final[dict[type, Callable[[Any], str]]] = {
-    Decimal: str,
-    datetime: _datetime,
-    date: date.isoformat,
-    time: time.isoformat,
-    uuid.UUID: str,
-}
-
-#: The same and more by their classes, most frequent in a trading log first.
-_SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
-    *TEXTS.items(),
-    (timedelta, lambda v: _number(v.total_seconds())),
-    (os.PathLike, lambda v: _bytes(p) if isinstance(p := os.fspath(v), bytes) else p),
-    ((bytes, bytearray, memoryview), _bytes),
-    (Fraction, str),
-)
+        return sorted(found, key=repr)

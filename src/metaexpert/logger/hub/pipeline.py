@@ -39,6 +39,7 @@ from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPO
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
@@ -269,8 +270,8 @@ class Pipeline:
             return True
         if self.config.overflow != "block" or writing_thread.must_not_wait:
             return False
-        deadline = time.monotonic() + self.config.overflow_timeout
-        while (left := deadline - time.monotonic()) > 0 and not self.closed:
+        deadline = monotonic() + self.config.overflow_timeout
+        while (left := deadline - monotonic()) > 0 and not self.closed:
             self._wait(left)
             if done():
                 return True
@@ -287,6 +288,17 @@ class Pipeline:
         elif self.closed or not self._when(lambda: keep(self.routes[level, trade], line)):
             to = self._destinations[level, trade] & FILES
             self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
+
+    # -- for coroutines ---------------------------------------------------------------------------------------
+
+    async def wait_for_room(self) -> None:
+        """With ``overflow="block"``, wait until there is room for any entry, for `overflow_timeout` at most."""
+        if self._tight and self.config.overflow == "block":
+            await _elsewhere(functools.partial(self._admit, "debug", trade=False))
+
+    async def wait(self) -> None:
+        """Wait until what was logged is in its files, forced to the device where that was asked for."""
+        await _elsewhere(self._wait)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -334,7 +346,7 @@ class Pipeline:
         Args:
             timeout: Longest time in seconds to try; None for one determined try.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while True:
             self.directory.request(insist=True, sync=self.closed and self.config.fsync != "never")
             self.directory.listeners.ask(self)
@@ -346,7 +358,7 @@ class Pipeline:
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         with self._closing:
             if not self._released:
                 self.flush(_left(deadline))
@@ -425,4 +437,16 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
 
 
 def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+    return None if deadline is None else max(deadline - monotonic(), 0.0)
+
+
+async def _elsewhere(wait: Callable[[], object]) -> None:
+    """Have *wait* run on another thread, so that the loop is not held."""
+    import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
+
+    try:
+        waiting = asyncio.get_running_loop().run_in_executor(None, wait)
+    except RuntimeError:  # the executor is shut down: the program is about to end
+        wait()
+    else:
+        await waiting

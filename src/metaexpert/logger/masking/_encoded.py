@@ -20,12 +20,18 @@ _TELLING: Final = lazy_pattern(r"%(?:3[AaDd]|2[027]|40|25(?:3[AaDd]|2[027]|40))"
 _ESCAPE: Final = lazy_pattern(r"%[0-9A-Fa-f]{2}")
 #: A form writes a blank as ``+``. Elsewhere, it is a character of Base64.
 _BLANK: Final = lazy_pattern(r"(?<=%3[Aa]|%2[Cc])\+")
-_LEVELS: Final = 2
+#: How often a text is decoded.
+LEVELS: Final = 2
 
 
-def find_encoded(text: str, search: Callable[[str], Iterable[Span]], levels: int = _LEVELS) -> list[Span]:
+def is_encoded(text: str) -> bool:
+    """Return whether something in *text* may be encoded that tells a secret."""
+    return _TELLING.search(text) is not None
+
+
+def find_encoded(text: str, search: Callable[[str], Iterable[Span]], levels: int = LEVELS) -> list[Span]:
     """Return what *search* finds in the decoded *text*, at its places in *text*."""
-    if _TELLING.search(text) is None:
+    if not is_encoded(text):
         return []
     decoded = unquote(_BLANK.sub(" ", text), "latin-1")  # each escape becomes one character
     spans = list(search(decoded))

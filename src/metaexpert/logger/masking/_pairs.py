@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.entry.work import Work
 from metaexpert.logger.masking import _values
 from metaexpert.logger.masking._code import code_at
 from metaexpert.logger.masking._values import ACCOUNT_SHORT, ACCOUNT_TAIL
@@ -32,6 +34,13 @@ from metaexpert.logger.masking.names import (
 ACCOUNT_RULE: Final = "account number"
 #: The rule of the strings of an expression, in which no names are sought.
 _CODE: Final = ""
+#: The rule of the rest of a text, for which no work was left.
+UNREAD: Final = "not searched"
+#: The work of looking at a name, and at what follows it.
+_NAME_WORK: Final = 3
+_VALUE_WORK: Final = 40
+#: Characters in which all names are sought before the next ones.
+_WINDOW: Final = 4096
 #: Values of a text that are looked at as code. Those after them are values.
 _MOST_CODE: Final = 200
 
@@ -107,6 +116,8 @@ _NUMBERED: Final = lazy_pattern(
 )
 _PARAMETER: Final = lazy_pattern(r"[a-z_]++=[^=]")
 _BRACKETS: Final = lazy_pattern(r"""[\[\](){}]|"(?:[^"\\]|\\.?)*+(?:"|\Z)|'(?:[^'\\]|\\.?)*+(?:'|\Z)""", re.DOTALL)
+#: Brackets and texts in brackets that are looked at. A larger container reaches to the end of the text.
+_MOST_BRACKETS: Final = 2000
 #: A mapping as YAML and JavaScript write it.
 _FLOW: Final = lazy_pattern(r"\{[ ]?[A-Za-z_]\w*+: ?[^\s}]")
 #: Whether there are secrets, and how many of each.
@@ -120,14 +131,23 @@ _NUMBERS: Final = lazy_pattern(
 )
 
 
-def find_pairs(text: str, names: Names) -> Iterator[Span]:
-    """Yield the values in *text* that follow a secret name."""
+def find_pairs(text: str, names: Names, work: Work) -> Iterator[Span]:
+    """Yield the values in *text* that follow a secret name. Where *work* ends, the rest is `UNREAD`."""
     done = 0
     code_left = _MOST_CODE
     quiet = Span(0, 0, "")
     for start, end in _places(text, names):
         if start < done or quiet.start < start < quiet.end:  # masked already; searching again would be quadratic
             continue
+        if work.left <= 0:
+            yield Span(start, len(text), UNREAD)
+            return
+        work.left -= _NAME_WORK
+        raw = text[start:end]
+        # A plain name may be the second word of a secret one, after a blank: "api key".
+        if text[start - 1 : start] not in (" ", "%") and raw[:2] != "-D" and names.kind(raw.strip("-.")) == PLAIN:
+            continue
+        work.left -= _VALUE_WORK
         for span in _after(text, start, end, names, code=code_left > 0):
             if span.rule == _CODE:
                 quiet = span
@@ -137,18 +157,23 @@ def find_pairs(text: str, names: Names) -> Iterator[Span]:
         code_left -= 1
 
 
-def _places(text: str, names: Names) -> list[tuple[int, int]]:
-    """Return where names stand that may be secret, in order."""
+def _places(text: str, names: Names) -> Iterator[tuple[int, int]]:
+    """Yield where names stand that may be secret, in order."""
     lowered = _lowered(text)
-    ends: dict[int, int] = {}
-    for stem in names.stems:
-        position = lowered.find(stem)
-        while position >= 0:
-            rest = _REST.match(text, position + len(stem))
-            end = position + len(stem) if rest is None else rest.end()
-            ends.setdefault(end, position)
-            position = lowered.find(stem, end)
-    return sorted((_beginning(text, position), end) for end, position in ends.items())
+    last = 0
+    for window in range(0, len(text), _WINDOW):
+        ends: dict[int, int] = {}
+        for stem in names.stems:
+            until = window + _WINDOW + len(stem) - 1
+            position = lowered.find(stem, window, until)
+            while position >= 0:
+                rest = _REST.match(text, position + len(stem))
+                end = position + len(stem) if rest is None else rest.end()
+                if end > last:  # it is not the rest of a name that began in the window before
+                    ends.setdefault(end, position)
+                position = lowered.find(stem, end, until)
+        last = max(ends, default=last)
+        yield from sorted((_beginning(text, position), end) for end, position in ends.items())
 
 
 def _lowered(text: str) -> str:
@@ -165,6 +190,8 @@ def _compatible(match: re.Match[str]) -> str:
 
 
 def _beginning(text: str, position: int) -> int:
+    if not position or ((first := text[position - 1]).isascii() and first not in _NAME_CHARACTERS):
+        return position
     before = text[max(0, position - _LONGEST_NAME) : position]
     start = position - len(before) + len(before.rstrip(_NAME_CHARACTERS))
     while (
@@ -317,7 +344,7 @@ def _container(text: str, start: int, context: _Context) -> int:
     if context.in_prose and following not in ('"', "'", "{", "[", "(", "b") and not _FLOW.match(text, start):
         return 0
     depth = 0
-    for match in _BRACKETS.finditer(text, start):
+    for match in islice(_BRACKETS.finditer(text, start), _MOST_BRACKETS):
         if match[0] in ("{", "[", "("):
             depth += 1
         elif match[0] in ("}", "]", ")"):

@@ -9,8 +9,10 @@ Sources of the header names: the signing pages of the exchanges' own API referen
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from metaexpert.logger.entry.patterns import lazy_pattern
@@ -79,6 +81,7 @@ PHRASES: Final = frozenset({"mnemonic", "phrase", "words", "passphrase"})
 _LONGEST: Final = 100
 _CAMEL: Final = lazy_pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _BETWEEN: Final = lazy_pattern(r"[^A-Za-z0-9]+")
+_NUMBERS: Final = lazy_pattern(r"[0-9]+$", re.MULTILINE)
 _DASH: Final = str.maketrans("_ .", "---")
 _MOST_JUDGED: Final = 4096
 
@@ -122,12 +125,19 @@ class Names:
         """Return `PLAIN`, or what *name* means."""
         kind = self.judged.get(name)
         if kind is None:
-            kind = self._judge(name)
+            # "api_key_17" means what "api_key_" does, and there may be thousands of them.
+            short = name.rstrip("0123456789")
+            kind = self._judge(name) if short == name else self.kind(short)
             if len(name) <= _LONGEST:
                 if len(self.judged) >= _MOST_JUDGED:
                     self.judged.clear()
                 self.judged[name] = kind
         return kind
+
+    def suspects(self, names: Iterable[str]) -> int:
+        """Return how many of *names* hold a part of a secret name, apart from numbers at their end."""
+        distinct = set(_NUMBERS.sub("", "\n".join(names).lower()).split("\n"))
+        return sum(map(bool, map(self._may_be_secret.search, distinct)))
 
     def _judge(self, name: str) -> int:
         name = name[-_LONGEST:]
@@ -150,7 +160,12 @@ class Names:
 
 def words(name: str) -> list[str]:
     """Return the words of *name* in lower case: ``myAPIKey_2`` is ``my``, ``api``, ``key``."""
-    return _without_numbers([word.lower() for word in _CAMEL.findall(name[-_LONGEST:])])
+    return list(_words(name[-_LONGEST:]))
+
+
+@lru_cache(_MOST_JUDGED // 4)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(_without_numbers([word.lower() for word in _CAMEL.findall(name)]))
 
 
 def _without_numbers(found: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ _MIN_LINE: Final = 16
 _NEVER: Final = 1 << 62
 #: By default, CPython reads no longer number.
 _LONGEST_NUMBER: Final = 4000
+_LONGEST_BITS: Final = 4 * _LONGEST_NUMBER
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 
 
@@ -86,6 +87,14 @@ class Registered:
                 self.numbers |= {int(form) for form in plain if _is_number(form)}
                 self._changed()
         return True
+
+    def knows(self, number: float) -> bool:
+        """Return whether *number* is a known value. To look up one of a million digits would take long."""
+        return (
+            bool(self.numbers)
+            and (isinstance(number, float) or number.bit_length() < _LONGEST_BITS)
+            and (number in self.numbers)
+        )
 
     def forget(self) -> None:
         """Forget all values. Only for tests."""

@@ -18,8 +18,10 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
 from metaexpert.logger.entry.patterns import lazy_pattern
-from metaexpert.logger.entry.values import TEXTS, Cleaner, no_surrogates
-from metaexpert.logger.masking._pairs import ACCOUNT_RULE, Span
+from metaexpert.logger.entry.scalars import TEXTS
+from metaexpert.logger.entry.values import Cleaner, no_surrogates
+from metaexpert.logger.entry.work import UNLIMITED, Work
+from metaexpert.logger.masking._pairs import ACCOUNT_RULE, UNREAD, Span
 from metaexpert.logger.masking._structures import ARGUMENTS, VALUE_FIELDS, named_value, sign_in
 from metaexpert.logger.masking._values import ACCOUNT_SHORT, ACCOUNT_TAIL, is_plain
 from metaexpert.logger.masking.names import (
@@ -39,19 +41,24 @@ from metaexpert.logger.schema import MASK
 
 __all__ = ["ACCOUNT_RULE", "MASK", "RULES", "TELLING", "HiddenArguments", "Masker", "Rules", "mask_text", "mask_tree"]
 
-#: A limit that no value reaches.
-_UNLIMITED: Final = 1 << 62
 #: Characters beyond a text's limit that are searched too, so that a secret across the limit is seen whole.
 _MARGIN: Final = 4096
 #: Texts that are remembered, and the longest of them, in characters.
 _MOST_KEPT: Final = 1024
 _LONGEST_KEPT: Final = 200
-
-
-#: The longest text that a fast call has searched. A longer one goes the plain way, where it is cut first.
+#: The longest text that a fast call has searched, and the work of it. More goes the plain way, where it is cut.
 _LONGEST_CLEAR: Final = 8192
+_CLEAR_WORK: Final = 300
+#: The least work of a searched text, the characters that are one more, and those that are searched for any work left.
+_TEXT_WORK: Final = 4
+_CHARACTERS: Final = 20
+_ALWAYS: Final = 256
+#: Names of a container that look like those of secrets and are judged together.
+_MOST_NAMES: Final = 500
 #: Texts of a large container that are searched together.
 _TOGETHER: Final = 256
+#: The least work of that.
+_PART_WORK: Final = 100
 #: Where an argument of ``%`` goes, characters before it that may name it, and a value that is nothing but a secret.
 _PLACE: Final = lazy_pattern(r"%(?!%)(?:\([^)]*+\))?[#0\- +]*+(?:\d++|\*)?(?:\.\d++)?[hlL]?[a-zA-Z]")
 _NEAR: Final = 100
@@ -83,8 +90,8 @@ class Rules:
         #: Texts without a secret, each with the generation of known values for which that is true.
         self._harmless: Final[dict[str, int]] = {}
 
-    def find(self, text: str) -> list[Span]:
-        """Return the secrets in *text*, merged and in order."""
+    def find(self, text: str, work: Work | None = None) -> list[Span]:
+        """Return the secrets in *text*, merged and in order. Where *work* ends, the last one is the rest, `UNREAD`."""
         if len(text) < registered.reach and "=" not in text and ":" not in text:
             return []
         # Read before the search: if a value is registered meanwhile, the answer is out of date at once.
@@ -93,7 +100,7 @@ class Rules:
             return []
         spans = registered.find(text)
         if self.shapes:
-            spans += find_shapes(text, self.names)
+            spans += find_shapes(text, self.names) if work is None else find_shapes(text, self.names, work)
         if spans:
             return _merged(spans)
         if len(text) <= _LONGEST_KEPT:
@@ -137,9 +144,10 @@ class Rules:
         """Return whether there is no secret in *value*, of type str, int or one of `TEXTS`. False when it is long."""
         kind = type(value)
         if kind is str:
-            return len(value) <= _LONGEST_CLEAR and not self.find(value)
+            work = Work(_CLEAR_WORK) if len(value) > _LONGEST_KEPT else None  # a short one needs little
+            return len(value) <= _LONGEST_CLEAR and not self.find(value, work)
         if kind is int:
-            return value not in registered.numbers
+            return not registered.knows(value)
         # Numbers and times that are written as text have no shape, but may be known values.
         return not registered.find(TEXTS[kind](value))
 
@@ -177,6 +185,17 @@ RULES: Final = Rules()
 
 
 def _merged(spans: list[Span]) -> list[Span]:
+    unread = min((span for span in spans if span.rule == UNREAD), default=None)
+    if unread is None:
+        return _joined(spans)
+    found = _joined([span for span in spans if span.start < unread.start])
+    start = max(unread.start, found[-1].end) if found else unread.start
+    return [*found, Span(start, max(start, unread.end), UNREAD)]
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    if not spans:
+        return spans
     spans.sort()
     merged = [spans[0]]
     for span in spans[1:]:
@@ -216,7 +235,7 @@ def mask_tree(value: Any, rules: Rules = RULES) -> tuple[Any, int]:
         rules: The rules by which secrets are found.
     """
     masker = Masker(rules)
-    return Cleaner(_UNLIMITED, _UNLIMITED, masker).clean(value), masker.count
+    return Cleaner(UNLIMITED, UNLIMITED, masker).clean(value), masker.count
 
 
 class Masker:
@@ -232,20 +251,31 @@ class Masker:
         self.rules: Final = rules
         self.count = 0
 
-    def text(self, text: str, limit: int) -> tuple[str, int]:
+    def text(self, text: str, limit: int, work: Work | None = None) -> tuple[str, int]:
         """Return *text* masked and cut to *limit* characters, and how many characters were cut off.
 
         Cutting comes last, since a part of a secret is a secret too. What is searched is at most *limit* characters
-        and the longest secret more.
+        and the longest secret more. A text for which *work* does not suffice is cut earlier.
         """
-        if len(text) < registered.reach and len(text) <= limit and "=" not in text and ":" not in text:
-            return text, 0
-        beyond = len(text) - limit - max(_MARGIN, registered.longest)
-        if beyond > 0:
-            text = text[:-beyond]
-        text, count = self.rules.mask(text)
-        self.count += count
-        left_out = max(beyond, 0) + max(len(text) - limit, 0)
+        size = len(text)
+        if size < registered.reach and size <= limit and "=" not in text and ":" not in text:
+            return no_surrogates(text), 0
+        if work is not None:
+            if work.left <= 0:
+                return "", size
+            limit = min(limit, _ALWAYS + _CHARACTERS * work.left)
+            work.left -= _TEXT_WORK + min(size, limit + _MARGIN) // _CHARACTERS
+        beyond = max(size - limit - max(_MARGIN, registered.longest), 0)
+        # Two lone surrogates may become one character, and part of a secret.
+        text = no_surrogates(text[: size - beyond] if beyond else text)
+        spans = self.rules.find(text, work)
+        if spans and spans[-1].rule == UNREAD:
+            beyond += len(text) - spans[-1].start
+            text = text[: spans.pop().start]
+        self.count += len(spans)
+        if spans:
+            text = _replaced(text, spans)
+        left_out = beyond + max(len(text) - limit, 0)
         return (text[:limit] if left_out else text), left_out
 
     def kind(self, parent: str, name: str) -> int:
@@ -271,22 +301,29 @@ class Masker:
         """Return the field of *fields* whose value is secret by what another one says; None if there is none."""
         return self.rules.told(fields)
 
-    def source(self, line: str, limit: int) -> tuple[str, int]:
+    def source(self, line: str, limit: int, work: Work) -> tuple[str, int]:
         """Return a *line* of source code as `text` does. Only its literals can be secret."""
-        text, left_out = self.text(_SOURCE + line, limit + len(_SOURCE))
+        text, left_out = self.text(_SOURCE + line, limit + len(_SOURCE), work)
         return text.removeprefix(_SOURCE), left_out
 
-    def harmless(self, texts: Set[str], limit: int) -> Set[str]:
+    def harmless(self, texts: Set[str], limit: int, work: Work | None = None) -> Set[str]:
         """Return those of *texts*, short ones, that are known to hold no secret: a search of many costs less than many.
 
-        None of them is longer than *limit*, and none holds a lone surrogate.
+        None of them is longer than *limit*, and none holds a lone surrogate. Without *work* left, others are missing.
         """
-        reach = registered.reach
+        work = work or Work()
+        reach, joined = registered.reach, "\n".join(texts)
+        short = len(max(texts, key=len, default="")) < reach
+        if short and joined.isascii() and "=" not in joined and ":" not in joined:
+            return texts
         found = {text for text in texts if len(text) < reach and "=" not in text and ":" not in text and text.isascii()}
         some = [text for text in texts if len(text) <= min(limit, _LONGEST_KEPT) and text not in found]
         for start in range(0, len(some), _TOGETHER):
             part = some[start : start + _TOGETHER]
             joined = "\n".join(part)
+            if work.left <= 0:
+                break
+            work.left -= _PART_WORK + len(joined) // _CHARACTERS
             if no_surrogates(joined) == joined and self.rules.harmless(joined):
                 found.update(part)
         return found
@@ -313,6 +350,8 @@ class Masker:
         if not names.isdisjoint(TELLING) or any(name[-3:].lower() == "key" for name in names):
             return False
         kind = rules.names.kind
+        if len(names) > _MOST_NAMES and rules.names.suspects(names) > _MOST_NAMES:
+            return False
         return not any(map(kind, names)) and not any(kind(text.lstrip("-")) for text in texts)
 
     def secret(self) -> str:
@@ -322,7 +361,11 @@ class Masker:
 
     def number(self, number: int) -> bool:
         """Return whether *number* is a known value."""
-        return number in registered.numbers
+        return registered.knows(number)
+
+    def known(self, text: str) -> bool:
+        """Return whether there is a known value in *text*."""
+        return bool(registered.find(text))
 
     def named(self, kind: int, value: Any) -> Any:
         """Return the text or value to write for a clean *value* under a name that means *kind*."""
@@ -334,7 +377,7 @@ class Masker:
                 return value
             if self.rules.harmless(text):
                 return MASK if len(text) <= ACCOUNT_SHORT else MASK + text[-ACCOUNT_TAIL:]
-        known = isinstance(value, int | float) and value in registered.numbers
+        known = isinstance(value, int | float) and registered.knows(value)
         counts = kind == SECRETS or (kind == SIGN and value in (-1, 0, 1))
         if counts and isinstance(value, int | float) and not known:
             return value

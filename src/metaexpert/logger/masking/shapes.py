@@ -13,10 +13,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Final
 
 from metaexpert.logger.entry.patterns import lazy_pattern
+from metaexpert.logger.entry.work import Work
 from metaexpert.logger.masking._addresses import (
     HOST,
     WEBHOOKS,
@@ -27,8 +27,8 @@ from metaexpert.logger.masking._addresses import (
     is_telegram,
     is_user_option,
 )
-from metaexpert.logger.masking._encoded import find_encoded
-from metaexpert.logger.masking._pairs import Span, find_pairs
+from metaexpert.logger.masking._encoded import LEVELS, find_encoded, is_encoded
+from metaexpert.logger.masking._pairs import UNREAD, Span, find_pairs
 from metaexpert.logger.masking._structures import find_structures
 from metaexpert.logger.masking._values import is_path
 from metaexpert.logger.masking.names import Names
@@ -209,20 +209,29 @@ _PEM_BODY: Final = lazy_pattern(
 )
 
 
-def find_shapes(text: str, names: Names) -> list[Span]:
+def find_shapes(text: str, names: Names, work: Work | None = None) -> list[Span]:
     """Return the secrets in *text*, in no order. They may overlap.
 
     Args:
         text: Any text.
         names: The names whose values are secret.
+        work: What may be done. Where it ends, the rest of the text is a span of its own, `UNREAD`.
     """
-    spans = _found(text, names)
-    if "%" in text:
-        spans += find_encoded(text, partial(_found, names=names))
-    return spans
+    work = work or Work()
+    if "%" not in text or not is_encoded(text):
+        return _found(text, names, work)
+    share = work.left // (LEVELS + 1)
+
+    def search(part: str) -> list[Span]:
+        own = Work(share)
+        spans = _found(part, names, own)
+        work.left -= share - own.left
+        return spans
+
+    return search(text) + find_encoded(text, search)
 
 
-def _found(text: str, names: Names) -> list[Span]:
+def _found(text: str, names: Names, work: Work) -> list[Span]:
     """Return the secrets in *text* as it stands."""
     paired = "=" in text or ":" in text
     if not paired and (len(text) < SHORTEST or _IDENTIFIER.fullmatch(text) is not None):
@@ -234,14 +243,14 @@ def _found(text: str, names: Names) -> list[Span]:
                 if hint in text:
                     spans.extend(_matches(text, shapes))
     if any(hint in text for hint in _SAID_HINTS):
-        spans.extend(_in_sentences(text))
+        spans.extend(_in_sentences(text, work))
     if _PEM_BEGIN in text:
         spans.extend(_pem_blocks(text))
     if "/" in text:
         spans.extend(find_provider_keys(text))
     spans.extend(find_listen_keys(text))
     if paired or any(mark in text for mark in _PAIRED):
-        spans.extend(find_pairs(text, names))
+        spans.extend(find_pairs(text, names, work))
         spans.extend(find_structures(text, names))
     return spans
 
@@ -253,13 +262,17 @@ def _matches(text: str, shapes: list[_Shape]) -> Iterator[Span]:
                 yield Span(*match.span(pattern.groups), rule)
 
 
-def _in_sentences(text: str) -> Iterator[Span]:
+def _in_sentences(text: str, work: Work) -> Iterator[Span]:
     lowered = text.lower()
     if len(lowered) != len(text):  # İ has two characters in lower case
         lowered = text.replace("\u0130", "i").lower()
     for word, before, shortest in _SAID_NAMES:
         position = lowered.find(f"{word} ")
         while position >= 0:
+            if work.left <= 0:
+                yield Span(position, len(text), UNREAD)
+                break
+            work.left -= 2
             end = position + len(word)
             if before.search(lowered, max(0, position - _SAID_BEFORE), position) is not None:
                 match = _SAID.match(text, end)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import put_off_here
 from metaexpert.logger.system.native import core
 
@@ -169,8 +170,8 @@ def _await_end(thread: threading.Thread | None) -> None:
     if thread is None or thread is threading.current_thread() or thread.is_alive():
         return
     task = Path("/proc/self/task") / str(thread.native_id)
-    deadline = time.monotonic() + _LAST_BREATH
-    while task.exists() and time.monotonic() < deadline:
+    deadline = monotonic() + _LAST_BREATH
+    while task.exists() and monotonic() < deadline:
         time.sleep(_PAUSE)
 
 

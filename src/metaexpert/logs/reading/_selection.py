@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from metaexpert.logger.system.native import core
@@ -39,7 +39,8 @@ class Selection(NamedTuple):
     """The lines that may be wanted, out of whole lines.
 
     Attributes:
-        bounds: Begin and end of each, one after the other; the end is negative for a line that is not regular.
+        bounds: Begin, end and sequence id of each, one after the other. For a line that is not regular the end is
+            negative, and the number -1.
         low: Earliest time of the regular ones; empty when there is none.
         high: Latest time.
         regular: Whether all are regular.
@@ -52,13 +53,16 @@ class Selection(NamedTuple):
 
     def lines(self, data: bytes) -> list[bytes]:
         """Return them, out of the same *data*."""
-        bounds = self.bounds
-        return [data[start : abs(stop)] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
+        return [data[start : abs(stop)] for start, stop, _ in self.each()]
 
     def odd_lines(self, data: bytes) -> list[bytes]:
         """Return those that are not regular."""
+        return [data[start:-stop] for start, stop, _ in self.each() if stop < 0]
+
+    def each(self) -> Iterator[tuple[int, int, int]]:
+        """Yield begin, end and sequence id of each."""
         bounds = self.bounds
-        return [data[start:-stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True) if stop < 0]
+        return zip(bounds[::3], bounds[1::3], bounds[2::3], strict=True)
 
 
 #: The fields of a `Selection`, the first one as bytes.
@@ -87,13 +91,14 @@ def plain_select(
     for line in data.split(b"\n"):
         end = start + len(line)
         if line:
-            regular = bool(regular_number(line))
+            number = regular_number(line)
+            regular = bool(number)
             time = line[TIME_BEGIN:TIME_END] if regular else since
             if time >= since and not (until and regular and time > until) and _has_texts(line, groups, regular=regular):
-                bounds.extend((start, end if regular else -end))
+                bounds.extend((start, end if regular else -end, int(number or -1)))
                 times += [time] if regular else []
         start = end + 1
-    return bounds.tobytes(), min(times, default=b""), max(times, default=b""), 2 * len(times) == len(bounds)
+    return bounds.tobytes(), min(times, default=b""), max(times, default=b""), 3 * len(times) == len(bounds)
 
 
 def _has_texts(line: bytes, groups: tuple[Group, ...], *, regular: bool) -> bool:

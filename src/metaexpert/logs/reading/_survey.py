@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Thread
 from typing import Final
 
 from metaexpert.logs.entry import Key, Record, glance
@@ -158,22 +158,29 @@ class _Survey:
         threads = min(_processors(), _MOST_THREADS, len(jobs))
         if threads < 2 or sum(map(_cost, jobs)) < _SMALL:
             return [self._reported(log, file, progress) for log, file in jobs]
-        with ThreadPoolExecutor(threads, "metaexpert-reader") as pool:
-            try:
-                futures = {at: pool.submit(self._look, *jobs[at]) for at in _dearest_first(jobs)}
-                self._wait(futures.values(), progress)
-            finally:
-                self._stopped = True
-                pool.shutdown(wait=False, cancel_futures=True)
-        return [futures[at].result() for at in range(len(jobs))]
+        found: list[_Looked | BaseException | None] = [None] * len(jobs)
+        waiting = _dearest_first(jobs)  # an iterator over a list: several threads may ask it
 
-    def _wait(self, futures: Iterable[Future[_Looked]], progress: Progress) -> None:
-        left = set(futures)
-        while left:
-            done, left = wait(left, _REPORT, FIRST_COMPLETED)
-            for future in done:
-                future.result()  # what it raised ends the survey
-            progress(self._done // 2)
+        def work() -> None:
+            for at in waiting:
+                try:
+                    found[at] = self._look(*jobs[at])
+                except BaseException as error:
+                    found[at], self._stopped = error, True
+
+        workers = [Thread(target=work, name=f"metaexpert-reader-{number}") for number in range(threads)]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                while worker.is_alive():
+                    worker.join(_REPORT)
+                    progress(self._done // 2)
+        finally:
+            self._stopped = True
+        for error in (one for one in found if isinstance(one, BaseException)):
+            raise error
+        return [one for one in found if isinstance(one, _Looked)]
 
     def _reported(self, log: Log, file: LogFile, progress: Progress) -> _Looked:
         looked = self._look(log, file)

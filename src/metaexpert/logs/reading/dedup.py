@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from metaexpert.logs.entry import Entry, Record
+from metaexpert.logs.entry import Entry, Record, is_ordinary
 
 #: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
 _WINDOW: Final = 65_536
@@ -26,6 +26,10 @@ class Recent:
         self._size = size
         self._new: set[Hashable] = set()
         self._old: set[Hashable] = set()
+
+    def __contains__(self, thing: Hashable) -> bool:
+        """Return whether *thing* is remembered."""
+        return thing in self._new or thing in self._old
 
     def seen(self, thing: Hashable) -> bool:
         """Return whether *thing* is remembered, and remember it."""
@@ -68,6 +72,10 @@ class Once:
     def is_repeated(self, record: Record) -> bool:
         """Return whether *record* is certainly a copy: copies mostly come one behind the other. Decodes nothing."""
         return record.line == self._last
+
+    def is_single(self, record: Record) -> bool:
+        """Return whether *record* certainly is an entry without copies. Decodes nothing."""
+        return not self._everything and isinstance(record, Entry) and is_ordinary(record.line)
 
     def is_copy(self, entry: Entry) -> bool:
         """Return whether *entry* was asked about before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, checked, glance, time_key
+from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Key, Record, Unparsed, by_time, checked, glance, time_key
 from metaexpert.logs.reading.files import LogFile
 from metaexpert.logs.reading.filters import Criteria
 
@@ -31,20 +31,24 @@ def found_in(
     """
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
-    bounds = criteria.select(data).bounds
-    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+    by_content = criteria.by_content
+    for start, stop, number in criteria.select(data).each():
         line = data[start : abs(stop)]
-        passes = criteria.glance(line)
+        passes = criteria.glance(line) if by_content else True
         if passes is False:
             continue
-        record: Record | None = glance(line, file.label, log)
+        record: Record | None
+        if number >= 0:
+            record = Entry(line, file.label, (line[TIME_BEGIN:TIME_END], number, log))
+        else:
+            record = glance(line, file.label, log)
         if record is None:
             record = Unparsed(line, file.label, place.of(start))
         else:
             place.note(start + len(line), record.key)
-        if not criteria.in_time(record.key[0]):
+        if number < 0 and not criteria.in_time(record.key[0]):  # that of a regular line was looked at
             continue
-        if passes is None and criteria.by_content:
+        if passes is None:
             record = checked(record)
             if not criteria.accept(record):
                 continue

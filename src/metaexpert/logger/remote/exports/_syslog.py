@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger.config.syslog_address import Address
-from metaexpert.logger.encoding.line import fitted
+from metaexpert.logger.entry.fitting import fitted
 from metaexpert.logger.entry.rfc5424 import render_message
 from metaexpert.logger.remote.exports._forwarder import TransportError, decode_politely
 from metaexpert.logger.remote.sender import digest

@@ -127,11 +127,12 @@ log_in(Method *self, BoundContext *context, PyObject *const *args, PyObject *kwn
     pieces.context = Py_XNewRef(bare ? context->alone : context->before_fields);
     int done = 0;
     if (is_bytes(pieces.context)) {
-        pieces.message = look_up(self, self->messages, args[1], self->state->names.message, NULL);
         Buffer fields;
         fields.start = fields.at = fields.room;
         fields.end = fields.room + ROOM;
         fields.limit = self->limit;
+        fields.asked = 0;
+        pieces.message = look_up(self, &fields, self->messages, args[1], self->state->names.message, NULL);
         if (is_bytes(pieces.message) && put_fields(self, &fields, (PyObject *)context, args + 2, kwnames) == 0 &&
             PyBytes_GET_SIZE(pieces.context) + PyBytes_GET_SIZE(pieces.message) + fields.at - fields.start <
                 self->limit &&

@@ -120,10 +120,14 @@ enum {
 /* Fields that need more bytes are encoded in memory of their own. */
 #define ROOM 2048
 
+/* Entries for which Python has to be asked more often are for the plain chain, whose work is bounded. */
+#define MOST_ASKED 64
+
 /* Fields while they are encoded. */
 typedef struct {
     char *start, *at, *end;
     Py_ssize_t limit; /* longer ones are for the plain chain */
+    int asked;        /* how often Python was asked about a text that is new or may hold a secret */
     char room[ROOM];
 } Buffer;
 
@@ -199,6 +203,7 @@ extern PyMethodDef deliver_functions[]; /* deliver.c */
 extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
 extern PyMethodDef tally_functions[]; /* tally_result.c */
+extern PyMethodDef header_functions[]; /* header.c */
 
 void choose_rarest(Needle *needle); /* scan.c */
 
@@ -211,9 +216,12 @@ int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c 
 /* Return whether a line begins with a whole header of our writer and ends like an entry. */
 int read_header(const char *line, const char *end, Header *header); /* header.c */
 
-/* Return whether a line with that header certainly is JSON and conforms to the schema. Of the fields with these names,
-   take the values as they are in the line; they stay as they were where the line has no such field. */
-int is_sound(const Header *header, const char *end, const Text *names, Text *values, int count); /* header.c */
+/* Is given a field of a line, as it is there. */
+typedef void (*TakeField)(void *context, Text name, Text value);
+
+/* Return whether a line with that header certainly is JSON and conforms to the schema. *take*, unless NULL, is given the
+   fields that stand behind the message, also when the line proves not to be sound. */
+int is_sound(const Header *header, const char *end, TakeField take, void *context); /* header.c */
 
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 PyObject *disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
@@ -235,8 +243,8 @@ int mark_process(void); /* tail.c */
 int put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames);
 
 /* Look *key* up in *cache*, and ask the encoder's method *name* (with *context*, unless NULL) for what is not there.
-   Returns a new reference, or NULL with an error. */
-PyObject *look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *name, PyObject *context);
+   Returns a new reference, or NULL, perhaps with an error. */
+PyObject *look_up(const Method *self, Buffer *to, PyObject *cache, PyObject *key, PyObject *name, PyObject *context);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

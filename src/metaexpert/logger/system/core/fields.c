@@ -1,6 +1,6 @@
 /* The fields of a call as JSON.
 
-   Taken are texts, numbers, booleans, None, values that have a short text of their own (values.py: TEXTS), and dicts,
+   Taken are texts, numbers, booleans, None, values that have a short text of their own (scalars.py: TEXTS), and dicts,
    lists and tuples of them, of these very types. Python judges a name when it comes for the first time, and each text
    that may hold a secret. Each function returns -1 (or NULL), perhaps with an error, for what is for the plain chain:
    other values, and secrets. */
@@ -132,10 +132,10 @@ put_piece(Buffer *to, PyObject *piece)
 }
 
 PyObject *
-look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *name, PyObject *context)
+look_up(const Method *self, Buffer *to, PyObject *cache, PyObject *key, PyObject *name, PyObject *context)
 {
     PyObject *found = PyDict_GetItemWithError(cache, key);
-    if (found != NULL || PyErr_Occurred())
+    if (found != NULL || PyErr_Occurred() || to->asked++ >= MOST_ASKED)
         return Py_XNewRef(found);
     PyObject *stack[] = {self->encoder, key, context};
     return PyObject_VectorcallMethod(name, stack, context == NULL ? 2 : 3, NULL);
@@ -143,8 +143,10 @@ look_up(const Method *self, PyObject *cache, PyObject *key, PyObject *name, PyOb
 
 /* Whether *value*, a scalar, is known to be no secret. */
 static int
-is_clear(const Method *self, PyObject *value)
+is_clear(const Method *self, Buffer *to, PyObject *value)
 {
+    if (to->asked++ >= MOST_ASKED)
+        return 0;
     PyObject *stack[] = {self->encoder, value};
     PyObject *answer = PyObject_VectorcallMethod(self->state->names.clear, stack, 2, NULL);
     Py_XDECREF(answer);
@@ -195,7 +197,7 @@ put_text(const Method *self, Buffer *to, PyObject *value, PyObject *text, unsign
         to->at[0] = to->at[length + 1] = '"';
         to->at += length + 2;
     }
-    return (found & flags || suspicious) && !is_clear(self, value) ? -1 : 0;
+    return (found & flags || suspicious) && !is_clear(self, to, value) ? -1 : 0;
 }
 
 /* The text of a Decimal, a datetime and the like. */
@@ -216,7 +218,7 @@ put_number(const Method *self, Buffer *to, PyObject *value)
     if (reserve(to, LONGEST_NUMBER) < 0)
         return -1;
     int whole = PyLong_CheckExact(value);
-    if (whole && ((const unsigned char *)self->screen.buf)[SCREEN_NUMBERS] && !is_clear(self, value))
+    if (whole && ((const unsigned char *)self->screen.buf)[SCREEN_NUMBERS] && !is_clear(self, to, value))
         return -1;
     char *at = whole ? put_integer(to->at, value) : put_fraction(to->at, PyFloat_AS_DOUBLE(value));
     if (at != NULL) {
@@ -231,13 +233,13 @@ static int put_value(const Method *self, Buffer *to, PyObject *value, int depth)
 
 /* A text in a list may be the name of what comes after it: `["--token", …]`. */
 static int
-is_word_clear(const Method *self, PyObject *text)
+is_word_clear(const Method *self, Buffer *to, PyObject *text)
 {
     if (self->words == Py_None)
         return 1;
     if (PyUnicode_GET_LENGTH(text) && PyUnicode_READ_CHAR(text, 0) == '-')
         return 0;
-    PyObject *kind = look_up(self, self->words, text, self->state->names.word, NULL);
+    PyObject *kind = look_up(self, to, self->words, text, self->state->names.word, NULL);
     int clear = kind != NULL && PyLong_CheckExact(kind) && PyLong_AsLong(kind) == 0;
     Py_XDECREF(kind);
     return clear;
@@ -251,7 +253,7 @@ put_list(const Method *self, Buffer *to, PyObject *list, int depth)
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list); i++) {
         PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(list, i));
         int result = i && put_raw(to, ",", 1) < 0 ? -1 : put_value(self, to, item, depth);
-        if (result == 0 && PyUnicode_CheckExact(item) && !is_word_clear(self, item))
+        if (result == 0 && PyUnicode_CheckExact(item) && !is_word_clear(self, to, item))
             result = -1;
         Py_DECREF(item);
         if (result < 0)
@@ -275,7 +277,7 @@ put_dict(const Method *self, Buffer *to, PyObject *dict, int depth)
             return -1;
         Py_INCREF(key); /* the code of a value may change the dict */
         Py_INCREF(value);
-        PyObject *piece = look_up(self, self->keys, key, self->state->names.key, NULL);
+        PyObject *piece = look_up(self, to, self->keys, key, self->state->names.key, NULL);
         int result = piece == NULL || put_piece(to, piece) < 0 ? -1 : put_value(self, to, value, depth);
         Py_XDECREF(piece);
         Py_DECREF(value);
@@ -314,7 +316,7 @@ put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *v
     for (Py_ssize_t i = 0; i < count && result == 0; i++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, i);
         PyObject *piece =
-            PyUnicode_CheckExact(name) ? look_up(self, names, name, self->state->names.name, context) : NULL;
+            PyUnicode_CheckExact(name) ? look_up(self, to, names, name, self->state->names.name, context) : NULL;
         if (piece == NULL || put_piece(to, piece) < 0 || put_value(self, to, values[i], MAX_DEPTH) < 0 ||
             (i + 1 < count && put_raw(to, ",", 1) < 0))
             result = -1;

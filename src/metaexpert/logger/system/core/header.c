@@ -250,7 +250,7 @@ is_sound_header(const Header *header)
 }
 
 int
-is_sound(const Header *header, const char *end, const Text *names, Text *values, int count)
+is_sound(const Header *header, const char *end, TakeField take, void *context)
 {
     const char *at = header->message.at - 1;
     if (!is_sound_header(header) || (at = skip_text(at, end)) == NULL)
@@ -267,9 +267,80 @@ is_sound(const Header *header, const char *end, const Text *names, Text *values,
         at = skip_value(at, end, MOST_DEPTH);
         if (at == NULL)
             return 0;
-        for (int i = 0; i < count; i++)
-            if (same(text, names[i]))
-                values[i] = (Text){value, (size_t)(at - value)};
+        if (take != NULL)
+            take(context, text, (Text){value, (size_t)(at - value)});
     }
     return at + 1 == end && *at == '}';
 }
+
+/* -- single lines ------------------------------------------------------------------------------------------------- */
+
+/* Return the header of a line that certainly is a sound entry, and neither a trade nor an error; otherwise 0. */
+static int
+read_ordinary(const char *line, const char *end, Header *header, TakeField take, void *context)
+{
+    return end > line && read_header(line, end, header) && !is_word(header->level, "error") &&
+           !is_word(header->level, "critical") && !is_word(header->msgid, "trade") &&
+           is_sound(header, end, take, context);
+}
+
+static PyObject *
+is_ordinary(PyObject *Py_UNUSED(module), PyObject *line)
+{
+    Header header;
+    if (!PyBytes_CheckExact(line))
+        return PyErr_Format(PyExc_TypeError, "a line is bytes");
+    const char *start = PyBytes_AS_STRING(line);
+    return PyBool_FromLong(read_ordinary(start, start + PyBytes_GET_SIZE(line), &header, NULL, NULL));
+}
+
+enum { MOST_DIGITS = 18 }; /* a longer integer may be no 64-bit one */
+
+/* The names and kinds of fields, one in a row; no longer than the line. */
+typedef struct {
+    char *to;
+    int unsure;
+} Kinds;
+
+static void
+put_kind(void *context, Text name, Text value)
+{
+    Kinds *kinds = context;
+    char kind = value.at[0] == '"'                            ? 's'
+                : value.at[0] == '{' || value.at[0] == '['    ? 'j'
+                : value.at[0] == 't' || value.at[0] == 'f'    ? 'b'
+                : value.at[0] == 'n'                          ? 'n'
+                : memchr(value.at, '.', value.size) != NULL ? 'f'
+                                                              : 'i';
+    kinds->unsure |= kind == 'i' && value.size > MOST_DIGITS;
+    memcpy(kinds->to, name.at, name.size);
+    kinds->to += name.size;
+    *kinds->to++ = '\t';
+    *kinds->to++ = kind;
+    *kinds->to++ = '\n';
+}
+
+static PyObject *
+kinds_of(PyObject *Py_UNUSED(module), PyObject *line)
+{
+    Header header;
+    if (!PyBytes_CheckExact(line))
+        return PyErr_Format(PyExc_TypeError, "a line is bytes");
+    const char *start = PyBytes_AS_STRING(line);
+    char *room = PyMem_Malloc((size_t)PyBytes_GET_SIZE(line) + 1);
+    if (room == NULL)
+        return PyErr_NoMemory();
+    Kinds kinds = {room, 0};
+    int sound = read_ordinary(start, start + PyBytes_GET_SIZE(line), &header, put_kind, &kinds);
+    PyObject *result = sound && !kinds.unsure ? PyBytes_FromStringAndSize(room, kinds.to - room) : Py_NewRef(Py_None);
+    PyMem_Free(room);
+    return result;
+}
+
+PyMethodDef header_functions[] = {
+    {"is_ordinary", is_ordinary, METH_O,
+     "is_ordinary(line): return whether it certainly is a sound entry, and neither a trade nor an error."},
+    {"kinds_of", kinds_of, METH_O,
+     "kinds_of(line): return names and kinds of the fields behind the message of such a line; None for any other."},
+    {0},
+};

@@ -150,9 +150,9 @@ find_hidden(const unsigned char *from, const unsigned char *end)
 
 /* -- lines -------------------------------------------------------------------------------------------------------- */
 
-/* Return whether `metaexpert.logs.entry.glance` knows the line for an entry without decoding it. */
+/* Return whether `metaexpert.logs.entry.glance` knows the line for an entry without decoding it; take its number. */
 static int
-is_regular(const unsigned char *line, const unsigned char *end)
+is_regular(const unsigned char *line, const unsigned char *end, int64_t *number)
 {
     if (end - line <= HEADER_END || memcmp(line, START, TIME_BEGIN) != 0 || end[-1] != '}' ||
         memcmp(line + TIME_BEGIN + TIME_SIZE, AFTER_TIME, sizeof AFTER_TIME - 1) != 0)
@@ -165,7 +165,11 @@ is_regular(const unsigned char *line, const unsigned char *end)
     const unsigned char *digits = at + SEQUENCE_SIZE, *stop = digits;
     while (stop < end && *stop >= '0' && *stop <= '9')
         stop++;
-    return digits < stop && stop - digits <= MOST_DIGITS && (stop < end && (*stop == ',' || stop == end - 1));
+    if (digits == stop || stop - digits > MOST_DIGITS || stop == end || (*stop != ',' && stop != end - 1))
+        return 0;
+    for (*number = 0; digits < stop; digits++)
+        *number = *number * 10 + *digits - '0';
+    return 1;
 }
 
 /* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none. */
@@ -183,7 +187,7 @@ typedef struct {
 } Search;
 
 typedef struct {
-    int64_t *bounds; /* begin and end of each line; the end is negative for one that is not regular */
+    int64_t *bounds; /* begin, end and number of each line; the end is negative for one that is not regular */
     size_t used, room;
     unsigned char low[TIME_SIZE], high[TIME_SIZE];
     int timed, odd, failed;
@@ -223,10 +227,11 @@ is_in_time(const Search *search, const unsigned char *time)
 }
 
 static void
-note(Found *found, const unsigned char *begin, const unsigned char *line, const unsigned char *stop, int regular)
+note(Found *found, const unsigned char *begin, const unsigned char *line, const unsigned char *stop, int64_t number)
 {
-    if (found->used + 2 > found->room) {
-        size_t room = found->room ? found->room * 2 : 256;
+    int regular = number >= 0;
+    if (found->used + 3 > found->room) {
+        size_t room = found->room ? found->room * 2 : 384;
         int64_t *larger = PyMem_RawRealloc(found->bounds, room * sizeof(int64_t));
         if (larger == NULL) {
             found->failed = 1;
@@ -237,6 +242,7 @@ note(Found *found, const unsigned char *begin, const unsigned char *line, const 
     }
     found->bounds[found->used++] = line - begin;
     found->bounds[found->used++] = regular ? stop - begin : begin - stop;
+    found->bounds[found->used++] = number;
     if (!regular) {
         found->odd = 1;
         return;
@@ -253,20 +259,22 @@ static void
 judge(Search *search, Found *found, const unsigned char *line, const unsigned char *stop, const unsigned char *end)
 {
     int regular = -1; /* not known yet */
+    int64_t number = -1;
     if (search->since.len || search->until.len) {
         /* The time first: it costs least. */
         if (stop - line > HEADER_END && memcmp(line, START, TIME_BEGIN) == 0 &&
-            !is_in_time(search, line + TIME_BEGIN) && (regular = is_regular(line, stop)))
+            !is_in_time(search, line + TIME_BEGIN) && (regular = is_regular(line, stop, &number)))
             return;
     }
     for (int i = 0; i < search->count; i++) {
         Group *group = &search->groups[i];
         if (group->odd && regular < 0)
-            regular = is_regular(line, stop);
+            regular = is_regular(line, stop, &number);
         if (!(group->odd && !regular) && !has_text(search, group, line, stop, end))
             return;
     }
-    note(found, search->data.buf, line, stop, regular < 0 ? is_regular(line, stop) : regular);
+    regular = regular < 0 ? is_regular(line, stop, &number) : regular;
+    note(found, search->data.buf, line, stop, regular ? number : -1);
 }
 
 /* Return where the first line begins, from *line* on, that may have a text of the first group, if only such pass. */

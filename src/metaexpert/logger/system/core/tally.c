@@ -176,28 +176,43 @@ check_line(Tally *tally, const char *line, const char *end, const Header *header
 {
     tally->back |= tally->latest != NULL && memcmp(header->time, tally->latest, SECOND) < 0;
     tally->latest = header->time;
-    if (!is_sound(header, end, NULL, NULL, 0))
+    if (!is_sound(header, end, NULL, NULL))
         add_place(tally, &tally->unsure, line, end);
+}
+
+/* The values of the wanted fields in one line; NULL is one that it has not. */
+typedef struct {
+    const Tally *tally;
+    Text values[MOST_FIELDS];
+} Wanted;
+
+static void
+take_field(void *context, Text name, Text value)
+{
+    Wanted *wanted = context;
+    for (int i = 0; i < wanted->tally->field_count; i++)
+        if (same(name, wanted->tally->names[i]))
+            wanted->values[i] = value; /* the last one counts */
 }
 
 /* Note the places of the values of the wanted fields, and lines in which Python has to look for them. */
 static void
 take_values(Tally *tally, const char *line, const char *end, const Header *header)
 {
-    Text values[MOST_FIELDS] = {0};
+    Wanted found = {.tally = tally};
     int wanted = memchr(line, '\\', (size_t)(end - line)) != NULL; /* a name may be written with escapes */
     for (int i = 0; i < tally->field_count && !wanted; i++)
         wanted = find(&tally->needles[i], (const unsigned char *)header->message.at, (const unsigned char *)end) !=
                  (const unsigned char *)end;
     if (!wanted)
         return;
-    if (!is_sound(header, end, tally->names, values, tally->field_count)) {
+    if (!is_sound(header, end, take_field, &found)) {
         add_place(tally, &tally->unsure, line, end);
         return;
     }
     for (int i = 0; i < tally->field_count; i++)
-        if (values[i].at != NULL && add(tally, &tally->values, i) == 0)
-            add_place(tally, &tally->values, values[i].at, values[i].at + values[i].size);
+        if (found.values[i].at != NULL && add(tally, &tally->values, i) == 0)
+            add_place(tally, &tally->values, found.values[i].at, found.values[i].at + found.values[i].size);
 }
 
 /* Count a trade or an error: its place, where its header ends, its kind, minute and message (-1 for an error). */
