@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from metaexpert.logger.files.writing_thread import writing_thread
-from metaexpert.logger.journal.journal import JournalLane
+from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.segment import NO_INTENT, Intent, Segment, write_out
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import monotonic

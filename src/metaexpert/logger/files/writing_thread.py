@@ -24,7 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from metaexpert.logger.system.calls import monotonic
-from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
+from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, catch_up, on_fork
 from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
 
@@ -206,6 +206,7 @@ class WritingThread(ForkAware):
             Whether it has, in that time. None when no thread does it: there is none, it died meanwhile, or the caller
             is that thread. A caller that `must_not_wait` gets False at once: the pass is yet to come.
         """
+        catch_up()
         if not self.running:
             self.ensure()
         if not self.running or self._thread.current:
@@ -222,7 +223,7 @@ class WritingThread(ForkAware):
             if waiter.wait(max(min(left, _PATIENCE), 0.0)):
                 self._hung_at = None
                 return waiter.served or None
-            # A process that was forked without Python's knowledge believes in a thread that it does not have.
+            # A signal handler that forks without Python's knowledge in the middle of this leaves us without the thread.
             if not self.running or os.getpid() != self._pid:
                 return None
             serving, since = self._serving

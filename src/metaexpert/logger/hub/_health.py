@@ -31,7 +31,7 @@ class Health:
     """
 
     def __init__(
-        self, counts: Counts, clock: Callable[[], str], directory: LogDirectory, announce: Callable[..., None]
+        self, counts: Counts, clock: Callable[[], str], directory: LogDirectory, announce: Callable[..., bool]
     ) -> None:
         self._counts = counts
         self._clock = clock
@@ -153,8 +153,8 @@ class Health:
 
     def _announce_dropped(self) -> None:
         dropped = self._counts.announcement()
-        if dropped:
-            self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
+        if dropped and self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped):
+            self._counts.announced(dropped)
 
     def _announce_unsent(self) -> None:
         if self._unsent:

@@ -25,7 +25,7 @@ from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
 from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, ProcessorList, chain
-from metaexpert.logger.encoding.route import Route, deliver, never
+from metaexpert.logger.encoding.route import Route, deliver, keep, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -40,6 +40,7 @@ from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 
@@ -192,6 +193,7 @@ class Pipeline:
             DropEvent: The entry goes nowhere, there is no room for it, or the logger is closed. Or it is delivered
                 already, because the bound logger is another library's, which could not.
         """
+        catch_up()
         level = method if method in LEVEL_NUMBERS else _WORDS.get(method, "info")
         trade = event_dict.get(CATEGORY) == TRADE
         route = self.routes[level, trade]
@@ -240,41 +242,52 @@ class Pipeline:
         elif to & ERRORS:
             writing_thread.wake()
 
-    def _announce(self, level: str, message: str, **fields: Any) -> None:
-        """Log an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
+    def _announce(self, level: str, message: str, **fields: Any) -> bool:
+        """Log an entry of the logger's own, such as ``log.dropped``, past gates and processors.
+
+        Returns:
+            Whether the files will have it.
+        """
         line = self._stamper.own_line(level, message, fields, counted=self.config.log_to_file)
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
-        taken = [file.put(line) for file in self._files_for(to)]
-        if any(taken) or not self.config.log_to_file:
-            next(self._counts.accepted_counts[level])
+        lanes = tuple(file.lane for file in self._files_for(to))
+        route = Route(lanes=lanes, numbers=self.directory.sequence, count=self._counts.accepted_counts[level])
+        route.lost, route.after = self._lost, functools.partial(self._show_own, to)
+        return keep(route, line)
+
+    def _show_own(self, to: int, line: bytes) -> None:
         if to & CONSOLE:
             self.outputs.show(line)
         self.outputs.send(line, to)
 
     def _admit(self, level: str, trade: bool) -> bool:
         """Return whether there is room for an entry; with ``overflow="block"``, wait for it."""
-        if self._counts.has_room(level, trade=trade):
+        return self._when(lambda: self._counts.has_room(level, trade=trade))
+
+    def _when(self, done: Callable[[], bool]) -> bool:
+        """Return whether *done* is; with ``overflow="block"``, try again until `overflow_timeout`."""
+        if done():
             return True
         if self.config.overflow != "block" or writing_thread.must_not_wait:
             return False
         deadline = monotonic() + self.config.overflow_timeout
-        while (left := deadline - monotonic()) > 0:
+        while (left := deadline - monotonic()) > 0 and not self.closed:
             self._wait(left)
-            if self._counts.has_room(level, trade=trade):
+            if done():
                 return True
             time.sleep(min(_PAUSE, left))
         return False
 
     def _lost(self, line: bytes, taken: int) -> None:
-        """Count an entry that only *taken* of its files will get: there is no memory, or it has closed meanwhile."""
+        """Wait for room, or count an entry that only *taken* of its files will get: the journal is full or closed."""
         entry = json.loads(line)
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
         if taken:
             error = MemoryError("no room in the journal")
             self.health.failed("an entry could not be kept for all of its files", error)
-        else:
+        elif self.closed or not self._when(lambda: keep(self.routes[level, trade], line)):
             to = self._destinations[level, trade] & FILES
-            self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
+            self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
 
     # -- for coroutines ---------------------------------------------------------------------------------------
 
