@@ -15,7 +15,7 @@ setup: ## Install uv and everything else, and the hooks of pre-commit
 	$(UV) sync
 	$(RUN) pre-commit install
 
-test: ## Run the tests but storms, soaks and servers; one file: make test ARGS=tests/docs
+test: ## Run the tests but storms, soaks, servers and programs; one file: make test ARGS=tests/docs
 	$(RUN) pytest $(ARGS)
 
 coverage: ## Run the tests and show what they do not reach

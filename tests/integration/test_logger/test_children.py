@@ -18,6 +18,8 @@ from metaexpert.logs import open_logs
 from metaexpert.logs.stats import collect_stats
 from metaexpert.logs.verify import verify
 
+pytestmark = pytest.mark.program
+
 Read = Callable[..., list[dict[str, Any]]]
 METHODS = multiprocessing.get_all_start_methods()
 #: With these the child is a new interpreter.

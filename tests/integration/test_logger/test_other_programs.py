@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from waiting import eventually
 
+pytestmark = pytest.mark.program
+
 Read = Callable[..., list[dict[str, Any]]]
 GUIDE = Path(__file__).parents[3] / "docs/guides/use-with.md"
 

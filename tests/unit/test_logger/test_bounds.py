@@ -283,5 +283,5 @@ def test_a_call_does_bounded_work(logger: BoundLogger, read_log: Read, name: str
     for entry in read_log("logs/expert.log")[1:]:
         assert (entry["before"], entry["order_id"]) == (1, "o-1")
     text = json.dumps(entry, ensure_ascii=False)
-    assert "…[cut " in text or "<integer of" in text or len(entry) > 10_000 or entry["exception"]["truncated"]
+    assert "…[cut " in text or "<integer of" in text or len(entry) > 8_000 or entry["exception"]["truncated"]
     assert logger.stats()["failed"] == 0
