@@ -19,7 +19,21 @@ on_error(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+on_generators(PyObject *module, PyObject *args)
+{
+    State *state = PyModule_GetState(module);
+    PyObject *own_blocks, *active_in;
+    if (!PyArg_ParseTuple(args, "O!O", &PyDict_Type, &own_blocks, &active_in))
+        return NULL;
+    Py_XSETREF(state->own_blocks, Py_NewRef(own_blocks));
+    Py_XSETREF(state->active_in, Py_NewRef(active_in));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"on_generators", on_generators, METH_VARARGS,
+     "on_generators(own_blocks, active_in): while there are own_blocks, ask active_in for the context frame."},
     {"on_error", on_error, METH_O, "on_error(function): ask it whether an error belongs to the program."},
     {"begin_generation", begin_generation, METH_O,
      "begin_generation(generation): have bound contexts of another generation of the registered secrets renewed."},
@@ -59,6 +73,8 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     FOR_EACH_TYPE(VISIT)
     Py_VISIT(state->generation);
     Py_VISIT(state->injected);
+    Py_VISIT(state->own_blocks);
+    Py_VISIT(state->active_in);
     return 0;
 }
 
@@ -72,6 +88,8 @@ free_module(void *module)
     FOR_EACH_TYPE(FREE_TYPE)
     Py_CLEAR(state->generation);
     Py_CLEAR(state->injected);
+    Py_CLEAR(state->own_blocks);
+    Py_CLEAR(state->active_in);
     Py_CLEAR(state->append_keywords);
     Py_CLEAR(state->patience);
     Py_CLEAR(state->alert);
