@@ -85,7 +85,7 @@ def account(truth: dict[str, Any], found: Found) -> Iterator[str]:
     who = f"expert {expert} run {run}"
     files = {base: found.numbers[base, run, expert] for base in FILES}
     anywhere = {number for numbers in files.values() for number in numbers if number < calls}
-    partly: set[int] = set()
+    partly: dict[int, str] = {}
     for base, numbers in files.items():
         doubled = sorted(number for number, times in numbers.items() if times > 1)
         if doubled:
@@ -98,19 +98,21 @@ def account(truth: dict[str, Any], found: Found) -> Iterator[str]:
         missing = sorted(number for number in source if wanted(base, number) and number not in numbers)
         if missing and truth["lossless"]:
             yield f"{who}: {base}: {len(missing)} of {calls} lost: {missing[0]} to {missing[-1]}"
-        partly.update(missing)
+        partly.update(dict.fromkeys(missing, base))
     if not truth["lossless"] and not truth["killed"]:
-        yield from balance(who, truth, len(anywhere), len(partly), found.dropped[expert])
+        yield from balance(who, truth, len(anywhere), partly, found.dropped[expert])
 
 
-def balance(who: str, truth: dict[str, Any], entries: int, partly: int, announced: int) -> Iterator[str]:
+def balance(who: str, truth: dict[str, Any], entries: int, partly: dict[int, str], announced: int) -> Iterator[str]:
     """Yield what does not add up for one who may drop: calls, entries, announcements, and its own counts."""
     if entries + announced != truth["calls"]:
         yield f"{who}: {truth['calls']} calls, but {entries} entries and {announced} announced as dropped"
     if truth.get("dropped", announced) != announced:
         yield f"{who}: counts {truth['dropped']} as dropped, but announced {announced}"
-    if truth.get("failed", 0) != partly:
-        yield f"{who}: counts {truth.get('failed', 0)} as failed, but {partly} are not in all of their files"
+    if truth.get("failed", 0) != len(partly):
+        some = ", ".join(f"number {number} not in {base}" for number, base in sorted(partly.items())[:3])
+        counted = f"counts {truth.get('failed', 0)} as failed"
+        yield f"{who}: {counted}, but {len(partly)} are not in all of their files: {some}"
 
 
 def count_gaps(found: Found, killed: set[str]) -> Iterator[str]:

@@ -1,8 +1,6 @@
 """The bound logger that people hold: structlog's, with levels that cost nothing when they are off.
 
-Each pipeline has two classes of its own. In the *gated* one a method below the level is a no-op; `set_level`
-swaps those methods, for all loggers of the pipeline at once and at no cost per call. In the *lifted* one, used
-while ``category="trade"`` is bound, no method is gated. `bind` chooses between them.
+`bind` chooses between the two classes of its pipeline (see `metaexpert.logger.logger_classes`).
 
 A log call never raises an `Exception` and never waits, apart from what `overflow="block"` and `fsync="trades"`
 ask for. Every method may be called from any thread, from a signal handler and from ``__del__``.
@@ -10,44 +8,33 @@ ask for. Every method may be called from any thread, from a signal handler and f
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import os
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
-from metaexpert.logger import children, schema
+from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
+from metaexpert.logger.encoding.context_frames import lifts_gate
 from metaexpert.logger.encoding.foreign_steps import EVENT, EXC_INFO
 from metaexpert.logger.encoding.processors import aside
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.entry.values import Cleaner, safe_str
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.interrupts import let_pass, put_back, put_off
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
-from metaexpert.logger.system.native import core
 
 if TYPE_CHECKING:
     from metaexpert.logger.decision import Decision
+    from metaexpert.logger.logger_classes import LoggerClasses
 
-#: Method names by the level word under which their entries are written.
-METHODS: Final[Mapping[str, tuple[str, ...]]] = {
-    "debug": ("debug",),
-    "info": ("info", "msg"),
-    "warning": ("warning", "warn"),
-    "error": ("error", "exception", "err"),
-    "critical": ("critical", "fatal"),
-}
 #: Options of `MetaLogger` that are bound as context; ``expert_name`` configures, and is bound through that.
 CONTEXT_OPTIONS: Final = frozenset({*DOMAIN_FIELDS, CATEGORY}) - {"expert_name"}
 _MAX_NAME: Final = 1000
-#: The first logger of each pipeline that is open in this process, by the key of the pipeline.
-open_loggers: Final[dict[str, BoundLogger]] = {}
 
 
 class Output:
@@ -75,77 +62,6 @@ class Output:
     def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - as a logger of `logging` has it
         """Return True: every level is on."""
         return True
-
-
-class LoggerClasses:
-    """The classes of one pipeline, gated and lifted, and its key in `open_loggers`, also for child processes."""
-
-    def __init__(self, pipeline: Pipeline, inherited: str = "") -> None:
-        self.inherited = bool(inherited)
-        self.key = inherited or os.urandom(8).hex()
-        self._routes = pipeline.routes
-        self._working = self._methods(pipeline, trade=False)
-        self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
-        lifted = {**self._methods(pipeline, trade=True), "_gate": 0}
-        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), lifted)
-
-    def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
-        methods: dict[str, Callable[..., None]] = {}
-        for word, names in METHODS.items():
-            route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
-            for name in names:
-                methods[name] = _plain(name, word)
-                if core is not None and name != "exception":
-                    methods[name] = _named_like(name, pipeline.encoder.method(methods[name], route, other))
-        if (metrics := pipeline.outputs.metrics) is not None:
-            expert = pipeline.config.expert_name
-            methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
-        return methods
-
-    def set_gate(self, number: int) -> None:
-        """Make the methods below level *number* no-ops and the others work."""
-        self.gated._gate = number
-        for word, names in METHODS.items():
-            for name in names:
-                method = self._working[name]
-                off = LEVEL_NUMBERS[word] < number
-                setattr(self.gated, name, self._disabled(name, word, method) if off else method)
-
-    def closed(self) -> None:
-        """Let every call through, which says where it goes when the pipeline has closed."""
-        open_loggers.pop(self.key, None)
-        self.set_gate(schema.DEBUG)
-
-    def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
-        """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
-        if core is not None:
-            return _named_like(name, core.Method(working, current_frame, self._routes[word, False]))
-
-        def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
-            if lifts_gate() or schema.ALERT in fields:
-                working(self, event, *args, **fields)
-
-        return _named_like(name, disabled)
-
-
-def _plain(name: str, word: str) -> Callable[..., None]:
-    """Return the method *name* that goes the plain way."""
-    if name == "exception":
-        return BoundLogger.exception
-
-    def plain(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
-        try:
-            self._emit(word, event, args, fields)
-        except RecursionError as error:  # no room on the stack even to call it
-            self._logger.pipeline.health.errors.append(error.with_traceback(None))
-
-    return _named_like(name, plain)
-
-
-def _named_like(name: str, method: Callable[..., None]) -> Callable[..., None]:
-    method.__name__, method.__doc__ = name, BoundLogger.__dict__[name].__doc__
-    method.__qualname__ = f"BoundLogger.{name}"
-    return method
 
 
 class BoundLogger(BoundLoggerBase):
@@ -257,7 +173,7 @@ class BoundLogger(BoundLoggerBase):
         return Decision(self.info, what, fields)
 
     async def adebug(self, event: object = None, /, *args: Any, **fields: Any) -> None:
-        """`debug` for coroutines: with synchronous writing it runs on a thread, so that the loop is never held."""
+        """`debug` for coroutines: the loop is not held, since what the call has to wait for is awaited."""
         await self._aemit(self.debug, event, args, fields)
 
     async def ainfo(self, event: object = None, /, *args: Any, **fields: Any) -> None:
@@ -293,13 +209,14 @@ class BoundLogger(BoundLoggerBase):
         if not pipeline.synchronous and pipeline.config.overflow != "block" and pipeline.config.fsync != "trades":
             method(first, *args, **fields)
             return
-        if fields.get(EXC_INFO) is True:
-            fields[EXC_INFO] = sys.exception()
-        context = contextvars.copy_context()
-        import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
-
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, lambda: context.run(lambda: method(first, *args, **fields)))
+        # The entry is made here and now, with this time and context, whatever becomes of the task while it waits.
+        try:
+            await pipeline.wait_for_room()
+        finally:
+            with writing_thread.deferring() as deferral:
+                method(first, *args, **fields)
+        if deferral.asked:
+            await pipeline.wait()
 
     def _emit(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Run the chain and hand the result on. Nothing that goes wrong inside reaches the caller."""
@@ -465,23 +382,6 @@ class BoundLogger(BoundLoggerBase):
         from metaexpert.logger import inheritance  # noqa: PLC0415 - few loggers are pickled
 
         return type(self)._revive, (self._logger.name, dict(self._context), inheritance.origin(self))
-
-
-def bound_logger(pipeline: Pipeline, context: dict[str, Any], inherited: str = "") -> BoundLogger:
-    """Return the first logger of *pipeline*, with *context* bound.
-
-    Args:
-        pipeline: The pipeline.
-        context: What to bind.
-        inherited: The key of the parent's pipeline that it continues in a child process.
-    """
-    classes = LoggerClasses(pipeline, inherited)
-    classes.set_gate(pipeline.routing.gate())
-    logger = classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
-    open_loggers[classes.key] = logger
-    pipeline.on_closed = classes.closed
-    children.begin()
-    return logger
 
 
 def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any], *, follows: bool = False) -> BoundLogger:

@@ -134,14 +134,15 @@ class Counts:
         return any(self._unannounced.values())
 
     def announcement(self) -> dict[str, int]:
-        """Return what was dropped since this was last asked, by level; nothing while there is little room.
-
-        Under `lock`.
-        """
+        """Return what was dropped and not `announced`, by level; nothing while there is little room. Under `lock`."""
         if not self.has_dropped or not self.has_room("debug", trade=False):
             return {}
-        dropped, self._unannounced = self._unannounced, dict.fromkeys(LEVEL_NUMBERS, 0)
-        return {level: count for level, count in dropped.items() if count}
+        return {level: count for level, count in self._unannounced.items() if count}
+
+    def announced(self, dropped: dict[str, int]) -> None:
+        """Take note that an entry has told of what was *dropped*. Under `lock`."""
+        for level, count in dropped.items():
+            self._unannounced[level] -= count
 
     def after_fork(self) -> None:
         """Start anew in a child: what came before is the parent's."""

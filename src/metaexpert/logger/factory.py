@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from metaexpert.logger import children, lazy
-from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.logger_classes import bound_logger
 from metaexpert.logger.stdlib import Capture
 from metaexpert.logger.uncaught import Uncaught
 

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import children, factory, lazy, schema
-from metaexpert.logger.bound import BoundLogger, bound_logger, open_loggers
+from metaexpert.logger.bound import BoundLogger
 from metaexpert.logger.children import Handover, Packed
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.console import stderr
 from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.logger_classes import bound_logger, open_loggers
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.stdlib import TALKATIVE
 from metaexpert.logger.system.forks import ForkAware, on_fork

@@ -5,10 +5,14 @@ The writer's own `metaexpert.logger.files.recovery` does the work; it is importe
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger import schema
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds; a writer that lives shows it every second.
 _SILENT: Final = 3.0
+#: More than an owner file has.
+_MOST_BYTES: Final = 64 * 1024
 
 
 def recover_logs(directories: Iterable[str | Path]) -> dict[Path, Recovery]:
@@ -34,26 +40,65 @@ def recover_logs(directories: Iterable[str | Path]) -> dict[Path, Recovery]:
 
 def waiting_journals(directory: Path) -> int:
     """Return the number of journals in *directory*, of running and dead writers. Locks nothing."""
-    return len(_owners(directory))
+    return len(owners(directory))
 
 
 def waiting_entries(directory: Path) -> int:
     """Return how many entries of dead writers no file of *directory* has, as can be told without their locks."""
-    silent = [owner for owner in _owners(directory) if _is_silent(owner)]
-    if not silent:  # an expert that runs: the viewer does not wait for the writer's modules
+    dead = [owner for owner in owners(directory) if not is_alive(owner)]
+    if not dead:  # an expert that runs: the viewer does not wait for the writer's modules
         return 0
     from metaexpert.logger.files.recovery import count_waiting  # noqa: PLC0415 - reading must not need the writer
 
-    return sum(map(count_waiting, silent))
+    return sum(map(count_waiting, dead))
 
 
-def _owners(directory: Path) -> list[Path]:
-    return list((directory / schema.PRIVATE_DIRECTORY).glob("*.owner"))
+def owners(directory: Path) -> list[Path]:
+    """Return the owner files in *directory*: one for each process that has not closed its journal."""
+    return sorted((directory / schema.PRIVATE_DIRECTORY).glob("*.owner"))
 
 
-def _is_silent(owner: Path) -> bool:
-    """Return whether the writer of an owner file has shown no sign of life for `_SILENT` seconds."""
+def process_of(owner: Path) -> tuple[str, str] | None:
+    """Return host and process id of the writer of an owner file; None when it has logged nothing, or closed."""
+    found = _described(owner)
+    return (str(found["hostname"]), str(found["procid"])) if found else None
+
+
+def is_alive(owner: Path) -> bool:
+    """Return whether the writer of an owner file lives, as can be told without its lock.
+
+    On this machine its process tells; on another one, a sign of life within the last seconds.
+    """
+    found = _described(owner)
+    if found and sys.platform != "win32" and found["hostname"] == os.uname().nodename:
+        exists = _has_process(str(found["procid"]), found.get("began"))
+        if exists is not None:
+            return exists
+    with contextlib.suppress(OSError):
+        return time.time() - owner.stat().st_mtime <= _SILENT
+    return False
+
+
+def _described(owner: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):  # it has just closed, or is of an earlier version
+        with open(owner, "rb", opener=_open_plain) as file:
+            found = json.loads(file.read(_MOST_BYTES) or b"{}")
+        if isinstance(found, dict) and {"hostname", "procid"} <= found.keys():
+            return found
+    return {}
+
+
+def _open_plain(path: str, flags: int) -> int:
+    """Open a file, but follow no link, and do not wait for a pipe that somebody has put there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def _has_process(procid: str, began: str | None) -> bool | None:
+    """Return whether that process still exists, by what Linux tells of it; None where that is not known."""
+    if began is None or not Path("/proc/self/stat").exists():
+        return None
     try:
-        return time.time() - owner.stat().st_mtime > _SILENT
-    except OSError:  # it has closed meanwhile
+        told = Path(f"/proc/{procid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
         return False
+    return told[0] not in (b"Z", b"X") and began.endswith(f" {told[19].decode()}")

@@ -17,8 +17,8 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logs._distribution import Distribution
-from metaexpert.logs._gaps import SeenNumbers
-from metaexpert.logs.entry import TIME_BEGIN, Entry, Unparsed, checked, parse
+from metaexpert.logs._gaps import SeenNumbers, Times
+from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Unparsed, checked, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.ahead import ahead
@@ -189,7 +189,7 @@ class _Collector:
 
     def _count(self, found: Tally, data: bytes) -> None:
         new = self._new(found, data)
-        self._number(found, new)
+        self._number(found, new, data)
         for level, head, count in found.kinds:
             self._raw_levels[level, head] += count
         for minute, count in found.minutes:
@@ -222,18 +222,22 @@ class _Collector:
         if message >= 0:
             self._raw_messages[found.messages[message][0]] += 1
         elif (entry := parse(line, "")) is not None:
-            self.stats.errors[_error_text(entry)] += 1
+            self.stats.errors[error_text(entry)] += 1
         if any(name in line for name in self._names) or (self._names and b"\\" in line):
             self._take_values(parse(line, ""))
 
-    def _number(self, found: Tally, new: set[int]) -> None:
+    def _number(self, found: Tally, new: set[int], data: bytes) -> None:
         for host, pid, runs in found.runs:
             numbers = self.stats.numbers.setdefault((_text(host), _text(pid)), SeenNumbers())
+            times = Times(data, pid)
             for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
                 if place < 0:
-                    numbers.add_run(first, last)
+                    numbers.add_run(first, last, times)
                 elif place in new:
-                    numbers.add(first, ordinary=False)
+                    start = found.specials[2 * place]
+                    numbers.add(first, ordinary=False, time=data[start + TIME_BEGIN : start + TIME_END])
+                else:
+                    numbers.skip(first)
 
     def _take_lines(self, data: bytes, file: LogFile, log: int, before: Before) -> None:
         for record in found_in(data, file, log, self._criteria, before):
@@ -246,17 +250,18 @@ class _Collector:
     def _take_entry(self, entry: Entry) -> None:
         level = entry.level
         if entry.identity is not None:
-            if entry.has_copies and self._recent.seen(_header_of(entry)):
-                return
             numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
-            numbers.add(entry.sequence_id, ordinary=not entry.has_copies)
+            if entry.has_copies and self._recent.seen(_header_of(entry)):
+                numbers.skip(entry.sequence_id)
+                return
+            numbers.add(entry.sequence_id, ordinary=not entry.has_copies, time=entry.key[0])
         stats = self.stats
         stats.entries += 1
         stats.levels[level] += 1
         stats.experts[str(entry.data.get("appname") or entry.expert)] += 1
         stats.minutes[entry.key[0][:16].decode()] += 1
         if schema.LEVEL_NUMBERS[level] >= schema.ERROR:
-            stats.errors[_error_text(entry)] += 1
+            stats.errors[error_text(entry)] += 1
         else:
             _bounded(stats.messages, fingerprint(entry.text), 1)
         self._first, self._last = min(self._first, entry.key[0]), max(self._last, entry.key[0])
@@ -313,7 +318,8 @@ def _header_of(entry: Entry) -> bytes:
     return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
 
 
-def _error_text(entry: Entry) -> str:
+def error_text(entry: Entry) -> str:
+    """Return by what an error is grouped: its exception, and the `fingerprint` of its message."""
     exception = entry.get(schema.EXCEPTION_KEY)
     kind = f"{exception.get('type', '')}: " if isinstance(exception, dict) else ""
     return kind + fingerprint(entry.text)

@@ -82,6 +82,7 @@ class Totals:
     _held: Decimal = Decimal()
     _cost: Decimal = Decimal()
     _computed: Decimal = Decimal()
+    _told: int = 0
 
     @property
     def pnl(self) -> Decimal:
@@ -123,13 +124,35 @@ class Totals:
         self._held += change
         self._cost += change * price
 
+    def absorb(self, other: Totals) -> None:
+        """Add *other*, which is earlier."""
+        self.executions += other.executions
+        self.bought += other.bought
+        self.sold += other.sold
+        self.turnover += other.turnover
+        self.costs.add(other.costs.items(), self.currency)
+        self._held, self._cost, self._computed = (
+            self._held + other._held, self._cost + other._cost, self._computed + other._computed,
+        )  # fmt: skip
+        if other.logged_pnl is not None:
+            self.logged_pnl = (self.logged_pnl or Decimal()) + other.logged_pnl
+        if not self._told:
+            self.position = other.position + self._held - other._held if other._told else self._held
+
+    @property
+    def has_result(self) -> bool:
+        """Whether anything was closed."""
+        return self.logged_pnl is not None or bool(self._computed)
+
     def see(self, facts: Facts) -> None:
         """Take in what an entry says about the result and the position."""
         pnl = facts.number("pnl")
         if pnl is not None:
             self.logged_pnl = (self.logged_pnl or Decimal()) + pnl
         size = facts.number("position_size")
-        if size is not None:
+        # After a step of the clock the entries of a run do not come in the order of their numbers.
+        if size is not None and facts.entry.sequence_id >= self._told:
+            self._told = facts.entry.sequence_id
             self.position, self.entry_price = size, facts.number("entry_price") if size else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -167,12 +190,23 @@ class Ledger:
         trades = logs.filter(grep=_TRADES)
         for record in trades:
             if isinstance(record, Entry) and record.get("msgid") == schema.MSGID_TRADE:
-                execution = self._take(Facts(record))
+                execution = self.take(Facts(record))
                 if execution is not None:
                     yield execution
         logs.counts.unreadable.update(trades.counts.unreadable)
 
-    def _take(self, facts: Facts) -> Execution | None:
+    def absorb(self, other: Ledger) -> None:
+        """Add the trades of *other*, which are earlier."""
+        for key, totals in other.totals.items():
+            mine = self.totals.get(key)
+            if mine is None:
+                self.totals[key] = totals
+            else:
+                mine.absorb(totals)
+        self.duplicates += other.duplicates
+
+    def take(self, facts: Facts) -> Execution | None:
+        """Count what an entry of category ``trade`` says; return its execution, if it is about one."""
         executed = facts.is_execution and facts.side != 0
         if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
             return None

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logs._gaps import NumberRanges, SeenNumbers
+from metaexpert.logs._gaps import SLACK, NumberRanges, SeenNumbers, Times, seconds
 from metaexpert.logs.entry import START, TIME_BEGIN, TIME_END, Entry, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.dedup import Recent
@@ -178,12 +178,15 @@ class _Directory:
         for offset, kind, text in sorted(problems):
             self._report.add(kind, name, number + 1 + data.count(b"\n", 0, offset), text)
         copies = [self._copies.seen(identity) for identity in specials]
+        times: dict[str, Times] = {}
         for host, pid, first, last, place in _runs(found):
             numbers = self._numbers.setdefault((host, pid), SeenNumbers())
             if place < 0:
-                numbers.add_run(first, last)
-            elif not copies[place]:
-                numbers.add(first, ordinary=False)
+                numbers.add_run(first, last, times.setdefault(pid, Times(data, pid.encode())))
+            elif copies[place]:
+                numbers.skip(first)
+            else:
+                numbers.add(first, ordinary=False, time=specials[place][0])
         self._report.entries += sum(count for *_, count in found.kinds) + copies.count(False)
         return True
 
@@ -196,9 +199,11 @@ class _Directory:
             if chain.copies.seen(identity):
                 self._report.add("duplicate", name, number, f"sequence_id {entry.sequence_id} stands here again")
                 return
+            numbers = self._numbers.setdefault(entry.process, SeenNumbers())
             if entry.has_copies and self._copies.seen(identity):
+                numbers.skip(entry.sequence_id)
                 return
-            self._numbers.setdefault(entry.process, SeenNumbers()).add(entry.sequence_id, ordinary=not entry.has_copies)
+            numbers.add(entry.sequence_id, ordinary=not entry.has_copies, time=entry.key[0])
         self._report.entries += 1
 
     def _report_gaps(self) -> None:
@@ -283,7 +288,9 @@ class _Chain:
         """Compare an entry with those before it."""
         self._known.setdefault(entry.process, _Known()).note(entry.sequence_id, self._latest)
         highest = self._highest.get(entry.process, 0)
-        if 1 < entry.sequence_id < highest - _SWAPPED and entry.key[0] < self._latest:
+        # Of two processes with one name, the batches that are written in turn overlap in time.
+        behind = 1 < entry.sequence_id < highest - _SWAPPED and entry.key[0] < self._latest
+        if behind and seconds(entry.key[0]) < seconds(self._latest) - SLACK:
             self._report.add("order", name, number, f"sequence_id {entry.sequence_id} stands behind {highest}")
         self._highest[entry.process] = entry.sequence_id if entry.sequence_id == 1 else max(highest, entry.sequence_id)
         if entry.key[0][:19] < self._latest[:19]:

@@ -13,7 +13,8 @@ import pytest
 from sinks import MemorySink
 
 from metaexpert.logger.files.log_file import LogFile
-from metaexpert.logger.journal.journal import Journal, JournalLane
+from metaexpert.logger.journal.journal import Journal
+from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.segment import Segment
 
 THREADS = 8

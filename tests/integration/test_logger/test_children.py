@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 from scripted_server import ScriptedServer, webhook
 
+from metaexpert.logs import open_logs
+from metaexpert.logs.stats import collect_stats
+from metaexpert.logs.verify import verify
+
 Read = Callable[..., list[dict[str, Any]]]
 METHODS = multiprocessing.get_all_start_methods()
 #: With these the child is a new interpreter.
@@ -345,3 +349,19 @@ def test_an_ordinary_subprocess_inherits_nothing(tmp_path: Path) -> None:
     """
     program(code, METHODS[0])
     assert Path("logs/expert.log").read_bytes() == b""
+
+
+def test_a_program_that_replaces_itself(read_log: Read) -> None:
+    """Over os.execv the process id stays, and numbers begin anew: none is missing, in no file."""
+    code = """
+        logger = MetaLogger(log_to_console=False)
+        for number in range(200 if len(sys.argv) == 2 else 150):
+            log = logger.trade if number % 7 == len(sys.argv) else logger
+            (log.error if number % 11 == 5 else log.trade.debug if number % 5 == 0 else log.info)("m")
+        if len(sys.argv) == 2:
+            os.execv(sys.executable, [sys.executable, *sys.argv, "again"])
+    """
+    program(code, METHODS[0])
+    assert len({e["procid"] for e in read_log("logs/expert.log")}) == 1
+    assert verify(open_logs("logs")).counts == {}
+    assert collect_stats(open_logs("logs")).gaps == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -571,3 +572,20 @@ def test_a_neighbour_that_was_stopped_while_it_compresses(
     assert logger.close()
     assert time.monotonic() - began < 20
     assert Path("logs/expert.log.1").exists()
+
+
+@pytest.mark.parametrize("frozen", [("monotonic",), ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter")])
+def test_clocks_that_stand_still(make: Make, monkeypatch: pytest.MonkeyPatch, frozen: tuple[str, ...]) -> None:
+    """As freezegun and time-machine freeze them: `flush`, `close` and a call that waits for room come to their end."""
+    Path("logs/expert.log").mkdir(parents=True)
+    logger, real = make(overflow="block", overflow_timeout=0.02, journal_size="16KB"), time.monotonic
+    began = real()
+    for name in frozen:
+        monkeypatch.setattr(time, name, itertools.repeat(getattr(time, name)()).__next__)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    for number in range(150):
+        logger.info("x" * 200, number=number)
+    assert logger.stats()["dropped"] > 0
+    assert not logger.flush(timeout=0.3)
+    assert not logger.close(0.3)
+    assert real() - began < 30

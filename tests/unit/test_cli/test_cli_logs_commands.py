@@ -193,3 +193,20 @@ def test_each_command_helps(cli: Cli, command: str) -> None:
     assert code == 0
     assert f"metaexpert logs {command}" in out
     assert command in cli("logs", "--help").out
+
+
+def test_why_and_runs(cli: Cli, story: Path, refused: Callable[..., str]) -> None:
+    """The page in plain words, exit code 1 for a bad end; no run is said; --at needs a symbol."""
+    code, out, _ = cli("logs", "why")
+    assert out.startswith("ema, rsi was closed as it should be at ")
+    assert code == 0
+    assert len(json.loads(cli("logs", "runs", "--json").out)) >= 1
+    assert cli("logs", "why", "--order", "ord-9") == (1, "", "error: nothing is logged about order ord-9\n")
+    out = cli("logs", "why", "--order", "ord-1").out
+    assert out.startswith("decision   none was logged with it\norder ")
+    assert "\nfill " in out
+    assert "Nothing was decided about BTCUSDT" in cli("logs", "why", "--symbol", "BTCUSDT", "--at", "10:31").out
+    assert refused("logs", "why", "--at", "10:31") == "--at: give one --symbol as well"
+    Path("empty").mkdir()
+    assert cli("logs", "why", "empty") == (1, "", "error: no run in empty\n")
+    assert cli("logs", "runs", "empty").err == "note: there are no runs\n"

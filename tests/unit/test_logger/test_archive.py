@@ -348,3 +348,21 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_backups_that_wait_to_be_compressed_cost_what_they_will_cost(
+    archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came while another was compressed makes no older ones go, which will fit beside it."""
+    gate = Gate(monkeypatch)
+    archivist.budget = len(TEXT) // 2
+    (tmp_path / "expert.log.8.gz").write_bytes(gzip.compress(b"old\n"))
+    (tmp_path / "expert.log.1").write_bytes(TEXT)
+    archivist.poke()
+    assert gate.reached.wait(10)
+    (tmp_path / "expert.log.1").rename(tmp_path / "expert.log.2")
+    (tmp_path / "expert.log.1").write_bytes(TEXT)
+    archivist.poke()
+    gate.go.set()
+    assert archivist.wait(20)
+    assert {"expert.log.1.gz", "expert.log.2.gz", "expert.log.8.gz"} <= {path.name for path in tmp_path.iterdir()}

@@ -8,6 +8,7 @@ import inspect
 import logging
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -463,3 +464,51 @@ class TestIdentity:
         assert "loud" in capsys.readouterr().err
         assert [e["message"] for e in lines()] == ["x"]
         assert logger.stats()["dropped_by_level"] == {"info": 1, "warning": 1}
+
+
+class TestCancelledCoroutines:
+    """`ainfo` and its like in a task that is cancelled while it waits for the disk."""
+
+    @pytest.mark.parametrize(
+        "options", [{"fsync": "trades"}, {"async_logging": False}, {"overflow": "block", "journal_size": "16KB"}]
+    )
+    def test_have_made_their_entry(
+        self, make: Callable[..., BoundLogger], read_log: Read, options: dict[str, Any]
+    ) -> None:
+        """It has the time of the call; only the wait is given up, also at the end of `asyncio.run`."""
+        logger = make(**options)
+        called: list[str] = []
+
+        async def trade(number: int) -> None:
+            called.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
+            await logger.trade.ainfo("t", number=number)
+
+        async def main() -> None:
+            tasks = [asyncio.create_task(trade(number)) for number in range(20)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            tasks += [asyncio.create_task(trade(number)) for number in range(20, 40)]
+            await asyncio.sleep(0)
+
+        asyncio.run(main())
+        assert logger.close()
+        entries = read_log("logs/trades.log")
+        if "overflow" in options:  # such an entry is made when there is room, or refused and counted
+            assert len(entries) + logger.stats()["dropped"] == 40
+            return
+        assert [entry["number"] for entry in entries] == list(range(40))
+        between = zip(called, [*called[1:], "~"], strict=True)
+        assert all(low <= entry["timestamp"] <= high for entry, (low, high) in zip(entries, between, strict=True))
+
+    def test_need_no_executor(self, make: Callable[..., BoundLogger], read_log: Read) -> None:
+        """At the end of a program the loop's executor is shut down: the call waits itself, and raises nothing."""
+        logger = make(async_logging=False)
+
+        async def main() -> None:
+            await asyncio.get_running_loop().shutdown_default_executor()
+            await logger.aerror("late")
+            assert [entry["message"] for entry in read_log("logs/errors.log")] == ["late"]
+
+        asyncio.run(main())

@@ -26,11 +26,11 @@ from sinks import FakeClock
 from structlog.testing import capture_logs
 
 from metaexpert.logger import BoundLogger, LoggerConfig, MetaLogger, log_context, register_secret, trade_context
-from metaexpert.logger.bound import bound_logger
 from metaexpert.logger.encoding import fast
 from metaexpert.logger.encoding.context_frames import current_frame
 from metaexpert.logger.encoding.route import never
 from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.logger_classes import bound_logger
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.system.native import core
 from metaexpert.logger.testing import reset
@@ -263,7 +263,7 @@ def lines_of(
     )
     with (
         patch("metaexpert.logger.files.directory._sequences", {}),
-        patch("metaexpert.logger.bound.core", compiled),
+        patch("metaexpert.logger.logger_classes.core", compiled),
     ):
         pipeline = Pipeline(config, clock.ns)
         logger = bound_logger(pipeline, {"symbol": "BTCUSDT"})

@@ -17,8 +17,9 @@ import pytest
 import structlog
 
 from metaexpert.logger import MetaLogger, children, get_logger, inheritance, lazy, register_secret
-from metaexpert.logger.bound import BoundLogger, open_loggers
+from metaexpert.logger.bound import BoundLogger
 from metaexpert.logger.console import stderr
+from metaexpert.logger.logger_classes import open_loggers
 from metaexpert.logger.masking.registered import registered
 from metaexpert.logger.testing import reset
 

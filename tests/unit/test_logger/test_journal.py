@@ -21,8 +21,10 @@ from sinks import FakeClock
 
 from metaexpert.logger.files.recovery import recover
 from metaexpert.logger.journal import journal as journal_module
+from metaexpert.logger.journal import lane as lane_module
 from metaexpert.logger.journal import segment as segment_module
-from metaexpert.logger.journal.journal import MAX_SPARE, SMALLEST_SEGMENT, Journal, JournalLane
+from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal
+from metaexpert.logger.journal.lane import MAX_SPARE, JournalLane
 from metaexpert.logger.journal.segment import (
     HEADER_SIZE,
     SLOTS,
@@ -289,7 +291,7 @@ class Interrupted:
         step = self.step
         for owner, name in [
             *((Segment, name) for name in ("open", "seal", "_store")),
-            *((journal_module, name) for name in ("_writer",)),
+            *((lane_module, name) for name in ("_writer",)),
             *((JournalLane, name) for name in ("_take",)),
         ]:
             patch.setattr(owner, name, _surrounded(getattr(owner, name), step))

@@ -24,7 +24,8 @@ from metaexpert.logger import schema
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.recovery import Recovery, recover, recover_directory
 from metaexpert.logger.files.rotation import RotationPolicy
-from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal, JournalLane
+from metaexpert.logger.journal.journal import SMALLEST_SEGMENT, Journal
+from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.segment import (
     HEADER_SIZE,
     SLOT,

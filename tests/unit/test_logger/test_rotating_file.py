@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,40 @@ class TestTime:
         os.utime(tmp_path / "expert.log", (3 * 3600 - 1, 3 * 3600 - 1))
         write(make(RotationPolicy(10**6, 9, "hourly"), now=FakeClock(3 * 3600)), b"new")
         assert files(tmp_path) == {"expert.log.1": [b"old"], "expert.log": [b"new"]}
+
+    @pytest.mark.parametrize(
+        ("last", "rotated"),
+        [
+            (b'{"timestamp":"2026-01-04T21:00:00.000000Z","message":"old"}', True),
+            (b'{"timestamp":"2026-01-04T21:00:00.000000Z","message":"' + b"x" * 70_000 + b'"}', True),
+            (b'{"timestamp":"2026-01-04T23:59:59.900000Z","message":"written after midnight"}', False),
+            (b'{"timestamp":"2026-01-05T00:00:01.000000Z","message":"today"}', False),
+            (b'{"timestamp":"long ago","message":"old"}', False),
+            (b"not ours", False),
+        ],
+        ids=["old", "long", "late", "today", "no-time", "foreign"],
+    )
+    def test_a_file_that_was_touched_or_restored(self, make: Make, tmp_path: Path, last: bytes, rotated: bool) -> None:
+        """Its last entry tells its day where the time of modification, by `touch` or `cp`, is of today."""
+        now = datetime(2026, 1, 5, 8, tzinfo=UTC).timestamp()
+        (tmp_path / "expert.log").write_bytes(b"first\n" + last + b"\n")
+        os.utime(tmp_path / "expert.log", (now, now))
+        sink = make(RotationPolicy(10**6, 9, "midnight"), now=FakeClock(now))
+        write(sink, b"new 1")
+        write(sink, b"new 2")
+        before = [b"first", last]
+        expected = {"expert.log.1": before, "expert.log": [b"new 1", b"new 2"]}
+        assert files(tmp_path) == (expected if rotated else {"expert.log": [*before, b"new 1", b"new 2"]})
+
+    def test_a_look_at_a_touched_file_leaves_it_to_be_rotated(self, make: Make, tmp_path: Path) -> None:
+        """The quick way of writing begins only when the file is known to be of this period."""
+        old = b'{"timestamp":"2026-01-04T21:00:00.000000Z","message":"old"}'
+        (tmp_path / "expert.log").write_bytes(old + b"\n")
+        sink = make(RotationPolicy(10**6, 9, "midnight"))
+        sink.write(memoryview(b""))
+        assert sink.appender is None
+        write(sink, b"new")
+        assert files(tmp_path) == {"expert.log.1": [old], "expert.log": [b"new"]}
 
     def test_a_clock_that_steps_back_rotates_nothing(self, make: Make, tmp_path: Path) -> None:
         """Order is kept in one file when the clock is set to yesterday."""

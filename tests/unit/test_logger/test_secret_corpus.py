@@ -21,8 +21,8 @@ def cases(name: str) -> Iterator[str]:
             yield line.replace("·", "").replace("↵", "\n")
 
 
-SECRETS = [*cases("secrets.txt"), *cases("library_secrets.txt")]
-ORDINARY = [*cases("ordinary.txt"), *cases("library_ordinary.txt")]
+SECRETS = [*cases("secrets.txt"), *cases("library_secrets.txt"), *cases("neighbour_secrets.txt")]
+ORDINARY = [*cases("ordinary.txt"), *cases("library_ordinary.txt"), *cases("neighbour_ordinary.txt")]
 
 
 @pytest.mark.parametrize("case", SECRETS)

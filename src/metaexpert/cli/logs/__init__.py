@@ -15,6 +15,8 @@ class Commands(DefaultGroup):
 
     #: A new command is one more line here.
     references: ClassVar[dict[str, str]] = {
+        "why": "metaexpert.cli.logs.why:why",
+        "runs": "metaexpert.cli.logs.runs:runs",
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",
         "stats": "metaexpert.cli.logs.stats:stats",

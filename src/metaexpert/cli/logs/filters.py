@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -100,12 +100,17 @@ def selected(filters: dict[str, Any]) -> Logs:
         wanted["level"] = _read("--level", level_number, level)
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
-            wanted[name] = _read(f"--{name}", lambda text: parse_time(text, tz=tz), text)
+            wanted[name] = parsed_time(f"--{name}", text, tz)
     logs = opened(filters.get("directories") or ())
     logs = replace(logs, diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
     for text in filters.get("grep") or ():
         logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
     return logs
+
+
+def parsed_time(option: str, text: str, tz: tzinfo) -> datetime:
+    """Return the time that the value of *option* means, in the time zone *tz*."""
+    return _read(option, lambda text: parse_time(text, tz=tz), text)
 
 
 def format_name(name: str, *, as_json: bool) -> FormatName:

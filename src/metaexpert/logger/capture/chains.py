@@ -18,11 +18,12 @@ from functools import partial
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.bound import METHODS, BoundLogger, Output, level_number, named
+from metaexpert.logger.bound import BoundLogger, Output, level_number, named
 from metaexpert.logger.capture._records import RenderedEvent, drop_stamps
 from metaexpert.logger.encoding.foreign_steps import EVENT, Tidier
 from metaexpert.logger.encoding.processors import ProcessorList
 from metaexpert.logger.entry.values import safe_str
+from metaexpert.logger.logger_classes import METHODS
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 

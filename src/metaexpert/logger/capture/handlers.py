@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, bound_logger, named
+from metaexpert.logger.bound import CONTEXT_OPTIONS, BoundLogger, named
 from metaexpert.logger.capture._records import fields_of, level_of, message_of, time_of
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.line import MADE_AT
 from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.logger_classes import bound_logger
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.interrupts import let_pass
 

@@ -18,13 +18,13 @@ import select
 import stat
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
 from metaexpert.logger.entry.console_text import ConsoleText
 from metaexpert.logger.entry.values import marked, no_surrogates
+from metaexpert.logger.system.calls import monotonic
 
 #: Bytes of a line with its newline. Docker's log drivers and the CRI of Kubernetes cut lines of 16 KiB.
 LONGEST_LINE: Final = 16 * 1024 - 1
@@ -95,7 +95,7 @@ class NonBlockingStream:
                 call waits until the stream takes something, so that closing fifty loggers waits once.
         """
         patience = 0.0 if self._stuck else patience
-        deadline = time.monotonic() + patience
+        deadline = monotonic() + patience
         while not self.clear:
             # The thread that holds the lock also prints what others add, so none of them needs to wait for it.
             if not self._busy.acquire(timeout=patience):
@@ -166,7 +166,7 @@ class NonBlockingStream:
         return refused > 0
 
     def _await_room(self, deadline: float) -> bool:
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
         stream = self._stream()
         if left <= 0 or stream is None:
             return False

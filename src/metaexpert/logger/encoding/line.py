@@ -30,6 +30,11 @@ _END_OF_TIME: Final = 253_402_300_800
 _START: Final = b'{"%s":"' % schema.HEADER_KEYS[0].encode()
 #: The number of an entry, as it stands in its line.
 SEQUENCE_ID: Final = lazy_pattern(rb'"sequence_id":(\d+)')
+#: The numbers of an entry in the layout ``rfc5424``: of the header, and in the parameters, where it wraps.
+_BOTH_NUMBERS: Final = lazy_pattern(
+    rb'"sequence_id":\d+,"message":"(?:[^"\\]|\\.)*"(?:,"logger":"(?:[^"\\]|\\.)*")?,'
+    rb'"structured_data":\{"meta":\{"sequenceId":(\d+)'
+)
 #: When the entry of this call was made, in nanoseconds since the epoch; 0 is now. A record of `logging` may be older.
 MADE_AT: Final[ContextVar[int]] = ContextVar("metaexpert_made_at", default=0)
 
@@ -132,3 +137,13 @@ def encoder(layout: Layout, enterprise_id: int, max_entry_size: int) -> Encode:
         return encoded + b"\n"
 
     return line
+
+
+def renumbered(line: bytes, number: int) -> bytes:
+    """Return *line*, an entry in either layout, with that *number*."""
+    found = SEQUENCE_ID.search(line)
+    if found is None or int(found[1]) == number:
+        return line
+    if (both := _BOTH_NUMBERS.search(line)) is not None:
+        line = line[: both.start(1)] + b"%d" % ((number - 1) % schema.MAX_SEQUENCE_ID + 1) + line[both.end(1) :]
+    return line[: found.start(1)] + b"%d" % number + line[found.end(1) :]

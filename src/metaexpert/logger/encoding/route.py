@@ -5,14 +5,19 @@ Threads: the pipeline replaces the attributes of a route by single operations, w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
-from metaexpert.logger.encoding.line import SEQUENCE_ID
+from metaexpert.logger.encoding.line import renumbered
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.interrupts import is_injected
 from metaexpert.logger.system.native import core
+
+_NO_LOCK: Final = contextlib.nullcontext()
+#: Times that other threads may take the room that was made; then each lane takes the line for itself.
+_MOST_TRIES: Final = 100
 
 
 class Route(SimpleNamespace):
@@ -23,7 +28,7 @@ class Route(SimpleNamespace):
         lanes: Journal lanes that take them.
         count: Counts the entries that were taken, if they are to be counted.
         after: Does what is left to do with an entry that was taken (console, waking, waiting), if anything.
-        lost: Told of an entry, and how many lanes took it, when a lane did not.
+        lost: Told of an entry, and how many lanes took it, when there was no room in all of them.
         failed: Told of an error that nothing else could be done with; needs no room on the stack.
         check: For the fast call: None while every entry is taken; otherwise returns whether this one may go that way.
         head: For the fast call: the line from behind the microseconds to the number.
@@ -50,32 +55,66 @@ def never() -> bool:
     return False
 
 
-def give_back(numbers: Count, line: bytes) -> None:
-    """Let the next entry have the number of *line*, which nobody has taken, if no other has come since."""
-    if (found := SEQUENCE_ID.search(line)) is not None:
-        numbers.give_back(int(found[1]))
-
-
 def deliver(route: Route, line: bytes) -> None:
-    """Append *line* to the journal of each of its files, count it, and do what is due. Raises no `Exception`."""
-    taken = 0
+    """Append *line* to the journal of each of its files, count it, and do what is due. Raises no `Exception`.
+
+    Args:
+        route: Where the entry goes.
+        line: The entry with the number that was next when it was made; it gets the one that is next now.
+    """
     try:
-        for lane in route.lanes:
-            try:
-                lane.write(line)
-            except ValueError:  # the segment is full: on to the next one
-                if not lane.append(line, reserve=True):
-                    continue
-            taken += 1
-        if taken < len(route.lanes):
-            route.lost(line, taken)
-        if route.count is not None and (taken or not route.lanes):
-            next(route.count)
-        if route.after is not None:
-            route.after(line)
+        if not keep(route, line):
+            route.lost(line, 0)
     except Exception as error:  # no memory, or no room on the stack: another try would log it twice
         if is_injected(error):
-            if not taken:
-                give_back(route.numbers, line)
             raise
         route.failed(error.with_traceback(None))
+
+
+def keep(route: Route, line: bytes) -> bool:
+    """Do as `deliver`, but return False, with nothing done, when the journal has no room for all of the files."""
+    taken: int | None = None if route.lanes else 0
+    tries = 0
+    while taken is None:
+        tries += 1
+        number = route.numbers.value
+        line = renumbered(line, number)
+        if (taken := _take(route, line, number, core if tries < _MOST_TRIES else None)) is None and not all(
+            lane.make_room(len(line)) for lane in route.lanes
+        ):
+            return False
+    if route.lanes and not taken:
+        return False
+    if taken < len(route.lanes):
+        route.lost(line, taken)
+    if route.count is not None:
+        next(route.count)
+    if route.after is not None:
+        route.after(line)
+    return True
+
+
+def _take(route: Route, line: bytes, number: int, core: Any) -> int | None:
+    """Append *line* to all lanes. Returns how many took it; None when *number* is not the next, or there is no room."""
+    if core is not None and (taken := core.take(route.lanes, route.numbers, line, number)) is not None:
+        return len(route.lanes) if taken else None
+    with getattr(route.numbers, "lock", _NO_LOCK):
+        if route.numbers.value != number or not all(lane.has_room(len(line)) for lane in route.lanes):
+            return None
+        next(route.numbers)
+        taken = 0
+        try:
+            for lane in route.lanes:
+                taken += _append(lane, line)
+        finally:
+            if not taken:
+                route.numbers.give_back(number)
+        return taken
+
+
+def _append(lane: Any, line: bytes) -> bool:
+    try:
+        lane.write(line)
+    except ValueError:  # a `__del__` that logs has taken the room
+        return bool(lane.append(line, reserve=True))
+    return True

@@ -22,7 +22,7 @@ from typing import Any, Final
 from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
-from metaexpert.logger.system.calls import Calls, try_lock
+from metaexpert.logger.system.calls import Calls, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
@@ -76,6 +76,8 @@ class Archivist:
         )
         self._again = False
         self._index_until = math.inf
+        # Bytes of what was compressed, before and after.
+        self._plain = self._packed = 0
         #: Base names whose backups are compressed; names of all current files; bytes for all of them.
         self.compressed: set[str] = set()
         self.bases: set[str] = set()
@@ -105,7 +107,7 @@ class Archivist:
         Work that found no thread is done here, now. What is still to do after some seconds is left to the next start if
         it waits for another process, or is only the index.
         """
-        self._index_until = time.monotonic() + _INDEX_PATIENCE
+        self._index_until = monotonic() + _INDEX_PATIENCE
         if self._thread.running:
             self._thread.join(timeout)
         if self._again and not self._thread.running and not self._stop:
@@ -131,7 +133,7 @@ class Archivist:
                 self._tidy()
                 self._try("the time index could not be read", index.load)
                 for name in self._backups():
-                    if not name.endswith(_SUFFIX) and any(backup_number(name, base) for base in self.compressed):
+                    if not name.endswith(_SUFFIX) and self._is_compressed(name):
                         self._try("backups could not be compressed", partial(self._compress, name, index))
                 if self.budget is not None:
                     self._try("old backups could not be deleted", self._meet_budget)
@@ -159,7 +161,7 @@ class Archivist:
     def _try_lock(self, fd: int) -> None:
         if self._stop:
             raise _Stopped
-        if time.monotonic() > self._index_until:  # the program ends, and the other process may be stopped
+        if monotonic() > self._index_until:  # the program ends, and the other process may be stopped
             raise _Hurried
         try_lock(fd)
 
@@ -170,6 +172,7 @@ class Archivist:
             status = self._copy(self._directory / name, copy, indexer)
             with Descriptor.at(copy, os.O_RDONLY) as packed:
                 index.note(key_of(packed), indexer.spans())
+                self._plain, self._packed = self._plain + status.st_size, self._packed + os.fstat(packed.fd).st_size
             with self._lock:
                 self._replace(copy, name, status)
         finally:
@@ -214,9 +217,18 @@ class Archivist:
     def _meet_budget(self) -> None:
         with self._lock:
             found = [entry for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
-            facts = [FileFact(entry.name, entry.stat().st_size, entry.stat().st_mtime) for entry in found]
+            facts = [FileFact(entry.name, self._size(entry), entry.stat().st_mtime) for entry in found]
             for name in over_budget(facts, self.bases, self.budget or 0):
                 (self._directory / name).unlink(missing_ok=True)
+
+    def _size(self, entry: os.DirEntry[str]) -> int:
+        """Return the size of a file; of a backup that the next work will compress, what is to be expected then."""
+        size = entry.stat().st_size
+        waits = self._again and not entry.name.endswith(_SUFFIX) and self._is_compressed(entry.name)
+        return int(size * self._packed / self._plain) if waits and self._plain else size
+
+    def _is_compressed(self, name: str) -> bool:
+        return any(backup_number(name, base) for base in self.compressed)
 
     def _has_backups(self) -> bool:
         try:
@@ -264,7 +276,7 @@ class Archivist:
         if self._stop:
             raise _Stopped
         more = self._again and (self.compressed or self.budget is not None)
-        if more or time.monotonic() > self._index_until:
+        if more or monotonic() > self._index_until:
             raise _Hurried
         if self._index_until == math.inf:
             time.sleep(_COURTESY)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,6 +19,7 @@ from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Clock, Header
 from metaexpert.logger.entry.values import Cleaner, dumps, safe_str
 from metaexpert.logger.masking.rules import Masker
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.descriptors import Descriptor
 
 #: Seconds between two reports of one kind.
@@ -40,9 +40,7 @@ class Diagnostics:
         monotonic: Seconds; a test passes a clock of its own.
     """
 
-    def __init__(
-        self, directory: Path | None, header: Header, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, directory: Path | None, header: Header, *, monotonic: Callable[[], float] = monotonic) -> None:
         self._directory = directory
         self._header = header
         self._monotonic = monotonic

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ LINE_START: Final = b'{"timestamp":"'
 _LONGEST_FRAGMENT: Final = 1024 * 1024
 #: Seconds until a rotation that failed (a locked backup on Windows) is tried again.
 ROTATION_RETRY: Final = 5.0
+#: Characters of an entry's time; and seconds that an entry may be late in its file, as one of midnight is.
+_STAMP: Final = len("2026-01-05T00:00:00.000000Z")
+_LATEST: Final = 10.0
 #: More bytes than a file can have.
 _NO_LIMIT: Final = 2**62
 
@@ -71,6 +75,8 @@ class RotatingFile:
         self._fd = -1
         self._file: Descriptor | None = None
         self._end = -1
+        # Whether the time of modification is known to be that of the last write.
+        self._timed = False
         #: Appends to the file in the regular way (`DirectoryLock.appender`), from one irregular `write` to the next.
         self.appender: Any = None
         self._retry_rotation_at = 0.0
@@ -112,7 +118,8 @@ class RotatingFile:
             file.close()
 
     def _arm(self) -> None:
-        if self._file is not None and self._hold_open and self._now is time.time:
+        timed = self._timed or not self.policy.when
+        if self._file is not None and self._hold_open and self._now is time.time and timed:
             largest = self.policy.max_size if self.policy.backups else _NO_LIMIT
             self.appender = self._lock.appender(self._file, self.path, largest, PERIODS.get(self.policy.when or "", 0))
 
@@ -120,7 +127,7 @@ class RotatingFile:
         status = self._calls.status(self._fd)
         size, first, now = status.size, _line_end(batch), self._now()
         waiting = 0 < self._retry_rotation_at - now <= ROTATION_RETRY
-        if not waiting and self.policy.due(size, first, status.modified, now):
+        if not waiting and self.policy.due(size, first, self._last_write(status), now):
             waiting = not self._rotate(now)
             self._open()
             status = self._calls.status(self._fd)
@@ -129,12 +136,23 @@ class RotatingFile:
         end = len(batch) if len(batch) <= room else max(_last_line_end(batch, room), first)
         size = self._mend(size)
         self._append(batch[:end], size, note, status)
+        self._timed = True
         if size == 0 and self.policy.when is not None:
             # The kernel's clock for modification times runs some milliseconds late: without this the first lines
             # after midnight would seem to be of the day before, and be rotated away once more.
             with contextlib.suppress(OSError):  # then so be it: the entries are written
                 os.utime(self.path, (now, now))
         return end
+
+    def _last_write(self, status: Status) -> float:
+        """Return when the file was last written: it may have been touched, copied or restored before we opened it."""
+        if self._timed or not self.policy.when or not status.size:
+            return status.modified
+        last = self._read(max(status.size - _LONGEST_FRAGMENT, 0)).rstrip(b"\n").rpartition(b"\n")[2]
+        with contextlib.suppress(ValueError):  # no entry of ours, or half of one
+            stamp = last.removeprefix(LINE_START)[:_STAMP].decode("ascii")
+            return min(status.modified, datetime.fromisoformat(stamp).timestamp() + _LATEST)
+        return status.modified
 
     def _mend(self, size: int) -> int:
         """Mend half a line at the end: a process or the machine died while it wrote. Returns the new size.
@@ -198,7 +216,7 @@ class RotatingFile:
         if self._fd < 0:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
             self._file = Descriptor.at(self.path, flags, status=self._calls.status)
-            self._fd, self._end = self._file.fd, -1
+            self._fd, self._end, self._timed = self._file.fd, -1, False
 
     def _settle(self) -> None:
         # A later `flush` reaches the new file only.

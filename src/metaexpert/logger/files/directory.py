@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
 from metaexpert.logger.journal.sink import Sink
-from metaexpert.logger.system.calls import calls_for
+from metaexpert.logger.system.calls import calls_for, monotonic
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.descriptors import exposure
 from metaexpert.logger.system.forks import ForkAware, on_fork
@@ -72,7 +71,7 @@ class LogDirectory(ForkAware):
     """
 
     def __init__(
-        self, path: Path | None, header: Header, journal_size: int, monotonic: Callable[[], float] = time.monotonic
+        self, path: Path | None, header: Header, journal_size: int, monotonic: Callable[[], float] = monotonic
     ) -> None:
         self.path = path
         self._monotonic = monotonic

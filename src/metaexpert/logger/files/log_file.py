@@ -8,14 +8,14 @@ Threads: any thread may `put`. The writing thread drains, and any other only whe
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from metaexpert.logger.files.writing_thread import writing_thread
-from metaexpert.logger.journal.journal import JournalLane
+from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.segment import NO_INTENT, Intent, Segment, write_out
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.system.calls import monotonic
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -38,7 +38,7 @@ class LogFile:
         sink: Sink,
         lane: JournalLane,
         on_stranded: Callable[[list[bytes]], None] = lambda _: None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic,
         lock: threading.RLock | None = None,
         already: Callable[[Intent, Any], int] = lambda *_: 0,
     ) -> None:

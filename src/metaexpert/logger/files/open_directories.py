@@ -13,7 +13,7 @@ from typing import Final
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.system.descriptors import make_directory
-from metaexpert.logger.system.forks import ForkAware, on_fork
+from metaexpert.logger.system.forks import ForkAware, catch_up, on_fork
 
 
 class _Opening(ForkAware):
@@ -37,6 +37,7 @@ def open_directory(path: Path | None, header: Header, journal_size: int) -> LogD
 
     Without a path it is a directory of the caller's own.
     """
+    catch_up()
     if path is None:
         directory = LogDirectory(None, header, journal_size)
         directory.users = 1

@@ -365,18 +365,30 @@ def _keep(path: Path, data: bytes, result: Recovery) -> None:
         part.replace(path)
 
 
-def count_waiting(owner: Path) -> int:
-    """Return how many entries wait in the journal of an owner file, whose lock is not tried. Raises no `OSError`."""
-    found: set[bytes] = set()
+def waiting_lines(owner: Path) -> list[bytes]:
+    """Return the lines that wait in the journal of an owner file, whose lock is not tried. Raises no `OSError`.
+
+    An entry that goes to several files is in several lines.
+    """
+    found: list[bytes] = []
     for path in owner.parent.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
         with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
             _, state = inspect(path)
             with open(path, "rb", opener=open_private) as file:
                 file.seek(state.drained)
                 data = file.read(MOST_BYTES)
-            lines = data[: data.rfind(b"\n") + 1].split(b"\n")
-            found.update(match[1] for match in map(SEQUENCE_ID.search, lines) if match)
-    return len(found)
+            found += data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return found
+
+
+def count_waiting(owner: Path) -> int:
+    """Return how many entries wait there, see `waiting_lines`."""
+    return len({match[1] for match in map(SEQUENCE_ID.search, waiting_lines(owner)) if match})
+
+
+def told_by(owner: Path) -> End | None:
+    """Return how the process of an owner file ended, whose lock is not tried; None when there is nothing to tell."""
+    return end_of(owner, left=count_waiting(owner) > 0)
 
 
 def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Recovery:

@@ -19,11 +19,12 @@ import os
 import queue
 import sys
 import threading
-import time
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
+from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, catch_up, on_fork
 from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
 
@@ -71,6 +72,12 @@ class _Waiter:
 _STIR: Final = _Waiter()
 
 
+class _Deferral(threading.local):
+    """Whether this thread puts its waits off (see `WritingThread.deferring`), and whether there was one."""
+
+    active = asked = False
+
+
 class WritingThread(ForkAware):
     """Serves log directories from one daemon thread, which lives while there is one to serve.
 
@@ -80,6 +87,7 @@ class WritingThread(ForkAware):
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
+        self._deferral = _Deferral()
         # Replaced, never changed, so that it can be walked over at any time.
         self._directories: tuple[LogDirectory, ...] = ()
         self._hooked = False
@@ -100,7 +108,7 @@ class WritingThread(ForkAware):
         self._hung_at: int | None = None
         self._serving: tuple[LogDirectory | None, float] = None, 0.0
         self._resting = False
-        self._idle_since = time.monotonic()
+        self._idle_since = monotonic()
 
     @property
     def running(self) -> bool:
@@ -119,7 +127,16 @@ class WritingThread(ForkAware):
         It is the thread itself, or it holds a lock that the thread may be waiting for: a ``__del__`` logs, while a
         lock is held further down its stack.
         """
-        return self._thread.current or holds_a_lock()
+        return self._thread.current or holds_a_lock() or self._deferral.active
+
+    @contextlib.contextmanager
+    def deferring(self) -> Iterator[_Deferral]:
+        """Keep this thread from waiting inside the block; ``asked`` of what it yields says whether it should have."""
+        self._deferral.active, self._deferral.asked = True, False
+        try:
+            yield self._deferral
+        finally:
+            self._deferral.active = False
 
     @property
     def hangs(self) -> bool:
@@ -132,7 +149,7 @@ class WritingThread(ForkAware):
             self._hook()
             if directory not in self._directories:
                 self._directories = (*self._directories, directory)
-            self._idle_since = time.monotonic()  # the logger that has just come will log soon
+            self._idle_since = monotonic()  # the logger that has just come will log soon
             was_lost, self.lost = self.lost, False
             if not threading.main_thread().is_alive():
                 self._ending = True  # atexit may not call us any more: each call writes by itself
@@ -189,26 +206,28 @@ class WritingThread(ForkAware):
             Whether it has, in that time. None when no thread does it: there is none, it died meanwhile, or the caller
             is that thread. A caller that `must_not_wait` gets False at once: the pass is yet to come.
         """
+        catch_up()
         if not self.running:
             self.ensure()
         if not self.running or self._thread.current:
             return None
         if self.must_not_wait:
+            self._deferral.asked = True
             self.wake()
             return False
         waiter = _Waiter()
         self._mail.put(waiter)
         writes, deadline = self.writes, self._deadline(timeout)
         while True:
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if waiter.wait(max(min(left, _PATIENCE), 0.0)):
                 self._hung_at = None
                 return waiter.served or None
-            # A process that was forked without Python's knowledge believes in a thread that it does not have.
+            # A signal handler that forks without Python's knowledge in the middle of this leaves us without the thread.
             if not self.running or os.getpid() != self._pid:
                 return None
             serving, since = self._serving
-            if directory and serving not in (None, directory) and time.monotonic() - since > _PATIENCE:
+            if directory and serving not in (None, directory) and monotonic() - since > _PATIENCE:
                 return False
             if timeout is None and self.writes != writes:
                 writes, deadline = self.writes, self._deadline(None)
@@ -219,7 +238,7 @@ class WritingThread(ForkAware):
     def _deadline(self, timeout: float | None) -> float:
         if timeout is None:
             timeout = 0.0 if self.hangs else LONGEST_HANG
-        return time.monotonic() + timeout
+        return monotonic() + timeout
 
     def close_all(self) -> None:
         """Close every logger, the directory opened last first. At exit no entry may be lost."""
@@ -249,14 +268,14 @@ class WritingThread(ForkAware):
     def _serve(self) -> bool:
         more = False
         for directory in self._directories:
-            self._serving = directory, time.monotonic()
+            self._serving = directory, monotonic()
             more = directory.serve() or more
         self._serving = None, 0.0
         return more
 
     def _pause(self) -> float:
         """Return the seconds until the next pass; from now on an entry stirs a thread that has had no work for long."""
-        now = time.monotonic()
+        now = monotonic()
         if any(directory.has_work() for directory in self._directories):
             self._idle_since = now
         if now - self._idle_since < _IDLE:

@@ -6,7 +6,6 @@ Threads: everything may be called by any thread. A thread that finds another one
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from metaexpert.logger.counts import Counts
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
 
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
@@ -31,7 +31,7 @@ class Health:
     """
 
     def __init__(
-        self, counts: Counts, clock: Callable[[], str], directory: LogDirectory, announce: Callable[..., None]
+        self, counts: Counts, clock: Callable[[], str], directory: LogDirectory, announce: Callable[..., bool]
     ) -> None:
         self._counts = counts
         self._clock = clock
@@ -130,7 +130,7 @@ class Health:
         before, self._reason = self._reason, reason
         counts = self._counts
         if reason is not None:
-            self._since, self._began = self._clock(), time.monotonic()
+            self._since, self._began = self._clock(), monotonic()
             self._before = counts.written, counts.dropped
             self._announce("error", "log.degraded", reason=reason)
             return
@@ -138,7 +138,7 @@ class Health:
         fields: dict[str, Any] = {
             "reason": before,
             "since": self._since,
-            "duration": round(time.monotonic() - self._began, 3),
+            "duration": round(monotonic() - self._began, 3),
             "delayed": counts.written - written,
             "dropped": counts.dropped - dropped,
         }
@@ -153,8 +153,8 @@ class Health:
 
     def _announce_dropped(self) -> None:
         dropped = self._counts.announcement()
-        if dropped:
-            self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped)
+        if dropped and self._announce("warning", "log.dropped", dropped=sum(dropped.values()), by_level=dropped):
+            self._counts.announced(dropped)
 
     def _announce_unsent(self) -> None:
         if self._unsent:

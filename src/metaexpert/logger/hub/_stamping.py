@@ -12,7 +12,7 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.foreign_steps import CALLER_EVENT, EVENT
-from metaexpert.logger.encoding.line import MADE_AT, Clock, Entry, Header, encoder
+from metaexpert.logger.encoding.line import MADE_AT, Clock, Entry, Header, encoder, renumbered
 from metaexpert.logger.entry.values import Cleaner, dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.masking.rules import Masker, Rules, mask_text
@@ -51,7 +51,6 @@ class Stamper:
         self._numbers_all = not config.log_to_file
         self._rules = rules
         self._longest = config.max_value_length
-        self._last_number = 1
 
     def line(self, name: str | None, level: str, event_dict: EventDict, *, trade: bool, counted: bool) -> bytes:
         """Return the line of a clean event's entry.
@@ -61,8 +60,9 @@ class Stamper:
             level: The level's word.
             event_dict: The event, which is used up.
             trade: Whether it is one.
-            counted: Whether it goes to a file. One for the console alone repeats the last number, so that the files
-                together have no gap.
+            counted: Whether it goes to a file: then it bears the next number, which it gets when it is kept (see
+                `metaexpert.logger.encoding.route.keep`). One for the console alone repeats the last number, so that
+                the files together have no gap.
         """
         timestamp = self.clock.text(MADE_AT.get() or self.clock.now())
         entry = self._header.stamp(timestamp, level, _msgid(trade), 0, event_dict.pop(EVENT, ""))
@@ -72,17 +72,25 @@ class Stamper:
         if CALLER_EVENT in event_dict and EVENT not in event_dict:
             event_dict = {EVENT if key == CALLER_EVENT else key: value for key, value in event_dict.items()}
         entry.update(event_dict)
-        if not counted and not self._numbers_all:
-            entry["sequence_id"] = self._last_number
-            return self._encode(entry)
         sequence = self._directory.sequence
+        if not self._numbers_all:
+            entry["sequence_id"] = sequence.value if counted else self._last_number
+            return self._encode(entry)
         # As late as can be: an exception that is injected must not burn it.
-        number = entry["sequence_id"] = self._last_number = next(sequence)
+        number = entry["sequence_id"] = next(sequence)
         try:
             return self._encode(entry)
         except BaseException:
             sequence.give_back(number)
             raise
+
+    @property
+    def _last_number(self) -> int:
+        return max(self._directory.sequence.value - 1, 1)
+
+    def refused(self, line: bytes) -> bytes:
+        """Return *line*, an entry that was counted but not kept, without a number of its own."""
+        return renumbered(line, self._last_number)
 
     def own_line(self, level: str, message: str, fields: Mapping[str, Any], *, counted: bool) -> bytes:
         """Return the line of an entry of the logger's own, such as ``log.dropped``."""

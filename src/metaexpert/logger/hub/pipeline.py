@@ -25,7 +25,7 @@ from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
 from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, ProcessorList, chain
-from metaexpert.logger.encoding.route import Route, deliver, never
+from metaexpert.logger.encoding.route import Route, deliver, keep, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -39,6 +39,8 @@ from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPO
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 
@@ -191,6 +193,7 @@ class Pipeline:
             DropEvent: The entry goes nowhere, there is no room for it, or the logger is closed. Or it is delivered
                 already, because the bound logger is another library's, which could not.
         """
+        catch_up()
         level = method if method in LEVEL_NUMBERS else _WORDS.get(method, "info")
         trade = event_dict.get(CATEGORY) == TRADE
         route = self.routes[level, trade]
@@ -239,41 +242,63 @@ class Pipeline:
         elif to & ERRORS:
             writing_thread.wake()
 
-    def _announce(self, level: str, message: str, **fields: Any) -> None:
-        """Log an entry of the logger's own, such as ``log.dropped``, past gates and processors."""
+    def _announce(self, level: str, message: str, **fields: Any) -> bool:
+        """Log an entry of the logger's own, such as ``log.dropped``, past gates and processors.
+
+        Returns:
+            Whether the files will have it.
+        """
         line = self._stamper.own_line(level, message, fields, counted=self.config.log_to_file)
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
-        taken = [file.put(line) for file in self._files_for(to)]
-        if any(taken) or not self.config.log_to_file:
-            next(self._counts.accepted_counts[level])
+        lanes = tuple(file.lane for file in self._files_for(to))
+        route = Route(lanes=lanes, numbers=self.directory.sequence, count=self._counts.accepted_counts[level])
+        route.lost, route.after = self._lost, functools.partial(self._show_own, to)
+        return keep(route, line)
+
+    def _show_own(self, to: int, line: bytes) -> None:
         if to & CONSOLE:
             self.outputs.show(line)
         self.outputs.send(line, to)
 
     def _admit(self, level: str, trade: bool) -> bool:
         """Return whether there is room for an entry; with ``overflow="block"``, wait for it."""
-        if self._counts.has_room(level, trade=trade):
+        return self._when(lambda: self._counts.has_room(level, trade=trade))
+
+    def _when(self, done: Callable[[], bool]) -> bool:
+        """Return whether *done* is; with ``overflow="block"``, try again until `overflow_timeout`."""
+        if done():
             return True
         if self.config.overflow != "block" or writing_thread.must_not_wait:
             return False
-        deadline = time.monotonic() + self.config.overflow_timeout
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = monotonic() + self.config.overflow_timeout
+        while (left := deadline - monotonic()) > 0 and not self.closed:
             self._wait(left)
-            if self._counts.has_room(level, trade=trade):
+            if done():
                 return True
             time.sleep(min(_PAUSE, left))
         return False
 
     def _lost(self, line: bytes, taken: int) -> None:
-        """Count an entry that only *taken* of its files will get: there is no memory, or it has closed meanwhile."""
+        """Wait for room, or count an entry that only *taken* of its files will get: the journal is full or closed."""
         entry = json.loads(line)
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
         if taken:
             error = MemoryError("no room in the journal")
             self.health.failed("an entry could not be kept for all of its files", error)
-        else:
+        elif self.closed or not self._when(lambda: keep(self.routes[level, trade], line)):
             to = self._destinations[level, trade] & FILES
-            self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
+            self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
+
+    # -- for coroutines ---------------------------------------------------------------------------------------
+
+    async def wait_for_room(self) -> None:
+        """With ``overflow="block"``, wait until there is room for any entry, for `overflow_timeout` at most."""
+        if self._tight and self.config.overflow == "block":
+            await _elsewhere(functools.partial(self._admit, "debug", trade=False))
+
+    async def wait(self) -> None:
+        """Wait until what was logged is in its files, forced to the device where that was asked for."""
+        await _elsewhere(self._wait)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -321,7 +346,7 @@ class Pipeline:
         Args:
             timeout: Longest time in seconds to try; None for one determined try.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while True:
             self.directory.request(insist=True, sync=self.closed and self.config.fsync != "never")
             self.directory.listeners.ask(self)
@@ -333,7 +358,7 @@ class Pipeline:
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         with self._closing:
             if not self._released:
                 self.flush(_left(deadline))
@@ -412,4 +437,16 @@ def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> 
 
 
 def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+    return None if deadline is None else max(deadline - monotonic(), 0.0)
+
+
+async def _elsewhere(wait: Callable[[], object]) -> None:
+    """Have *wait* run on another thread, so that the loop is not held."""
+    import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
+
+    try:
+        waiting = asyncio.get_running_loop().run_in_executor(None, wait)
+    except RuntimeError:  # the executor is shut down: the program is about to end
+        wait()
+    else:
+        await waiting

@@ -70,7 +70,7 @@ class _Context(NamedTuple):
     @property
     def in_prose(self) -> bool:
         """Whether this may be a sentence instead of data."""
-        return self.separator in (":", " ", "->", "→") and not self.quoted_name
+        return self.separator in (":", " ", "->", "→", "|", "│") and not self.quoted_name
 
 
 #: The rest of a name whose stem was found, and a word that belongs to it: "session id", "pin code".
@@ -84,7 +84,8 @@ _COMPATIBLE: Final = lazy_pattern("[\uff01-\uff5e\u2100-\u214f\U0001d400-\U0001d
 _SEPARATOR: Final = lazy_pattern(
     r"""((?:\\*+["'`]|&quot;|&\#3[49];|\\u0022|\\x22)?+\]?+)  # the end of its quotes, of an index
         [ \t]{0,40}+
-        (:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={1,3}+
+        (\|(?=[ ])|│
+        |:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={1,3}+
         |:(?!:|//))
         ([ \t]{0,40}+)(?:&quot;|&\#3[49];|\\u0022|\\x22)?+""",
     re.VERBOSE,
@@ -393,6 +394,8 @@ def _is_no_secret(found: str, context: _Context) -> bool:
     """Return whether a value without quotes is a number or a word that ordinary text puts after such a name."""
     last = _last(context.name)
     if _values.is_plain(context.kind, found) or _values.is_path(found):
+        return True
+    if found.strip("[]") == last.upper():  # `--api-key KEY` in a usage
         return True
     if context.kind == SECRETS and found.replace(".", "").isdigit():
         return True

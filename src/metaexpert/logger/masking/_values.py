@@ -89,7 +89,7 @@ _METHOD_NAMES: Final = frozenset(
     {"auth", "authorization", "authentication", "signature", "cookie", "bearer", "credential"}
 )
 _PROSE_WORDS: Final = """
-    str int float bool bytes string object optional any number integer text
+    str int float bool bytes string object optional any number integer text return raise
     a about above absent accepted after again all already also always an and any are as ask at bad be because been
     before below better blank but by can cannot changed check checked checking choose contact copied correct could
     created default deleted denied did different disabled do does done empty enabled encrypted enter entered error

@@ -40,7 +40,7 @@ _ENDINGS: Final = """
     secretkey; accesskey; accesskeyid; privatekey; signingkey; encryptionkey; listenkey; sessionid; sessionkey;
     seedphrase; accesstoken; refreshtoken; authtoken; bottoken; apitoken; idtoken; csrftoken; xsrftoken; sessiontoken;
     apisecret; clientsecret; appsecret; apisign; apisignature; apipassphrase; apipassword; dbpassword; setcookie;
-    jsessionid; phpsessid; privkey; priv key; secret phrase; wif key
+    jsessionid; phpsessid; privkey; priv key; secret phrase; wif key; bm key; auth sig
 """
 _PLURALS: Final = """
     passwords; passphrases; secrets; cookies; api keys; apikeys; secret keys; access keys; private keys; mnemonics;

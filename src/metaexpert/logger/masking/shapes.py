@@ -193,14 +193,14 @@ _IDENTIFIER: Final = lazy_pattern(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14
 #: A text with none of these, and none of ``= : < % ' " --``, has no shape. Three characters each, as `_fast.c` needs.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
-    *(" ->", "-> ", "es/T", "s/ca", "/v2/", "/int", "ken ", "KEN ", "WIF", "wif"),
+    *(" ->", "-> ", " | ", "es/T", "s/ca", "/v2/", "/int", "ken ", "KEN ", "WIF", "wif"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
     *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
     *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
 #: One of these stands between a name and its secret, where there is neither ``=`` nor ``:``.
-_PAIRED: Final = ("--", "</", "',", '",', " ->", "-> ", "→")
+_PAIRED: Final = ("--", "</", "',", '",', " ->", "-> ", "→", " | ", "│")
 _PEM_BEGIN: Final = "-----BEGIN "
 _PEM_END: Final = "-----END "
 #: What follows the beginning of a key rather than of code that looks for one: its lines, or the end of the text.

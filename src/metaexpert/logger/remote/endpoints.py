@@ -6,13 +6,13 @@ Threads: any thread may open and leave endpoints.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger.remote.sender import Remote, Sender
 from metaexpert.logger.remote.worker import Worker
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import ForkAware, on_fork
 
 #: Longest that a closing logger waits for what it has to send when no timeout is given, in seconds.
@@ -157,8 +157,8 @@ class Endpoints[S: Sender]:
     def close(self, timeout: float | None) -> None:
         """Send what can be sent within *timeout* seconds, and keep the rest for the next process. Idempotent."""
         leaving, self._endpoints = self._endpoints, []
-        deadline = time.monotonic() + last_patience(timeout)
+        deadline = monotonic() + last_patience(timeout)
         for endpoint in leaving:  # all threads work at once: one that hangs must not use up the time of the others
             endpoint.worker.wake()
         for endpoint in leaving:
-            _shared.leave(endpoint, max(deadline - time.monotonic(), _LEAST_PATIENCE))
+            _shared.leave(endpoint, max(deadline - monotonic(), _LEAST_PATIENCE))

@@ -9,7 +9,6 @@ trouble alone, and the records that httpx and httpcore would log about our reque
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +16,7 @@ import httpx
 
 from metaexpert import _version
 from metaexpert.logger.remote.sender import silenced
+from metaexpert.logger.system.calls import monotonic
 
 #: Longest wait for a connection, and between two pieces of an answer, in seconds.
 CONNECT_TIMEOUT: Final = 5.0
@@ -113,13 +113,13 @@ class Poster:
             self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
         given = {"User-Agent": f"metaexpert/{_version.__version__}", "Content-Type": "application/json", **headers}
         content = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
-        deadline, body = time.monotonic() + self._deadline, b""
+        deadline, body = monotonic() + self._deadline, b""
         with self._client.stream("POST", url, content=content, headers=given) as response:
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > MOST_ANSWER:
                     break
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer does not end")
             return Reply(response.status_code, response.headers, body[:MOST_ANSWER])
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
 
@@ -177,15 +178,15 @@ class Worker(ForkAware):
         Returns:
             Whether nothing waits any more.
         """
-        deadline = time.monotonic() + patience
+        deadline = monotonic() + patience
         while not (self._queue.empty() and (self._job.idle or self._job.stuck)):
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 return False
             if self._thread.running:
                 self.wake()
                 time.sleep(_POLL)
                 continue
-            with self._alone(deadline - time.monotonic()) as alone:
+            with self._alone(deadline - monotonic()) as alone:
                 if alone:
                     time.sleep(min(self._work(self._collect(0.0)), _POLL))
         return self._job.idle

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,6 +43,13 @@ else:
         """Release the lock."""
         fcntl.flock(fd, fcntl.LOCK_UN)
 
+
+#: Seconds that never step back, for waits. Not `time.monotonic`, which stands still in a program (a backtest, a test)
+#: that freezes Python's clocks: freezegun replaces that function wherever a module has it, time-machine in its place.
+if sys.platform == "win32":
+    monotonic: Final[Callable[[], float]] = partial(time.monotonic)
+else:
+    monotonic: Final[Callable[[], float]] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
 #: Windows locks are mandatory for the bytes that they cover, so the byte lies beyond any data.
 _LOCKED_BYTE: Final = 2**30

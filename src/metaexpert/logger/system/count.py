@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Self
 
 from metaexpert.logger.system.native import core
@@ -15,10 +16,12 @@ class Count:
         start: The first number.
     """
 
-    __slots__ = ("_count",)
+    __slots__ = ("_count", "lock")
 
     def __init__(self, start: int = 0) -> None:
         self._count = itertools.count(start)
+        #: For who reads it, raises it, and does something in between.
+        self.lock = threading.RLock()
 
     def __iter__(self) -> Self:
         return self

@@ -2,13 +2,15 @@
 
 A forked child has only the thread that forked: a lock that another thread held stays locked there for ever, and
 Python 3.12 and later warn of a fork while other threads run. So a `ForkSafeThread` ends before a fork and may be
-started again after it, and everything that holds locks or descriptors registers with `on_fork`.
+started again after it, and everything that holds locks or descriptors registers with `on_fork`. A fork that Python is
+not told of, by a C library, is found later, by the child alone: see `catch_up`.
 
 Threads: forks of several threads go one after another; a participant is called on the thread that forks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -18,7 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import put_off_here
+from metaexpert.logger.system.native import core
 
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
@@ -41,6 +45,8 @@ class ForkAware:
 _participants: Final[weakref.WeakValueDictionary[int, ForkAware]] = weakref.WeakValueDictionary()
 _numbers: Final = itertools.count()
 _one_fork_at_a_time = threading.RLock()
+#: The process that the participants know of.
+_pid = os.getpid()
 
 
 def on_fork(participant: ForkAware) -> None:
@@ -164,8 +170,8 @@ def _await_end(thread: threading.Thread | None) -> None:
     if thread is None or thread is threading.current_thread() or thread.is_alive():
         return
     task = Path("/proc/self/task") / str(thread.native_id)
-    deadline = time.monotonic() + _LAST_BREATH
-    while task.exists() and time.monotonic() < deadline:
+    deadline = monotonic() + _LAST_BREATH
+    while task.exists() and monotonic() < deadline:
         time.sleep(_PAUSE)
 
 
@@ -181,7 +187,27 @@ def _call_all(step: str) -> None:
         raise errors[0]
 
 
+def catch_up() -> None:
+    """Start anew if this process is the child of a fork that Python was not told of, as of a C library. Costs little.
+
+    Python is told first. It would wait for threads that the child does not have, as soon as another one is to run.
+    """
+    if os.getpid() == _pid:
+        return
+    if core is not None:
+        core.after_fork()
+    else:
+        with contextlib.suppress(ImportError, AttributeError):  # not on every platform
+            import ctypes  # noqa: PLC0415 - for this alone
+
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+    if os.getpid() != _pid:
+        _after_fork_in_child()
+
+
 def _before_fork() -> None:
+    if os.getpid() != _pid:  # in the midst of its hooks Python is not told; the next `catch_up` does it
+        _start_anew()
     _one_fork_at_a_time.acquire()
     _call_all("before_fork")
 
@@ -194,6 +220,12 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _pid  # noqa: PLW0603
+    _pid = os.getpid()
+    _start_anew()
+
+
+def _start_anew() -> None:
     global _one_fork_at_a_time  # noqa: PLW0603
     _one_fork_at_a_time = threading.RLock()
     _call_all("after_fork_in_child")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from metaexpert.logger.system._holder import holder_of
-from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, try_lock
+from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
 
@@ -138,7 +138,7 @@ class DirectoryLock:
     def _lock_file(self) -> None:
         if self._file is not None and self._file.ours:
             self._let_others_go_first(self._file.fd)
-        now = time.monotonic()
+        now = monotonic()
         deadline, touch_at = now + self._wait, now + _TOUCH
         while True:
             if self._file is None or not self._file.ours:
@@ -155,7 +155,7 @@ class DirectoryLock:
                     return
                 if error.errno not in _BUSY:
                     raise
-                if (now := time.monotonic()) >= deadline:
+                if (now := monotonic()) >= deadline:
                     self._wait = min(self._patience, _SHORT)
                     raise self._held_by_another(fd) from None
                 if now >= touch_at:
@@ -166,7 +166,7 @@ class DirectoryLock:
             # Somebody may have deleted the directory and another process made the lock file anew.
             if self._calls.is_open_at(fd, self._path):
                 self._touched = self._touched or self._calls.status(fd).modified
-                self._held, self._since, self._wait = True, time.monotonic(), self._patience
+                self._held, self._since, self._wait = True, monotonic(), self._patience
                 return
             self._close_file()
 
@@ -187,7 +187,7 @@ class DirectoryLock:
             time.sleep(min(max(self._length, _COURTESY[0]), _COURTESY[1]))
 
     def _let_go(self) -> None:
-        self._held, self._length = False, time.monotonic() - self._since
+        self._held, self._length = False, monotonic() - self._since
         try:
             if self._file is not None and self._file.ours:
                 self._calls.unlock(self._file.fd)

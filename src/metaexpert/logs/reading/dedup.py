@@ -27,6 +27,10 @@ class Recent:
         self._new: set[Hashable] = set()
         self._old: set[Hashable] = set()
 
+    def __contains__(self, thing: Hashable) -> bool:
+        """Return whether *thing* is remembered."""
+        return thing in self._new or thing in self._old
+
     def seen(self, thing: Hashable) -> bool:
         """Return whether *thing* is remembered, and remember it."""
         if thing in self._new or thing in self._old:

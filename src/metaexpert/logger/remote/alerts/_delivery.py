@@ -31,6 +31,7 @@ from metaexpert.logger.remote.alerts._dedup import Group, Windows, grouped
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import ADOPTION_INTERVAL, Backoff, Counts, Report, Sender
+from metaexpert.logger.system.calls import monotonic
 
 #: Up to so many alerts that are due are sent one by one; more become a list.
 MOST_SINGLE: Final = 3
@@ -292,5 +293,5 @@ class Delivery(Sender):
 
 
 def _steady_clock() -> Callable[[], float]:
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()
+    offset = time.time() - monotonic()
+    return lambda: offset + monotonic()

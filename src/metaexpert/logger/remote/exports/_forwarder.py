@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.exports._backlog import Backlog
 from metaexpert.logger.remote.sender import Backoff, Counts, Remote, Report, Sender
+from metaexpert.logger.system.calls import monotonic
 
 #: More than Linux lets a receiving socket buffer by default (tcp_rmem, 6 MiB), and our own sending buffer.
 WINDOW_BYTES: Final = 8 * 1024 * 1024
@@ -109,7 +110,7 @@ class Forwarder(Sender):
         transport: Transport,
         backlog: Backlog,
         report: Report,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(transport, backlog, report, clock, Backoff(LONGEST_BACKOFF, jitter))

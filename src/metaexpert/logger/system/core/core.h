@@ -3,7 +3,8 @@
    module.c   the module and its state
    records.c  the types that Python fills and calls read: Route, BoundContext, ContextFrame, Count
    method.c   the type of a log method
-   call.c     a log call, from its arguments to the line in the journal
+   call.c     a log call, from its arguments to the pieces of a line
+   deliver.c  the line, from its pieces to the journal
    fields.c   the fields of a call as JSON, unless they may hold a secret
    tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
@@ -41,7 +42,7 @@
 
 /* Names of attributes and methods that the core asks Python objects for. */
 #define FOR_EACH_NAME(DO) \
-    DO(_bound_context) DO(write) DO(append) DO(context_in) DO(renewed) DO(message) DO(name) DO(key) DO(word) DO(clear) \
+    DO(_bound_context) DO(write) DO(append) DO(make_room) DO(context_in) DO(renewed) DO(message) DO(name) DO(key) DO(word) DO(clear) \
     DO(acquire) DO(release)
 
 #if HAS_APPENDER
@@ -97,6 +98,7 @@ typedef struct {
     PyObject *map;
     Py_buffer memory; /* of the map, while it takes lines */
     Py_ssize_t position, size;
+    uint32_t process; /* that takes lines; see `process_mark` */
 } Tail;
 
 /* -- the screen: the layout of `encoding/_screen.py` -------------------------------------------------------------- */
@@ -164,6 +166,13 @@ typedef struct {
     size_t size;
 } Text;
 
+/* What a line is joined of. Owned, apart from the route, which the method owns. */
+typedef struct {
+    Route *route;
+    PyObject *line_start, *head, *message, *context;
+    int64_t second, now;
+} Pieces;
+
 /* The parts of the header. *head* is all from severity to msgid. */
 typedef struct {
     Text level, head, host, appname, pid, msgid, message;
@@ -191,6 +200,7 @@ typedef struct {
 FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef deliver_functions[]; /* deliver.c */
 extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
 extern PyMethodDef tally_functions[]; /* tally_result.c */
@@ -217,8 +227,18 @@ int is_sound(const Header *header, const char *end, TakeField take, void *contex
 PyObject *log_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* call.c */
 PyObject *disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
-/* Return room for a line of *length* bytes, which must be there before anything else happens; NULL if there is none. */
+/* deliver.c */
+PyObject *call_field(PyObject *function, PyObject *const *args, size_t count);
+int is_injected(const State *state);
+int forgive(const State *state, const Route *route);
+int deliver(const State *state, Pieces *pieces, const Buffer *fields);
+
+/* Return room for a line of *length* bytes, which must be there before anything else happens; NULL if there is none, or
+   if the segment is that of a process from which this one was forked. */
 char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
+
+/* Have forks noticed, also those that Python is not told of. Returns -1 with an error. */
+int mark_process(void); /* tail.c */
 
 /* Add `"name":value,…}` and a newline. Returns -1, perhaps with an error, when that is for the plain chain. */
 int put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames);
@@ -230,6 +250,12 @@ PyObject *look_up(const Method *self, Buffer *to, PyObject *cache, PyObject *key
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
+
+static inline int
+is_bytes(PyObject *object)
+{
+    return object != NULL && PyBytes_CheckExact(object);
+}
 
 static inline int
 same(Text one, Text other)

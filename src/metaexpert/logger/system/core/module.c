@@ -31,9 +31,21 @@ on_generators(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* In a subinterpreter nothing is done: Python would end it. */
+static PyObject *
+after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing))
+{
+#ifndef MS_WINDOWS
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        PyOS_AfterFork_Child();
+#endif
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"on_generators", on_generators, METH_VARARGS,
      "on_generators(own_blocks, active_in): while there are own_blocks, ask active_in for the context frame."},
+    {"after_fork", after_fork, METH_NOARGS, "after_fork(): tell Python that this process is a forked child."},
     {"on_error", on_error, METH_O, "on_error(function): ask it whether an error belongs to the program."},
     {"begin_generation", begin_generation, METH_O,
      "begin_generation(generation): have bound contexts of another generation of the registered secrets renewed."},
@@ -58,11 +70,12 @@ fill_module(PyObject *module)
     if (state->types.name == NULL || PyModule_AddType(module, state->types.name) < 0) \
         return -1;
     FOR_EACH_TYPE(ADD)
-    PyMethodDef *functions[] = {file_functions, signal_functions, scan_functions, tally_functions, header_functions};
+    PyMethodDef *functions[] = {deliver_functions, file_functions,  signal_functions,
+                                scan_functions,    tally_functions, header_functions};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (PyModule_AddFunctions(module, functions[i]) < 0)
             return -1;
-    return 0;
+    return mark_process();
 }
 
 static int

@@ -1,9 +1,52 @@
 /* The end of a mapped segment, where log calls add their lines: `write`, `seek` and `tell` of its map.
 
-   The memory is held as a buffer from a `seek` into it until one to its end, which seals the segment. */
+   The memory is held as a buffer from a `seek` into it until one to its end, which seals the segment.
+
+   A map is shared with forked children, and a child must not write into it. Python tells of its own forks, but a library
+   may call fork() itself. So a number marks the process: a child finds zero instead, and no tail takes lines until it has
+   been opened there. */
 
 #include "core.h"
 #include <string.h>
+
+#ifndef MS_WINDOWS
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+static volatile uint32_t own_mark, *process_mark = &own_mark;
+static uint32_t last_mark;
+
+#ifndef MS_WINDOWS
+static void
+unmark_process(void)
+{
+    *process_mark = 0;
+}
+#endif
+
+/* The mark lies in a page that Linux clears in a child, also in one that the C library knows nothing of. Elsewhere the
+   library's fork() clears it. Never undone: forks of the process outlive an interpreter. */
+int
+mark_process(void)
+{
+#ifndef MS_WINDOWS
+    if (process_mark != &own_mark)
+        return 0;
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || pthread_atfork(NULL, NULL, unmark_process) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+#ifdef MADV_WIPEONFORK
+    (void)!madvise(page, size, MADV_WIPEONFORK); /* an old kernel has only the handler */
+#endif
+    process_mark = page;
+#endif
+    return 0;
+}
 
 static PyObject *
 tail_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
@@ -31,7 +74,7 @@ tail_dealloc(PyObject *object)
 char *
 claim(Tail *self, Py_ssize_t length)
 {
-    if (self->size - self->position < length)
+    if (self->size - self->position < length || self->process != *process_mark)
         return NULL;
     self->position += length;
     return (char *)self->memory.buf + self->position - length;
@@ -61,7 +104,12 @@ tail_seek(PyObject *object, PyObject *position)
         PyBuffer_Release(&self->memory);
     else if (self->memory.obj == NULL && PyObject_GetBuffer(self->map, &self->memory, PyBUF_WRITABLE) < 0)
         return NULL;
-    self->position = wanted;
+    else {
+        if (*process_mark == 0)
+            *process_mark = ++last_mark;
+        self->process = *process_mark;
+        self->position = wanted;
+    }
     Py_RETURN_NONE;
 }
 

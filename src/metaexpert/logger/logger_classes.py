@@ -1,0 +1,119 @@
+"""The two classes that the bound loggers of a pipeline have.
+
+In the *gated* one a method below the level is a no-op; `set_level` swaps those methods, for all loggers of the pipeline
+at once and at no cost per call. In the *lifted* one, used while ``category="trade"`` is bound, no method is gated.
+
+Threads: any thread may make loggers and change levels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from metaexpert.logger import children, schema
+from metaexpert.logger.bound import BoundLogger, Output
+from metaexpert.logger.encoding.context_frames import current_frame, lifts_gate
+from metaexpert.logger.hub.pipeline import Pipeline
+from metaexpert.logger.schema import LEVEL_NUMBERS
+from metaexpert.logger.system.native import core
+
+#: Method names by the level word under which their entries are written.
+METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "debug": ("debug",),
+    "info": ("info", "msg"),
+    "warning": ("warning", "warn"),
+    "error": ("error", "exception", "err"),
+    "critical": ("critical", "fatal"),
+}
+#: The first logger of each pipeline that is open in this process, by the key of the pipeline.
+open_loggers: Final[dict[str, BoundLogger]] = {}
+
+
+class LoggerClasses:
+    """The classes of one pipeline, gated and lifted, and its key in `open_loggers`, also for child processes."""
+
+    def __init__(self, pipeline: Pipeline, inherited: str = "") -> None:
+        self.inherited = bool(inherited)
+        self.key = inherited or os.urandom(8).hex()
+        self._routes = pipeline.routes
+        self._working = self._methods(pipeline, trade=False)
+        self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
+        lifted = {**self._methods(pipeline, trade=True), "_gate": 0}
+        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), lifted)
+
+    def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
+        methods: dict[str, Callable[..., None]] = {}
+        for word, names in METHODS.items():
+            route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
+            for name in names:
+                methods[name] = _plain(name, word)
+                if core is not None and name != "exception":
+                    methods[name] = _named_like(name, pipeline.encoder.method(methods[name], route, other))
+        if (metrics := pipeline.outputs.metrics) is not None:
+            expert = pipeline.config.expert_name
+            methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
+        return methods
+
+    def set_gate(self, number: int) -> None:
+        """Make the methods below level *number* no-ops and the others work."""
+        self.gated._gate = number
+        for word, names in METHODS.items():
+            for name in names:
+                method = self._working[name]
+                off = LEVEL_NUMBERS[word] < number
+                setattr(self.gated, name, self._disabled(name, word, method) if off else method)
+
+    def closed(self) -> None:
+        """Let every call through, which says where it goes when the pipeline has closed."""
+        open_loggers.pop(self.key, None)
+        self.set_gate(schema.DEBUG)
+
+    def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
+        """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
+        if core is not None:
+            return _named_like(name, core.Method(working, current_frame, self._routes[word, False]))
+
+        def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+            if lifts_gate() or schema.ALERT in fields:
+                working(self, event, *args, **fields)
+
+        return _named_like(name, disabled)
+
+
+def _plain(name: str, word: str) -> Callable[..., None]:
+    """Return the method *name* that goes the plain way."""
+    if name == "exception":
+        return BoundLogger.exception
+
+    def plain(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+        try:
+            self._emit(word, event, args, fields)
+        except RecursionError as error:  # no room on the stack even to call it
+            self._logger.pipeline.health.errors.append(error.with_traceback(None))
+
+    return _named_like(name, plain)
+
+
+def _named_like(name: str, method: Callable[..., None]) -> Callable[..., None]:
+    method.__name__, method.__doc__ = name, BoundLogger.__dict__[name].__doc__
+    method.__qualname__ = f"BoundLogger.{name}"
+    return method
+
+
+def bound_logger(pipeline: Pipeline, context: dict[str, Any], inherited: str = "") -> BoundLogger:
+    """Return the first logger of *pipeline*, with *context* bound.
+
+    Args:
+        pipeline: The pipeline.
+        context: What to bind.
+        inherited: The key of the parent's pipeline that it continues in a child process.
+    """
+    classes = LoggerClasses(pipeline, inherited)
+    classes.set_gate(pipeline.routing.gate())
+    logger = classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
+    open_loggers[classes.key] = logger
+    pipeline.on_closed = classes.closed
+    children.begin()
+    return logger

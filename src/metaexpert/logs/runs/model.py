@@ -1,0 +1,390 @@
+"""One model of a run: what its entries say of its life, orders, positions, results, errors and decisions.
+
+`Runs.feed` takes entries in any order that is roughly that of time, each once; `Runs.finish` says how the runs ended.
+Memory is bounded: orders that came to their end, and entries, are counted and forgotten. What an entry says does not
+depend on the entries before it wherever that can be avoided, because the clock may have stepped back.
+
+A run is a process (host and process id) from its first entry on. Its numbers begin with 1, so a number that was seen
+already begins another run of the same process id.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logs._gaps import NumberRanges
+from metaexpert.logs.entry import Entry, moment
+from metaexpert.logs.orders import OrderLife
+from metaexpert.logs.reading.dedup import Recent
+from metaexpert.logs.reading.tally import HEADER
+from metaexpert.logs.runs._ends import CLOSED, UNCAUGHT, UNKNOWN, End, marked
+from metaexpert.logs.runs.names import Mention, orders_in
+from metaexpert.logs.stats import error_text
+from metaexpert.logs.trades import Ledger, Totals
+from metaexpert.logs.vocabulary import NOTE, POSITION, Amounts, Facts, plain
+
+#: Of each run: groups of errors, open orders, last entries and decisions that are kept; ended orders that are known.
+_MOST_ERRORS, _MOST_ORDERS, _LAST, _ENDED = 1000, 10_000, 12, 100_000
+#: Orders of all runs that are kept although they came to their end.
+_RECENT_ORDERS: Final = 4000
+_EXPERT: Final = re.compile(rb'"expert_name":"([^"\\]*)"')
+#: Without any of these a line that is neither trade nor error says nothing of orders and decisions.
+_TELLING: Final = re.compile(
+    rb'(?i)order|"(?:ord_?id|c?l?oid|txid|ticket|deal|perm_?id|pnl|decision_id)"|"message":"log\.'
+)
+
+Finished = Callable[["Run", OrderLife], None]
+
+
+def ignore(run: Run, order: OrderLife) -> None:
+    """Ignore an order that came to its end."""
+
+
+@dataclass(slots=True)
+class ErrorGroup:
+    """Errors that differ only in numbers, ids and quoted parts.
+
+    Attributes:
+        count: How many.
+        last: The latest of them.
+    """
+
+    count: int
+    last: Entry
+
+
+@dataclass(slots=True)
+class Run:
+    """One process from its first entry to its end.
+
+    Attributes:
+        process: Host and process id.
+        experts: Names of its experts, in the order in which they appear.
+        first: Time of its first entry, as in a `metaexpert.logs.entry.Key`.
+        last: Time of its latest.
+        entries: How many entries it logged.
+        levels: Entries by level.
+        errors: By exception and message, see `metaexpert.logs.stats.fingerprint`.
+        ledger: Executions and positions by expert and symbol.
+        orders: Orders that came to their end, by how they did.
+        open_orders: The others.
+        decisions: How many were logged.
+        dropped: Entries that there was no room for.
+        recovered: Entries brought in from earlier processes.
+        end: How it ended.
+        recent: Its last entries.
+    """
+
+    process: tuple[str, str]
+    first: bytes
+    last: bytes
+    experts: dict[str, None] = field(default_factory=dict)
+    entries: int = 0
+    levels: Counter[str] = field(default_factory=Counter)
+    errors: dict[str, ErrorGroup] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    orders: Counter[str] = field(default_factory=Counter)
+    open_orders: list[OrderLife] = field(default_factory=list)
+    decisions: int = 0
+    dropped: int = 0
+    recovered: int = 0
+    end: End = field(default_factory=lambda: End(UNKNOWN))
+    recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_LAST))
+    numbers: NumberRanges = field(default_factory=NumberRanges)
+    _low: int = sys.maxsize
+    _high: int = 0
+    _own: int = 0
+    _uncaught: End | None = None
+    _by_name: dict[str, OrderLife] = field(default_factory=dict)
+    _aged: set[int] = field(default_factory=set)
+    _ended: Recent = field(default_factory=lambda: Recent(_ENDED))
+
+    @property
+    def start(self) -> datetime:
+        """When its first entry was logged."""
+        return moment(self.first)
+
+    @property
+    def ended(self) -> datetime:
+        """Its last sign of life: its latest entry, or what the owner file of its journal tells."""
+        alive = self.end.last_alive
+        return max(moment(self.last), datetime.fromisoformat(alive)) if alive else moment(self.last)
+
+    @property
+    def is_an_experts(self) -> bool:
+        """Whether it logged anything beside what the logger says of itself (a recovery does not)."""
+        return self.entries > self._own
+
+    @property
+    def error_count(self) -> int:
+        """How many errors it logged; ``log.died`` is about another run."""
+        return sum(group.count for group in self.errors.values())
+
+    @property
+    def trades(self) -> int:
+        """How many executions."""
+        return sum(totals.executions for totals in self.ledger.totals.values())
+
+    @property
+    def results(self) -> Amounts:
+        """Realised result before fees, for each currency."""
+        sums = Amounts()
+        sums.add((totals.currency, totals.pnl) for totals in self.ledger.totals.values() if totals.has_result)
+        return sums
+
+    @property
+    def fees(self) -> Amounts:
+        """Fees, for each currency."""
+        sums = Amounts()
+        for totals in self.ledger.totals.values():
+            sums.add((name or totals.currency, amount) for name, amount in totals.costs.items())
+        return sums
+
+    @property
+    def positions(self) -> Iterator[tuple[str, str, Totals]]:
+        """Expert, symbol and totals of each position that is open."""
+        return ((name, symbol, held) for (name, symbol), held in self.ledger.totals.items() if held.position)
+
+    def count(self, level: str, expert: str, entry: Entry) -> None:
+        """Count an entry."""
+        time, number, _ = entry.key
+        self.recent.append(entry)
+        self.entries += 1
+        self.levels[level] += 1
+        if expert and expert not in self.experts:
+            self.experts[expert] = None
+        # By their numbers: the clock may have stepped back.
+        if number <= self._low:
+            self._low, self.first = number, time
+        if number >= self._high:
+            self._high, self.last = number, time
+
+    def take(self, entry: Entry, finished: Finished) -> OrderLife | None:
+        """Take in what an entry says; return the order that it is the first to speak of."""
+        if entry.text.startswith("log."):
+            self._take_own(entry)
+        if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and entry.text != "log.died":
+            self._take_error(entry)
+        self.decisions += entry.get(schema.DECISION) is not None and entry.get(schema.DECISION_ID) is not None
+        facts = Facts(entry)
+        if entry.get("msgid") == schema.MSGID_TRADE:
+            self.ledger.take(facts)
+        mentions = orders_in(entry.flat)
+        if len(mentions) != 1:
+            return None
+        return self._take_order(Facts(entry, mentions[0].fields), mentions[0], finished)
+
+    def _take_own(self, entry: Entry) -> None:
+        self._own += 1
+        if entry.text == "log.dropped":
+            self.dropped += _whole(entry.get("dropped"))
+        elif entry.text == "log.recovered":
+            self.recovered += _whole(entry.get("recovered"))
+        elif entry.text == "log.uncaught":
+            self._own -= 1
+            if not any(entry.get(name) for name in ("thread", "ignored", "asyncio")):
+                self._uncaught = End(UNCAUGHT, facts={"error": exception_text(entry)})
+
+    def _take_error(self, entry: Entry) -> None:
+        text = error_text(entry)
+        if text not in self.errors and len(self.errors) >= _MOST_ERRORS:
+            text = "(other errors)"
+        group = self.errors.setdefault(text, ErrorGroup(0, entry))
+        group.count += 1
+        group.last = max(group.last, entry, key=lambda one: one.key)
+
+    def _take_order(self, facts: Facts, mention: Mention, finished: Finished) -> OrderLife | None:
+        """Take in what an entry says of an order; return it if it is new."""
+        names = mention.texts
+        known = next((self._by_name[name] for name in names if name in self._by_name), None)
+        if known is None and (facts.step in (NOTE, POSITION) or any(name in self._ended for name in names)):
+            return None
+        life = known or OrderLife(mention.names[0][1].text)
+        life.add(facts)
+        life.ids |= names
+        self._by_name.update(dict.fromkeys(names, life))
+        if id(life) in self._aged and not life.is_open:
+            self._settle(life, finished)
+        return None if known else life
+
+    def age(self, life: OrderLife, finished: Finished) -> None:
+        """Count and forget an order that is not open, of which no more entries are expected."""
+        if life.is_open and len(self._aged) < _MOST_ORDERS:
+            self._aged.add(id(life))
+        else:
+            self._settle(life, finished)
+
+    def _settle(self, life: OrderLife, finished: Finished) -> None:
+        for name in life.ids:
+            self._by_name.pop(name, None)
+            self._ended.seen(name)
+        self._aged.discard(id(life))
+        self.orders[life.status] += 1
+        finished(self, life)
+
+    def finish(self, finished: Finished) -> None:
+        """Say which orders are open, and count the others."""
+        for life in {id(life): life for life in self._by_name.values()}.values():
+            if life.is_open:
+                self.open_orders.append(life)
+            else:
+                self._settle(life, finished)
+        if self.end.how == UNKNOWN and self._uncaught is not None:
+            self.end = self._uncaught
+
+    def absorb(self, other: Run) -> None:
+        """Add what *other*, the beginning of the same run, holds."""
+        self.first = other.first
+        self.entries += other.entries
+        self.levels.update(other.levels)
+        self.orders.update(other.orders)
+        self.experts = {**other.experts, **self.experts}
+        for text, group in other.errors.items():
+            self.errors.setdefault(text, ErrorGroup(0, group.last)).count += group.count
+        self.ledger.absorb(other.ledger)
+        self.decisions += other.decisions
+        self.dropped += other.dropped
+        self.recovered += other.recovered
+        self._own += other._own
+        for name, life in other._by_name.items():
+            mine = self._by_name.get(name)
+            if mine is None:
+                self._by_name[name] = life
+            elif mine is not life:
+                for step in life.steps:
+                    mine.add(Facts(step.entry))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its figures as JSON types; money as exact text."""
+        return {
+            "experts": list(self.experts),
+            "hostname": self.process[0],
+            "procid": self.process[1],
+            "start": _stamp(self.start),
+            "end": None if self.end.how == "running" else _stamp(self.ended),
+            "last_entry": _stamp(moment(self.last)),
+            "ended": self.end.how,
+            "bad": self.end.is_bad,
+            **self.end.facts,
+            "entries": self.entries,
+            "errors": self.error_count,
+            "trades": self.trades,
+            "orders": {**self.orders, **({"open": len(self.open_orders)} if self.open_orders else {})},
+            "decisions": self.decisions,
+            "results": self.results.as_dict(),
+            "fees": self.fees.as_dict(),
+            "positions": [
+                {"expert": expert, "symbol": symbol or None, "size": plain(held.position)}
+                for expert, symbol, held in self.positions
+            ],
+            "dropped": self.dropped,
+            "recovered": self.recovered,
+        }
+
+
+class Runs:
+    """The runs in a log directory.
+
+    Args:
+        finished: Called with each order that came to its end; it is forgotten after that.
+
+    Attributes:
+        runs: All of them, in the order of their starts once `finish` was called.
+    """
+
+    def __init__(self, finished: Finished = ignore) -> None:
+        self.runs: list[Run] = []
+        self._finished = finished
+        self._current: dict[tuple[str, str], Run] = {}
+        self._beginnings: list[tuple[Run, Run]] = []
+        #: The latest orders, ended or not: after a step of the clock an earlier entry comes late.
+        self._orders: deque[tuple[Run, OrderLife]] = deque()
+
+    def feed(self, entry: Entry) -> None:
+        """Take in the next entry, which is decoded only if it says more than that it is there."""
+        header = HEADER.match(entry.line)
+        plain_level = header is not None and header["level"] not in (b"error", b"critical")
+        if header is not None and plain_level and header["msgid"] == b"log" and not _TELLING.search(entry.line):
+            expert = _EXPERT.search(entry.line)
+            if expert is not None:
+                run = self._run_of((header["host"].decode(), header["pid"].decode()), entry)
+                run.count(header["level"].decode(), expert[1].decode(), entry)
+                return
+        run = self._run_of(entry.process, entry)
+        run.count(entry.level, "" if entry.text.startswith("log.") else entry.expert, entry)
+        if (order := run.take(entry, self._finished)) is not None:
+            self._orders.append((run, order))
+            if len(self._orders) > _RECENT_ORDERS:
+                Run.age(*self._orders.popleft(), self._finished)
+        if entry.text == "log.died":
+            self._note_death(entry, run)
+        entry.forget()
+
+    def _run_of(self, process: tuple[str, str], entry: Entry) -> Run:
+        time, number, _ = entry.key
+        run = self._current.get(process)
+        fresh = run is None or (number and not run.numbers.add(number, number))
+        # The beginning of another run, if that of this one is lost; or of this one, and the clock stepped back.
+        again = run is not None and not fresh and number == 1 and len(run.numbers.ranges) > 1 and time > run.last
+        if run is None or fresh or again:
+            before, run = run, Run(process, time, time)
+            run.numbers.add(number, number)
+            self.runs.append(run)
+            self._current[process] = run
+            if again and before is not None:
+                before.numbers.ranges.pop(0)
+                self._beginnings.append((before, run))
+        return run
+
+    def _note_death(self, entry: Entry, by: Run) -> None:
+        process = str(entry.get("died_hostname")), str(entry.get("died_procid"))
+        dead = [run for run in self.runs if run.process == process and run is not by and run.end.how == UNKNOWN]
+        if dead:
+            max(dead, key=lambda run: run.last).end = marked(entry.flat)
+
+    def finish(self, ends: Mapping[tuple[str, str], End], *, marked_all: bool) -> list[Run]:
+        """Return the runs in the order of their starts.
+
+        Args:
+            ends: How those processes stand whose journal is not closed, by host and process id.
+            marked_all: Whether a run without any mark was closed.
+        """
+        for later, beginning in self._beginnings:
+            ranges = later.numbers.ranges
+            if beginning.numbers.ranges[-1][1] + 1 >= ranges[0][0] and beginning.numbers.fits(ranges):
+                later.absorb(beginning)
+                self.runs.remove(beginning)
+                if self._current[later.process] is beginning:
+                    self._current[later.process] = later
+        for process, end in ends.items():
+            if process in self._current:
+                self._current[process].end = end
+        for run in self.runs:
+            run.finish(self._finished)
+            if run.end.how == UNKNOWN and marked_all and run.numbers.ranges != [(0, 0)]:
+                run.end = End(CLOSED)
+        self.runs = sorted((run for run in self.runs if run.is_an_experts), key=lambda run: run.first)
+        return self.runs
+
+
+def exception_text(entry: Entry) -> str:
+    """Return type and value of the exception of an entry; its message when it has none."""
+    found = entry.get(schema.EXCEPTION_KEY)
+    if not isinstance(found, Mapping):
+        return entry.text
+    return f"{found.get('type', '')}: {found.get('value', '')}"
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _stamp(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

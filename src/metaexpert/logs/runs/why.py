@@ -1,0 +1,209 @@
+"""Why: how the last run ended, the reasons for an order, and what was decided about a symbol at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from metaexpert.logger import schema
+from metaexpert.logs.entry import Entry
+from metaexpert.logs.library import Logs
+from metaexpert.logs.orders import OrderLife, order_life
+from metaexpert.logs.runs._ends import RUNNING
+from metaexpert.logs.runs.model import Run
+from metaexpert.logs.runs.reading import Directory
+from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
+
+#: A decision this near to the time in the question was made then.
+THEN: Final = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How the last run ended: the one that ended last, unless another one has started since.
+
+    Attributes:
+        directory: Where it logged.
+        run: The run; None when there is none.
+        before: The run before it.
+        others: Runs that go on beside it.
+        waiting: Entries that wait in the journals of dead processes, by directory.
+    """
+
+    directory: Path | None = None
+    run: Run | None = None
+    before: Run | None = None
+    others: list[Run] = field(default_factory=list)
+    waiting: dict[Path, int] = field(default_factory=dict)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it ended badly."""
+        return self.run is not None and self.run.end.is_bad
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types; money as exact text."""
+        run = self.run
+        return {
+            "directory": str(self.directory) if self.directory else None,
+            "bad": self.is_bad,
+            "run": run.as_dict() if run else None,
+            "errors": [
+                {"error": text, "count": group.count, "last": group.last.timestamp, "message": group.last.text}
+                for text, group in last_errors(run)
+            ],
+            "open_orders": [order.as_dict() for order in run.open_orders] if run else [],
+            "last_entries": [entry.data for entry in run.recent] if run else [],
+            "before": self.before.as_dict() if self.before else None,
+            "running": [other.as_dict() for other in self.others],
+            "waiting": {str(path): count for path, count in self.waiting.items()},
+        }
+
+
+def verdict(directories: Iterable[Directory]) -> Verdict:
+    """Return how the last run in *directories* ended."""
+    directories = list(directories)
+    found = Verdict(waiting={one.path: one.waiting for one in directories if one.waiting})
+    runs = sorted(((_event(run), number, one.path, run) for number, one in enumerate(directories) for run in one.runs),
+                  key=lambda item: item[:2])  # fmt: skip
+    if runs:
+        *_, found.directory, found.run = runs[-1]
+        found.before = runs[-2][-1] if len(runs) > 1 else None
+        found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
+    return found
+
+
+def _event(run: Run) -> datetime:
+    """Return when something last happened to a run: its end, or the start of one that goes on."""
+    return run.start if run.end.how == RUNNING else max(run.start, run.ended)
+
+
+def last_errors(run: Run | None) -> list[tuple[str, Any]]:
+    """Return the groups of errors of *run*, the latest first."""
+    return sorted(run.errors.items(), key=lambda item: item[1].last.key, reverse=True) if run else []
+
+
+@dataclass(slots=True)
+class Chain:
+    """Signal, decision, order, fill, position: why an order was placed, and what became of it.
+
+    Attributes:
+        life: The order.
+        decisions: The decisions whose id its entries bear.
+        ids: Those ids, also if no entry of the decision is there.
+    """
+
+    life: OrderLife
+    decisions: list[Entry]
+    ids: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        steps = self.life.as_dict()["steps"]
+        return {
+            "signal": [entry.get("signal") for entry in self.decisions if entry.get("signal") is not None],
+            "decisions": [entry.flat for entry in self.decisions],
+            "order": self.life.as_dict(),
+            "fills": [step for step in steps if step["step"] in (FILLED, PARTIALLY_FILLED) and step["size"]],
+            "position": [step for step in steps if step["step"] == POSITION],
+        }
+
+
+def chain(logs: Logs, order_id: str) -> Chain:
+    """Return why an order was placed; its life has no steps when no entry mentions it."""
+    life = order_life(logs, order_id)
+    found = (step.entry.get(schema.DECISION_ID) for step in life.steps)
+    ids = list(dict.fromkeys(str(one) for one in found if one is not None))
+    decisions = [entry for one in ids for entry in decisions_in(logs.filter(grep=one)) if _id(entry) == one]
+    return Chain(life, decisions, ids)
+
+
+def decisions_in(logs: Logs) -> Iterable[Entry]:
+    """Yield the entries of *logs* that are decisions, in order of time."""
+    for record in logs.filter(grep=f'"{schema.DECISION}":'):
+        if isinstance(record, Entry) and record.get(schema.DECISION) is not None and _id(record) is not None:
+            yield record
+
+
+def _id(entry: Entry) -> str | None:
+    found = entry.get(schema.DECISION_ID)
+    return None if found is None else str(found)
+
+
+@dataclass(slots=True)
+class Moment:
+    """What was decided about a symbol at a time.
+
+    Attributes:
+        then: The decisions within a minute of it.
+        before: The last one before those.
+        after: The first one after them.
+        around: Other entries with the symbol within that minute, twenty at most.
+    """
+
+    symbol: str
+    at: datetime
+    then: list[Entry] = field(default_factory=list)
+    before: Entry | None = None
+    after: Entry | None = None
+    around: list[Entry] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "symbol": self.symbol,
+            "at": self.at.isoformat(),
+            "decided": [entry.flat for entry in self.then],
+            "before": self.before.flat if self.before else None,
+            "after": self.after.flat if self.after else None,
+            "around": [entry.flat for entry in self.around],
+        }
+
+
+def moment_of(logs: Logs, symbol: str, at: datetime) -> Moment:
+    """Return what was decided about *symbol* at the time *at*."""
+    found = Moment(symbol, at)
+    for entry in decisions_in(logs):
+        if not same_symbol(entry.get("symbol"), symbol):
+            continue
+        if abs(entry.time - at) <= THEN:
+            found.then.append(entry)
+        elif entry.time < at:
+            found.before = entry
+        elif found.after is None:
+            found.after = entry
+    for record in logs.filter(since=at - THEN, until=at + THEN):
+        if isinstance(record, Entry) and _id(record) is None and same_symbol(record.get("symbol"), symbol):
+            found.around.append(record)
+    del found.around[20:]
+    return found
+
+
+def same_symbol(one: Any, other: str) -> bool:
+    """Return whether two spellings of a symbol are one: ``BTC/USDT`` and ``btcusdt``."""
+    return one is not None and _letters(str(one)) == _letters(other)
+
+
+def _letters(symbol: str) -> str:
+    return re.sub(r"[\W_]+", "", symbol).upper()
+
+
+def reason_of(run: Run) -> str:
+    """Return in plain words what ended a run, as far as is known; empty for nothing."""
+    facts = run.end.facts
+    if "error" in facts:
+        return str(facts["error"])
+    return str(facts.get("signal", ""))
+
+
+def held(run: Run) -> list[str]:
+    """Return the open positions of a run, each as text."""
+    return [
+        f"{expert} holds {plain(totals.position)} {symbol}".rstrip()
+        + (f" from {plain(totals.entry_price)}" if totals.entry_price is not None else "")
+        for expert, symbol, totals in run.positions
+    ]
