@@ -21,7 +21,7 @@ LAYERS = [
     "encoding",
     "files remote",
     "hub",
-    "factory bound lazy children inheritance context decision stdlib uncaught capture testing rfc5424",
+    "factory bound logger_classes lazy children inheritance context decision stdlib uncaught capture testing rfc5424",
 ]
 MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, what is secret in it, and the compiled core, which has the first

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Final, Literal, TextIO
 
 from metaexpert.logger.console import stderr
+from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.console.stderr import LONGEST_LINE, NonBlockingStream, cut_lines
 from metaexpert.logger.entry.console_text import ConsoleText
 from metaexpert.logger.entry.fitting import fitted
@@ -75,6 +76,7 @@ class Console:
         stream: Returns the stream to print on, asked again for each batch; standard error when left out.
         on_trouble: Called with the error that switched the console off.
         on_wait: Called when a line begins to wait while no other does.
+        on_loop: Called when printed lines have come back as entries.
 
     Attributes:
         skipped: How many entries were skipped.
@@ -87,6 +89,7 @@ class Console:
         stream: Callable[[], TextIO | None] | None = None,
         on_trouble: Callable[[Exception], None] = lambda _: None,
         on_wait: Callable[[], None] = lambda: None,
+        on_loop: Callable[[], None] = lambda: None,
     ) -> None:
         self._form = form
         self._note = note
@@ -94,6 +97,8 @@ class Console:
         self._current = stream or stderr.standard_error
         self._stream = NonBlockingStream(stream) if stream else stderr.stream
         self._on_trouble = on_trouble
+        self._on_loop = on_loop
+        self._loops = False
         self._told: Exception | None = None
         self._colored = False
         self._renderers = {colors: ConsoleText(colors) for colors in (False, True)}
@@ -114,7 +119,9 @@ class Console:
     def echoes(self, message: str) -> bool:
         """Return whether the calling thread prints *message* just now: the stream is redirected into `logging`."""
         printing = self.printing
-        return printing is not None and printing[0] == threading.get_ident() and message.strip() in printing[1]
+        echoes = printing is not None and printing[0] == threading.get_ident() and message.strip() in printing[1]
+        self._loops = self._loops or echoes
+        return echoes
 
     def prints_on(self, stream: object) -> bool:
         """Return whether it prints where *stream* does: on the same terminal, pipe or file."""
@@ -137,7 +144,9 @@ class Console:
         with self._counting:
             if self._came - self._went > MOST_WAITING:
                 self._skip(1)
-            elif not self._stream.within:  # an entry that the stream itself logs while it prints one would never end
+            elif self._stream.within:  # an entry that the stream itself logs while it prints one would never end
+                self._loops = True
+            else:
                 self._came += len(line)
                 self._lines.append(line)
                 if len(self._lines) == 1:
@@ -187,7 +196,8 @@ class Console:
             text = self._text(batch, colors)
             self.printing = threading.get_ident(), text
             try:
-                self._stream.print(text)
+                if text:
+                    self._stream.print(text)
             finally:
                 self.printing = None
             self._report()
@@ -203,15 +213,23 @@ class Console:
         if error is not None and error is not self._told:
             self._told = error
             self._on_trouble(error)
+        if self._loops:
+            self._loops = False
+            self._on_loop()
 
     def _text(self, batch: bytes, colors: bool) -> str:
-        lines = batch.split(b"\n")
+        entries = [line for line in batch.split(b"\n") if line]
+        lines = [line for line in entries if not printed_lines.within(line)]
+        self._loops = self._loops or len(lines) < len(entries)
         if self._form == "json":
-            if len(max(lines, key=len)) >= LONGEST_LINE:
-                lines = [line if len(line) < LONGEST_LINE else _cut(line) for line in lines]
-            return b"\n".join(lines).decode("utf-8", "replace")
-        render = self._renderers[colors]
-        return "".join(cut_lines(render(json.loads(line))) + "\n" for line in lines if line)
+            short = (line if len(line) < LONGEST_LINE else _cut(line) for line in lines)
+            texts = [line.decode("utf-8", "replace") for line in short]
+        else:
+            render = self._renderers[colors]
+            texts = [cut_lines(render(json.loads(line))) for line in lines]
+        for text in texts:
+            printed_lines.add(text)
+        return "".join(text + "\n" for text in texts)
 
     def _print_slice(self) -> None:
         if self._untold and len(self._lines) < SLICE:

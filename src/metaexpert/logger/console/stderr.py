@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
+from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.entry.console_text import ConsoleText
 from metaexpert.logger.entry.values import marked, no_surrogates
 from metaexpert.logger.system.calls import monotonic
@@ -275,4 +276,6 @@ def print_line(text: str) -> None:
 
 def print_entry(entry: Mapping[str, Any]) -> None:
     """Print a decoded entry as console text on standard error."""
-    print_line(cut_lines(_render(entry)))
+    text = cut_lines(_render(entry))
+    printed_lines.add(text)
+    print_line(text)

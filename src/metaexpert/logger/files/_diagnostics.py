@@ -53,7 +53,15 @@ class Diagnostics:
         #: How many troubles were met, told or not.
         self.count = 0
 
-    def report(self, kind: str, message: str, *, level: str = "error", error: BaseException | None = None) -> None:
+    def report(
+        self,
+        kind: str,
+        message: str,
+        *,
+        level: str = "error",
+        error: BaseException | None = None,
+        printed: bool = True,
+    ) -> None:
         """Tell one trouble.
 
         Args:
@@ -61,6 +69,7 @@ class Diagnostics:
             message: A sentence for a person.
             level: Word of the level.
             error: The exception behind it; its type and text are told, not its frames.
+            printed: Whether it goes to standard error too. It always does if there is no file.
         """
         self.count += 1
         # Whoever is interrupted while telling one, and waits for us, must not wait for ever.
@@ -75,7 +84,7 @@ class Diagnostics:
                 self._repeats[kind] = _Repeats(number, message, level, error)
                 return
             repeats = self._repeats.pop(kind, None)
-            self._tell(kind, message, level, error, repeats.number if repeats else 0)
+            self._tell(kind, message, level, error, repeats.number if repeats else 0, printed=printed)
         finally:
             self._lock.release()
 
@@ -99,7 +108,9 @@ class Diagnostics:
         self._repeats.clear()
         self._header.refresh()
 
-    def _tell(self, kind: str, message: str, level: str, error: BaseException | None, repeats: int) -> None:
+    def _tell(
+        self, kind: str, message: str, level: str, error: BaseException | None, repeats: int, *, printed: bool = True
+    ) -> None:
         self._busy = True
         try:
             self._told[kind] = self._monotonic()
@@ -111,7 +122,8 @@ class Diagnostics:
             if repeats:
                 fields["repeated"] = repeats
             entry = Cleaner(_MAX_TEXT, 100, Masker()).clean({**entry, schema.LOGGER_KEY: "metaexpert.logger", **fields})
-            stderr.print_entry(entry)
+            if printed or self._directory is None:
+                stderr.print_entry(entry)
             if self._directory is not None:
                 self._append(dumps(entry) + b"\n")
         finally:

@@ -17,6 +17,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.console import stderr
 from metaexpert.logger.console.console import Console
+from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.counts import CLOSED, Counts
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -56,10 +57,13 @@ class Outputs:
         self._directory = directory
         self._counts = counts
         self._on_wait = on_wait
+        self._loop_told = False
         self._own = b'"appname":' + dumps(stamper.appname)
         as_json = config.json_logging or config.console_format == "json"
         form: Literal["json", "text"] = "json" if as_json else "text"
-        self.console: Final = Console(form, self._skipped_note, on_trouble=self._console_trouble, on_wait=on_wait)
+        self.console: Final = Console(
+            form, self._skipped_note, on_trouble=self._console_trouble, on_wait=on_wait, on_loop=self._loop
+        )
         #: Queues a line for the console.
         self.show: Final = self.console.put
         self.alerts: Alerts | None = None
@@ -127,12 +131,15 @@ class Outputs:
             number = LEVEL_NUMBERS[entry["level"]]
             grave = entry["msgid"] == schema.MSGID_TRADE or number >= schema.ERROR
             if grave and not self._routing.shows(number):
-                stderr.print_entry(entry)
+                self.last_resort(line)
         return others
 
     def last_resort(self, line: bytes) -> None:
-        """Print an entry on standard error, whatever the console does."""
-        stderr.print_entry(json.loads(line))
+        """Print an entry on standard error, whatever the console does, unless it has come from there."""
+        if printed_lines.within(line):
+            self._loop()
+        else:
+            stderr.print_entry(json.loads(line))
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -169,6 +176,12 @@ class Outputs:
     def _console_trouble(self, error: Exception) -> None:
         text = "the console does not work and is switched off; the files go on"
         self._directory.diagnostics.report("console", text, level="warning", error=error)
+
+    def _loop(self) -> None:
+        if not self._loop_told:
+            self._loop_told = True
+            text = "standard error leads back into the log: lines of the console that come back are not printed again"
+            self._directory.diagnostics.report("loop", text, level="warning", printed=False)
 
     def _remote_trouble(self, kind: str, message: str) -> None:
         self._directory.diagnostics.report(kind, message, level="warning")
