@@ -13,6 +13,19 @@
 
 /* -- the pieces of a line ----------------------------------------------------------------------------------------- */
 
+/* Return the context frame that is active (a new reference), or None; NULL with an error. */
+static PyObject *
+active_frame(const Method *self)
+{
+    const State *state = self->state;
+    PyObject *frame;
+    if (PyContextVar_Get(self->current_frame, Py_None, &frame) < 0)
+        return NULL;
+    if (state->own_blocks != NULL && PyDict_GET_SIZE(state->own_blocks) > 0)
+        Py_SETREF(frame, PyObject_CallOneArg(state->active_in, frame));
+    return frame;
+}
+
 /* Return the bound context (a new reference) of a call of *logger*, inside the context frame that is active; NULL with
    an error. */
 static PyObject *
@@ -20,7 +33,7 @@ find_context(const Method *self, PyObject *logger)
 {
     const State *state = self->state;
     PyObject *frame = NULL, *context = PyObject_GetAttr(logger, state->names._bound_context);
-    if (context == NULL || PyContextVar_Get(self->current_frame, Py_None, &frame) < 0) {
+    if (context == NULL || (frame = active_frame(self)) == NULL) {
         Py_XDECREF(context);
         return NULL;
     }
@@ -195,9 +208,9 @@ PyObject *
 disabled_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Method *self = (Method *)callable;
-    PyObject *frame;
     if (PyVectorcall_NARGS(nargsf) > 0) {
-        if (PyContextVar_Get(self->current_frame, Py_None, &frame) < 0)
+        PyObject *frame = active_frame(self);
+        if (frame == NULL)
             return NULL;
         int lifts = Py_IS_TYPE(frame, self->state->types.ContextFrame) && ((ContextFrame *)frame)->lifts == Py_True;
         Py_DECREF(frame);

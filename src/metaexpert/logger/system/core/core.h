@@ -61,6 +61,7 @@ typedef struct {
     } types;
     PyObject *generation; /* of the registered secrets; bound contexts of another one are renewed */
     PyObject *append_keywords, *alert;
+    PyObject *own_blocks, *active_in; /* see context_frames.py; NULL before it is imported */
     PyObject *injected; /* tells whether an error is one of the program's; see interrupts.py */
     PyObject *patience; /* longest wait for a lock between threads, in seconds */
     struct {
@@ -84,7 +85,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *parent, *fields, *lifts, *encoded;
+    PyObject *parent, *fields, *lifts, *encoded, *source, *inside, *over;
 } ContextFrame;
 
 typedef struct {

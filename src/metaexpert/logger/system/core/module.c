@@ -19,6 +19,18 @@ on_error(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+on_generators(PyObject *module, PyObject *args)
+{
+    State *state = PyModule_GetState(module);
+    PyObject *own_blocks, *active_in;
+    if (!PyArg_ParseTuple(args, "O!O", &PyDict_Type, &own_blocks, &active_in))
+        return NULL;
+    Py_XSETREF(state->own_blocks, Py_NewRef(own_blocks));
+    Py_XSETREF(state->active_in, Py_NewRef(active_in));
+    Py_RETURN_NONE;
+}
+
 /* In a subinterpreter nothing is done: Python would end it. */
 static PyObject *
 after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing))
@@ -31,6 +43,8 @@ after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing))
 }
 
 static PyMethodDef functions[] = {
+    {"on_generators", on_generators, METH_VARARGS,
+     "on_generators(own_blocks, active_in): while there are own_blocks, ask active_in for the context frame."},
     {"after_fork", after_fork, METH_NOARGS, "after_fork(): tell Python that this process is a forked child."},
     {"on_error", on_error, METH_O, "on_error(function): ask it whether an error belongs to the program."},
     {"begin_generation", begin_generation, METH_O,
@@ -72,6 +86,8 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     FOR_EACH_TYPE(VISIT)
     Py_VISIT(state->generation);
     Py_VISIT(state->injected);
+    Py_VISIT(state->own_blocks);
+    Py_VISIT(state->active_in);
     return 0;
 }
 
@@ -85,6 +101,8 @@ free_module(void *module)
     FOR_EACH_TYPE(FREE_TYPE)
     Py_CLEAR(state->generation);
     Py_CLEAR(state->injected);
+    Py_CLEAR(state->own_blocks);
+    Py_CLEAR(state->active_in);
     Py_CLEAR(state->append_keywords);
     Py_CLEAR(state->patience);
     Py_CLEAR(state->alert);

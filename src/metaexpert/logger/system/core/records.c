@@ -1,4 +1,5 @@
-/* Records: objects whose fields Python sets, by keyword or by attribute, and log calls read; and a count. */
+/* Records: objects whose fields Python sets, in their order, by keyword or by attribute, and log calls read; and a
+   count. */
 
 #include "core.h"
 #include <stddef.h>
@@ -17,8 +18,14 @@ size_of(PyObject *record)
 static PyObject *
 record_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    PyObject *name, *value, *self = PyArg_ParseTuple(args, "") ? type->tp_alloc(type, 0) : NULL;
-    Py_ssize_t position = 0;
+    PyObject *name, *value, *self = type->tp_alloc(type, 0);
+    Py_ssize_t position = 0, given = PyTuple_GET_SIZE(args);
+    if (self != NULL && given > size_of(self)) {
+        PyErr_SetString(PyExc_TypeError, "more values than fields");
+        Py_CLEAR(self);
+    }
+    for (Py_ssize_t i = 0; self != NULL && i < given; i++)
+        ((Record *)self)->fields[i] = Py_NewRef(PyTuple_GET_ITEM(args, i));
     while (self != NULL && keywords != NULL && PyDict_Next(keywords, &position, &name, &value))
         if (PyObject_SetAttr(self, name, value) < 0)
             Py_CLEAR(self);
@@ -71,7 +78,8 @@ RECORD(BoundContext, "What a bound logger adds to its entries.", FIELD(BoundCont
        FIELD(BoundContext, alone), FIELD(BoundContext, names), FIELD(BoundContext, own_names),
        FIELD(BoundContext, trade), FIELD(BoundContext, generation));
 RECORD(ContextFrame, "One entered block of log_context.", FIELD(ContextFrame, parent),
-       FIELD(ContextFrame, fields), FIELD(ContextFrame, lifts), FIELD(ContextFrame, encoded));
+       FIELD(ContextFrame, fields), FIELD(ContextFrame, lifts), FIELD(ContextFrame, encoded),
+       FIELD(ContextFrame, source), FIELD(ContextFrame, inside), FIELD(ContextFrame, over));
 
 /* -- a count: the counterpart of `Count` in `system/count.py` ----------------------------------------------------------- */
 
