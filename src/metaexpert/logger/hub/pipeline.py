@@ -103,9 +103,8 @@ class Pipeline:
         #: Called about once a second: looks whether they still come in.
         self.on_serve: Callable[[], None] = lambda: None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
-        self.encoder = Encoder(
-            self._stamper.expert_name, limit, CleanValues(*limits, self.rules).fields, now, self.rules
-        )
+        clean = CleanValues(*limits, self.rules).fields
+        self.encoder = Encoder(self._stamper.expert_name, limit, clean, now, self.rules)
         self.routes = {
             (word, trade): Route(trade=trade, count=accepted, lost=self._lost, failed=self.health.errors.append)
             for word, accepted in self._counts.accepted_counts.items()
@@ -283,8 +282,7 @@ class Pipeline:
         entry = json.loads(line)
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
         if taken:
-            error = MemoryError("no room in the journal")
-            self.health.failed("an entry could not be kept for all of its files", error)
+            self.health.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
         elif self.closed or not self._when(lambda: keep(self.routes[level, trade], line)):
             to = self._destinations[level, trade] & FILES
             self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
