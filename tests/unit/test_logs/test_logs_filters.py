@@ -282,6 +282,14 @@ def test_values_written_with_escapes_are_found(tmp_path: Path) -> None:
     assert len(list(open_logs(tmp_path, grep="d-1/"))) == 1
 
 
+@pytest.mark.parametrize("text", [r"m\d+$", "^m4", r"\Am42\Z", "^price$", r"m42(?!.)", r"(?<!.)m4"])
+def test_an_expression_may_ask_where_a_text_ends(tmp_path: Path, line: Line, text: str) -> None:
+    """The ends of a message, key or value count, not only those of the line."""
+    (tmp_path / "expert.log").write_bytes(line(1, "m42", price="7") + line(2, "m42 x", cost="7"))
+    found = [record.key[1] for record in open_logs(tmp_path, grep=re.compile(text))]
+    assert found == ([1, 2] if text in ("^m4", "(?<!.)m4") else [1])
+
+
 def test_several_directories_are_one_story(tmp_path: Path, line: Line) -> None:
     """Directories given together are merged by time, and each record tells where it stands."""
     for name, number in (("a", 1), ("b", 2), ("a", 3)):

@@ -25,6 +25,8 @@ from metaexpert.logs.runs.names import orders_in
 
 #: More values of a field than this are not searched for in the bytes.
 _MOST_VALUES: Final = 8
+#: What asks in an expression for the beginning or end of a text or word, or for what stands beside it.
+_PLACES: Final = re.compile(r"[$^]|\\[AZbB]|\(\?<?[=!]")
 #: Fields with a filter, the rarest first: their texts are searched for in this order.
 FIELDS: Final = ("order_id", "trade_id", "symbol", "expert")
 
@@ -167,8 +169,9 @@ class Criteria:
 
         A pattern that is found in the line itself is found in it whether it is an entry or not.
         """
-        if not all(_is_in_line(pattern, line) for pattern in self.patterns):
-            return None if b"\\" in line else False
+        missing = [pattern for pattern in self.patterns if not _is_in_line(pattern, line)]
+        if missing:
+            return None if b"\\" in line or any(map(_looks_around, missing)) else False
         if self.fields:
             return None
         return self.level <= schema.DEBUG or _has_level(line, self.level) or None
@@ -225,9 +228,14 @@ def greps(pattern: str | re.Pattern[str], record: Record) -> bool:
     """
     if _is_in(pattern, record.line.decode("utf-8", "backslashreplace")):
         return True
-    if not isinstance(record, Entry) or b"\\" not in record.line:
+    if not isinstance(record, Entry) or not (b"\\" in record.line or _looks_around(pattern)):
         return False
     return any(_is_in(pattern, text) for text in _strings(record.data))
+
+
+def _looks_around(pattern: str | re.Pattern[str]) -> bool:
+    """Return whether *pattern* may ask where a text begins or ends, which in the line is somewhere else."""
+    return not isinstance(pattern, str) and _PLACES.search(pattern.pattern) is not None
 
 
 def _is_in(pattern: str | re.Pattern[str], text: str) -> bool:
