@@ -460,15 +460,15 @@ def test_a_spool_that_exists_keeps_the_locks_of_its_other_users(tmp_path: Path) 
     first, second = Outbox(tmp_path, "one"), Outbox(tmp_path, "two")
     first.open()
     first._db.execute("BEGIN EXCLUSIVE")
-    with contextlib.suppress(sqlite3.OperationalError):
-        connection = sqlite3.connect(tmp_path / "outbox.sqlite3", timeout=0)
-        connection.execute("BEGIN IMMEDIATE")
-        pytest.fail("it is locked")
+    other = sqlite3.connect(tmp_path / "outbox.sqlite3", timeout=0)
+    with contextlib.closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
     from metaexpert.logger.remote.spool import _make
 
     _make(tmp_path / "outbox.sqlite3")
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        sqlite3.connect(tmp_path / "outbox.sqlite3", timeout=0).execute("BEGIN IMMEDIATE")
+    other = sqlite3.connect(tmp_path / "outbox.sqlite3", timeout=0)
+    with contextlib.closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
     first._db.rollback()
     first.close()
     second.close()
