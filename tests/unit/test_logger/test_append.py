@@ -212,6 +212,19 @@ class TestIrregular:
             assert self.unchanged(side)
         assert side.append()
 
+    def test_a_lock_whose_number_is_another_file_by_now(self, side: Side) -> None:
+        """The lock was closed while the directory was hidden: two processes must not write at once."""
+        number = side.lock._file.fd  # type: ignore[union-attr]
+        with (side.directory / "lock").open("rb") as held, (side.directory / "other").open("wb") as other:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            side.lock.close()
+            os.dup2(other.fileno(), number)
+            try:
+                assert not side.append()
+            finally:
+                os.close(number)
+        assert self.unchanged(side)
+
     def test_a_lock_file_that_is_another_one(self, side: Side) -> None:
         """Another process would not be kept off by ours."""
         (side.directory / "lock").unlink()

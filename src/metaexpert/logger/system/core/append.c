@@ -149,13 +149,15 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
     return start + length == end;
 }
 
-/* The same with the lock of the directory. Someone may have deleted the directory, and another process have made the lock
-   file anew. A process that waits for the lock touches its file; Python lets it go first. */
+/* The same with the lock of the directory. The lock file may have been closed, while its directory was hidden, and its
+   number be another file's by now. Someone may have deleted the directory, and another process have made the lock file
+   anew. A process that waits for the lock touches its file; Python lets it go first. */
 static int
 append_locked(Appender *self, char *map, uint64_t *numbers, long long end)
 {
     struct stat lock;
-    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
+    if (fstat(self->lock_fd, &lock) < 0 || !same_file(&lock, &self->lock) ||
+        flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return 0;
     int done = 0;
     if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same_file(&lock, &self->lock)) {
