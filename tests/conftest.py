@@ -127,3 +127,14 @@ def logging_as_before() -> Iterator[None]:
 def python() -> str:
     """Return the interpreter for child processes."""
     return sys.executable
+
+
+@pytest.fixture
+def messages(read_log: Callable[..., list[dict[str, Any]]]) -> Callable[[Any], list[str]]:
+    """Return a function that flushes a logger and reads the messages of its expert.log."""
+
+    def read(logger: Any) -> list[str]:
+        logger.flush(5)
+        return [entry["message"] for entry in read_log("logs/expert.log")]
+
+    return read

@@ -39,17 +39,6 @@ def make(**options: Any) -> Any:
 
 
 @pytest.fixture
-def messages(read_log: Read) -> Callable[[Any], list[str]]:
-    """Return a function that flushes a logger and reads the messages of its expert.log."""
-
-    def read(logger: Any) -> list[str]:
-        logger.flush(5)
-        return [entry["message"] for entry in read_log("logs/expert.log")]
-
-    return read
-
-
-@pytest.fixture
 def entries(read_log: Read) -> Callable[[Any], list[dict[str, Any]]]:
     """Return a function that flushes a logger and reads its expert.log."""
 

@@ -42,17 +42,6 @@ def queued(name: str | None, *handlers: logging.Handler) -> Iterator[None]:
         listener.stop()
 
 
-@pytest.fixture
-def messages(read_log: Read) -> Callable[[Any], list[str]]:
-    """Return a function that flushes a logger and reads the messages of its expert.log."""
-
-    def read(logger: Any) -> list[str]:
-        logger.flush(5)
-        return [entry["message"] for entry in read_log("logs/expert.log")]
-
-    return read
-
-
 class TestOnce:
     def test_all_handlers_moved_behind_a_queue(self, messages: Any) -> None:
         """A program moves the root logger's handlers to a listener; ours is put back, and no record comes twice."""

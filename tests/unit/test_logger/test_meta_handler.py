@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_records import RaisingRecord
 
 from metaexpert.logger import ConfigurationError, MetaHandler, MetaLogger
 from metaexpert.logger.capture.handlers import shared_loggers
@@ -224,15 +225,6 @@ def test_it_never_raises(capsys: pytest.CaptureFixture[str]) -> None:
     """A record whose attributes raise is counted, and the caller hears nothing."""
     handler = MetaHandler(log_dir="bot")
 
-    class Record(logging.LogRecord):
-        @property
-        def levelno(self) -> int:
-            raise RuntimeError
-
-        @levelno.setter
-        def levelno(self, value: int) -> None:
-            pass
-
-    handler.handle(Record("a", 30, "f", 1, "m", None, None))
+    handler.handle(RaisingRecord("a", 30, "f", 1, "m", None, None))
     assert handler._logger.stats()["failed"] == 1
     handler.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_records import RaisingRecord
 
 from metaexpert.logger import MetaLogger, log_context
 
@@ -142,16 +143,7 @@ class TestLogging:
         """A record that cannot even be looked at costs one line of diagnosis."""
         logger = make()
 
-        class Record(logging.LogRecord):
-            @property
-            def levelno(self) -> int:
-                raise RuntimeError
-
-            @levelno.setter
-            def levelno(self, value: int) -> None:
-                pass
-
-        ours().handle(Record("a", 30, "f", 1, "m", None, None))
+        ours().handle(RaisingRecord("a", 30, "f", 1, "m", None, None))
         assert logger.stats()["failed"] == 1
         assert "Traceback" not in capsys.readouterr().err
 

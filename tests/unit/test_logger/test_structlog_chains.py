@@ -50,6 +50,16 @@ def check(logger: Any) -> None:
     logger._logger.pipeline.on_serve()
 
 
+def over_logging(processors: list[Any]) -> None:
+    """Configure structlog as a shell over `logging`, with a cache, as its documentation does."""
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
 class TestAfterUs:
     @pytest.mark.parametrize(
         "options",
@@ -217,17 +227,14 @@ class TestAfterUs:
             "kwargs": structlog.stdlib.render_to_log_kwargs,
         }[renderer]
         logger = make()
-        structlog.configure(
-            processors=[
+        over_logging(
+            [
                 structlog.stdlib.filter_by_level,
                 structlog.stdlib.add_logger_name,
                 *STAMPED,
                 structlog.stdlib.PositionalArgumentsFormatter(),
                 last,
-            ],
-            wrapper_class=structlog.stdlib.BoundLogger,
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            cache_logger_on_first_use=True,
+            ]
         )
         check(logger)
         structlog.get_logger("feed").warning("tick %d", 3, price=1.5)
@@ -342,12 +349,7 @@ class TestBeforeUs:
     def test_a_cached_logger_over_logging(self, formatter: bool, entries: Any) -> None:
         """With ProcessorFormatter, or a renderer, and a cache, a logger used before us is data afterwards."""
         last = structlog.stdlib.ProcessorFormatter.wrap_for_formatter if formatter else JSON()
-        structlog.configure(
-            processors=[structlog.stdlib.add_logger_name, *STAMPED, last],
-            wrapper_class=structlog.stdlib.BoundLogger,
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            cache_logger_on_first_use=True,
-        )
+        over_logging([structlog.stdlib.add_logger_name, *STAMPED, last])
         log = structlog.get_logger("feed")
         log.warning("before")
         logger = make()
@@ -370,12 +372,7 @@ class TestBeforeUs:
         handler = logging.StreamHandler(out)
         handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[JSON()], foreign_pre_chain=STAMPED))
         logging.getLogger().addHandler(handler)
-        structlog.configure(
-            processors=[*STAMPED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-            wrapper_class=structlog.stdlib.BoundLogger,
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            cache_logger_on_first_use=True,
-        )
+        over_logging([*STAMPED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter])
         log = structlog.get_logger("feed")
         log.warning("before")
         logger = make()
