@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from metaexpert.logger import children, schema
 from metaexpert.logger.bound import BoundLogger, interpolated, level_number, named
-from metaexpert.logger.capture.chains import WORDS, Door, adopted, tap
+from metaexpert.logger.capture.chains import Door, adopted, tap
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.foreign_steps import EXC_INFO
 from metaexpert.logger.encoding.line import Clock
@@ -240,9 +240,9 @@ class LazyLogger:
         return getattr(self._resolve(), name)
 
     def _uninstalled(self, name: str) -> Any:
-        if name == "log" or name in WORDS:
+        if name == "log" or name in schema.WORDS:
             return partial(self._print, name)
-        if name == "alog" or (name[:1] == "a" and name[1:] in WORDS):
+        if name == "alog" or (name[:1] == "a" and name[1:] in schema.WORDS):
             return partial(self._aprint, name[1:])
         if hasattr(BoundLogger, name) and not hasattr(found := self._resolve(), name):
             raise AttributeError(f"there is no MetaLogger yet, and {name!r} is on loggers of one only: {found!r}")
@@ -254,7 +254,7 @@ class LazyLogger:
     def _print(self, method: str, /, *args: Any, **fields: Any) -> None:
         """Print an entry as structlog would. Like every log call it raises nothing, whatever it is given."""
         level, args = (args[0], args[1:]) if method == "log" and args else (schema.INFO, args)
-        word = WORDS.get(method) or schema.level_word(level_number(level))
+        word = schema.WORDS.get(method) or schema.level_word(level_number(level))
         if method == "exception":
             fields.setdefault(EXC_INFO, True)
         fields = aside(fields)

@@ -9,7 +9,7 @@ Threads: any thread may make loggers and change levels.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from metaexpert.logger import children, schema
@@ -19,14 +19,6 @@ from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.schema import LEVEL_NUMBERS
 from metaexpert.logger.system.native import core
 
-#: Method names by the level word under which their entries are written.
-METHODS: Final[Mapping[str, tuple[str, ...]]] = {
-    "debug": ("debug",),
-    "info": ("info", "msg"),
-    "warning": ("warning", "warn"),
-    "error": ("error", "exception", "err"),
-    "critical": ("critical", "fatal"),
-}
 #: The first logger of each pipeline that is open in this process, by the key of the pipeline.
 open_loggers: Final[dict[str, BoundLogger]] = {}
 
@@ -45,7 +37,7 @@ class LoggerClasses:
 
     def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
         methods: dict[str, Callable[..., None]] = {}
-        for word, names in METHODS.items():
+        for word, names in schema.METHODS.items():
             route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
             for name in names:
                 methods[name] = _plain(name, word)
@@ -59,7 +51,7 @@ class LoggerClasses:
     def set_gate(self, number: int) -> None:
         """Make the methods below level *number* no-ops and the others work."""
         self.gated._gate = number
-        for word, names in METHODS.items():
+        for word, names in schema.METHODS.items():
             for name in names:
                 method = self._working[name]
                 off = LEVEL_NUMBERS[word] < number

@@ -28,6 +28,15 @@ LEVEL_WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
 )
 LEVEL_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({word: n for n, word in LEVEL_WORDS.items()})
+#: Methods of a bound logger by the level word under which their entries are written, and the other way round.
+METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "debug": ("debug",),
+    "info": ("info", "msg"),
+    "warning": ("warning", "warn"),
+    "error": ("error", "exception", "err"),
+    "critical": ("critical", "fatal"),
+}
+WORDS: Final[Mapping[str, str]] = MappingProxyType({name: word for word, names in METHODS.items() for name in names})
 #: Other names: those of `logging`, and of levels between ours that other loggers have.
 _LEVEL_ALIASES: Final = {
     "warn": "warning",

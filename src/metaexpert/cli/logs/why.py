@@ -13,7 +13,7 @@ from metaexpert.cli.logs.filters import Json, parsed_time, reading, with_filters
 from metaexpert.cli.tables import amounts, counted, money, seconds
 from metaexpert.logger.entry.console_text import ConsoleText, escape, time_text
 from metaexpert.logs import Entry
-from metaexpert.logs.runs.model import Run, exception_text
+from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.runs.why import Chain, Moment, Verdict, chain, held, last_errors, moment_of, reason_of, verdict
 from metaexpert.logs.vocabulary import SIDES, plain
@@ -139,11 +139,6 @@ def _section(title: str, lines: list[str]) -> Iterator[str]:
         yield ""
         yield title
         yield from (f"  {line}" for line in lines)
-
-
-def _error(entry: Entry) -> str:
-    text = exception_text(entry)
-    return text if text == entry.text else f"{entry.text}: {text}"
 
 
 def _order_text(order: Any) -> str:

@@ -23,12 +23,9 @@ from metaexpert.logger.capture._records import RenderedEvent, drop_stamps
 from metaexpert.logger.encoding.foreign_steps import EVENT, Tidier
 from metaexpert.logger.encoding.processors import ProcessorList
 from metaexpert.logger.entry.values import safe_str
-from metaexpert.logger.logger_classes import METHODS
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 
-#: By method of a bound logger, the word of its level.
-WORDS: Final = {name: word for word, names in METHODS.items() for name in names}
 _BY_NUMBER: Final = frozenset({"log", "alog"})
 
 
@@ -59,7 +56,7 @@ class Tap:
                 result = RenderedEvent(result)
                 result.fields = dict(fields)
             return result
-        word = WORDS.get(method, "info")
+        word = schema.WORDS.get(method, "info")
         enter(target, getattr(logger, "name", None), word, fields)
         if not self._meant or type(logger) is Door or _shows(target, word, logger):
             raise DropEvent
@@ -121,7 +118,7 @@ class Door:
 
     def __getattr__(self, name: str) -> Any:
         """Return a log method that takes what a foreign chain renders; else what a logger of `logging` has."""
-        if name in WORDS or name in _BY_NUMBER:
+        if name in schema.WORDS or name in _BY_NUMBER:
             return partial(self._print, name)
         return getattr(logging.getLogger(self.name), name)
 
@@ -130,7 +127,7 @@ class Door:
         if method in _BY_NUMBER and args:
             method, args = schema.level_word(level_number(args[0])), args[1:]
         if target is not None:
-            rendered, word = args[0] if args else fields.pop(EVENT, None), WORDS.get(method, "info")
+            rendered, word = args[0] if args else fields.pop(EVENT, None), schema.WORDS.get(method, "info")
             event = {**_event_of(rendered), **fields}
             drop_stamps(event, word, time.time())
             enter(target, self.name, word, event)

@@ -104,8 +104,8 @@ class Archivist:
     def wait(self, timeout: float | None) -> bool:
         """Wait until the work is done, at most *timeout* seconds. Returns whether it is.
 
-        Work that found no thread is done here, now. What is still to do after some seconds is left to the next start if
-        it waits for another process, or is only the index.
+        Work that found no thread is done here, now. After some seconds, the index and all that waits for another
+        process are left to the next start.
         """
         self._index_until = monotonic() + _INDEX_PATIENCE
         if self._thread.running:

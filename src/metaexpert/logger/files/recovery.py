@@ -7,7 +7,7 @@ the rest is appended, with the same intent protocol, so that a recovery may itse
 A torn tail (half a line, or zeros where a line should be) is normal after a kill and is counted. Damage is set
 aside and reported in bytes. Nothing here raises for what it finds; only the file system may (`OSError`).
 
-Whoever may write to the directory may plant files. Only regular files of trusted users are read, and only up to
+Anyone who may write to the directory may plant files. Only regular files of trusted users are read, and only up to
 `MOST_BYTES`; lines go only into files that may be logs.
 """
 

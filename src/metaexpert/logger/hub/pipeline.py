@@ -57,8 +57,6 @@ _OPEN_PATIENCE: Final = 1.0
 _PROMPT: Final = 0.5
 #: Seconds between two tries of a caller that waits for room or for a file.
 _PAUSE: Final = 0.05
-#: Names that other bound loggers have for a level, besides its word.
-_WORDS: Final = {"warn": "warning", "exception": "error", "err": "error", "fatal": "critical"}
 #: More than a header can have: the fast call leaves longer lines to the encoder, which knows how to cut.
 _HEADER_ROOM: Final = 1024
 
@@ -193,7 +191,7 @@ class Pipeline:
                 already, because the bound logger is another library's, which could not.
         """
         catch_up()
-        level = method if method in LEVEL_NUMBERS else _WORDS.get(method, "info")
+        level = schema.WORDS.get(method, "info")
         trade = event_dict.get(CATEGORY) == TRADE
         route = self.routes[level, trade]
         to = self._destinations[level, trade]

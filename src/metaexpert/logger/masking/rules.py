@@ -254,8 +254,8 @@ class Masker:
     def text(self, text: str, limit: int, work: Work | None = None) -> tuple[str, int]:
         """Return *text* masked and cut to *limit* characters, and how many characters were cut off.
 
-        Cutting comes last, since a part of a secret is a secret too. What is searched is at most *limit* characters
-        and the longest secret more. A text for which *work* does not suffice is cut earlier.
+        Cutting comes last, since a part of a secret is a secret too. At most *limit* characters are searched, and the
+        length of the longest secret beyond them. A text for which *work* does not suffice is cut earlier.
         """
         size = len(text)
         if size < registered.reach and size <= limit and "=" not in text and ":" not in text:

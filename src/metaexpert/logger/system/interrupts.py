@@ -17,10 +17,6 @@ from typing import Any, Final
 
 from metaexpert.logger.system.native import core
 
-#: A thread does this to itself, and cannot put it off.
-_FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
-#: Signals that can be put off.
-_PUT_OFF: Final = [*(signal.valid_signals() - {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)})]
 #: Packages whose own exceptions are errors of a log call.
 _OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
 
@@ -51,6 +47,9 @@ elif sys.platform == "win32":  # has no signals that could be put off
         """Do nothing."""
 
 else:
+    # A thread does these to itself, and cannot put them off.
+    _FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
+    _PUT_OFF: Final = [*(signal.valid_signals() - {getattr(signal, name, None) for name in _FAULTS})]
     # `signal.pthread_sigmask` makes an enumeration of each mask, which takes ten times as long as a log call.
     _set_mask = import_module("_signal").pthread_sigmask
     put_back = functools.partial(_set_mask, signal.SIG_SETMASK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import Final
 
 from metaexpert.logs.entry import Entry, Record, is_ordinary
@@ -39,16 +39,6 @@ class Recent:
             self._old, self._new = self._new, set()
         self._new.add(thing)
         return False
-
-    def add_new(self, things: Sequence[Hashable]) -> bool:
-        """Remember *things* if all of them are new; return whether they are."""
-        new = set(things)
-        if len(new) < len(things) or not (self._new.isdisjoint(new) and self._old.isdisjoint(new)):
-            return False
-        if len(self._new) + len(new) > self._size:
-            self._old, self._new = self._new, set()
-        self._new |= new
-        return True
 
 
 class Once:

@@ -24,7 +24,7 @@ from metaexpert.logs.entry import Entry, moment
 from metaexpert.logs.orders import OrderLife
 from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.reading.tally import HEADER
-from metaexpert.logs.runs._ends import CLOSED, UNCAUGHT, UNKNOWN, End, marked
+from metaexpert.logs.runs._ends import CLOSED, RUNNING, UNCAUGHT, UNKNOWN, End, marked
 from metaexpert.logs.runs.names import Mention, orders_in
 from metaexpert.logs.stats import error_text
 from metaexpert.logs.trades import Ledger, Totals
@@ -268,7 +268,7 @@ class Run:
             "hostname": self.process[0],
             "procid": self.process[1],
             "start": _stamp(self.start),
-            "end": None if self.end.how == "running" else _stamp(self.ended),
+            "end": None if self.end.how == RUNNING else _stamp(self.ended),
             "last_entry": _stamp(moment(self.last)),
             "ended": self.end.how,
             "bad": self.end.is_bad,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,11 +14,13 @@ from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.runs._ends import RUNNING
 from metaexpert.logs.runs.model import Run
+from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.runs.reading import Directory
 from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
 
 #: A decision this near to the time in the question was made then.
 THEN: Final = timedelta(minutes=1)
+_MOST_AROUND: Final = 20
 
 
 @dataclass(slots=True)
@@ -179,17 +180,14 @@ def moment_of(logs: Logs, symbol: str, at: datetime) -> Moment:
     for record in logs.filter(since=at - THEN, until=at + THEN):
         if isinstance(record, Entry) and _id(record) is None and same_symbol(record.get("symbol"), symbol):
             found.around.append(record)
-    del found.around[20:]
+            if len(found.around) == _MOST_AROUND:
+                break
     return found
 
 
 def same_symbol(one: Any, other: str) -> bool:
     """Return whether two spellings of a symbol are one: ``BTC/USDT`` and ``btcusdt``."""
-    return one is not None and _letters(str(one)) == _letters(other)
-
-
-def _letters(symbol: str) -> str:
-    return re.sub(r"[\W_]+", "", symbol).upper()
+    return one is not None and folded_name(str(one)) == folded_name(other)
 
 
 def reason_of(run: Run) -> str:
