@@ -74,9 +74,6 @@ MetaLogger(log_to_console=False).close()
         ("fork", "async", "leaves"),
     ],
 )
-@pytest.mark.xfail(
-    sys.version_info >= (3, 13), reason="on Python 3.13 such a child ends with an error, to be mended", strict=False
-)
 def test_such_a_child_has_a_journal_of_its_own(kind: str, mode: str, case: str, tmp_path: Path) -> None:
     """Each process's entries are there once, in order and whole; the parent's journal is the parent's."""
     if kind == "call" and platform.machine() != "x86_64":

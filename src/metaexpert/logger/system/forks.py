@@ -10,9 +10,11 @@ Threads: forks of several threads go one after another; a participant is called 
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import itertools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -194,6 +196,16 @@ def catch_up() -> None:
     """
     if os.getpid() == _pid:
         return
+    if sys.version_info < (3, 13):
+        _tell_python()
+    elif not _imp.lock_held():  # by a thread that is not here: Python, told, would stop the process
+        _imp.acquire_lock()  # as before a fork of Python's own; it is released in the child
+        _tell_python()
+    if os.getpid() != _pid:
+        _after_fork_in_child()
+
+
+def _tell_python() -> None:
     if core is not None:
         core.after_fork()
     else:
@@ -201,8 +213,6 @@ def catch_up() -> None:
             import ctypes  # noqa: PLC0415 - for this alone
 
             ctypes.pythonapi.PyOS_AfterFork_Child()
-    if os.getpid() != _pid:
-        _after_fork_in_child()
 
 
 def _before_fork() -> None:
