@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import mmap
 import os
 import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -375,6 +377,79 @@ def test_a_signal_handler_may_take_the_spare_segment(
     assert interrupted.left < 0
     drain(lane, bucket)
     assert bytes(bucket.data) == line(1, ROOM) + line(2) + line(3, ROOM)
+
+
+def test_no_earlier_segment_takes_lines_when_the_next_one_is_open(
+    make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a thread that slept over an epoch adds its line to the next one, and the line after it to an earlier one."""
+    lane, really, turns = make().lane("expert.log"), Segment.open, 0
+
+    def open_(self: Segment, epoch: int) -> None:
+        nonlocal turns
+        really(self, epoch)
+        turns += 1
+        for earlier in lane._segments:
+            with pytest.raises(ValueError, match=r"full|out of range"):
+                earlier.tail.write(b"\n")
+
+    monkeypatch.setattr(Segment, "open", open_)
+    for number in range(4):
+        assert lane.append(line(number, ROOM - 100))
+    assert turns == 4
+
+
+def at_opcode(number: int, look: Callable[[], object], meanwhile: Callable[[], object]) -> bool:
+    """Call *look*, and *meanwhile* at its *number*th opcode, as another thread would. Returns whether it came to it."""
+    left = number
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal left
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == -1:
+                meanwhile()
+        return trace
+
+    before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 reports opcodes only if a frame wants them by now
+    sys.settrace(trace)
+    try:
+        look()
+    finally:
+        sys.settrace(before)
+    return left < 0
+
+
+def test_a_thread_that_slept_while_it_looked_at_a_segment_leaves_no_old_end(make: Callable[..., Journal]) -> None:
+    """Whoever asks what waits may be put to sleep anywhere, until the segment has another epoch."""
+    number, reached = 0, True
+    while reached:
+        journal, bucket = make(), Bucket()
+        lane = journal.lane("expert.log")
+        assert lane.append(line(1))
+        first = next(lane.pending()).segment
+        assert lane.append(line(2, ROOM))
+        numbers = iter(range(3, 1000))
+
+        def meanwhile(
+            lane: JournalLane = lane, bucket: Bucket = bucket, first: Segment = first, numbers: Any = numbers
+        ) -> None:
+            drain(lane, bucket)
+            assert first in lane._spare
+            while lane._segments[-1] is not first:
+                assert lane.append(line(next(numbers), ROOM))
+            for _ in range(3):
+                assert lane.append(line(next(numbers), ROOM // 3))
+            assert lane.append(line(next(numbers), ROOM))
+
+        reached = at_opcode(number, lambda first=first: first.waiting, meanwhile)  # type: ignore[misc]
+        drain(lane, bucket)
+        expected = next(numbers) if reached else 3
+        assert [json.loads(text)["sequence_id"] for text in bytes(bucket.data).splitlines()] == [*range(1, expected)]
+        number += 1
+    assert number > 20
 
 
 # -- slots and format ------------------------------------------------------------------------------------------

@@ -101,16 +101,17 @@ class JournalLane:
             segment = self._take(length, reserve=reserve)
             if segment is None:
                 return False
+            # In this order: whatever interrupts between two steps finds a lane that works. An open segment takes lines
+            # from threads that slept since an earlier epoch of it, and no later line may come into one before it.
+            waiting = list(self._segments)
+            for old in waiting:
+                old.seal()
             if self.write is not full:  # a signal handler or __del__ logged in the middle of this
                 self._spare.append(segment)
                 return True
             segment.open(next(self._epochs))
-            # From here on in this order: whatever interrupts between two steps finds a lane that works.
             self._segments.append(segment)
             self.write = _writer(segment.tail)
-            waiting = list(self._segments)[:-1]
-            for old in waiting:
-                old.seal()
             if len(waiting) > 1:  # filled faster than drained: larger pieces are drained in fewer turns
                 self._size = min(self._size * 2, self._journal.largest_segment)
         self._journal.on_growth()
@@ -235,14 +236,14 @@ class JournalLane:
         """Refuse every further line; what is there can still be drained."""
         with self._lock:
             self._shut, self.write = True, _full
-            for segment in self._segments:
+            for segment in list(self._segments):
                 segment.seal()
 
     def close(self) -> None:
         """Give everything back. Lines that have not been drained stay on disk, if the journal is there."""
         with self._lock:
             self.write = _full
-            for segment in self._segments:
+            for segment in list(self._segments):
                 segment.seal()
                 if segment.end() > segment.drained and segment.path is not None:
                     segment.release()

@@ -122,7 +122,6 @@ class Segment:
         self.tail = _tail(self.map)
         self._begin(State(0, 0, HEADER_SIZE, NO_INTENT))
         self._store(self.state)
-        self._end: int | None = None
         #: Whether its file is not where it was made any more.
         self.lost = False
         self.seal()
@@ -135,7 +134,7 @@ class Segment:
             segment.map = mmap.mmap(file.fd, 0, **_UNTRACKED)
         segment.size, segment.path, segment.tail = len(segment.map), path, _tail(segment.map)
         segment._begin(read_slot(segment.map) or State(0, 0, HEADER_SIZE, NO_INTENT))
-        segment._end, segment.lost = None, False
+        segment.lost = False
         segment.seal()
         return segment
 
@@ -161,7 +160,6 @@ class Segment:
 
     def open(self, epoch: int) -> None:
         """Make it writable, as the *epoch*th of its lane."""
-        self._end = None
         self._store(self.state._replace(epoch=epoch, drained=HEADER_SIZE, intent=NO_INTENT))
         self.tail.seek(HEADER_SIZE)
 
@@ -171,17 +169,16 @@ class Segment:
             self.tail.seek(self.size)
 
     def end(self) -> int:
-        """Return the position behind the last whole line.
+        """Return the position behind the last whole line. By any thread.
 
-        A sealed segment has lost its position, so the last newline is looked for; behind it all is zero.
+        A sealed segment has lost its position, so the last newline is looked for; behind it all is zero. Looked for
+        each time: a thread that slept in the middle would leave to others what was true of an earlier epoch.
         """
         position: int = self.tail.tell()
         if position < self.size:
             return position
-        if self._end is None:
-            # Without the core the default start of rfind is the position, which is the end: it would find nothing.
-            self._end = max(self.map.rfind(b"\n", HEADER_SIZE) + 1, HEADER_SIZE)
-        return self._end
+        # Without the core the default start of rfind is the position, which is the end: it would find nothing.
+        return max(self.map.rfind(b"\n", HEADER_SIZE) + 1, HEADER_SIZE)
 
     @property
     def drained(self) -> int:
@@ -213,7 +210,6 @@ class Segment:
         for start in range(HEADER_SIZE, end, len(_ZEROS)):
             stop = min(start + len(_ZEROS), end)
             self.map[start:stop] = _ZEROS[: stop - start]
-        self._end = None
 
     def warm(self) -> None:
         """Bring in the pages of a new segment, so that no caller waits for them."""
