@@ -43,6 +43,7 @@ logger = MetaLogger(log_to_console=False, journal_size=4096 * 16)
 for number in range(40):
     logger.info("m", number=number, filler="x" * 200)
 if os.environ["DIE"] == "intent":
+    logger.flush()  # and there is a segment to spare
     segment.Segment.commit = lambda *_: os._exit(0)  # a batch is written, and not noted
     logger.info("m", number=40, filler="x" * 200)
     logger.flush()
