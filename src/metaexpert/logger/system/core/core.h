@@ -221,6 +221,9 @@ int read_header(const char *line, const char *end, Header *header); /* header.c 
 /* Return the letter of a value, see `kinds_of`; 0 for an integer that may not fit 64 bits. */
 char kind_of_value(Text value); /* header.c */
 
+/* Read the name of the expert in a line: empty if it names none. Return 0 if only decoding the line tells. */
+int read_expert(const Header *header, const char *end, Text *expert); /* header.c */
+
 /* Is given a field of a line, as it is there. */
 typedef void (*TakeField)(void *context, Text name, Text value);
 

@@ -90,6 +90,29 @@ read_header(const char *at, const char *end, Header *header)
            (at[1] == ',' || at + 2 == end);
 }
 
+int
+read_expert(const Header *header, const char *end, Text *expert)
+{
+    static const char name[] = "\"expert_name\":";
+    static const Needle needle = {(const unsigned char *)name, sizeof name - 1, 2, 3, 0, NULL}; /* x and p are rare */
+    const char *at = header->message.at + header->message.size + 2, *begin = at;
+    Text ignored;
+    *expert = (Text){end, 0};
+    if (LITERAL("\"logger\":\"") && !(take_text(&at, end, &ignored) && LITERAL("\",")))
+        at = begin;
+    int inside = at == begin && LITERAL("\"structured_data\":{");
+    const char *hit = at;
+    if (inside || !take(&hit, end, name, sizeof name - 1)) {
+        hit = (const char *)find(&needle, (const unsigned char *)begin, (const unsigned char *)end);
+        if (hit == end)
+            return 1;
+        hit += sizeof name - 1;
+        if (!inside)
+            return 0;
+    }
+    return take(&hit, end, "\"", 1) && take_text(&hit, end, expert) && expert->size > 0;
+}
+
 /* -- soundness ---------------------------------------------------------------------------------------------------- */
 
 /* Each function returns the end of what begins at *at*, or NULL for what is not JSON, or so unusual that Python judges
