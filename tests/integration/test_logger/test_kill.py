@@ -1,12 +1,14 @@
 """SIGKILL at any moment: every entry whose call had returned is in its files afterwards, once.
 
-Twenty-five kills at random, two hundred with METAEXPERT_NIGHTLY=1, besides those at chosen steps.
+Some fifty kills at random, five hundred with METAEXPERT_NIGHTLY=1, as many as METAEXPERT_KILLS says; besides those at
+chosen steps.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import random
 import shutil
@@ -29,8 +31,10 @@ from metaexpert.logger.system.native import core
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
 NIGHTLY = bool(os.environ.get("METAEXPERT_NIGHTLY"))
-ROUNDS = 200 if NIGHTLY else 25
-KINDS = ("burst", "paced", "compressed", "small", "chatty")
+KILLS = int(os.environ.get("METAEXPERT_KILLS", 500 if NIGHTLY else 50))
+KINDS = ("burst", "paced", "compressed", "small", "chatty", "threads", "chatty threads")
+#: Two processes die in each.
+ROUNDS = math.ceil(KILLS / 2 / len(KINDS))
 COMMON: dict[str, Any] = {"log_to_console": False, "backup_count": 9999, "overflow": "block"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "burst": {"max_file_size": 2_000_000},
@@ -38,25 +42,32 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "compressed": {"max_file_size": 1_000_000, "compress_backups": True},
     "small": {"max_file_size": 500_000, "journal_size": 65_536},
     "chatty": {"max_file_size": 2_000_000, "async_logging": False},
+    "threads": {"max_file_size": 1_000_000, "compress_backups": True, "journal_size": 1_000_000},
+    "chatty threads": {"max_file_size": 200_000, "compress_backups": True, "async_logging": False},
 }
 
-#: Logs for ever; after each call the number of calls is in a file that outlives it, as is what it logged.
+#: Logs for ever; after each call the number of calls is in a file that outlives it, as is what it logged. Each thread
+#: has a logger and a count of its own.
 VICTIM = """
-    import json, mmap, os, signal, struct, sys, time
-    name, options, pace, patch = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+    import json, mmap, os, signal, struct, sys, threading, time
+    options, pace, patch, *names = json.loads(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]
     exec(patch)
     from metaexpert.logger import MetaLogger
-    logger = MetaLogger(expert_name=name, **options)
-    with open(name + ".count", "r+b") as file:
-        count = mmap.mmap(file.fileno(), 8)
-    calls, trade = 0, logger.trade
-    methods = [logger.error, trade.info, trade.debug, logger.info, logger.warning, logger.info, logger.info]
-    while True:
-        methods[calls % 7]("m", number=calls, filler="x" * (calls % 50))
-        calls += 1
-        count[:8] = struct.pack("<Q", calls)
-        if pace:
-            time.sleep(pace)
+    def log(name):
+        logger = MetaLogger(expert_name=name, install=False, **options)
+        with open(name + ".count", "r+b") as file:
+            count = mmap.mmap(file.fileno(), 8)
+        calls, trade = 0, logger.trade
+        methods = [logger.error, trade.info, trade.debug, logger.info, logger.warning, logger.info, logger.info]
+        while True:
+            methods[calls % 7]("m", number=calls, filler="x" * (calls % 50))
+            calls += 1
+            count[:8] = struct.pack("<Q", calls)
+            if pace:
+                time.sleep(pace)
+    for other in names[1:]:
+        threading.Thread(target=log, args=(other,)).start()
+    log(names[0])
 """
 #: Dies at the *turn*th call of a function, before or after it. The core does without those functions.
 DIE = """
@@ -147,14 +158,17 @@ class Victims:
         pace: float = 0.0,
         patch: str = "",
         environment: dict[str, str] | None = None,
+        threads: int = 1,
     ) -> None:
-        """Start one of that *name*, which pauses for *pace* seconds after each entry."""
-        Path(f"{name}.count").write_bytes(bytes(8))
-        command = [self._python, str(self._program), name, json.dumps({**COMMON, **options}), str(pace), patch]
+        """Start one of that *name*, which pauses for *pace* seconds after each entry of its *threads*."""
+        names = [name, *(f"{name} {number}" for number in range(2, threads + 1))]
+        for each in names:
+            Path(f"{each}.count").write_bytes(bytes(8))
+        command = [self._python, str(self._program), json.dumps({**COMMON, **options}), str(pace), patch, *names]
         self.running[name] = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
         )
-        self.names.append(name)
+        self.names += names
 
     def returned(self, name: str) -> int:
         """Return how many of its calls had returned."""
@@ -224,16 +238,17 @@ def check(victims: Victims, *, doubled: bool = False) -> None:
 
 
 @pytest.mark.storm
-@pytest.mark.timeout(3600 if NIGHTLY else 120)
+@pytest.mark.timeout(120 + 30 * ROUNDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_any_moment(victims: Victims, kind: str) -> None:
     """Two processes in one directory, files rotating: none of their entries is lost or doubled."""
     dice = random.Random(kind)
-    for round_number in range(ROUNDS // len(KINDS)):
+    for round_number in range(ROUNDS):
         shutil.rmtree("logs", ignore_errors=True)
         victims.names.clear()
         for name in ("a", "b"):
-            victims.start(name, OPTIONS[kind], 0.0002 if kind == "paced" else 0.0)
+            pace, threads = 0.0002 if kind == "paced" else 0.0, 4 if "threads" in kind else 1
+            victims.start(name, OPTIONS[kind], pace, threads=threads)
         for name in ("a", "b"):
             victims.wait_for_calls(name, 1 + dice.randrange(3000))
         for name in ("a", "b"):

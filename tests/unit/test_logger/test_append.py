@@ -18,7 +18,7 @@ from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
-from metaexpert.logger.journal.segment import HEADER_SIZE, NO_INTENT, Segment, read_slot
+from metaexpert.logger.journal.segment import HEADER_SIZE, NO_INTENT, Intent, Segment, read_slot
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.system.native import core
@@ -84,6 +84,48 @@ def side(tmp_path: Path) -> Iterator[Side]:
     assert made.sink.appender is not None
     yield made
     made.close()
+
+
+def test_a_batch_that_failed_is_settled_before_another_is_written(side: Side) -> None:
+    """A part of it may be in the file, and end with a line: only Python looks what is there."""
+    for text in (b"4\n", b"5\n"):
+        side.put(text)
+    start, status = side.segment.drained, side.path.stat()
+    with side.path.open("ab") as file:  # the disk took one line, and would not let it be taken back
+        file.write(b"4\n")
+    side.segment.intend(Intent(start, side.segment.end(), status.st_dev, status.st_ino, status.st_size))
+    assert not side.append()
+    assert not side.file.write_now()
+    settling = LogFile(side.sink, side.file.lane, already=side.sink.already)
+    assert settling.drain(insist=True)
+    assert side.path.read_bytes() == b"1\n2\n3\n4\n5\n"
+    side.put(b"6\n")
+    assert side.append()
+
+
+def test_a_segment_used_again_is_not_written_before_what_stands_before_it(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A synchronous call may be put to sleep after it has found one segment, until that has another epoch."""
+    side.put(b"4\n")
+    segment, lane, really = side.segment, side.file.lane, Segment.epoch
+
+    def meanwhile(self: Segment) -> int:
+        monkeypatch.setattr(Segment, "epoch", really)
+        numbers = iter(range(5, 999))
+        while lane._segments[-1] is segment:
+            side.put(b"%d\n" % next(numbers) * 1_000)
+        side.drain()
+        while lane._segments[-1] is not segment:
+            side.put(b"%d\n" % next(numbers) * 1_000)
+        return self.epoch
+
+    monkeypatch.setattr(Segment, "epoch", property(meanwhile))
+    side.file.write_now()
+    side.drain()
+    numbers = [int(line) for line in side.path.read_bytes().split()]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 5
 
 
 def step_line(side: Side, length: int) -> None:

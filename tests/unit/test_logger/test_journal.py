@@ -817,6 +817,39 @@ def test_a_journal_in_memory_goes_to_disk_when_it_can(
     ]
 
 
+def test_spare_segments_may_be_given_back_while_better_ones_are_made(make: Callable[..., Journal]) -> None:
+    """A caller that needs their room may come in between, and the writing thread goes on."""
+    journal = make()
+    lane = journal.lane("expert.log")
+    assert lane.append(b"1\n")
+    Path(str(lane._segments[-1].path)).unlink()
+    makeshift = [Segment(SMALLEST_SEGMENT, "expert.log", None) for _ in range(2)]
+    lane._spare += makeshift
+    really = makeshift[0].discard
+    makeshift[0].discard = lambda: (lane.give_back(), really())  # type: ignore[method-assign,assignment,func-returns-value]
+    lane.renew()
+    assert makeshift[1].map.closed
+    assert lane.append(b"2\n")
+    assert lane._segments[-1].path is not None
+
+
+def test_a_directory_that_must_not_be_looked_into_is_not_taken_for_an_empty_one(
+    make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the look ends no thread, and loses nothing."""
+    journal = make()
+    lane = journal.lane("expert.log")
+    assert lane.append(b"1\n")
+
+    def refuse(path: Path, **_: Any) -> bool:
+        raise PermissionError(errno.EACCES, "no", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", refuse)
+        lane.renew()
+    assert journal.keeps(lane._segments[-1])
+
+
 def taken_away(place: Path) -> None:
     """Delete all that there is."""
     shutil.rmtree(place)

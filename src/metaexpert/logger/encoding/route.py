@@ -5,7 +5,6 @@ Threads: the pipeline replaces the attributes of a route by single operations, w
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
@@ -15,7 +14,6 @@ from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.interrupts import is_injected
 from metaexpert.logger.system.native import core
 
-_NO_LOCK: Final = contextlib.nullcontext()
 #: Times that other threads may take the room that was made; then each lane takes the line for itself.
 _MOST_TRIES: Final = 100
 
@@ -73,16 +71,7 @@ def deliver(route: Route, line: bytes) -> None:
 
 def keep(route: Route, line: bytes) -> bool:
     """Do as `deliver`, but return False, with nothing done, when the journal has no room for all of the files."""
-    taken: int | None = None if route.lanes else 0
-    tries = 0
-    while taken is None:
-        tries += 1
-        number = route.numbers.value
-        line = renumbered(line, number)
-        if (taken := _take(route, line, number, core if tries < _MOST_TRIES else None)) is None and not all(
-            lane.make_room(len(line)) for lane in route.lanes
-        ):
-            return False
+    line, taken = _place(route, line) if route.lanes else (line, 0)
     if route.lanes and not taken:
         return False
     if taken < len(route.lanes):
@@ -94,22 +83,39 @@ def keep(route: Route, line: bytes) -> bool:
     return True
 
 
-def _take(route: Route, line: bytes, number: int, core: Any) -> int | None:
-    """Append *line* to all lanes. Returns how many took it; None when *number* is not the next, or there is no room."""
-    if core is not None and (taken := core.take(route.lanes, route.numbers, line, number)) is not None:
-        return len(route.lanes) if taken else None
-    with getattr(route.numbers, "lock", _NO_LOCK):
-        if route.numbers.value != number or not all(lane.has_room(len(line)) for lane in route.lanes):
-            return None
-        next(route.numbers)
-        taken = 0
-        try:
-            for lane in route.lanes:
-                taken += _append(lane, line)
-        finally:
-            if not taken:
-                route.numbers.give_back(number)
-        return taken
+def _place(route: Route, line: bytes) -> tuple[bytes, int]:
+    """Append *line* to all lanes or to none. Returns it as it was appended, and how many took it."""
+    for _ in range(_MOST_TRIES):
+        line, taken = _take(route, line)
+        if taken is not None:
+            return line, taken
+        if not all(lane.make_room(len(line)) for lane in route.lanes):
+            return line, 0
+    return _append_each(route, line)
+
+
+def _take(route: Route, line: bytes) -> tuple[bytes, int | None]:
+    """Append *line* to all lanes if there is room now. Returns None, and nothing is done, if there is not."""
+    if core is not None:  # in one step; who reads the number first may find that another entry has it
+        number = route.numbers.value
+        line = renumbered(line, number)
+        return line, len(route.lanes) if core.take(route.lanes, route.numbers, line, number) else None
+    with route.numbers.lock:
+        line = renumbered(line, route.numbers.value)
+        return _append_each(route, line) if all(lane.has_room(len(line)) for lane in route.lanes) else (line, None)
+
+
+def _append_each(route: Route, line: bytes) -> tuple[bytes, int]:
+    """Append *line*, with the next number, to each lane that takes it."""
+    number, taken = next(route.numbers), 0
+    try:
+        line = renumbered(line, number)
+        for lane in route.lanes:
+            taken += _append(lane, line)
+    finally:
+        if not taken:
+            route.numbers.give_back(number)
+    return line, taken
 
 
 def _append(lane: Any, line: bytes) -> bool:

@@ -113,8 +113,11 @@ class LogFile:
         segment = self.lane.only
         if segment is None or self.error is not None:
             return False
+        epoch = segment.epoch
+        if self.lane.only is not segment:  # another epoch of it may stand behind what still waits
+            return False
         self.needs_sync = True
-        return self._append(segment, segment.epoch)
+        return self._append(segment, epoch)
 
     def _append(self, segment: Segment, epoch: int) -> bool:
         appender = getattr(self.sink, "appender", None)  # only a rotating file has one

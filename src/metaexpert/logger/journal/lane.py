@@ -23,6 +23,8 @@ from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import put_back, put_off
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from metaexpert.logger.journal.journal import Journal
 
 #: Emptied segments that a lane keeps; more are given back.
@@ -152,8 +154,7 @@ class JournalLane:
         """
         active = self._segments[-1] if self._segments else None
         for segment in [*self._spare, *([active] if active else [])]:
-            if segment.path is not None and not segment.path.exists():
-                segment.lost = True
+            segment.lost = segment.lost or _is_gone(segment.path)
         if active is None or self._journal.keeps(active):
             return
         if not any(map(self._journal.keeps, self._spare)):
@@ -168,9 +169,7 @@ class JournalLane:
         # Never wait: the holder of the lock may have been interrupted by a caller that waits for us.
         if self._lock.acquire(blocking=False):
             try:
-                for spare in [spare for spare in self._spare if not self._journal.keeps(spare)]:
-                    self._spare.remove(spare)
-                    spare.discard()
+                self._discard([spare for spare in self._spare if not self._journal.keeps(spare)])
             finally:
                 self._lock.release()
 
@@ -195,7 +194,10 @@ class JournalLane:
 
     def give_back(self) -> None:
         """Discard the segments to spare: another lane, or a longer line, needs their room."""
-        for segment in list(self._spare):
+        self._discard(list(self._spare))
+
+    def _discard(self, spares: list[Segment]) -> None:
+        for segment in spares:
             with contextlib.suppress(ValueError):  # taken meanwhile
                 self._spare.remove(segment)
                 segment.discard()
@@ -249,10 +251,8 @@ class JournalLane:
                     segment.release()
                 else:
                     segment.discard()
-            for segment in self._spare:
-                segment.discard()
             self._segments.clear()
-            self._spare.clear()
+            self.give_back()
 
     def forget(self) -> None:
         """Leave, in a forked child, the parent's segments to the parent."""
@@ -263,6 +263,13 @@ class JournalLane:
             segment.release()
         self._segments.clear()
         self._spare.clear()
+
+
+def _is_gone(path: Path | None) -> bool:
+    try:
+        return path is not None and not path.exists()
+    except OSError:  # no right to look, or a disk that fails: it may well be there
+        return False
 
 
 def _full(_: bytes) -> None:

@@ -105,6 +105,7 @@ room_for(const Appender *self, const char *map, long long start, long long end, 
     return fitting > first ? fitting : first;
 }
 
+/* Returns whether the file has all of it; -1 when it may have a part: Python finds by the intent what is there. */
 static int
 write_all(int fd, const char *bytes, long long length, long long size)
 {
@@ -118,9 +119,7 @@ write_all(int fd, const char *bytes, long long length, long long size)
     }
     if (done == length)
         return 1;
-    int clean = done == 0 || ftruncate(fd, size) == 0;
-    (void)clean; /* where it is not, Python finds by the intent what is there already */
-    return 0;
+    return done == 0 || ftruncate(fd, size) == 0 ? 0 : -1;
 }
 
 /* Append the lines up to *end*, under the lock of the directory. Returns whether all of them are in the file. */
@@ -129,6 +128,8 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
 {
     struct stat file;
     char last;
+    if (numbers[INTENT_END]) /* a batch failed, and a part of it may be in the file */
+        return 0;
     if (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || stat(PyBytes_AS_STRING(self->path), &file) < 0 ||
         !same_file(&file, &self->file))
         return 0;
@@ -139,8 +140,12 @@ append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
     if (file.st_size && file.st_size != self->end && (pread(self->fd, &last, 1, file.st_size - 1) != 1 || last != '\n'))
         return 0;
     intend(map, numbers, (uint64_t)start, (uint64_t)(start + length), &file);
-    if (!write_all(self->fd, map + start, length, file.st_size))
+    int written = write_all(self->fd, map + start, length, file.st_size);
+    if (written <= 0) {
+        if (!written)
+            intend(map, numbers, 0, 0, NULL);
         return 0;
+    }
     self->end = file.st_size + length;
     if (length > QUICK && (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || !file.st_nlink))
         return 0;

@@ -197,7 +197,7 @@ length_of(const Pieces *pieces, const Buffer *fields, const Count *numbers)
            PyBytes_GET_SIZE(pieces->context) + (fields->at - fields->start);
 }
 
-/* Append a line to lanes that are not all of the core, or to none at all. Returns -1 with an error. */
+/* Append a line to each lane that takes it, or to none at all. Returns -1 with an error. */
 static int
 append_each(const State *state, const Pieces *pieces, const Buffer *fields, Count *numbers, PyObject *lanes)
 {
@@ -231,10 +231,8 @@ append(const State *state, const Pieces *pieces, const Buffer *fields, Count *nu
         if (held)
             release(places, count);
         int room = count ? make_room(state, lanes, length) : 1;
-        if (room > 0 && (!count || tries == MOST_TRIES || !hold(state, lanes, places)))
+        if (room > 0 && (!count || tries == MOST_TRIES))
             return append_each(state, pieces, fields, numbers, lanes) < 0 ? -1 : 1;
-        if (room > 0)
-            release(places, count);
         return room > 0 ? TRY_AGAIN : room;
     }
     lay_out(places[0].at, pieces, numbers, fields);
