@@ -42,7 +42,7 @@ def open_logs(
     Args:
         path: Directory of the files, such as ``logs``.
         more: Further directories.
-        limit: Iterate over the last so many entries only; None for all. Lines between them that are no entries do
+        limit: Iterate over the last so many records only; None for all. With *level*, lines that are no entries do
             not count, but no more than *limit* of them are kept.
         reverse: Iterate from the last record to the first.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
@@ -99,7 +99,7 @@ class Logs:
     Attributes:
         directories: Where the files are.
         criteria: The filters.
-        limit: Only the last so many entries, see `open_logs`; None for all.
+        limit: Only the last so many records, see `open_logs`; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
         compressed: Only the compressed files, or only the others; None for all.
@@ -147,10 +147,10 @@ class Logs:
             yield from self._once(merge.streamed(logs, criteria, self.counts, self.progress, see=see), Once())
 
     def last(self, limit: int) -> list[Record]:
-        """Return the last *limit* entries, the oldest first. Reads only as much of the files as that takes.
+        """Return the last *limit* records, the oldest first. Reads only as much of the files as that takes.
 
-        Lines between them that are no entries come with them, at most *limit*, and do not count. The last records are
-        those at the ends of the files. An entry that was written late (recovered, or logged after the clock stepped
+        With a filter by level, lines that are no entries come besides, at most *limit*. The last records are those at
+        the ends of the files. An entry that was written late (recovered, or logged after the clock stepped
         back) counts where it was written, unless that is near its place in time.
         """
         self.counts.reset()
@@ -241,7 +241,8 @@ class Logs:
         newest: list[Record] = []
         entries = unparsed = 0
         for record in self._once(merge.newest(logs, self.criteria, self.counts), once) if limit else ():
-            if isinstance(record, Entry):
+            # Lines without a level pass a filter by level; they must not crowd out what was asked for.
+            if isinstance(record, Entry) or not self.criteria.level:
                 entries += 1
             else:
                 unparsed += 1

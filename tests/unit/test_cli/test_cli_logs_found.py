@@ -26,7 +26,7 @@ def messages(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("limit", "errors", "others"), [("3", 3, 2), ("5", 5, 5), ("all", 8, 9), ("1", 1, 0)])
 def test_lines_that_are_no_entries_do_not_count(cli: Cli, line: Line, limit: str, errors: int, others: int) -> None:
-    """`-n` counts entries; the lines between them come with them, no more than there are entries asked for."""
+    """With a level, `-n` counts entries; other lines come besides, no more than there are entries asked for."""
     store(
         *(b"torn\n" * 2 * (n in (2, 5, 6)) + b"torn\n" * (n > 5) + line(n, f"e{n}", level="error") for n in range(1, 9))
     )
@@ -40,7 +40,7 @@ def test_many_lines_that_are_no_entries_end_the_search(cli: Cli, line: Line, mon
     """A log of another program is not read to its beginning for entries that it has not."""
     monkeypatch.setattr("metaexpert.logs.library._MOST_UNPARSED", 100)
     store(line(1), *(b"foreign %d\n" % number for number in range(500)))
-    _, out, err = cli("logs", "-n", "2")
+    _, out, err = cli("logs", "-n", "2", "-l", "warning")
     assert out == "foreign 498\nforeign 499\n"
     assert "2 lines are no entries" in err
 
