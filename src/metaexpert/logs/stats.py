@@ -22,7 +22,7 @@ from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Unparsed, checked
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.ahead import ahead
-from metaexpert.logs.reading.dedup import Recent
+from metaexpert.logs.reading.dedup import Recent, header_of
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.merge import Stretch
@@ -251,7 +251,7 @@ class _Collector:
         level = entry.level
         if entry.identity is not None:
             numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
-            if entry.has_copies and self._recent.seen(_header_of(entry)):
+            if entry.has_copies and self._recent.seen(header_of(entry)):
                 numbers.skip(entry.sequence_id)
                 return
             numbers.add(entry.sequence_id, ordinary=not entry.has_copies, time=entry.key[0])
@@ -310,12 +310,6 @@ def _text(raw: bytes) -> str:
         return str(orjson.loads(b'"' + raw + b'"'))
     except ValueError:
         return raw.decode("utf-8", "backslashreplace")
-
-
-def _header_of(entry: Entry) -> bytes:
-    """Return the line of an entry from its time to its number, as our writer writes it."""
-    keys = ("level", "severity", "facility", "version", "hostname", "appname", "procid", "msgid", "sequence_id")
-    return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
 
 
 def error_text(entry: Entry) -> str:

@@ -347,17 +347,31 @@ typedef struct {
     int unsure;
 } Kinds;
 
+char
+kind_of_value(Text value)
+{
+    switch (value.at[0]) {
+    case '"':
+        return 's';
+    case '{':
+    case '[':
+        return 'j';
+    case 't':
+    case 'f':
+        return 'b';
+    case 'n':
+        return 'n';
+    default:
+        return memchr(value.at, '.', value.size) != NULL ? 'f' : value.size > MOST_DIGITS ? 0 : 'i';
+    }
+}
+
 static void
 put_kind(void *context, Text name, Text value)
 {
     Kinds *kinds = context;
-    char kind = value.at[0] == '"'                            ? 's'
-                : value.at[0] == '{' || value.at[0] == '['    ? 'j'
-                : value.at[0] == 't' || value.at[0] == 'f'    ? 'b'
-                : value.at[0] == 'n'                          ? 'n'
-                : memchr(value.at, '.', value.size) != NULL ? 'f'
-                                                              : 'i';
-    kinds->unsure |= kind == 'i' && value.size > MOST_DIGITS;
+    char kind = kind_of_value(value);
+    kinds->unsure |= kind == 0;
     memcpy(kinds->to, name.at, name.size);
     kinds->to += name.size;
     *kinds->to++ = '\t';

@@ -6,21 +6,27 @@
 
 #include "tally.h"
 
-static int
-add(Tally *tally, List *list, int64_t item)
+int
+add_number(List *list, int64_t item)
 {
     if (list->used == list->room) {
         size_t room = list->room ? list->room * 2 : 64;
         int64_t *larger = PyMem_RawRealloc(list->items, room * sizeof(int64_t));
-        if (larger == NULL) {
-            tally->failed = 1;
+        if (larger == NULL)
             return -1;
-        }
         list->items = larger;
         list->room = room;
     }
     list->items[list->used++] = item;
     return 0;
+}
+
+static int
+add(Tally *tally, List *list, int64_t item)
+{
+    int failed = add_number(list, item);
+    tally->failed |= failed;
+    return failed;
 }
 
 /* -- counting ----------------------------------------------------------------------------------------------------- */

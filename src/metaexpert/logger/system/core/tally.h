@@ -1,4 +1,4 @@
-/* What `tally.c` counts, for `tally_result.c`, which hands it to Python. */
+/* What `tally.c` counts, for `tally_result.c`, which hands it to Python; and lists of numbers, also for `project.c`. */
 
 #ifndef METAEXPERT_TALLY_H
 #define METAEXPERT_TALLY_H
@@ -69,11 +69,20 @@ typedef struct {
 #pragma GCC visibility push(hidden)
 #endif
 
+/* Append to a list. Returns -1 without memory. */
+int add_number(List *list, int64_t item); /* tally.c */
+
 /* Count all lines of the data. */
 void count_lines(Tally *tally); /* tally.c */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
+
+static inline PyObject *
+bytes_of(const List *list)
+{
+    return PyBytes_FromStringAndSize((const char *)list->items, (Py_ssize_t)(list->used * sizeof(int64_t)));
+}
 
 #endif

@@ -2,12 +2,6 @@
 
 #include "tally.h"
 
-static PyObject *
-bytes_of(const List *list)
-{
-    return PyBytes_FromStringAndSize((const char *)list->items, (Py_ssize_t)(list->used * sizeof(int64_t)));
-}
-
 /* Append a new object, which may be NULL for an error. */
 static int
 append(PyObject *list, PyObject *item)
