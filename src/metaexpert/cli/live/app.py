@@ -55,8 +55,8 @@ class Live(App[None]):
     TITLE = "metaexpert logs live"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #experts { max-height: 9; padding: 0 1; }
-    #chips { height: 1; padding: 0 1; background: $boost; }
+    #experts { max-height: 9; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #chips { height: 1; padding: 0 1; background: $boost; text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[Any]] = [
         Binding("q,ctrl+c", "quit", "quit"),
@@ -97,6 +97,8 @@ class Live(App[None]):
     def on_mount(self) -> None:
         """Begin to read."""
         self._list = self.query_one(Records)
+        # Kept, because the timers may come once more when the screen is gone.
+        self._panel, self._bar = self.query_one("#experts", Static), self.query_one("#chips", Static)
         self._list.focus()
         self._feed.start()
         self._tell()
@@ -131,7 +133,7 @@ class Live(App[None]):
         if many != self._list.many:
             self._list.many = many
             self._list.refresh()
-        self.query_one("#experts", Static).update(panel(experts, read=self._feed.read))
+        self._panel.update(panel(experts, read=self._feed.read))
         self._tell()
 
     def _tell(self) -> None:
@@ -146,7 +148,7 @@ class Live(App[None]):
             f"{state or ('following' if following else 'at a line; End follows')}  ", "yellow" if state else "dim"
         )
         text.append(f"{len(self._list.records):,} entries   ? keys", "dim")
-        self.query_one("#chips", Static).update(text)
+        self._bar.update(text)
 
     def on_records_chosen(self, chosen: Records.Chosen) -> None:
         """Show the details of a record, and then the life of its order."""
