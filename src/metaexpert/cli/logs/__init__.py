@@ -18,6 +18,7 @@ class Commands(DefaultGroup):
         "why": "metaexpert.cli.logs.why:why",
         "runs": "metaexpert.cli.logs.runs:runs",
         "report": "metaexpert.cli.logs.report:report",
+        "live": "metaexpert.cli.live.command:live",
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",
         "stats": "metaexpert.cli.logs.stats:stats",
