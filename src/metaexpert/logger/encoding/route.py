@@ -85,13 +85,18 @@ def keep(route: Route, line: bytes) -> bool:
             return False
     if route.lanes and not taken:
         return False
+    complete(route, line, taken)
+    return True
+
+
+def complete(route: Route, line: bytes, taken: int) -> None:
+    """Do what is left to do with an entry that *taken* of its files, or of their lanes, have got."""
     if taken < len(route.lanes):
         route.lost(line, taken)
     if route.count is not None:
         next(route.count)
     if route.after is not None:
         route.after(line)
-    return True
 
 
 def _take(route: Route, line: bytes, number: int, core: Any) -> int | None:
