@@ -140,8 +140,9 @@ class _Directory:
         ended = True
         for piece in file.pieces(self._logs.counts):
             if self._check_soundly(piece.data, name, number, chain):
-                chain.skipped(file, piece)
-                number += piece.data.count(b"\n")
+                count = piece.data.count(b"\n")
+                chain.skipped(file, piece, count)
+                number += count
                 continue
             chain.recall(self._logs.counts)
             lines = piece.data.split(b"\n")
@@ -270,9 +271,9 @@ class _Chain:
         known = self._known.setdefault(process, _Known())
         return first[:19] > known.since[:19] and known.numbers.fits(runs)
 
-    def skipped(self, file: LogFile, piece: Piece) -> None:
-        """Remember lines that were checked without decoding, for `recall`."""
-        self._skipped.append((file, Piece(piece.offset, piece.length, b""), piece.data.count(b"\n")))
+    def skipped(self, file: LogFile, piece: Piece, count: int) -> None:
+        """Remember *count* lines that were checked without decoding, for `recall`."""
+        self._skipped.append((file, Piece(piece.offset, piece.length, b""), count))
         while sum(count for *_, count in self._skipped) - self._skipped[0][2] > _COPIES:
             self._skipped.popleft()
 

@@ -17,6 +17,8 @@ FORWARD_BLOCK: Final = 1 << 20
 #: Small, because most readers want only the end of a file; further blocks are larger.
 BACKWARD_BLOCK: Final = 1 << 16
 _COMPRESSED_BLOCK: Final = 1 << 16
+#: Most lines are shorter.
+_NEAR: Final = 4096
 #: Longer lines are cut, so that a file without line ends cannot fill the memory. Our entries have at most 256 KiB by
 #: default (``max_entry_size``), a few times that when every character is escaped.
 LONGEST_LINE: Final = 8 << 20
@@ -49,9 +51,9 @@ def whole_forward(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         if first:
             yield size + first, _cut(parts[0], size + first - 1)
             parts, size = [], 0
-        if end > first:
+        if end > first:  # one part alone is not copied
             yield size + end - first, b"".join([*parts, block[first:end]])
-        parts, size = [block[end:]], len(block) - end
+        parts, size = [block[end:]] if end < len(block) else [], len(block) - end
     if size:
         yield size, _cut(parts[0], size) if size > LONGEST_LINE else b"".join(parts)
 
@@ -92,14 +94,25 @@ def plain_forward(handle: BinaryIO, size: int, start: int = 0, block_size: int |
     """Yield the bytes of a file from *start* up to *size* in blocks, which end with a line where they can."""
     position = start
     while position < size:
+        stop = min(position + (block_size or FORWARD_BLOCK), size)
+        if stop < size:
+            stop = _line_end(handle, max(position, stop - _NEAR), stop) or stop
         handle.seek(position)
-        block = handle.read(min(block_size or FORWARD_BLOCK, size - position))
+        block = handle.read(stop - position)
         if not block:  # it was truncated meanwhile
             return
-        # The beginning of a line is read again: that is cheaper than to copy the block for it.
-        end = block.rfind(b"\n") + 1 if position + len(block) < size else 0
-        position += end or len(block)
-        yield block[:end] if end else block
+        position += len(block)
+        yield block
+
+
+def _line_end(handle: BinaryIO, start: int, stop: int) -> int:
+    """Return where the last line that ends in this range of a file ends; 0 for none.
+
+    To read this before the block is cheaper than to copy the block without the beginning of a line.
+    """
+    handle.seek(start)
+    end = handle.read(stop - start).rfind(b"\n") + 1
+    return start + end if end else 0
 
 
 def plain_backward(handle: BinaryIO, size: int) -> Iterator[bytes]:

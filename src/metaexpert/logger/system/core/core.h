@@ -217,6 +217,9 @@ int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c 
 /* Return whether a line begins with a whole header of our writer and ends like an entry. */
 int read_header(const char *line, const char *end, Header *header); /* header.c */
 
+/* Read the name of the expert in a line: empty if it names none. Return 0 if only decoding the line tells. */
+int read_expert(const Header *header, const char *end, Text *expert); /* header.c */
+
 /* Is given a field of a line, as it is there. */
 typedef void (*TakeField)(void *context, Text name, Text value);
 

@@ -1,6 +1,9 @@
 /* The header of a line as our writer writes it, and whether the rest of the line is certainly sound. */
 
 #include "core.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { MOST_DEPTH = 64 };
 
@@ -87,17 +90,61 @@ read_header(const char *at, const char *end, Header *header)
            (at[1] == ',' || at + 2 == end);
 }
 
+int
+read_expert(const Header *header, const char *end, Text *expert)
+{
+    static const char name[] = "\"expert_name\":";
+    static const Needle needle = {(const unsigned char *)name, sizeof name - 1, 2, 3, 0, NULL}; /* x and p are rare */
+    const char *at = header->message.at + header->message.size + 2, *begin = at;
+    Text ignored;
+    *expert = (Text){end, 0};
+    if (LITERAL("\"logger\":\"") && !(take_text(&at, end, &ignored) && LITERAL("\",")))
+        at = begin;
+    int inside = at == begin && LITERAL("\"structured_data\":{");
+    const char *hit = at;
+    if (inside || !take(&hit, end, name, sizeof name - 1)) {
+        hit = (const char *)find(&needle, (const unsigned char *)begin, (const unsigned char *)end);
+        if (hit == end)
+            return 1;
+        hit += sizeof name - 1;
+        if (!inside)
+            return 0;
+    }
+    return take(&hit, end, "\"", 1) && take_text(&hit, end, expert) && expert->size > 0;
+}
+
 /* -- soundness ---------------------------------------------------------------------------------------------------- */
 
 /* Each function returns the end of what begins at *at*, or NULL for what is not JSON, or so unusual that Python judges
    it: white space, escaped characters, exponents, deep nesting. */
+
+/* Return the first byte from *at* on that is no plain character of a text: a quote, a backslash, a control character, or
+   one beyond ASCII. */
+static inline const char *
+skip_plain(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i quotes = _mm_set1_epi8('"'), slashes = _mm_set1_epi8('\\'), spaces = _mm_set1_epi8(' ');
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, slashes));
+        /* Compared with signs, the bytes beyond ASCII are below a space too. */
+        unsigned int mask = (unsigned int)_mm_movemask_epi8(_mm_or_si128(ends, _mm_cmplt_epi8(bytes, spaces)));
+        if (mask)
+            return at + __builtin_ctz(mask);
+    }
+#endif
+    while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80)
+        at++;
+    return at;
+}
 
 static const char *
 skip_text(const char *at, const char *end)
 {
     if (at == end || *at++ != '"')
         return NULL;
-    while (at < end) {
+    while ((at = skip_plain(at, end)) < end) {
         unsigned char byte = (unsigned char)*at;
         if (byte == '"')
             return at + 1;
@@ -108,8 +155,6 @@ skip_text(const char *at, const char *end)
         }
         else if (byte < 0x20)
             return NULL;
-        else if (byte < 0x80)
-            at++;
         else {
             int size = sequence_size((const unsigned char *)at, (const unsigned char *)end);
             if (size == 0)
@@ -199,7 +244,7 @@ is_ours(Text name)
         "msgid", "sequence_id", "message", "exception", "stack", "structured_data",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (is_word(name, names[i]))
+        if (*names[i] == *name.at && is_word(name, names[i])) /* an empty name has a quote there */
             return 1;
     return 0;
 }

@@ -6,7 +6,7 @@
 #include "core.h"
 
 enum {
-    MOST_KINDS = 128,
+    MOST_KINDS = 512,
     MOST_PROCESSES = 64,
     MOST_MINUTES = 512,
     MINUTE = 16,           /* 2026-11-22T10:31 */
@@ -22,9 +22,9 @@ typedef struct {
     size_t used, room;
 } List;
 
-/* A level and a process, as they are in a line. */
+/* A level, a process and an expert, as they are in a line. */
 typedef struct {
-    Text level, head;
+    Text level, head, expert;
     int process, special;
     int64_t count;
 } Kind;

@@ -63,7 +63,8 @@ result_of(const Tally *tally)
     int failed = kinds == NULL || runs == NULL || minutes == NULL || messages == NULL || values == NULL;
     for (int i = 0; i < tally->kind_count && !failed; i++) {
         const Kind *kind = &tally->kinds[i];
-        failed = append(kinds, Py_BuildValue("y#y#L", TEXT(kind->level), TEXT(kind->head), (long long)kind->count));
+        failed = append(kinds, Py_BuildValue("y#y#y#L", TEXT(kind->level), TEXT(kind->head), TEXT(kind->expert),
+                                             (long long)kind->count));
     }
     for (int i = 0; i < tally->process_count && !failed; i++) {
         const Process *process = &tally->processes[i];
