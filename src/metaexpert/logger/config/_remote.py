@@ -74,10 +74,17 @@ def _token(value: object) -> object:
     return value
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (OSError, MemoryError):  # no descriptor left to look with: no fault of the settings
+        return True
+
+
 def remote_conflicts(config: Any) -> Iterator[tuple[str, str]]:
     """Yield contradictions between settings: a field, and what is wrong with it."""
     for one, module, extra in _EXTRAS:
-        if getattr(config, one) and find_spec(module) is None:
+        if getattr(config, one) and not _is_installed(module):
             yield one, f"it needs the extra {extra}: pip install 'metaexpert[{extra}]'"
     for one, other in _NEEDED:
         if getattr(config, one) is not None and getattr(config, other) is None:

@@ -74,13 +74,18 @@ def keep(route: Route, line: bytes) -> bool:
     line, taken = _place(route, line) if route.lanes else (line, 0)
     if route.lanes and not taken:
         return False
+    complete(route, line, taken)
+    return True
+
+
+def complete(route: Route, line: bytes, taken: int) -> None:
+    """Do what is left to do with an entry that *taken* of its files, or of their lanes, have got."""
     if taken < len(route.lanes):
         route.lost(line, taken)
     if route.count is not None:
         next(route.count)
     if route.after is not None:
         route.after(line)
-    return True
 
 
 def _place(route: Route, line: bytes) -> tuple[bytes, int]:

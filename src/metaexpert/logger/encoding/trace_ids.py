@@ -34,7 +34,7 @@ class Tracing:
             return
         try:
             from opentelemetry import trace  # noqa: PLC0415 - for those who use it
-        except ImportError:
+        except (ImportError, OSError, MemoryError):  # neither descriptors nor memory left, perhaps: no ids then
             return
         nothing = trace.INVALID_SPAN
         current = trace.get_current_span

@@ -20,7 +20,8 @@ from typing import Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.console import stderr
-from metaexpert.logger.encoding.line import Header
+from metaexpert.logger.encoding.line import Header, renumbered
+from metaexpert.logger.encoding.route import Route, complete, keep
 from metaexpert.logger.files._archive import Archivist
 from metaexpert.logger.files._diagnostics import Diagnostics
 from metaexpert.logger.files._listeners import Listener, Listeners
@@ -248,6 +249,31 @@ class LogDirectory(ForkAware):
             done = done and file.write_now()
         if not done:
             otherwise()
+
+    def keep(self, route: Route, line: bytes) -> bool:
+        """Put an entry into the journal or, when that has no memory at all for one of its files, straight into them.
+
+        Returns:
+            Whether that was possible.
+        """
+        if keep(route, line):
+            return True
+        if not self.journal.starved or all(lane.segments() for lane in route.lanes) or writing_thread.must_not_wait:
+            return False
+        if not self._drain_lock.acquire(timeout=_PATIENCE):
+            return False
+        try:
+            number = next(route.numbers)
+            line = renumbered(line, number)
+            files = [file for file in self.files.values() if file.lane in route.lanes]
+            taken = sum([file.write_past_journal(line) for file in files])
+            if not taken:
+                route.numbers.give_back(number)
+        finally:
+            self._drain_lock.release()
+        if taken:
+            complete(route, line, taken)
+        return bool(taken)
 
     def drain(self) -> None:
         """Write the lines that wait for all files. A failure is reported, and kept in `LogFile.error`."""

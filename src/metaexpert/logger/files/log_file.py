@@ -108,6 +108,18 @@ class LogFile:
         if (intent := segment.state.intent) != NO_INTENT:
             segment.commit(segment.drained + self._already(intent, segment.map))
 
+    def write_past_journal(self, line: bytes) -> bool:
+        """Write *line* at once, after what waits. Returns whether the file took it."""
+        if not self.drain():
+            return False
+        try:
+            self.sink.write(memoryview(line))
+        except OSError as error:
+            self.fail(error)
+            return False
+        self.needs_sync = True
+        return True
+
     def write_now(self) -> bool:
         """Write all that waits, by any thread, if it can be done in the regular way. Returns whether it is done."""
         segment = self.lane.only

@@ -38,6 +38,8 @@ INTERVAL: Final = 0.05
 #: be back within a second.
 _IDLE: Final = 1.0
 _REST: Final = 0.9
+#: Seconds until a thread that could not be started is tried again.
+_RETRY: Final = 5.0
 #: A waiting thread looks this often, in seconds, whether the writing thread still lives.
 _PATIENCE: Final = 0.2
 #: What Python says when a thread is started while the interpreter ends.
@@ -103,6 +105,8 @@ class WritingThread(ForkAware):
         self._ending = False
         #: Whether the thread has died or could not be started, although the program goes on.
         self.lost = False
+        #: When a thread that could not be started is tried again; one that has died is not.
+        self._next_try = float("inf")
         #: Goes up with each batch that was written.
         self.writes = 0
         self._hung_at: int | None = None
@@ -150,7 +154,7 @@ class WritingThread(ForkAware):
             if directory not in self._directories:
                 self._directories = (*self._directories, directory)
             self._idle_since = monotonic()  # the logger that has just come will log soon
-            was_lost, self.lost = self.lost, False
+            was_lost, self.lost, self._next_try = self.lost, False, float("inf")
             if not threading.main_thread().is_alive():
                 self._ending = True  # atexit may not call us any more: each call writes by itself
             self.ensure()
@@ -175,13 +179,19 @@ class WritingThread(ForkAware):
         if not self._lock.acquire(blocking=False):
             return
         try:
-            if self._directories and not self.unavailable:
+            if self._directories and not self._ending and not (self.lost and monotonic() < self._next_try):
                 self._thread.start()
+                if self.lost:
+                    self.lost = False
+                    for directory in self._directories:
+                        directory.thread_changed()
         except RuntimeError as error:
             if _SHUTDOWN in str(error):  # nothing is wrong, only late
                 self._ending = True
             else:
-                self._give_up(error)
+                self._next_try = monotonic() + _RETRY
+                if not self.lost:
+                    self._give_up(error)
         finally:
             self._lock.release()
 

@@ -17,6 +17,7 @@ from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
 
 _NO_THREAD: Final = "no writing thread, each call writes by itself"
+_NO_MEMORY: Final = "no memory for the journal"
 _HANGS: Final = "a write does not return"
 
 
@@ -45,6 +46,8 @@ class Health:
         self._uncaptured: str | None = None
         self._uncaptured_since = ""
         self._uncaptured_told: str | None = None
+        #: Returns what outputs could not be started, and why; empty when all were.
+        self.outputs_lack: Callable[[], str] = str
         #: Errors of log calls that had no room on the stack even to count them.
         self.errors: deque[Exception] = deque()
         self._unreported: deque[tuple[str, BaseException]] = deque()
@@ -110,22 +113,28 @@ class Health:
 
     def _has_news(self) -> bool:
         """Return whether there may be something to announce: this is asked of every logger, idle ones too."""
-        changed = (self._current_reason() is None) != (self._reason is None)
+        changed = self._current_reason() != self._reason
         changed = changed or self._uncaptured != self._uncaptured_told
         return changed or bool(self._unsent) or self._directory.recovery is not None or self._counts.has_dropped
 
     def _current_reason(self) -> str | None:
         """Return why the logger does not work as it should; None when it does."""
         error = self._directory.error
-        if error is not None:
-            return error.strerror or type(error).__name__
+        reasons = [] if error is None else [error.strerror or type(error).__name__]
+        if self._directory.journal.starved:
+            reasons.append(_NO_MEMORY)
         if writing_thread.lost:
-            return _NO_THREAD
-        return _HANGS if writing_thread.hangs else None
+            reasons.append(_NO_THREAD)
+        elif error is None and writing_thread.hangs:
+            reasons.append(_HANGS)
+        if lack := self.outputs_lack():
+            reasons.append(lack)
+        return "; ".join(reasons) or None
 
     def _announce_change(self) -> None:
         reason = self._current_reason()
         if (reason is None) == (self._reason is None):
+            self._reason = reason  # another one than before: only the end of all is worth an entry
             return
         before, self._reason = self._reason, reason
         counts = self._counts

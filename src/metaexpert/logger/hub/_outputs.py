@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from metaexpert.logger import schema
@@ -21,14 +23,28 @@ from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.counts import CLOSED, Counts
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
+from metaexpert.logger.hub._remote_part import RemotePart
 from metaexpert.logger.hub._routing import ALERTS, CONSOLE, EXPORT, ROUTE_NAMES, Routing
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.schema import LEVEL_NUMBERS
 
 if TYPE_CHECKING:
-    from metaexpert.logger.remote.alerts.alerts import Alerts
+    from metaexpert.logger.remote.alerts.alerts import Alerts, Stamp
     from metaexpert.logger.remote.exports.exports import Exports
     from metaexpert.logger.remote.exports.metrics import Metrics
+    from metaexpert.logger.remote.sender import Report
+
+
+def _alerts(config: LoggerConfig, path: Path | None, report: Report, notice: Stamp) -> Alerts:
+    from metaexpert.logger.remote.alerts.alerts import Alerts  # noqa: PLC0415 - httpx, SQLite
+
+    return Alerts(config, path, report, notice)
+
+
+def _exports(config: LoggerConfig, path: Path | None, report: Report) -> Exports:
+    from metaexpert.logger.remote.exports.exports import Exports  # noqa: PLC0415 - SQLite
+
+    return Exports(config, path, report)
 
 
 class Outputs:
@@ -66,29 +82,26 @@ class Outputs:
         )
         #: Queues a line for the console.
         self.show: Final = self.console.put
-        self.alerts: Alerts | None = None
-        self.exports: Exports | None = None
+        self.alerts: RemotePart[Alerts] | None = None
+        self.exports: RemotePart[Exports] | None = None
         if config.telegram_token or config.discord_webhook_url or config.webhook_url:
-            from metaexpert.logger.remote.alerts.alerts import Alerts  # noqa: PLC0415 - httpx, SQLite
-
-            self.alerts = Alerts(config, directory.path, self._remote_trouble, stamper.notice)
+            make = partial(_alerts, config, directory.path, self._remote_trouble, stamper.notice)
+            self.alerts = RemotePart("alerts", make, self._remote_trouble)
             routing.alert_level = LEVEL_NUMBERS[config.alert_level.lower()]
         if config.syslog_address or config.otlp_endpoint or config.metrics:
-            from metaexpert.logger.remote.exports.exports import Exports  # noqa: PLC0415 - SQLite
-
-            self.exports = Exports(config, directory.path, self._remote_trouble)
+            make_exports = partial(_exports, config, directory.path, self._remote_trouble)
+            self.exports = RemotePart("exports", make_exports, self._remote_trouble)
             routing.exports = True
         self._remote: Final = [part for part in (self.alerts, self.exports) if part is not None]
 
     @property
     def metrics(self) -> Metrics | None:
         """The metrics of this process, when the logger keeps some."""
-        return None if self.exports is None else self.exports.metrics
+        return None if self.exports is None or self.exports.made is None else self.exports.made.metrics
 
-    def start(self) -> None:
-        """Begin: send what an earlier process left."""
-        for part in self._remote:
-            part.start()
+    def trouble(self) -> str:
+        """Return what of the remote outputs could not be started yet, and why."""
+        return "; ".join(f"no {part.name}: {part.trouble}" for part in self._remote if part.trouble)
 
     def send(self, line: bytes, to: int) -> None:
         """Send the entry *line* to those remote endpoints that *to* names (see `metaexpert.logger.hub._routing`)."""
@@ -144,7 +157,7 @@ class Outputs:
     # -- life -------------------------------------------------------------------------------------------------
 
     def ensure(self) -> None:
-        """Have the threads of remote endpoints run again after a fork."""
+        """Have the remote endpoints run, where they do not: at first, and after a fork. Sends what was left."""
         for part in self._remote:
             part.ensure()
 
@@ -167,8 +180,8 @@ class Outputs:
         """Start anew in a child: what waits to be printed or sent is the parent's."""
         self.console.after_fork()
         stderr.stream.after_fork()
-        if self.alerts is not None:
-            self.alerts.after_fork()
+        for part in self._remote:
+            part.after_fork()
 
     def _skipped_note(self, skipped: int) -> bytes:
         return self._stamper.own_line("warning", "log.skipped", {"skipped": skipped}, counted=False)

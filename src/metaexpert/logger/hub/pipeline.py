@@ -25,7 +25,7 @@ from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
 from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, ProcessorList, chain
-from metaexpert.logger.encoding.route import Route, deliver, keep, never
+from metaexpert.logger.encoding.route import Route, deliver, never
 from metaexpert.logger.encoding.trace_ids import Tracing
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
@@ -88,7 +88,7 @@ class Pipeline:
         self.health = Health(self._counts, self._stamper.clock, self.directory, self._announce)
         ask = functools.partial(self.directory.listeners.ask, self)
         self.outputs = Outputs(config, self.routing, self._stamper, self.directory, self._counts, ask)
-        self.stranded = self.outputs.stranded
+        self.stranded, self.health.outputs_lack = self.outputs.stranded, self.outputs.trouble
         self._closing = threading.RLock()
         self._complete = self._released = False
         #: Shares of the buffer that are not reached, whether files fail, and whether there is a writing thread.
@@ -119,7 +119,7 @@ class Pipeline:
         if self.config.log_to_file:
             self.directory.request(archive=True)
             self._wait(_OPEN_PATIENCE, self.directory)
-        self.outputs.start()
+        self.outputs.ensure()
         if self.outputs.metrics is not None:
             self.outputs.metrics.add(self, self.config.expert_name)
 
@@ -168,7 +168,8 @@ class Pipeline:
         if waits or failing or not served or to & (ERRORS | ALERTS) or to & both == both:
             return functools.partial(self._settle, to)
         if to & EXPORT and self.outputs.exports is not None:
-            return self.outputs.exports.put
+            exports = self.outputs.exports
+            return exports.put if exports.made is None else exports.made.put
         return self.outputs.show if to & CONSOLE else None
 
     def changed(self, filled: int) -> None:
@@ -252,7 +253,7 @@ class Pipeline:
         lanes = tuple(file.lane for file in self._files_for(to))
         route = Route(lanes=lanes, numbers=self.directory.sequence, count=self._counts.accepted_counts[level])
         route.lost, route.after = functools.partial(self._lost, self.levels.base), functools.partial(self._show_own, to)
-        return keep(route, line)
+        return self.directory.keep(route, line)
 
     def _show_own(self, to: int, line: bytes) -> None:
         if to & CONSOLE:
@@ -283,7 +284,7 @@ class Pipeline:
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
         if taken:
             self.health.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
-        elif self.closed or not self._when(lambda: keep(routes.by_kind[level, trade], line)):
+        elif self.closed or not self._when(lambda: self.directory.keep(routes.by_kind[level, trade], line)):
             to = routes.destinations[level, trade] & FILES
             self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
 
@@ -325,8 +326,8 @@ class Pipeline:
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
         self.on_serve()
-        self.health.serve(self.outputs.dropped())
         self.outputs.ensure()
+        self.health.serve(self.outputs.dropped())
         if self.outputs.console.empty:
             return False
         more = self.outputs.console.tick()
@@ -377,7 +378,8 @@ class Pipeline:
         self.outputs.close(_left(deadline))
         if self.outputs.metrics is not None:
             self.outputs.metrics.retire(self)
-        self._complete = self._complete or all(file.empty for _, file in self.files)
+        if not self.directory.journal.starved:  # then an empty one means that the files have everything
+            self._complete = self._complete or all(file.empty for _, file in self.files)
         if not self._complete:
             unwritten = self._counts.settle()
             self._counts.failed += unwritten

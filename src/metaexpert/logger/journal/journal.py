@@ -68,7 +68,9 @@ class Journal:
         #: Locks of journals that have been moved or hidden, by their ids, for as long as something waits there.
         self._former: dict[str, FileLock] = {}
         self._next_claim = self._refused_until = 0.0
-        self._described = self._forked = False
+        #: Whether the last segment that was wanted got neither a file nor memory.
+        self.starved = False
+        self._described = self._forked = self._unclaimed = False
         #: The exception that ends the process, as text, once it is known.
         self._error = ""
         self._claim()
@@ -97,23 +99,31 @@ class Journal:
                 lane.give_back()
             if self._is_full(size, reserve=reserve):
                 return None
+        if self._unclaimed:
+            self._claim()
         path = self._path(f".{next(self._numbers)}{SEGMENT_SUFFIX}")
         try:
             self._describe()
-            return Segment(size, name, path)
+            segment = Segment(size, name, path)
         except OSError as error:
             if is_injected(error):
                 if path is not None:
                     path.unlink(missing_ok=True)
                 raise
             self._on_trouble(_NOT_DURABLE, error)
+        else:
+            self.starved = False
+            return segment
         try:
-            return Segment(size, name, None)
-        except OSError as error:
+            segment = Segment(size, name, None)
+        except (OSError, MemoryError) as error:
             let_pass(error)
-            self._on_trouble("the journal gets no memory", error)
+            self.starved = True
             self._refused_until = time.monotonic() + _NO_MEMORY_PAUSE
+            self._on_trouble("the journal gets no memory", error if isinstance(error, OSError) else None)
             return None
+        self.starved = False
+        return segment
 
     def _is_full(self, size: int, *, reserve: bool) -> bool:
         """Whether *size* bytes more are too many. While nothing waits, an entry may be larger than the journal."""
@@ -130,14 +140,14 @@ class Journal:
         self._release_former()
 
     def after_fork(self) -> None:
-        """Start a journal of one's own in a forked child; the parent's keeps its lock."""
+        """Start a journal of one's own in a forked child, with its first segment; the parent's keeps its lock."""
         for lane in self.lanes.values():
             lane.forget()
         for owner in [*self._former.values(), *([self._owner] if self._owner else [])]:
             owner.abandon()
         self._former.clear()
         self._forked, self._error = True, ""
-        self._claim()
+        self.id, self._owner, self._described, self._unclaimed = "", None, False, True
 
     def ends(self, error: str) -> None:
         """Note that an uncaught exception ends the process. Raises OSError."""
@@ -166,7 +176,7 @@ class Journal:
         if self._directory is None:
             return
         if self._owner is None:
-            if time.monotonic() >= self._next_claim:
+            if time.monotonic() >= self._next_claim and not self._unclaimed:
                 self._claim()
         elif not self._owner.held:
             self._on_trouble("the journal was deleted, moved, or its lock was closed; it is made anew", None)
@@ -190,7 +200,7 @@ class Journal:
             self._former.pop(former).release(delete=not self._leftovers(former))
 
     def _claim(self, wish: str = "") -> None:
-        self.id, self._owner, self._described = "", None, False
+        self.id, self._owner, self._described, self._unclaimed = "", None, False, False
         if self._directory is None:
             return
         self._next_claim = time.monotonic() + _CLAIM_PAUSE

@@ -136,10 +136,13 @@ class Endpoints[S: Sender]:
             endpoint.worker.put(line)
 
     def ensure(self) -> None:
-        """Start the threads again that a fork has ended."""
+        """Start the threads again that a fork has ended, or that the system did not give."""
         for endpoint in self._endpoints:
             if endpoint.worker.asleep:
                 endpoint.worker.ensure()
+
+    def after_fork(self) -> None:
+        """Start anew in a child. The endpoints hear of the fork by themselves."""
 
     def dropped(self) -> dict[str, int]:
         """Return, by endpoint, how many entries were dropped since the last call."""

@@ -2,8 +2,9 @@
 
 A request that was certainly not sent may be sent again. After one that broke off it is unknown whether it arrived.
 
-No error and no log record shows a URL: addresses of Telegram and Discord contain the token. Errors carry the kind of
-trouble alone, and the records that httpx and httpcore would log about our requests, at any level, are dropped.
+No error and no log record shows a URL: addresses of Telegram and Discord contain the token. Errors carry the words of
+`metaexpert.logger.remote.reasons` alone. The records that httpx and httpcore would log about our requests, at any
+level, are dropped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from metaexpert import _version
+from metaexpert.logger.remote.reasons import reason
 from metaexpert.logger.remote.sender import silenced
 from metaexpert.logger.system.calls import monotonic
 
@@ -91,6 +93,8 @@ class Poster:
         self._timeout = httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._deadline = deadline
         self._client: httpx.Client | None = None
+        #: The setting that holds the address, for the words of an error.
+        self.setting = "the address"
 
     def post(self, url: str, payload: object, headers: Mapping[str, str] | None = None) -> Reply:
         """Post *payload* as JSON and return the answer of any status. Redirects are not followed.
@@ -100,21 +104,28 @@ class Poster:
             Unknown: It may have arrived.
         """
         try:
+            client = self._opened()
+        except Exception as error:  # proxies and authorities of the environment: any library may be missing
+            raise NotSent(reason(error, url, self.setting)) from None
+        try:
             with silenced(_TALKATIVE):
-                return self._post(url, payload, headers or {})
+                return self._post(client, url, payload, headers or {})
         except _NOT_SENT as error:
-            raise NotSent(_reason(error)) from None
+            raise NotSent(reason(error, url, self.setting)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise Unknown(_reason(error)) from None
+            raise Unknown(reason(error, url, self.setting)) from None
 
-    def _post(self, url: str, payload: object, headers: Mapping[str, str]) -> Reply:
+    def _opened(self) -> httpx.Client:
         if self._client is None:
             limits = httpx.Limits(max_keepalive_connections=0)
             self._client = httpx.Client(timeout=self._timeout, limits=limits, follow_redirects=False)
+        return self._client
+
+    def _post(self, client: httpx.Client, url: str, payload: object, headers: Mapping[str, str]) -> Reply:
         given = {"User-Agent": f"metaexpert/{_version.__version__}", "Content-Type": "application/json", **headers}
         content = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
         deadline, body = monotonic() + self._deadline, b""
-        with self._client.stream("POST", url, content=content, headers=given) as response:
+        with client.stream("POST", url, content=content, headers=given) as response:
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > MOST_ANSWER:
@@ -132,13 +143,3 @@ class Poster:
     def after_fork(self) -> None:
         """Start anew in a child. No connection is open between two requests."""
         self._client = None
-
-
-def _reason(error: BaseException) -> str:
-    """Return the type of *error* and the system's words for it, but nothing of its own text."""
-    name, cause = type(error).__name__, error.__cause__ or error.__context__
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, UnicodeError):
-            return f"{name}: {cause.strerror}"
-        cause = cause.__cause__ or cause.__context__
-    return name

@@ -104,8 +104,8 @@ class Worker(ForkAware):
 
     @property
     def asleep(self) -> bool:
-        """Whether a fork has ended the thread, and nothing has started it again."""
-        return self._started and not self._thread.running
+        """Whether a fork has ended the thread, or the system gave none, and nothing has started it since."""
+        return (self._started or not self._queue.empty()) and not self._thread.running
 
     def put(self, line: bytes) -> bool:
         """Queue an entry. Returns whether there was room."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.remote.alerts import _text
@@ -17,6 +17,15 @@ from metaexpert.logger.remote.alerts._text import units
 from metaexpert.logger.remote.http import NotSent, Poster, Reply, Unknown, seconds
 from metaexpert.logger.remote.rate_limit import Limit
 
+_FIREWALL: Final = "a firewall or filter may stand before the service; ask who runs it, or use another network"
+#: Refusals that may pass by themselves, with what they mean (RFC 9110, RFC 8470, RFC 4918).
+_MAY_PASS: Final = {
+    407: "the proxy wants a login: http://user:password@host:port in the variable of the proxy",
+    408: "the request took too long to arrive",
+    421: "the request came to the wrong server",
+    423: "locked for the moment",
+    425: "too early for the server",
+}
 #: A block of fewer units below the head of a message would say too little.
 _LEAST_ROOM: Final = 200
 
@@ -53,16 +62,21 @@ class Channel(ABC):
 
     #: Its name for people.
     name: str
+    #: The setting that holds its address.
+    address_setting: ClassVar[str]
     #: Token or address that the rate limit belongs to, hashed.
     token: str
     #: Id of the chat or address, hashed.
     endpoint: str
     #: The limits of the service, all of which hold.
     limits: tuple[Limit, ...]
+    #: By status of a refusal, what to do about it.
+    hints: ClassVar[Mapping[int, str]]
 
     def __init__(self, url: str, poster: Poster | None) -> None:
         self._url = url
         self._poster = poster or Poster()
+        self._poster.setting = self.address_setting
 
     @abstractmethod
     def render(self, alerts: Sequence[Alert]) -> Message:
@@ -94,6 +108,27 @@ class Channel(ABC):
     def _post(self, payload: object, headers: Mapping[str, str] | None = None) -> Reply:
         return self._poster.post(self._url, payload, headers)
 
+    def _failure(self, reply: Reply, wait: object = None, words: object = "", *, own: bool) -> Outcome:
+        """Return what is known after an answer that confirms nothing.
+
+        Args:
+            reply: The answer.
+            wait: Seconds that it asks for, as it stands there; any other value asks for none.
+            words: Its explanation. A proxy may quote the request in it, so it is masked.
+            own: Whether the service itself has answered, and no firewall before it.
+        """
+        status = reply.status
+        if status == 429:
+            return Outcome("later", "429 Too Many Requests", seconds(wait))
+        if status >= 500:
+            return Outcome("unknown", f"status {status}")
+        said = _text.one_line(mask_text(str(words)), 200)
+        text = f"{status} {said}" if said else f"status {status}"
+        if status in _MAY_PASS or (status == 403 and not own):
+            return Outcome("unsent", f"{text}; {_MAY_PASS.get(status, _FIREWALL)}", seconds(wait))
+        hint = self.hints.get(status) or (f"check {self.address_setting}, it redirects" if status < 400 else "")
+        return Outcome("refused", f"{text}; {hint}" if hint else text)
+
     def close(self) -> None:
         """Release the connection. A later `send` works again. Idempotent."""
         self._poster.close()
@@ -101,22 +136,6 @@ class Channel(ABC):
     def after_fork(self) -> None:
         """Start anew in a child."""
         self._poster.after_fork()
-
-
-def failure(reply: Reply, wait: object = None, words: object = "") -> Outcome:
-    """Return what is known after an answer that confirms nothing.
-
-    Args:
-        reply: The answer.
-        wait: Seconds that it asks for, as it stands there; any other value asks for none.
-        words: Its explanation. A proxy may quote the request in it, so it is masked.
-    """
-    if reply.status == 429:
-        return Outcome("later", "429 Too Many Requests", seconds(wait))
-    if reply.status >= 500:
-        return Outcome("unknown", f"status {reply.status}")
-    said = _text.one_line(mask_text(str(words)), 200)
-    return Outcome("refused", f"{reply.status} {said}" if said else f"status {reply.status}")
 
 
 class TextChannel(Channel):

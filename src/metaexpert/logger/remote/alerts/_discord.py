@@ -8,9 +8,9 @@ messages a minute that webhooks may post to a channel.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
-from metaexpert.logger.remote.alerts._channel import Outcome, TextChannel, failure
+from metaexpert.logger.remote.alerts._channel import Outcome, TextChannel
 from metaexpert.logger.remote.alerts._text import REPEAT_MARK, units
 from metaexpert.logger.remote.http import Poster, Reply, seconds
 from metaexpert.logger.remote.rate_limit import Limit
@@ -32,6 +32,10 @@ class Discord(TextChannel):
     """
 
     name = "discord"
+    address_setting = "discord_webhook_url"
+    hints: ClassVar = dict.fromkeys(
+        (401, 403, 404), "the webhook was deleted or its address is wrong: make a new one, and set discord_webhook_url"
+    )
     #: Five messages in two seconds, 30 a minute.
     limits = (Limit("webhook", 5, 2.0), Limit("webhook", 30, 60.0))
     limit = 2000 - units(REPEAT_MARK) - 16
@@ -56,7 +60,8 @@ class Discord(TextChannel):
             used_up = reply.headers.get("x-ratelimit-remaining") == "0"
             wait = seconds(reply.headers.get("x-ratelimit-reset-after")) if used_up else None
             return Outcome("delivered", wait=wait)
-        return failure(reply, answer.get("retry_after", reply.headers.get("retry-after")), answer.get("message", ""))
+        wait = answer.get("retry_after", reply.headers.get("retry-after"))
+        return self._failure(reply, wait, answer.get("message", ""), own="code" in answer)
 
     def _safe(self, text: str) -> str:
         return _MARKUP.sub(r"\\\1", text)

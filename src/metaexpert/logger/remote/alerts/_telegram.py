@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Final
+from typing import ClassVar, Final
 
-from metaexpert.logger.remote.alerts._channel import Outcome, TextChannel, failure
+from metaexpert.logger.remote.alerts._channel import Outcome, TextChannel
 from metaexpert.logger.remote.alerts._text import REPEAT_MARK, units
 from metaexpert.logger.remote.http import Poster, Reply
 from metaexpert.logger.remote.rate_limit import Limit
@@ -36,6 +36,13 @@ class Telegram(TextChannel):
     """
 
     name = "telegram"
+    address_setting = "telegram_api_url"
+    hints: ClassVar = {
+        400: "check telegram_chat_id: a user must have written to the bot first, a group must have it as member",
+        401: "the bot's token is wrong or was revoked: set telegram_token to the one that @BotFather shows",
+        403: "the chat has blocked or removed the bot: let it in again, or change telegram_chat_id",
+        404: "the bot's token is wrong: set telegram_token to the one that @BotFather shows",
+    }
     limit = 4096 - units(REPEAT_MARK) - 16
     line_limit = 300
     bold = "<b>{}</b>"
@@ -77,7 +84,7 @@ class Telegram(TextChannel):
             return Outcome("unsent", "the group has become a supergroup; its new id is used")
         wait = parameters.get("retry_after", reply.headers.get("retry-after"))
         # The description names the trouble ("chat not found"), never the token.
-        return failure(reply, wait, answer.get("description", ""))
+        return self._failure(reply, wait, answer.get("description", ""), own="ok" in answer)
 
     def _safe(self, text: str) -> str:
         return _escaped(_unlinked(text))

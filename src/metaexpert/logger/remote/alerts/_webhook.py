@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from metaexpert.logger.remote.alerts import _text
 from metaexpert.logger.remote.alerts._alert import Alert
-from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome, failure
+from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.http import Poster, Reply, seconds
 from metaexpert.logger.remote.rate_limit import Limit
 from metaexpert.logger.remote.sender import digest
@@ -31,6 +31,12 @@ class Webhook(Channel):
     """
 
     name = "webhook"
+    address_setting = "webhook_url"
+    hints: ClassVar = {
+        400: "the receiver wants another payload; see the page about alerts",
+        401: "set webhook_token to the token that the receiver expects",
+        **dict.fromkeys((404, 405, 410), "nothing takes alerts at the address: check webhook_url"),
+    }
     #: One request a second, 30 a minute: the limits of the strictest of the usual receivers (Slack).
     limits = (Limit("webhook", 1, 1.0), Limit("webhook", 30, 60.0))
 
@@ -62,4 +68,4 @@ class Webhook(Channel):
             return Outcome("delivered")
         if reply.status == 503 and "retry-after" in reply.headers:
             return Outcome("later", "status 503", seconds(reply.headers["retry-after"]))
-        return failure(reply, reply.headers.get("retry-after"))
+        return self._failure(reply, reply.headers.get("retry-after"), own=False)

@@ -129,6 +129,7 @@ class Alerts(Endpoints[Delivery]):
 
     def after_fork(self) -> None:
         """Start anew in a child: it is not the expert that began."""
+        super().after_fork()
         if self._heartbeat is not None:
             self._heartbeat.after_fork()
             self._heartbeat = None

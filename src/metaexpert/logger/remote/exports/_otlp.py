@@ -25,6 +25,7 @@ from opentelemetry.trace import TraceFlags
 from metaexpert import _version
 from metaexpert.logger import schema
 from metaexpert.logger.remote.exports._forwarder import TransportError, decode_politely
+from metaexpert.logger.remote.reasons import REQUESTS_CA, reason
 from metaexpert.logger.remote.sender import digest, silenced
 
 #: Our levels as severity numbers of the data model: DEBUG, INFO, WARN, ERROR, FATAL.
@@ -43,6 +44,20 @@ _ERROR_NAMES: Final = {"type": "exception.type", "value": "exception.message", "
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 
 
+class _Session(requests.Session):
+    """A session that keeps the last error, which the exporter only logs."""
+
+    error: Exception | None = None
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request. Raises what it always raises."""
+        try:
+            return super().request(*args, **options)
+        except Exception as error:
+            self.error = error
+            raise
+
+
 class Otlp:
     """Sends entries to a collector that speaks OTLP over HTTP. Used by one thread at a time.
 
@@ -59,6 +74,7 @@ class Otlp:
         bare = endpoint.rstrip("/")
         self._address = bare if re.search(r"://[^/]+/", bare) else bare + _PATH
         self._exporter: Any = None
+        self._session = _Session()
         self._status: int | None = None
         self.endpoint = digest("otlp", self._address)
         #: How many entries the collector has refused permanently.
@@ -71,7 +87,7 @@ class Otlp:
 
     def connect(self) -> None:
         """Make the exporter."""
-        session = requests.Session()
+        session = self._session = _Session()
         session.hooks["response"].append(self._note)
         self._exporter = OTLPLogExporter(endpoint=self._address, timeout=TIMEOUT, session=session)
 
@@ -81,7 +97,7 @@ class Otlp:
     def send(self, lines: Sequence[bytes]) -> None:
         """Send entries, and wait until the collector has confirmed them. Raises TransportError."""
         records = list(map(record, decode_politely(lines)))
-        self._status = None
+        self._status = self._session.error = None
         with silenced(_talkative()):
             result = self._exporter.export(records)
         if result.name == "SUCCESS":
@@ -91,6 +107,9 @@ class Otlp:
             # It will never take them. Offering them again would hold up all later entries.
             self.refused += len(lines)
             return
+        error = self._session.error
+        if status is None and error is not None:
+            raise TransportError(reason(error, self._address, "otlp_endpoint", REQUESTS_CA))
         raise TransportError("no answer" if status is None else f"status {status}")
 
     def finish(self) -> bool:

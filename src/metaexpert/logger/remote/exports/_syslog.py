@@ -193,17 +193,24 @@ def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> 
         key: Its private key; None looks for it in the file of the certificate.
 
     Raises:
-        OSError: A file cannot be read.
-        ssl.SSLError: A file holds no certificate or key.
+        OSError: A file cannot be read, or holds no certificate or key; the text names its setting.
     """
-    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certificate is not None:
-        context.load_cert_chain(str(certificate), None if key is None else str(key))
+    setting = "syslog_ca_file"
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            setting = "syslog_cert_file" if key is None else "syslog_cert_file or syslog_key_file"
+            context.load_cert_chain(str(certificate), None if key is None else str(key))
+    except OSError as error:  # which bears no name of a file
+        words = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise OSError(error.errno, f"{setting} cannot be used: {words}") from None
     return context
 
 
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not trusted: {error.verify_message}"
+        return f"the certificate is not trusted: {error.verify_message}; name its authority's file in syslog_ca_file"
+    if isinstance(error, socket.gaierror):
+        return f"the host of syslog_address cannot be resolved: {error.strerror}"
     return error.strerror or type(error).__name__
