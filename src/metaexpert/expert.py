@@ -154,6 +154,16 @@ class MetaExpert(Events):
             return self._logger
 
     @property
+    def has_logged(self) -> bool:
+        """Whether its logger is open; after that a change of `config` has no effect."""
+        return self._logger is not None
+
+    @property
+    def bars(self) -> int:
+        """How many bars the run in progress has played; 0 outside a run."""
+        return self._session.bars if self._session is not None else 0
+
+    @property
     def name(self) -> str:
         """The expert's name, as on its log entries."""
         return self.config.expert_name

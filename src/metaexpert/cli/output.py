@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import select
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -65,6 +66,11 @@ def is_terminal(stream: TextIO | None) -> bool:
 def to_terminal() -> bool:
     """Return whether output appears on a terminal, directly or through a pager."""
     return _pager is not None or is_terminal(sys.stdout)
+
+
+def width() -> int:
+    """Return how many columns the terminal has on which output appears; 0 where there is none."""
+    return shutil.get_terminal_size().columns if to_terminal() else 0
 
 
 def wants_color() -> bool:

@@ -10,13 +10,12 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.loading import compile_expert, experts_in, load_expert, own_failures
 from metaexpert.cli.options import given, with_logger_options
+from metaexpert.cli.run_screen import progress_of, tell
 from metaexpert.cli.settings import input_errors, settings, unwritable
-from metaexpert.cli.tables import counted
 from metaexpert.expert import MetaExpert
 from metaexpert.logger import LoggerConfig
 from metaexpert.logger.config.settings import command_line
 from metaexpert.trading.bars import BarError, check_bars
-from metaexpert.trading.session import RunResult
 
 app = typer.Typer(add_completion=False)
 
@@ -80,16 +79,11 @@ def _run_all(experts: list[MetaExpert], data: str | None, mode: Literal["backtes
             if data is None and isinstance(expert.data, str | Path):
                 _check_data(str(expert.data))
         for expert in experts:
-            result = expert.run(data, mode=mode)
-            output.write(_summary(result))
+            with progress_of(expert, expert.data if data is None else data, mode):
+                result = expert.run(data, mode=mode)
+            tell(expert, result)
             if result.failed:
                 raise typer.Exit(1)
     finally:
         for expert in experts:
             expert.close()
-
-
-def _summary(result: RunResult) -> str:
-    done = ((result.bars, "bar"), (len(result.orders), "order"), (len(result.fills), "fill"), (result.errors, "error"))
-    counts = ", ".join(counted(count, noun) for count, noun in done)
-    return f"{result.expert_name}: {result.reason}; {counts}; result {result.pnl:+.2f}, fees {result.fees:.2f}\n"

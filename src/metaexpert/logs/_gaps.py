@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import nan
@@ -179,6 +179,10 @@ class NumberRanges:
                 return False
             end = last
         return True
+
+    def add_all(self, runs: Sequence[tuple[int, int]]) -> bool:
+        """Add the numbers of *runs* if all of them are new; return whether they are."""
+        return self.add(*runs[0]) if len(runs) == 1 else self.fits(runs) and all(self.add(*one) for one in runs)
 
     def add(self, first: int, last: int) -> bool:
         """Add numbers if all of them are new; return whether they are."""

@@ -102,6 +102,17 @@ class Logs:
             found = merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
             yield from self._once(found, Once())
 
+    def with_texts(self, texts: tuple[bytes, ...], see: merge.See) -> Iterator[Record]:
+        """Iterate over the records with one of *texts*, in lower case, and those of an unusual form; the oldest first.
+
+        Before the first of them, *see* is given all whole lines that may be of the wanted time, piece by piece, in no
+        order and by several threads.
+        """
+        self.counts.reset()
+        with self.opened() as logs:
+            criteria = replace(self.criteria, texts=texts)
+            yield from self._once(merge.streamed(logs, criteria, self.counts, self.progress, see=see), Once())
+
     def last(self, limit: int) -> list[Record]:
         """Return the last *limit* records, the oldest first. Reads only as much of the files as that takes.
 

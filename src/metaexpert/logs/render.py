@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any, Final, Literal
 
-from metaexpert.logger.entry.console_text import ConsoleText, escape
+from metaexpert.logger.entry.console_text import ConsoleText, TerminalText, escape
 from metaexpert.logs.entry import Entry, Record
 
 FormatName = Literal["text", "json", "csv"]
@@ -48,6 +48,7 @@ class Format(ABC):
         fields: The fields, context and header keys to show of each entry; all when empty. Text always begins with
             time, level and message.
         start: Text before the first record.
+        width: Columns of a terminal into which text is fitted, see `TerminalText`; 0 for none.
     """
 
     colors: bool = False
@@ -55,6 +56,7 @@ class Format(ABC):
     terminal: bool = False
     fields: Sequence[str] = ()
     start: str = ""
+    width: int = 0
 
     def __call__(self, batch: Sequence[Record]) -> str:
         """Return *batch* as text, each line with its end."""
@@ -82,6 +84,13 @@ class TextFormat(Format):
     """
 
     _experts: set[str] = field(default_factory=set)
+    _text: ConsoleText = field(init=False)
+
+    def __post_init__(self) -> None:
+        terminal = self.width > 0
+        self._text = (
+            TerminalText(self.colors, self.tz, width=self.width) if terminal else ConsoleText(self.colors, self.tz)
+        )
 
     def __call__(self, batch: Sequence[Record]) -> str:
         """Return *batch* as text; its experts count from its first line on."""
@@ -92,11 +101,11 @@ class TextFormat(Format):
         """Return one record; a traceback follows on lines of its own."""
         if not isinstance(record, Entry):
             return escape(record.text)
-        text = ConsoleText(self.colors, self.tz, show_expert=len(self._experts) > 1)
+        self._text.show_expert = len(self._experts) > 1
         if not self.fields:
-            return text(record.data)
+            return self._text(record.data)
         chosen = self.chosen(record)
-        return text.line(record.data, {name: chosen[name] for name in chosen if name not in _ALWAYS})
+        return self._text.line(record.data, {name: chosen[name] for name in chosen if name not in _ALWAYS})
 
 
 @dataclass(slots=True)
@@ -154,9 +163,10 @@ def make_format(
     tz: tzinfo = UTC,
     terminal: bool = False,
     fields: Sequence[str] = (),
+    width: int = 0,
 ) -> Format:
     """Return the format of that name; see `Format`."""
-    return _FORMATS[name](colors, tz, terminal, fields)
+    return _FORMATS[name](colors, tz, terminal, fields, width=width)
 
 
 def csv_row(cells: Sequence[object]) -> str:

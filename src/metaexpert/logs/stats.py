@@ -22,7 +22,7 @@ from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Unparsed, checked
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.ahead import ahead
-from metaexpert.logs.reading.dedup import Recent
+from metaexpert.logs.reading.dedup import Recent, header_of
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.merge import Stretch
@@ -55,7 +55,7 @@ class Stats:
         entries: Entries, each once.
         unparsed: Lines that are not entries.
         levels: Entries by level.
-        experts: By expert (the header's ``appname``).
+        experts: By expert, as ``--expert`` names it: ``expert_name``, else the header's ``appname``.
         minutes: By minute, ``2026-11-22T10:31``, UTC.
         messages: Below ERROR, by the `fingerprint` of the message.
         errors: ERROR and CRITICAL, by exception and fingerprint of the message.
@@ -156,7 +156,7 @@ class _Collector:
         self._recent = Recent(_WINDOW)
         self._raw_messages: Counter[bytes] = Counter()
         self._samples: dict[bytes, bytes] = {}
-        self._raw_levels: Counter[tuple[bytes, bytes]] = Counter()
+        self._raw_levels: Counter[tuple[bytes, bytes, bytes]] = Counter()
         self._minutes: Counter[bytes] = Counter()
         self._names = tuple(orjson.dumps(name) for name in stats.fields)
         self._raw_values: list[Counter[bytes]] = [Counter() for _ in self._names]
@@ -190,8 +190,8 @@ class _Collector:
     def _count(self, found: Tally, data: bytes) -> None:
         new = self._new(found, data)
         self._number(found, new, data)
-        for level, head, count in found.kinds:
-            self._raw_levels[level, head] += count
+        for level, head, expert, count in found.kinds:
+            self._raw_levels[level, head, expert] += count
         for minute, count in found.minutes:
             self._minutes[minute] += count
         for shape, message, count in found.messages:
@@ -217,7 +217,7 @@ class _Collector:
 
     def _take_special(self, found: Tally, line: bytes, kind: int, minute: int, message: int) -> None:
         """Count a trade or an error."""
-        self._raw_levels[found.kinds[kind][:2]] += 1
+        self._raw_levels[found.kinds[kind][:3]] += 1
         self._minutes[found.minutes[minute][0]] += 1
         if message >= 0:
             self._raw_messages[found.messages[message][0]] += 1
@@ -251,14 +251,14 @@ class _Collector:
         level = entry.level
         if entry.identity is not None:
             numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())
-            if entry.has_copies and self._recent.seen(_header_of(entry)):
+            if entry.has_copies and self._recent.seen(header_of(entry)):
                 numbers.skip(entry.sequence_id)
                 return
             numbers.add(entry.sequence_id, ordinary=not entry.has_copies, time=entry.key[0])
         stats = self.stats
         stats.entries += 1
         stats.levels[level] += 1
-        stats.experts[str(entry.data.get("appname") or entry.expert)] += 1
+        stats.experts[entry.expert] += 1
         stats.minutes[entry.key[0][:16].decode()] += 1
         if schema.LEVEL_NUMBERS[level] >= schema.ERROR:
             stats.errors[error_text(entry)] += 1
@@ -293,10 +293,10 @@ class _Collector:
         self._fold_messages()
         self._fold_values()
         stats = self.stats
-        for (level, process), count in self._raw_levels.items():
+        for (level, process, expert), count in self._raw_levels.items():
             name = _APPNAME.search(process)
             stats.levels[level.decode()] += count
-            stats.experts[name[1].decode() if name else ""] += count
+            stats.experts[_text(expert) or (name[1].decode() if name else "")] += count
             stats.entries += count
         for minute, count in self._minutes.items():
             stats.minutes[minute.decode()] += count
@@ -310,12 +310,6 @@ def _text(raw: bytes) -> str:
         return str(orjson.loads(b'"' + raw + b'"'))
     except ValueError:
         return raw.decode("utf-8", "backslashreplace")
-
-
-def _header_of(entry: Entry) -> bytes:
-    """Return the line of an entry from its time to its number, as our writer writes it."""
-    keys = ("level", "severity", "facility", "version", "hostname", "appname", "procid", "msgid", "sequence_id")
-    return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
 
 
 def error_text(entry: Entry) -> str:

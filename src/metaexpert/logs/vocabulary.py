@@ -93,9 +93,8 @@ class Facts:
     def __init__(self, entry: Entry, part: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.entry = entry
         found = {**part, **entry.flat} if part else entry.flat
-        self._fields = dict(zip(_folded_names(tuple(found)), found.values(), strict=True))
-        if None in found.values():
-            self._fields = {folded_name(name): value for name, value in found.items() if value is not None}
+        items = zip(_folded_names(tuple(found)), found.values(), strict=True)
+        self._fields = {name: value for name, value in items if value is not None}
         self._numbers: dict[str, Decimal | None] = {}
 
     def get(self, name: str) -> Any:

@@ -103,7 +103,8 @@ class Session:
         self._trade = logger.trade
         self._broker: PaperBroker
         self._happened: deque[BrokerEvent] = deque()
-        self._bars = 0
+        #: How many bars were played.
+        self.bars = 0
         self._first: Bar | None = None
         self._last: Bar | None = None
         self._errors = 0
@@ -163,7 +164,7 @@ class Session:
         check_order(bar, self._last)
         self._first = self._first or bar
         self._last = bar
-        self._bars += 1
+        self.bars += 1
         with log_context(bar_time=bar.time):
             self._broker.on_bar(bar)
             self._logger.debug(
@@ -182,7 +183,7 @@ class Session:
             if self._reason is None:
                 await self._call(self._events.on_bar, bar)
                 await self._deliver()
-        if self.mode == "backtest" and self._bars % BARS_PER_FLUSH == 0:
+        if self.mode == "backtest" and self.bars % BARS_PER_FLUSH == 0:
             self._logger.flush()
 
     async def _finish(self) -> RunResult:
@@ -214,7 +215,7 @@ class Session:
             mode=self.mode,
             reason=reason,
             failed=self._failed,
-            bars=self._bars,
+            bars=self.bars,
             first_bar=self._first.time if self._first else None,
             last_bar=self._last.time if self._last else None,
             orders=broker.orders,

@@ -96,7 +96,7 @@ def check(data: bytes, count: int) -> None:
 
 @pytest.mark.storm
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("kind", "count"), [(JournalLane, 1_000_000), (SleepyLane, 200_000)])
+@pytest.mark.parametrize(("kind", "count"), [(JournalLane, 400_000), (SleepyLane, 120_000)])
 def test_threads_in_a_hurry(journal: Journal, hurry: None, kind: type[JournalLane], count: int) -> None:
     """Eight threads and a drain on segments of 4 KB, also when each caller is interrupted at the worst place."""
     file = LogFile(MemorySink(), journal.lanes.setdefault("expert.log", kind(journal, "expert.log")))

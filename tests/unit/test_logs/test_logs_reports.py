@@ -309,3 +309,24 @@ def test_plain_numbers() -> None:
         "0.000000001",
         "12",
     ]
+
+
+@pytest.mark.parametrize("level", [None, "info"])
+def test_experts_are_counted_by_the_name_that_finds_them(tmp_path: Path, line: Line, level: str | None) -> None:
+    """`expert_name` wherever it stands, also in the other layout, with escapes and in errors; else the program's."""
+    write(
+        tmp_path / "expert.log",
+        line(1, expert_name="sub0"),
+        line(2, logger="bots", expert_name="sub0"),
+        line(3, price=1, expert_name="sub1"),
+        line(4, expert_name='sub "2"'),
+        line(5, level="error", expert_name="sub1"),
+        line(6, category="trade", expert_name="sub1"),
+        json.dumps(to_layout(json.loads(line(7, expert_name="sub3"))), separators=(",", ":")).encode() + b"\n",
+        line(8, other={"expert_name": "no"}),
+        line(9),
+    )
+    logs = open_logs(tmp_path, level=level)
+    found = collect_stats(logs).experts
+    assert found == {"sub0": 2, "sub1": 3, 'sub "2"': 1, "sub3": 1, "EmaBot": 2}
+    assert {name: len(list(logs.filter(expert=name))) for name in found} == found

@@ -101,7 +101,7 @@ def test_a_process_that_is_there_runs(tmp_path: Path, line: Line, procid: int, h
     (tmp_path / ".metaexpert" / "a.owner").write_text(json.dumps(owner))
     (run,) = runs(tmp_path, line(1, procid=str(procid), hostname=os.uname().nodename))
     assert run.end.how == how
-    found = verdict(read_runs(open_logs(tmp_path)))
+    found = verdict(open_logs(tmp_path))
     assert found.is_bad == (how != "running")
     if how != "running":
         assert abs(run.ended.timestamp() - time.time()) < 60 * 60
@@ -146,12 +146,13 @@ def test_the_last_run_is_the_one_that_ended_last(tmp_path: Path, line: Line) -> 
         line(2, at=9, procid="2"),
         line(1, "log.died", at=20, **{**died("2"), "procid": "3"}),
     )
-    found = verdict(read_runs(open_logs(tmp_path)))
+    found = verdict(open_logs(tmp_path))
     assert found.run is not None
     assert (found.run.process[1], found.is_bad) == ("2", True)
     assert found.before is not None
     assert found.before.process[1] == "1"
-    assert verdict([]).run is None
+    (tmp_path / "none").mkdir()
+    assert verdict(open_logs(tmp_path / "none")).run is None
 
 
 def test_why_an_order_was_placed(tmp_path: Path, line: Line) -> None:

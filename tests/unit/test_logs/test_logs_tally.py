@@ -38,7 +38,24 @@ LINES = st.builds(
     st.sampled_from([("box", "1"), ("box", "2"), ('b"x', "3"), ("box2", "1")]),
     st.integers(0, 9) | st.sampled_from([10**17, 10**18]),
     MESSAGES,
-    st.sampled_from([{}, {"level": "error"}, {"n": 1, "nested": {"message": "x"}}]),
+    st.sampled_from(
+        [
+            {},
+            {"level": "error"},
+            {"n": 1, "nested": {"message": "x"}},
+            {"expert_name": "sub"},
+            {"n": 1, "expert_name": "s"},
+            {"logger": "l", "expert_name": "s2"},
+            {"logger": "l"},
+            {"expert_name": 'q"'},
+            {"expert_name": ""},
+            {"expert_name": 3},
+            {"logger": 3, "expert_name": "s"},
+            {"logger": "l", "structured_data": {"expert_name": "s"}},
+            {"structured_data": {"meta": {}, "context@1": {"expert_name": "s3"}}},
+            {"structured_data": {"context@1": {"expert_name": 'q"'}, "fields@1": {"expert_name": "s"}}},
+        ]
+    ),
     st.sampled_from([None, None, None, None, -1, 40, 200]),
 )
 
@@ -61,7 +78,7 @@ def simple(found: Tally) -> list[Any]:
         texts[fingerprint(json.loads(b'"' + message + b'"'))] += count
     runs = sorted((host, pid, list(numbers)) for host, pid, numbers in found.runs)
     marks = [
-        (end, found.kinds[kind][:2], found.minutes[minute][0],
+        (end, found.kinds[kind][:3], found.minutes[minute][0],
          message if message < 0 else fingerprint(json.loads(b'"' + found.messages[message][1] + b'"')))
         for end, kind, minute, message in batched(found.marks, 4)
     ]  # fmt: skip

@@ -111,7 +111,7 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
 def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[Sequence[Record]], None]:
     terminal = output.to_terminal()
     colors = form == "text" and output.wants_color()
-    render = make_format(form, colors=colors, tz=tz, terminal=terminal, fields=fields)
+    render = make_format(form, colors=colors, tz=tz, terminal=terminal, fields=fields, width=output.width())
     write = output.write_escaped if form == "text" or terminal else output.write_exact
     write(render.start)
     return lambda batch: write(render(batch))

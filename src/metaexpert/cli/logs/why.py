@@ -14,7 +14,6 @@ from metaexpert.cli.tables import amounts, counted, money, seconds
 from metaexpert.logger.entry.console_text import ConsoleText, escape, time_text
 from metaexpert.logs import Entry
 from metaexpert.logs.runs.model import Run
-from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.runs.why import Chain, Moment, Verdict, chain, held, last_errors, moment_of, reason_of, verdict
 from metaexpert.logs.vocabulary import SIDES, plain
 
@@ -81,7 +80,7 @@ def _print(found: Chain | Moment | Verdict, lines: Iterator[str], *, as_json: bo
 
 def _tell_run(filters: dict[str, Any], tz: tzinfo, *, as_json: bool) -> None:
     with reading(filters, "reading") as logs:
-        found = verdict(read_runs(logs))
+        found = verdict(logs)
     if found.run is None:
         output.complain("error", [f"no run in {' and '.join(map(str, logs.directories))}"])
         raise typer.Exit(1)
@@ -115,7 +114,7 @@ def _run_lines(found: Verdict, run: Run, tz: tzinfo) -> Iterator[str]:
         f"{group.count} x {text}, last at {_time(group.last.time, tz)}" for text, group in last_errors(run)[:_MOST]
     ]
     yield from _section("Errors", errors)
-    yield from _section("Last entries", [_entry_text(entry, tz) for entry in run.recent])
+    yield from _section("Last entries", [_entry_text(entry, tz) for entry in found.last])
     if found.before is not None:
         yield ""
         yield f"The run before {_ENDS.get(found.before.end.how, ('ended',))[0]} at {_time(found.before.ended, tz)}."

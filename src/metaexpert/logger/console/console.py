@@ -24,9 +24,10 @@ from typing import Final, Literal, TextIO
 from metaexpert.logger.console import stderr
 from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.console.stderr import LONGEST_LINE, NonBlockingStream, cut_lines
-from metaexpert.logger.entry.console_text import ConsoleText
+from metaexpert.logger.entry.console_text import ConsoleText, TerminalText
 from metaexpert.logger.entry.fitting import fitted
 from metaexpert.logger.entry.values import dumps
+from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
 
 #: Bytes of entries that may wait for a slow console.
@@ -35,6 +36,8 @@ MOST_WAITING: Final = 8 * 1024 * 1024
 SLICE: Final = 100
 #: Seconds that a logger waits at its end for a console that takes nothing.
 LAST_PATIENCE: Final = 2.0
+#: Seconds until the width of the terminal is asked for again.
+RESIZED: Final = 0.5
 
 #: The numbers of the two streams on Windows (GetStdHandle).
 STANDARD_OUTPUT: Final = -11
@@ -65,6 +68,15 @@ def wants_color(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     except (AttributeError, OSError, ValueError):  # no real stream, or a closed one
         return False
+
+
+def width_of(stream: TextIO | None) -> int:
+    """Return how many columns the terminal behind *stream* has: 80 where it does not tell, 0 where there is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80 if stream is not None else 0
+    except (AttributeError, OSError, TypeError, ValueError) as error:  # no descriptor, or a closed one
+        let_pass(error)
+        return 0
 
 
 class Console:
@@ -102,6 +114,11 @@ class Console:
         self._told: Exception | None = None
         self._colored = False
         self._renderers = {colors: ConsoleText(colors) for colors in (False, True)}
+        self._terminal: dict[bool, TerminalText] = {}
+        #: The stream whose width is known, and until when that counts.
+        self._measured: TextIO | None = None
+        self._again = 0.0
+        self._width = 0
         self._lines: deque[bytes] = deque()
         self._came = self._went = 0
         self._untold = 0
@@ -193,7 +210,7 @@ class Console:
             if colors and not self._colored:
                 self._colored = True
                 enable_colors(STANDARD_ERROR)
-            text = self._text(batch, colors)
+            text = self._text(batch, self._renderer(stream, colors))
             self.printing = threading.get_ident(), text
             try:
                 if text:
@@ -217,7 +234,17 @@ class Console:
             self._loops = False
             self._on_loop()
 
-    def _text(self, batch: bytes, colors: bool) -> str:
+    def _renderer(self, stream: TextIO, colors: bool) -> ConsoleText:
+        if stream is not self._measured or monotonic() >= self._again:
+            self._measured, self._again = stream, monotonic() + RESIZED
+            self._width = width_of(stream) if self._form == "text" else 0
+        if not self._width:
+            return self._renderers[colors]
+        terminal = self._terminal.setdefault(colors, TerminalText(colors, width=self._width))
+        terminal.width = self._width
+        return terminal
+
+    def _text(self, batch: bytes, render: ConsoleText) -> str:
         entries = [line for line in batch.split(b"\n") if line]
         lines = [line for line in entries if not printed_lines.within(line)]
         self._loops = self._loops or len(lines) < len(entries)
@@ -225,7 +252,6 @@ class Console:
             short = (line if len(line) < LONGEST_LINE else _cut(line) for line in lines)
             texts = [line.decode("utf-8", "replace") for line in short]
         else:
-            render = self._renderers[colors]
             texts = [cut_lines(render(json.loads(line))) for line in lines]
         for text in texts:
             printed_lines.add(text)

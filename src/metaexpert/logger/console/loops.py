@@ -23,9 +23,13 @@ _LENGTH: Final = 80
 _ENOUGH: Final = 320
 #: An entry's own time ends before this byte.
 _OWN_TIME: Final = 40
+#: The same of the hour, to look for lines without a date. One that comes back in the next hour does so once more.
+_HOUR: Final = slice(25, 28)
+#: Where a time begins at least that has a date before it.
+_DATED: Final = len("2026-11-22 ")
 #: Where the date is in a line of JSON, after ``{"timestamp":"``.
 _DATE: Final = slice(14, 24)
-_TIME: Final = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{3}"
+_TIME: Final = rb"\d\d:\d\d:\d\d\.\d{3}"
 _PRINTED: Final = re.compile(_TIME)
 #: A time in a string of JSON, with all that follows on its line.
 _WITHIN: Final = re.compile(_TIME + rb'(?:[^"\\]|\\[^nr]){0,%d}' % _ENOUGH)
@@ -39,19 +43,22 @@ class PrintedLines:
     def __init__(self) -> None:
         self._known: set[int] = set()
         self._before: set[int] = set()
+        #: Whether a line without the date was printed, as on a terminal.
+        self._dateless = False
 
     def add(self, text: str) -> None:
         """Remember the first line of a printed entry."""
-        line = text[: _ENOUGH + _OWN_TIME].partition("\n")[0].encode("utf-8", "replace")
-        time = _PRINTED.search(line, 0, _OWN_TIME)
+        beginning = text[: _ENOUGH + _OWN_TIME].encode("utf-8", "replace")
+        time = _PRINTED.search(beginning, 0, _OWN_TIME)
         if time is not None:
             if len(self._known) >= MOST_KNOWN:
                 self._known, self._before = set(), self._known
-            self._known.add(_key(line[time.start() : time.start() + _ENOUGH]))
+            self._dateless = self._dateless or time.start() < _DATED or b"\n" in beginning[: time.start()]
+            self._known.add(_key(beginning[time.start() : time.start() + _ENOUGH].partition(b"\n")[0]))
 
     def within(self, entry: bytes) -> bool:
         """Return whether *entry*, a line of JSON, holds a printed line in its message or in a field."""
-        if entry.find(entry[_DATE], _OWN_TIME) < 0:
+        if entry.find(entry[_HOUR if self._dateless else _DATE], _OWN_TIME) < 0:
             return False
         keys = (_key(found[0]) for found in _WITHIN.finditer(entry, _OWN_TIME))
         return any(key in self._known or key in self._before for key in keys)

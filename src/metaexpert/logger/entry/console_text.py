@@ -2,14 +2,16 @@ r"""A decoded entry as text for people, in the form and the colours of structlog
 
 ``2026-11-22 10:31:00.123 [info ] Position opened  side=BUY size=0.1``, with a traceback indented below. Control
 characters are escaped and all further lines are indented, so that values cannot inject entries or terminal escapes.
-Console and reader share this. Made without structlog,
-whose import takes longer than showing the last entries. Pure.
+`TerminalText` fits the same into the lines of a terminal. Console and reader share both. Made without structlog, whose
+import takes longer than showing the last entries.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -23,16 +25,35 @@ _HIDDEN: Final = frozenset(
 )
 _INDENT: Final = "    "
 _NEEDS_QUOTES: Final = lazy_pattern(r"""[\s="'\\]""")
+#: A time as our writer has it.
+_OURS: Final = lazy_pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 #: The two long level words stick out, so that the other lines need no padding.
 _LEVEL_WIDTH: Final = len("debug")
 #: Field names that structlog's renderer handles by itself. They are shown with our prefix.
 _RENDERER_KEYS: Final = frozenset({"stack", "exception", "exc_info"})
 
 #: Escape sequences of a terminal (ECMA-48, SGR), as structlog's console has them.
-_RESET, _BRIGHT, _DIM, _RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN = (
-    f"\x1b[{code}m" for code in (0, 1, 2, 31, 32, 33, 34, 35, 36)
+_RESET, _BRIGHT, _DIM, _REVERSE, _RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN = (
+    f"\x1b[{code}m" for code in (0, 1, 2, 7, 31, 32, 33, 34, 35, 36)
 )
 _LEVEL_COLORS: Final = {"debug": _GREEN, "info": _GREEN, "warning": _YELLOW, "error": _RED, "critical": _RED}
+#: On a terminal: the level stands in a column; a word in the terminal's own colour is legible on any ground.
+_WIDEST_LEVEL: Final = len("warning")
+_TERMINAL_COLORS: Final = {
+    "debug": _DIM, "info": _GREEN, "warning": _YELLOW + _BRIGHT, "error": _RED + _BRIGHT,
+    "critical": _RED + _BRIGHT + _REVERSE,
+}  # fmt: skip
+#: Further lines of an entry begin below its level.
+_HANGING: Final = " " * len("10:31:00.123 ")
+_FURTHER: Final = [_HANGING[1:]]
+#: Fields that mostly stay as they are from entry to entry of an expert.
+_SETTING: Final = frozenset({"symbol", "strategy_id", "account_id", "bar_time", schema.DECISION_ID, schema.LOGGER_KEY})
+#: Numbers that mostly are those of another field.
+_REPEATS: Final = {"order_size": "size", "filled_size": "size", "requested_price": "price"}
+#: Fields that the message mostly tells.
+_IN_MESSAGE: Final = ("status", schema.DECISION)
+#: Fields that are looked at last.
+_LAST: Final = ("trade_id", "order_type", "strategy_id", schema.DECISION_ID, "bar_time")
 
 
 class ConsoleText:
@@ -41,13 +62,13 @@ class ConsoleText:
     Args:
         colors: Whether to use ANSI colours.
         tz: Time zone of the printed times.
-        show_expert: Whether each line names its expert, for a view of several.
+        show_expert: Whether each line names its expert, for a view of several. It may change.
     """
 
     def __init__(self, colors: bool, tz: tzinfo = UTC, *, show_expert: bool = False) -> None:
         self._colors = colors
         self._tz = tz
-        self._show_expert = show_expert
+        self.show_expert = show_expert
 
     def __call__(self, entry: Mapping[str, Any]) -> str:
         """Return *entry*, of either layout, as text without a final newline."""
@@ -61,20 +82,149 @@ class ConsoleText:
             self._color(_DIM, time_text(entry.get("timestamp"), self._tz)),
             f"[{self._color(color, f'{escape(level):{_LEVEL_WIDTH}}')}]",
         ]
-        if self._show_expert:
+        if self.show_expert:
             parts.append(self._color(_BLUE, escape(str(_field(entry, "expert_name") or ""))))
         parts.append(self._color(_BRIGHT, escape(str(entry.get("message", "")))) + self._color("", " "))
         for name, value in fields.items():
-            key = schema.RESERVED_PREFIX + name if name in _RENDERER_KEYS else escape(name)
-            parts.append(f"{self._color(_CYAN, key)}={self._color(_MAGENTA, value_text(value))}")
+            parts.append(_key(name, self._colors)[1] + self._color(_MAGENTA, value_text(value)))
         return " ".join(parts).rstrip(" ")
 
     def _color(self, code: str, text: str) -> str:
         return f"{code}{text}{_RESET}" if self._colors else text
 
 
+class TerminalText(ConsoleText):
+    """Turns entries into the lines of a terminal: an entry stays on one line where it can.
+
+    A line with the date stands before the first entry of each day, and the others have the time alone. After the
+    message come the fields that say something new. Left out are `_SETTING` fields that are as in the expert's entry
+    before, a status or decision that is in the message, and a ``filled_size`` that is the ``size`` (`_REPEATS`). The
+    rest of a long entry follows on lines with a hanging indent. Keeps a state: one for each stream of lines.
+
+    Args:
+        width: Columns of the terminal.
+    """
+
+    def __init__(self, colors: bool, tz: tzinfo = UTC, *, width: int, show_expert: bool = False) -> None:
+        super().__init__(colors, tz, show_expert=show_expert)
+        self.width = width
+        self._day = ""
+        self._settings: dict[object, dict[str, object]] = {}
+
+    def __call__(self, entry: Mapping[str, Any]) -> str:
+        """Return *entry*, of either layout, as text without a final newline."""
+        return "\n".join([self.line(entry, self._news(entry, _fields_of(entry))), *_below(entry)])
+
+    def line(self, entry: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+        """Return *entry* with these *fields*, folded; the date on a line before it where a day begins."""
+        day, _, time = time_text(entry.get("timestamp"), self._tz).rpartition(" ")
+        level = str(entry.get("level", "?"))
+        color = self._color
+        shown = f"{escape(level):{_WIDEST_LEVEL}}"
+        words = [(time, color(_DIM, time)), (shown, color(_TERMINAL_COLORS.get(level, ""), shown))]
+        if self.show_expert:
+            expert = escape(str(_field(entry, "expert_name") or ""))
+            words.append((expert, color(_BLUE, expert)))
+        words += [(word, color(_BRIGHT, word)) for word in escape(str(entry.get("message", ""))).split(" ")]
+        if fields:
+            words.append(("", ""))
+        for name, value in fields.items():
+            key, text = _key(name, self._colors), value_text(value)
+            words.append((key[0] + text, key[1] + text))
+        text = self._folded(words)
+        if day in ("", self._day):
+            return text
+        self._day = day
+        return f"{color(_DIM, day)}\n{text}"
+
+    def _news(self, entry: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+        """Return those *fields* that say something new, `_LAST` ones at the end."""
+        expert = entry.get("expert_name") or _field(entry, "expert_name")
+        told = self._settings.setdefault(expert, {})
+        news: dict[str, Any] = {}
+        for name, value in fields.items():
+            if name in _SETTING:
+                if told.get(name, told) == value:
+                    continue
+                told[name] = value
+            elif name in _REPEATS and news.get(_REPEATS[name]) == value:
+                continue
+            news[name] = value
+        for name in _IN_MESSAGE:
+            if name in news and str(news[name]).replace("_", " ").lower() in str(entry.get("message")).lower():
+                del news[name]
+        for name in _LAST:
+            if name in news:
+                news[name] = news.pop(name)
+        return news
+
+    def _folded(self, words: list[tuple[str, str]]) -> str:
+        """Return *words*, each as it is and as it is painted, between spaces; further lines take what does not fit."""
+        room = max(self.width, 2 * len(_HANGING))
+        lines: list[str] = []
+        line: list[str] = []
+        used = -1
+        for plain, painted in words:
+            size = len(plain) if plain.isascii() else cells(plain)
+            if used + 1 + size <= room:
+                line.append(painted)
+                used += 1 + size
+                continue
+            if used >= len(_HANGING):
+                lines.append(" ".join(line).rstrip(" "))
+                line, used = _FURTHER[:], len(_HANGING) - 1
+            *full, rest = _pieces(plain, room, used + 1)
+            if full:
+                lines.append(" ".join([*line, full[0]]))
+                lines += [_HANGING + piece for piece in full[1:]]
+                line, used = _FURTHER[:], len(_HANGING) - 1
+            line.append(rest if full else painted)
+            used += 1 + cells(rest)
+        return "\n".join([*lines, " ".join(line).rstrip(" ")])
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str, colors: bool = False) -> tuple[str, str]:
+    """Return the name of a field before its value: as it is, and as it is painted."""
+    key = schema.RESERVED_PREFIX + name if name in _RENDERER_KEYS else escape(name)
+    return f"{key}=", f"{_CYAN}{key}{_RESET}=" if colors else f"{key}="
+
+
+def _pieces(text: str, room: int, used: int) -> list[str]:
+    """Cut *text* where lines of *room* columns end, the first of which is *used* so far."""
+    pieces: list[str] = []
+    while used + cells(text) > room:
+        head, text = _split(text, room - used)
+        pieces.append(head)
+        used = len(_HANGING)
+    return [*pieces, text]
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal *text* takes: two for a wide East Asian character or an emoji."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # noqa: PLC0415 - for such texts only
+
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
+    )
+
+
+def _split(text: str, room: int) -> tuple[str, str]:
+    """Return as much of *text* as fits into *room* columns, at least a character, and the rest."""
+    if text.isascii():
+        return text[:room], text[room:]
+    used, at = 0, 0
+    while at < len(text) and (used := used + cells(text[at])) <= room:
+        at += 1
+    return text[: max(at, 1)], text[max(at, 1) :]
+
+
 def time_text(timestamp: object, tz: tzinfo) -> str:
     """Return an ISO 8601 *timestamp* for people, in the time zone *tz* and to the millisecond."""
+    if tz is UTC and isinstance(timestamp, str) and _OURS.fullmatch(timestamp):
+        return f"{timestamp[:10]} {timestamp[11:23]}"
     try:
         moment = datetime.fromisoformat(str(timestamp)).astimezone(tz)
     except (ValueError, OverflowError):
@@ -93,6 +243,8 @@ def escape(text: str) -> str:
 def value_text(value: object) -> str:
     """Return the *value* of a field as text to follow ``key=``: bare if simple, else as JSON."""
     if isinstance(value, str):
+        if value.isalnum():
+            return value
         bare = value and value.isprintable() and not _NEEDS_QUOTES.search(value)
         return value if bare else escape(_json(value))
     return escape(_json(value))

@@ -35,6 +35,8 @@ _REPORT: Final = 0.1
 
 #: Called with the bytes done so far, from 0 to the size of all files.
 Progress = Callable[[int], None]
+#: Is given the whole lines of each piece that is read, once, in no order and by several threads.
+See = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ class _Looked:
     last: Before | None = None
 
 
-def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress, keep: int = 0) -> list[Stretch]:
+def survey(
+    logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress, keep: int = 0, see: See | None = None
+) -> list[Stretch]:
     """Return the stretches of all files that may hold a wanted record.
 
     Args:
@@ -123,8 +127,9 @@ def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Pr
         counts: Files that cannot be read are noted there.
         progress: This is half the work.
         keep: Most bytes of lines that are kept.
+        see: Is given all lines of the stretches that may hold something of the wanted time.
     """
-    look = _Survey(logs, criteria, counts, keep)
+    look = _Survey(logs, criteria, counts, keep, see)
     jobs = [(log, file) for log in logs for file in log.files]
     found = iter(look.all(jobs, progress))
     stretches: list[Stretch] = []
@@ -144,7 +149,10 @@ def survey(logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Pr
 
 
 class _Survey:
-    def __init__(self, logs: Sequence[Log], criteria: Criteria, counts: Counts, keep: int) -> None:
+    def __init__(
+        self, logs: Sequence[Log], criteria: Criteria, counts: Counts, keep: int, see: See | None = None
+    ) -> None:
+        self._see = see
         self._criteria = criteria
         self._counts = counts
         self._room = keep
@@ -208,6 +216,8 @@ class _Survey:
                 looked.last = before = partial(_given, key)
 
     def _place(self, looked: _Looked, log: Log, file: LogFile, piece: Piece, before: Before) -> None:
+        if self._see is not None:
+            self._see(piece.data)
         try:
             stretch = self.stretch(log, file, piece, before)
         except _UnplacedError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
+import orjson
+
 from metaexpert.logs.entry import Entry, Record, is_ordinary
 
 #: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
@@ -74,3 +76,9 @@ class Once:
             return False
         self._last = entry.line
         return self._recent.seen(identity)
+
+
+def header_of(entry: Entry) -> bytes:
+    """Return the line of an entry from its time to its number, as our writer writes it."""
+    keys = ("level", "severity", "facility", "version", "hostname", "appname", "procid", "msgid", "sequence_id")
+    return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]

@@ -86,6 +86,8 @@ class Criteria:
         since: Earliest time, as the first part of a `Key`; empty for none.
         until: Latest time; empty for none.
         patterns: Texts and expressions that must all be found, see `greps`.
+        texts: In lower case: a regular line (see `metaexpert.logs.entry.regular_number`) without any of them is left
+            out; empty for none. Others may be let through.
     """
 
     level: int = 0
@@ -93,6 +95,7 @@ class Criteria:
     since: bytes = b""
     until: bytes = b""
     patterns: tuple[str | re.Pattern[str], ...] = ()
+    texts: tuple[bytes, ...] = ()
 
     def narrowed(
         self,
@@ -209,6 +212,8 @@ def _groups(criteria: Criteria) -> tuple[Group, ...]:
     if criteria.level > schema.INFO:  # lines of lower levels are too many to gain anything
         words = [word for word, number in schema.LEVEL_NUMBERS.items() if number >= criteria.level]
         found.append(Group(tuple(b'"%b"' % word.encode() for word in words), fold=False, odd=True))
+    if criteria.texts:
+        found.append(Group(criteria.texts, fold=True, odd=True))
     while sum(len(group.texts) for group in found) > MOST_TEXTS:
         found.pop()
     return tuple(found[:MOST_GROUPS])

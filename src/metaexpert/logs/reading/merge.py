@@ -27,12 +27,12 @@ from itertools import islice
 from typing import Final
 
 from metaexpert.logs.entry import Key, Record, by_time
-from metaexpert.logs.reading._survey import RECORD, Log, Progress, Stretch, block_size, survey
+from metaexpert.logs.reading._survey import RECORD, Log, Progress, See, Stretch, block_size, survey
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.search import found_in, last_key
 
-__all__ = ["Log", "Progress", "Stretch", "ignore", "newest", "streamed", "survey", "with_progress"]
+__all__ = ["Log", "Progress", "See", "Stretch", "ignore", "newest", "streamed", "survey", "with_progress"]
 
 #: Most bytes of records that wait in memory for sorting.
 MEMORY_LIMIT: Final = 48 << 20
@@ -45,10 +45,19 @@ def ignore(done: int) -> None:
 
 
 def streamed(
-    logs: Sequence[Log], criteria: Criteria, counts: Counts, progress: Progress, *, backward: bool
+    logs: Sequence[Log],
+    criteria: Criteria,
+    counts: Counts,
+    progress: Progress,
+    *,
+    backward: bool = False,
+    see: See | None = None,
 ) -> Iterator[Record]:
-    """Yield the wanted records in order of time, the last first when *backward*."""
-    stretches = survey(logs, criteria, counts, progress, KEPT_LIMIT if criteria != Criteria() else 0)
+    """Yield the wanted records in order of time, the last first when *backward*.
+
+    Before the first of them, *see* is given all lines.
+    """
+    stretches = survey(logs, criteria, counts, progress, KEPT_LIMIT if criteria != Criteria() else 0, see)
     waiting = _Waiting(counts, backward=backward)
     due = waiting.sorted(list(enumerate(stretches)))
     left = Counter(id(stretch.file) for stretch in stretches)

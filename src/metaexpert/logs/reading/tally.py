@@ -24,6 +24,8 @@ HEADER: Final = re.compile(
     rb'"appname":"[^"\\]*","procid":"(?P<pid>[^"\\]*)","msgid":"(?P<msgid>[^"\\]*)"),'
     rb'"sequence_id":(?P<number>0*[1-9]\d*+),"message":"(?P<message>(?:[^"\\]|\\.)*+)"(?:,|\}\Z)'
 )
+_LOGGER: Final = re.compile(rb'"logger":"[^"\\]*",')
+_EXPERT: Final = re.compile(rb'"expert_name":"([^"\\]+)"')
 _ERRORS: Final = frozenset({b"error", b"critical"})
 _TRADE: Final = schema.MSGID_TRADE.encode()
 #: Most fields whose values are taken; the same in `system/core/tally.c`.
@@ -36,7 +38,8 @@ class Tally(NamedTuple):
     """The counts of some whole lines.
 
     Attributes:
-        kinds: Level, the header from severity to msgid, and how many lines that are neither trades nor errors.
+        kinds: Level, the header from severity to msgid, the name of the expert (empty for none), and how many lines
+            that are neither trades nor errors.
         runs: Host and process id, and the numbers of its lines, three of this list for each run: first number, last
             number, -1; or for a trade or an error: number, 0, and its place in *specials*.
         minutes: Minute, and how many lines that are neither trades nor errors.
@@ -51,11 +54,11 @@ class Tally(NamedTuple):
         values: For each wanted field its values in counted lines, as they are there.
         low: The earliest time of all these lines but the odd ones; empty when there is none.
         high: The latest time.
-        latest: Only of `strict_tally`: the time of the last such line.
+        latest: Only where it is compiled: the time of the last such line.
         back: Likewise: whether the time of such a line is before that of the one before it, by seconds.
     """
 
-    kinds: Sequence[tuple[bytes, bytes, int]]
+    kinds: Sequence[tuple[bytes, bytes, bytes, int]]
     runs: Sequence[tuple[bytes, bytes, Sequence[int]]]
     minutes: Sequence[tuple[bytes, int]]
     messages: Sequence[tuple[bytes, bytes, int]]
@@ -101,7 +104,7 @@ def lines_at(data: bytes, bounds: Sequence[int]) -> list[bytes]:
 
 def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
     """Do what the core does; each message is a shape of its own, and the fields are looked for in decoded lines."""
-    kinds: Counter[tuple[bytes, bytes]] = Counter()
+    kinds: Counter[tuple[bytes, bytes, bytes]] = Counter()
     minutes: Counter[bytes] = Counter()
     messages: Counter[bytes] = Counter()
     runs: dict[tuple[bytes, bytes], _Runs] = {}
@@ -111,13 +114,14 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
         bounds = (start, start + len(line))
         start = bounds[1] + 1
         found = HEADER.match(line) if line.endswith(b"}") else None
-        if found is None or len(found["number"]) > _MOST_DIGITS:
+        expert = expert_in(line, found.end()) if found is not None else None
+        if found is None or expert is None or len(found["number"]) > _MOST_DIGITS:
             odd.extend(bounds if line else ())
             continue
         numbers = runs.setdefault((found["host"], found["pid"]), _Runs())
         level, special = found["level"], found["level"] in _ERRORS or found["msgid"] == _TRADE
         times.append(found["time"])
-        kinds[level, found["head"]] += not special
+        kinds[level, found["head"], expert] += not special
         minutes[found["minute"]] += not special
         message = None if level in _ERRORS else found["message"]
         if message is not None:
@@ -125,7 +129,7 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
         if special:
             numbers.special(int(found["number"]), len(specials) // 2)
             specials.extend(bounds)
-            marks.append((bounds[0] + found.end("number"), (level, found["head"]), found["minute"], message))
+            marks.append((bounds[0] + found.end("number"), (level, found["head"], expert), found["minute"], message))
             continue
         numbers.ordinary(int(found["number"]))
         if any(name in line for name in names) or (names and b"\\" in line):
@@ -148,6 +152,20 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
         min(times, default=b""),
         max(times, default=b""),
     )
+
+
+def expert_in(line: bytes, fields: int) -> bytes | None:
+    """Return the name of the expert in a line whose *fields* begin there: empty for none, None if only decoding tells.
+
+    It is the first field, behind a ``logger``; or anywhere in ``structured_data``, where no other field stands.
+    """
+    named = _LOGGER.match(line, fields)
+    inside = named is None and line.startswith(b'"structured_data":{', fields)
+    found = (_EXPERT.search if inside else _EXPERT.match)(line, named.end() if named else fields)
+    at = line.find(b'"expert_name":', fields)
+    if inside and found is not None and found.start() != at:
+        return None
+    return found[1] if found is not None else b"" if at < 0 else None
 
 
 class _Runs:

@@ -1,6 +1,7 @@
 """One model of a run: what its entries say of its life, orders, positions, results, errors and decisions.
 
-`Runs.feed` takes entries in any order that is roughly that of time, each once; `Runs.finish` says how the runs ended.
+`Runs.feed` takes entries in any order that is roughly that of time, each once, and `Runs.count` many that say nothing
+at a time; `Runs.finish` says how the runs ended.
 Memory is bounded: orders that came to their end, and entries, are counted and forgotten. What an entry says does not
 depend on the entries before it wherever that can be avoided, because the clock may have stepped back.
 
@@ -10,7 +11,6 @@ already begins another run of the same process id.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -23,22 +23,17 @@ from metaexpert.logs._gaps import NumberRanges
 from metaexpert.logs.entry import Entry, moment
 from metaexpert.logs.orders import OrderLife
 from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.reading.tally import HEADER
+from metaexpert.logs.runs._blocks import Block, Process
 from metaexpert.logs.runs._ends import CLOSED, RUNNING, UNCAUGHT, UNKNOWN, End, marked
 from metaexpert.logs.runs.names import Mention, orders_in
 from metaexpert.logs.stats import error_text
 from metaexpert.logs.trades import Ledger, Totals
 from metaexpert.logs.vocabulary import NOTE, POSITION, Amounts, Facts, plain
 
-#: Of each run: groups of errors, open orders, last entries and decisions that are kept; ended orders that are known.
-_MOST_ERRORS, _MOST_ORDERS, _LAST, _ENDED = 1000, 10_000, 12, 100_000
+#: Of each run: groups of errors and open orders that are kept, ended orders that are known.
+_MOST_ERRORS, _MOST_ORDERS, _ENDED = 1000, 10_000, 100_000
 #: Orders of all runs that are kept although they came to their end.
 _RECENT_ORDERS: Final = 4000
-_EXPERT: Final = re.compile(rb'"expert_name":"([^"\\]*)"')
-#: Without any of these a line that is neither trade nor error says nothing of orders and decisions.
-_TELLING: Final = re.compile(
-    rb'(?i)order|"(?:ord_?id|c?l?oid|txid|ticket|deal|perm_?id|pnl|decision_id)"|"message":"log\.'
-)
 
 Finished = Callable[["Run", OrderLife], None]
 
@@ -66,7 +61,7 @@ class Run:
 
     Attributes:
         process: Host and process id.
-        experts: Names of its experts, in the order in which they appear.
+        experts: Names of its experts.
         first: Time of its first entry, as in a `metaexpert.logs.entry.Key`.
         last: Time of its latest.
         entries: How many entries it logged.
@@ -79,10 +74,9 @@ class Run:
         dropped: Entries that there was no room for.
         recovered: Entries brought in from earlier processes.
         end: How it ended.
-        recent: Its last entries.
     """
 
-    process: tuple[str, str]
+    process: Process
     first: bytes
     last: bytes
     experts: dict[str, None] = field(default_factory=dict)
@@ -96,7 +90,6 @@ class Run:
     dropped: int = 0
     recovered: int = 0
     end: End = field(default_factory=lambda: End(UNKNOWN))
-    recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_LAST))
     numbers: NumberRanges = field(default_factory=NumberRanges)
     _low: int = sys.maxsize
     _high: int = 0
@@ -152,19 +145,28 @@ class Run:
         """Expert, symbol and totals of each position that is open."""
         return ((name, symbol, held) for (name, symbol), held in self.ledger.totals.items() if held.position)
 
-    def count(self, level: str, expert: str, entry: Entry) -> None:
+    def count(self, entry: Entry) -> None:
         """Count an entry."""
         time, number, _ = entry.key
-        self.recent.append(entry)
         self.entries += 1
-        self.levels[level] += 1
-        if expert and expert not in self.experts:
-            self.experts[expert] = None
+        self.levels[entry.level] += 1
+        if not entry.text.startswith("log."):
+            self.experts[entry.expert] = None
+        self._reach(number, time, number, time)
+
+    def count_all(self, block: Block) -> None:
+        """Count the entries of a block."""
+        self.entries += block.levels.total()
+        self.levels += block.levels
+        self.experts |= block.experts
+        self._reach(block.key[1], block.key[0], block.ranges[-1][1], block.last)
+
+    def _reach(self, low: int, first: bytes, high: int, last: bytes) -> None:
         # By their numbers: the clock may have stepped back.
-        if number <= self._low:
-            self._low, self.first = number, time
-        if number >= self._high:
-            self._high, self.last = number, time
+        if low <= self._low:
+            self._low, self.first = low, first
+        if high >= self._high:
+            self._high, self.last = high, last
 
     def take(self, entry: Entry, finished: Finished) -> OrderLife | None:
         """Take in what an entry says; return the order that it is the first to speak of."""
@@ -173,13 +175,17 @@ class Run:
         if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and entry.text != "log.died":
             self._take_error(entry)
         self.decisions += entry.get(schema.DECISION) is not None and entry.get(schema.DECISION_ID) is not None
+        is_trade, flat = entry.get("msgid") == schema.MSGID_TRADE, entry.flat
+        mentions = orders_in(flat)
+        if not is_trade and not mentions:
+            return None
         facts = Facts(entry)
-        if entry.get("msgid") == schema.MSGID_TRADE:
+        if is_trade:
             self.ledger.take(facts)
-        mentions = orders_in(entry.flat)
         if len(mentions) != 1:
             return None
-        return self._take_order(Facts(entry, mentions[0].fields), mentions[0], finished)
+        about = facts if mentions[0].fields is flat else Facts(entry, mentions[0].fields)
+        return self._take_order(about, mentions[0], finished)
 
     def _take_own(self, entry: Entry) -> None:
         self._own += 1
@@ -302,44 +308,57 @@ class Runs:
     def __init__(self, finished: Finished = ignore) -> None:
         self.runs: list[Run] = []
         self._finished = finished
-        self._current: dict[tuple[str, str], Run] = {}
+        self._current: dict[Process, Run] = {}
         self._beginnings: list[tuple[Run, Run]] = []
         #: The latest orders, ended or not: after a step of the clock an earlier entry comes late.
         self._orders: deque[tuple[Run, OrderLife]] = deque()
 
-    def feed(self, entry: Entry) -> None:
-        """Take in the next entry, which is decoded only if it says more than that it is there."""
-        header = HEADER.match(entry.line)
-        plain_level = header is not None and header["level"] not in (b"error", b"critical")
-        if header is not None and plain_level and header["msgid"] == b"log" and not _TELLING.search(entry.line):
-            expert = _EXPERT.search(entry.line)
-            if expert is not None:
-                run = self._run_of((header["host"].decode(), header["pid"].decode()), entry)
-                run.count(header["level"].decode(), expert[1].decode(), entry)
-                return
-        run = self._run_of(entry.process, entry)
-        run.count(entry.level, "" if entry.text.startswith("log.") else entry.expert, entry)
+    def count(self, block: Block) -> None:
+        """Count the entries of a block."""
+        self._run_of(block.process, block.key[0], block.ranges).count_all(block)
+
+    def feed(self, entry: Entry, *, counted: bool = False) -> Run:
+        """Take in the next entry, and return its run; *counted* says that it is in a block that came before it."""
+        time, number, _ = entry.key
+        holder = self._holder(entry.process, number) if counted else None
+        run = holder or self._run_of(entry.process, time, [(number, number)])
+        if holder is None:
+            run.count(entry)
         if (order := run.take(entry, self._finished)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
                 Run.age(*self._orders.popleft(), self._finished)
         if entry.text == "log.died":
             self._note_death(entry, run)
-        entry.forget()
+        return run
 
-    def _run_of(self, process: tuple[str, str], entry: Entry) -> Run:
-        time, number, _ = entry.key
+    def has(self, entry: Entry) -> bool:
+        """Return whether a run of its process has the number of *entry*."""
+        return self._holder(entry.process, entry.sequence_id) is not None
+
+    def _holder(self, process: Process, number: int) -> Run | None:
+        """Return the latest run that has that number."""
         run = self._current.get(process)
-        fresh = run is None or (number and not run.numbers.add(number, number))
+        if run is None or not run.numbers.fits([(number, number)]):
+            return run
+        others = (one for one in reversed(self.runs) if one.process == process)
+        return next((one for one in others if not one.numbers.fits([(number, number)])), None)
+
+    def _run_of(self, process: Process, time: bytes, ranges: list[tuple[int, int]]) -> Run:
+        """Return the run that these numbers belong to, and add them to it."""
+        run = self._current.get(process)
+        first = ranges[0][0]
         # The beginning of another run, if that of this one is lost; or of this one, and the clock stepped back.
-        again = run is not None and not fresh and number == 1 and len(run.numbers.ranges) > 1 and time > run.last
-        if run is None or fresh or again:
+        again = (
+            run is not None and first == 1 and bool(run.numbers.ranges) and time > run.last
+            and run.numbers.ranges[0][0] > ranges[-1][1] + 1
+        )  # fmt: skip
+        if run is None or again or (first and not run.numbers.add_all(ranges)):
             before, run = run, Run(process, time, time)
-            run.numbers.add(number, number)
+            run.numbers.add_all(ranges)
             self.runs.append(run)
             self._current[process] = run
             if again and before is not None:
-                before.numbers.ranges.pop(0)
                 self._beginnings.append((before, run))
         return run
 

@@ -39,6 +39,8 @@ _SAME: Final = frozenset(
     {"info", "response", "result", "data", "order", "raw", "reply", "res", "resp", "ack", "body", "payload", "report"}
     | {"event", "retdata", "statuses", "resting", "filled", "o", "request", "orderstatus"}
 )
+#: Binance's executionReport and ORDER_TRADE_UPDATE have these.
+_STREAM: Final = frozenset("icXxS")
 #: Smaller numbers count the orders of one day or program, and are no name by which to find more.
 _FEWEST_DIGITS: Final = 6
 _DEEPEST: Final = 8
@@ -91,9 +93,11 @@ def orders_in(fields: Mapping[str, Any]) -> list[Mention]:
 
 
 def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
-    folded = {folded_name(str(name)): value for name, value in fields.items()}
-    found, others = Mention(tuple(_own(fields, folded, key)), fields), list[Mention]()
-    below = [(name, inner) for name, value in folded.items() if (inner := _below(name, value, depth))]
+    names, is_naming = _folded_names(tuple(fields))
+    folded = dict(zip(names, fields.values(), strict=True))
+    found, others = Mention(tuple(_own(fields, folded, key)) if is_naming else (), fields), list[Mention]()
+    nested = [(name, value) for name, value in folded.items() if isinstance(value, dict | list)]
+    below = [(name, inner) for name, value in nested if (inner := _below(name, value, depth))]
     for name, inner in below:
         if len(inner) == 1 and _is_same(found, inner[0], alone=len(below) == 1, under=name):
             found = Mention((*found.names, *inner[0].names), inner[0].fields)
@@ -102,14 +106,19 @@ def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
     return [found, *others] if found.names else others
 
 
-def _below(name: str, value: Any, depth: int) -> list[Mention]:
+@lru_cache(maxsize=4096)
+def _folded_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Return *names* folded, and whether one of them may name an order."""
+    folded = tuple(map(folded_name, names))
+    return folded, not _SPACES.keys().isdisjoint(folded) or "id" in folded or set(names) >= _STREAM
+
+
+def _below(name: str, value: dict[str, Any] | list[Any], depth: int) -> list[Mention]:
     """Return the orders in the value of a field: several items of a list are several orders."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return _mentions(value, name, depth - 1) if depth else []
-    if not isinstance(value, list):
-        return []
     items = ({name: item} if isinstance(item, str) and name in _SPACES else item for item in value[:_MOST])
-    return [mention for item in items if isinstance(item, Mapping) for mention in _below(name, item, depth)]
+    return [mention for item in items if isinstance(item, dict) for mention in _below(name, item, depth)]
 
 
 def _is_same(mine: Mention, inner: Mention, *, alone: bool, under: str) -> bool:
@@ -130,7 +139,7 @@ def _own(fields: Mapping[str, Any], folded: Mapping[str, Any], key: str) -> Iter
         text = _identifier(value)
         if text and (name not in NUMBERS or _is_ticket(text, name, folded)):
             yield name, Name(space, text)
-    if {"i", "c", "X", "x", "S"} <= fields.keys():  # Binance's executionReport and ORDER_TRADE_UPDATE
+    if fields.keys() >= _STREAM:
         for short in ("i", "c"):
             if text := _identifier(fields[short]):
                 yield short, Name("order", text)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from metaexpert.logs.entry import Entry, by_time, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.runs import _ends as ends
+from metaexpert.logs.runs._blocks import TELLING, Block, Counted, is_counted
 from metaexpert.logs.runs.model import Finished, Run, Runs, ignore
 
 #: How a stretch of JSON lines in a journal is named where a file is.
@@ -27,7 +30,7 @@ class Directory:
 
     path: Path
     runs: list[Run]
-    waiting: int
+    waiting: list[Entry]
 
 
 def read_runs(logs: Logs, finished: Finished = ignore) -> list[Directory]:
@@ -49,15 +52,57 @@ def _read(directory: Path, logs: Logs, finished: Finished) -> Directory:
     states = ends.found_in(directory)
     waiting = _by_identity(ends.waiting(directory))
     runs = Runs(finished)
-    for record in logs:
-        if isinstance(record, Entry):
-            if waiting:
-                waiting.pop(record.identity, None)
-            runs.feed(record)
+    for entry, counted in _counted(logs, runs) if not logs.criteria.by_content else _each(logs):
+        if waiting:
+            waiting.pop(entry.identity, None)
+        runs.feed(entry, counted=counted)
+        entry.forget()
     rest = sorted((entry for entry in waiting.values() if logs.criteria.accept(entry)), key=by_time)
     for entry in rest:
         runs.feed(entry)
-    return Directory(directory, runs.finish(states, marked_all=ends.keeps_marks(directory)), len(rest))
+    return Directory(directory, runs.finish(states, marked_all=ends.keeps_marks(directory)), rest)
+
+
+def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:
+    return ((record, False) for record in logs if isinstance(record, Entry))
+
+
+def _counted(logs: Logs, runs: Runs) -> Iterator[tuple[Entry, bool]]:
+    """Yield the entries that say something, and whether they are counted: all that say nothing are, in blocks."""
+    counting = Counted(logs.criteria)
+    records = logs.with_texts(TELLING, counting.see)
+    first = list(islice(records, 1))  # all was seen
+    blocks = _Blocks(sorted(counting.blocks, key=by_time), runs)
+    for item in heapq.merge(blocks.all, sorted(counting.others, key=by_time), chain(first, records), key=by_time):
+        if isinstance(item, Block):
+            blocks.count(item)
+        elif isinstance(item, Entry):
+            counted = is_counted(item.line)
+            if counted and not runs.has(item):
+                blocks.count_with(item)
+            yield item, counted
+
+
+class _Blocks:
+    """Blocks in the order of time. A block is counted before any of its entries comes, however their times are."""
+
+    def __init__(self, blocks: list[Block], runs: Runs) -> None:
+        self.all = blocks
+        self._runs = runs
+        self._counted: set[int] = set()
+
+    def count(self, block: Block) -> None:
+        """Count a block, unless it was."""
+        if id(block) not in self._counted:
+            self._counted.add(id(block))
+            self._runs.count(block)
+
+    def count_with(self, entry: Entry) -> None:
+        """Count the block that has *entry*, whose time is before that of the block."""
+        process, number = entry.process, entry.sequence_id
+        for block in self.all:
+            if block.process == process and any(low <= number <= high for low, high in block.ranges):
+                self.count(block)
 
 
 def _by_identity(lines: Iterable[bytes]) -> dict[object, Entry]:

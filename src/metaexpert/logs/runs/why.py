@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry
+from metaexpert.logs.entry import Entry, moment
 from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import OrderLife, order_life
+from metaexpert.logs.reading.merge import ignore
 from metaexpert.logs.runs._ends import RUNNING
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
-from metaexpert.logs.runs.reading import Directory
+from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
 
 #: A decision this near to the time in the question was made then.
 THEN: Final = timedelta(minutes=1)
 _MOST_AROUND: Final = 20
+#: Entries around the end of a run.
+_LAST: Final = 12
 
 
 @dataclass(slots=True)
@@ -32,7 +38,8 @@ class Verdict:
         run: The run; None when there is none.
         before: The run before it.
         others: Runs that go on beside it.
-        waiting: Entries that wait in the journals of dead processes, by directory.
+        waiting: How many entries wait in the journals of dead processes, by directory.
+        last: The last entries of the run.
     """
 
     directory: Path | None = None
@@ -40,6 +47,7 @@ class Verdict:
     before: Run | None = None
     others: list[Run] = field(default_factory=list)
     waiting: dict[Path, int] = field(default_factory=dict)
+    last: list[Entry] = field(default_factory=list)
 
     @property
     def is_bad(self) -> bool:
@@ -58,24 +66,37 @@ class Verdict:
                 for text, group in last_errors(run)
             ],
             "open_orders": [order.as_dict() for order in run.open_orders] if run else [],
-            "last_entries": [entry.data for entry in run.recent] if run else [],
+            "last_entries": [entry.data for entry in self.last],
             "before": self.before.as_dict() if self.before else None,
             "running": [other.as_dict() for other in self.others],
             "waiting": {str(path): count for path, count in self.waiting.items()},
         }
 
 
-def verdict(directories: Iterable[Directory]) -> Verdict:
-    """Return how the last run in *directories* ended."""
-    directories = list(directories)
-    found = Verdict(waiting={one.path: one.waiting for one in directories if one.waiting})
-    runs = sorted(((_event(run), number, one.path, run) for number, one in enumerate(directories) for run in one.runs),
+def verdict(logs: Logs) -> Verdict:
+    """Return how the last run in *logs* ended."""
+    directories = read_runs(logs)
+    found = Verdict(waiting={one.path: len(one.waiting) for one in directories if one.waiting})
+    runs = sorted(((_event(run), number, run) for number, one in enumerate(directories) for run in one.runs),
                   key=lambda item: item[:2])  # fmt: skip
     if runs:
-        *_, found.directory, found.run = runs[-1]
+        _, number, found.run = runs[-1]
+        found.directory = directories[number].path
         found.before = runs[-2][-1] if len(runs) > 1 else None
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
+        here = replace(logs, directories=(found.directory,), progress=ignore)
+        found.last = _last_entries(found.run, here, directories[number].waiting)
     return found
+
+
+def _last_entries(run: Run, logs: Logs, waiting: list[Entry]) -> list[Entry]:
+    """Return the last entries of *run*, in the order of their numbers."""
+    host, process = (re.escape(orjson.dumps(name).decode()) for name in run.process)
+    header = re.compile(f'"hostname":{host},"appname":"[^"]*","procid":{process},')
+    near = logs.filter(since=run.start, until=max(run.start, moment(run.last)), grep=header)
+    found = [entry for entry in near.last(_LAST) if isinstance(entry, Entry)]
+    found += [entry for entry in waiting if entry.process == run.process]
+    return sorted(found, key=lambda entry: entry.sequence_id)[-_LAST:]
 
 
 def _event(run: Run) -> datetime:

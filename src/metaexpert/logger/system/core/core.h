@@ -205,6 +205,7 @@ extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
 extern PyMethodDef tally_functions[]; /* tally_result.c */
 extern PyMethodDef header_functions[]; /* header.c */
+extern PyMethodDef project_functions[]; /* project.c */
 
 void choose_rarest(Needle *needle); /* scan.c */
 
@@ -216,6 +217,12 @@ int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c 
 
 /* Return whether a line begins with a whole header of our writer and ends like an entry. */
 int read_header(const char *line, const char *end, Header *header); /* header.c */
+
+/* Return the letter of a value, see `kinds_of`; 0 for an integer that may not fit 64 bits. */
+char kind_of_value(Text value); /* header.c */
+
+/* Read the name of the expert in a line: empty if it names none. Return 0 if only decoding the line tells. */
+int read_expert(const Header *header, const char *end, Text *expert); /* header.c */
 
 /* Is given a field of a line, as it is there. */
 typedef void (*TakeField)(void *context, Text name, Text value);

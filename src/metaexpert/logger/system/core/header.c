@@ -90,6 +90,29 @@ read_header(const char *at, const char *end, Header *header)
            (at[1] == ',' || at + 2 == end);
 }
 
+int
+read_expert(const Header *header, const char *end, Text *expert)
+{
+    static const char name[] = "\"expert_name\":";
+    static const Needle needle = {(const unsigned char *)name, sizeof name - 1, 2, 3, 0, NULL}; /* x and p are rare */
+    const char *at = header->message.at + header->message.size + 2, *begin = at;
+    Text ignored;
+    *expert = (Text){end, 0};
+    if (LITERAL("\"logger\":\"") && !(take_text(&at, end, &ignored) && LITERAL("\",")))
+        at = begin;
+    int inside = at == begin && LITERAL("\"structured_data\":{");
+    const char *hit = at;
+    if (inside || !take(&hit, end, name, sizeof name - 1)) {
+        hit = (const char *)find(&needle, (const unsigned char *)begin, (const unsigned char *)end);
+        if (hit == end)
+            return 1;
+        hit += sizeof name - 1;
+        if (!inside)
+            return 0;
+    }
+    return take(&hit, end, "\"", 1) && take_text(&hit, end, expert) && expert->size > 0;
+}
+
 /* -- soundness ---------------------------------------------------------------------------------------------------- */
 
 /* Each function returns the end of what begins at *at*, or NULL for what is not JSON, or so unusual that Python judges
@@ -324,17 +347,31 @@ typedef struct {
     int unsure;
 } Kinds;
 
+char
+kind_of_value(Text value)
+{
+    switch (value.at[0]) {
+    case '"':
+        return 's';
+    case '{':
+    case '[':
+        return 'j';
+    case 't':
+    case 'f':
+        return 'b';
+    case 'n':
+        return 'n';
+    default:
+        return memchr(value.at, '.', value.size) != NULL ? 'f' : value.size > MOST_DIGITS ? 0 : 'i';
+    }
+}
+
 static void
 put_kind(void *context, Text name, Text value)
 {
     Kinds *kinds = context;
-    char kind = value.at[0] == '"'                            ? 's'
-                : value.at[0] == '{' || value.at[0] == '['    ? 'j'
-                : value.at[0] == 't' || value.at[0] == 'f'    ? 'b'
-                : value.at[0] == 'n'                          ? 'n'
-                : memchr(value.at, '.', value.size) != NULL ? 'f'
-                                                              : 'i';
-    kinds->unsure |= kind == 'i' && value.size > MOST_DIGITS;
+    char kind = kind_of_value(value);
+    kinds->unsure |= kind == 0;
     memcpy(kinds->to, name.at, name.size);
     kinds->to += name.size;
     *kinds->to++ = '\t';

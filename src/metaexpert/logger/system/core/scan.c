@@ -172,11 +172,19 @@ is_regular(const unsigned char *line, const unsigned char *end, int64_t *number)
     return 1;
 }
 
-/* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none. */
+/* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none.
+
+   Those that end a key (`order_id":`) are found together, in one walk from key to key: the last *keys* of the needles.
+   *last* marks the bytes before their quotes, and *hit* is like that of a needle. */
 typedef struct {
     Needle *needles;
-    int count, odd;
+    int count, odd, keys;
+    char last[256];
+    const unsigned char *hit;
 } Group;
+
+static const char KEY_END[] = "\":";
+enum { KEY_END_SIZE = sizeof KEY_END - 1 };
 
 typedef struct {
     Group groups[MOST_GROUPS];
@@ -209,6 +217,32 @@ next_hidden(Search *search, const unsigned char *from, const unsigned char *end)
     return search->hidden;
 }
 
+/* Return the first end of a key that is a text of the group, or the end. Texts do not reach over *from*, a line's begin. */
+static const unsigned char *
+find_key(const Group *group, const unsigned char *from, const unsigned char *end)
+{
+    static const Needle mark = {(const unsigned char *)KEY_END, KEY_END_SIZE, 0, 1, 0, NULL};
+    const Needle *keys = group->needles + group->count;
+    for (const unsigned char *at = find(&mark, from, end); at < end; at = find(&mark, at + 1, end)) {
+        if (at == from || !group->last[at[-1]])
+            continue;
+        for (int i = 0; i < group->keys; i++) {
+            Py_ssize_t before = keys[i].size - KEY_END_SIZE;
+            if (at - from >= before && is_at(&keys[i], at - before))
+                return at;
+        }
+    }
+    return end;
+}
+
+static const unsigned char *
+next_key(Group *group, const unsigned char *from, const unsigned char *end)
+{
+    if (group->hit < from)
+        group->hit = find_key(group, from, end);
+    return group->hit;
+}
+
 /* Return whether a line has a text of the group; *end* is that of all data. */
 static int
 has_text(Search *search, Group *group, const unsigned char *line, const unsigned char *stop, const unsigned char *end)
@@ -216,6 +250,8 @@ has_text(Search *search, Group *group, const unsigned char *line, const unsigned
     for (int i = 0; i < group->count; i++)
         if (next_hit(&group->needles[i], line, end) < stop)
             return 1;
+    if (group->keys && next_key(group, line, end) < stop)
+        return 1;
     return next_hidden(search, line, end) < stop;
 }
 
@@ -288,6 +324,10 @@ skip(Search *search, const unsigned char *line, const unsigned char *end)
         const unsigned char *hit = next_hit(&search->groups[0].needles[i], line, end);
         nearest = hit < nearest ? hit : nearest;
     }
+    if (search->groups[0].keys) {
+        const unsigned char *hit = next_key(&search->groups[0], line, end);
+        nearest = hit < nearest ? hit : nearest;
+    }
     if (nearest == end)
         return end;
     while (nearest > line && nearest[-1] != '\n')
@@ -312,6 +352,24 @@ walk(Search *search, Found *found)
 
 /* -- the call ----------------------------------------------------------------------------------------------------- */
 
+/* Add a text to a group: behind the others when it ends a key, otherwise before those. */
+static void
+add_needle(Group *group, const Needle *needle)
+{
+    Py_ssize_t before = needle->size - KEY_END_SIZE;
+    int is_key = before > 0 && memcmp(needle->text + before, KEY_END, KEY_END_SIZE) == 0;
+    if (is_key) {
+        unsigned char last = needle->text[before - 1];
+        group->last[last] = 1;
+        if (needle->fold && last >= 'a' && last <= 'z')
+            group->last[last - 0x20] = 1;
+        group->needles[group->count + group->keys++] = *needle;
+        return;
+    }
+    group->needles[group->count + group->keys] = group->needles[group->count];
+    group->needles[group->count++] = *needle;
+}
+
 static int
 take_group(Search *search, PyObject *given)
 {
@@ -320,20 +378,21 @@ take_group(Search *search, PyObject *given)
     if (!PyArg_ParseTuple(given, "O!pp", &PyTuple_Type, &texts, &fold, &odd))
         return -1;
     Group *group = &search->groups[search->count++];
-    *group = (Group){search->needles + search->used, (int)PyTuple_GET_SIZE(texts), odd};
+    *group = (Group){.needles = search->needles + search->used, .odd = odd};
     if (PyTuple_GET_SIZE(texts) > MOST_NEEDLES - search->used) {
         PyErr_SetString(PyExc_ValueError, "too many texts");
         return -1;
     }
-    for (int i = 0; i < group->count; i++) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts); i++) {
         PyObject *text = PyTuple_GET_ITEM(texts, i);
         if (!PyBytes_CheckExact(text) || PyBytes_GET_SIZE(text) == 0) {
             PyErr_SetString(PyExc_TypeError, "a text is bytes, and not empty");
             return -1;
         }
-        Needle *needle = &search->needles[search->used++];
-        *needle = (Needle){(const unsigned char *)PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0, 0, fold, NULL};
-        choose_rarest(needle);
+        Needle needle = {(const unsigned char *)PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0, 0, fold, NULL};
+        choose_rarest(&needle);
+        add_needle(group, &needle);
+        search->used++;
     }
     return 0;
 }

@@ -6,21 +6,27 @@
 
 #include "tally.h"
 
-static int
-add(Tally *tally, List *list, int64_t item)
+int
+add_number(List *list, int64_t item)
 {
     if (list->used == list->room) {
         size_t room = list->room ? list->room * 2 : 64;
         int64_t *larger = PyMem_RawRealloc(list->items, room * sizeof(int64_t));
-        if (larger == NULL) {
-            tally->failed = 1;
+        if (larger == NULL)
             return -1;
-        }
         list->items = larger;
         list->room = room;
     }
     list->items[list->used++] = item;
     return 0;
+}
+
+static int
+add(Tally *tally, List *list, int64_t item)
+{
+    int failed = add_number(list, item);
+    tally->failed |= failed;
+    return failed;
 }
 
 /* -- counting ----------------------------------------------------------------------------------------------------- */
@@ -39,10 +45,11 @@ process_of(Tally *tally, const Header *header)
 
 /* Return the kind of a line; NULL when there are too many, or when its level is none of ours. */
 static Kind *
-kind_of(Tally *tally, const Header *header)
+kind_of(Tally *tally, const Header *header, Text expert)
 {
     for (int i = 0; i < tally->kind_count; i++)
-        if (same(tally->kinds[i].head, header->head) && same(tally->kinds[i].level, header->level))
+        if (same(tally->kinds[i].head, header->head) && same(tally->kinds[i].level, header->level) &&
+            same(tally->kinds[i].expert, expert))
             return &tally->kinds[i];
     Text level = header->level;
     int error = is_word(level, "error") || is_word(level, "critical");
@@ -52,7 +59,7 @@ kind_of(Tally *tally, const Header *header)
     if (process < 0)
         return NULL;
     Kind *kind = &tally->kinds[tally->kind_count++];
-    *kind = (Kind){level, header->head, process, error || is_word(header->msgid, "trade"), 0};
+    *kind = (Kind){level, header->head, expert, process, error || is_word(header->msgid, "trade"), 0};
     return kind;
 }
 
@@ -170,16 +177,6 @@ add_place(Tally *tally, List *list, const char *start, const char *end)
     return add(tally, list, start - begin) || add(tally, list, end - begin);
 }
 
-/* Note whether the time goes back by seconds, and lines that Python has to judge. */
-static void
-check_line(Tally *tally, const char *line, const char *end, const Header *header)
-{
-    tally->back |= tally->latest != NULL && memcmp(header->time, tally->latest, SECOND) < 0;
-    tally->latest = header->time;
-    if (!is_sound(header, end, NULL, NULL))
-        add_place(tally, &tally->unsure, line, end);
-}
-
 /* The values of the wanted fields in one line; NULL is one that it has not. */
 typedef struct {
     const Tally *tally;
@@ -237,7 +234,9 @@ static void
 count_line(Tally *tally, const char *line, const char *end)
 {
     Header header;
-    Kind *kind = read_header(line, end, &header) ? kind_of(tally, &header) : NULL;
+    Text expert;
+    int whole = read_header(line, end, &header) && read_expert(&header, end, &expert);
+    Kind *kind = whole ? kind_of(tally, &header, expert) : NULL;
     Minute *minute = kind != NULL ? minute_of(tally, header.time) : NULL;
     if (minute == NULL) {
         add_place(tally, &tally->odd, line, end);
@@ -247,8 +246,10 @@ count_line(Tally *tally, const char *line, const char *end)
         tally->low = header.time;
     if (tally->high == NULL || memcmp(header.time, tally->high, TIME) > 0)
         tally->high = header.time;
-    if (tally->strict)
-        check_line(tally, line, end, &header);
+    tally->back |= tally->latest != NULL && memcmp(header.time, tally->latest, SECOND) < 0;
+    tally->latest = header.time;
+    if (tally->strict && !is_sound(&header, end, NULL, NULL)) /* Python has to judge it */
+        add_place(tally, &tally->unsure, line, end);
     if (kind->special) {
         take_special(tally, line, end, &header, kind);
         return;

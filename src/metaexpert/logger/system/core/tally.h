@@ -1,4 +1,4 @@
-/* What `tally.c` counts, for `tally_result.c`, which hands it to Python. */
+/* What `tally.c` counts, for `tally_result.c`, which hands it to Python; and lists of numbers, also for `project.c`. */
 
 #ifndef METAEXPERT_TALLY_H
 #define METAEXPERT_TALLY_H
@@ -6,7 +6,7 @@
 #include "core.h"
 
 enum {
-    MOST_KINDS = 128,
+    MOST_KINDS = 512,
     MOST_PROCESSES = 64,
     MOST_MINUTES = 512,
     MINUTE = 16,           /* 2026-11-22T10:31 */
@@ -22,9 +22,9 @@ typedef struct {
     size_t used, room;
 } List;
 
-/* A level and a process, as they are in a line. */
+/* A level, a process and an expert, as they are in a line. */
 typedef struct {
-    Text level, head;
+    Text level, head, expert;
     int process, special;
     int64_t count;
 } Kind;
@@ -69,11 +69,20 @@ typedef struct {
 #pragma GCC visibility push(hidden)
 #endif
 
+/* Append to a list. Returns -1 without memory. */
+int add_number(List *list, int64_t item); /* tally.c */
+
 /* Count all lines of the data. */
 void count_lines(Tally *tally); /* tally.c */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif
+
+static inline PyObject *
+bytes_of(const List *list)
+{
+    return PyBytes_FromStringAndSize((const char *)list->items, (Py_ssize_t)(list->used * sizeof(int64_t)));
+}
 
 #endif

@@ -2,12 +2,6 @@
 
 #include "tally.h"
 
-static PyObject *
-bytes_of(const List *list)
-{
-    return PyBytes_FromStringAndSize((const char *)list->items, (Py_ssize_t)(list->used * sizeof(int64_t)));
-}
-
 /* Append a new object, which may be NULL for an error. */
 static int
 append(PyObject *list, PyObject *item)
@@ -63,7 +57,8 @@ result_of(const Tally *tally)
     int failed = kinds == NULL || runs == NULL || minutes == NULL || messages == NULL || values == NULL;
     for (int i = 0; i < tally->kind_count && !failed; i++) {
         const Kind *kind = &tally->kinds[i];
-        failed = append(kinds, Py_BuildValue("y#y#L", TEXT(kind->level), TEXT(kind->head), (long long)kind->count));
+        failed = append(kinds, Py_BuildValue("y#y#y#L", TEXT(kind->level), TEXT(kind->head), TEXT(kind->expert),
+                                             (long long)kind->count));
     }
     for (int i = 0; i < tally->process_count && !failed; i++) {
         const Process *process = &tally->processes[i];

@@ -1,0 +1,106 @@
+"""Entries that say nothing are counted without being decoded: the runs are those of a reader that decodes all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaexpert.logs import Entry, open_logs
+from metaexpert.logs.runs import _blocks, reading
+from metaexpert.logs.runs.model import Run, Runs
+
+Line = Callable[..., bytes]
+
+
+def plain(directory: Path, **filters: Any) -> list[dict[str, Any]]:
+    """Return the runs as they are when each entry is decoded."""
+    runs = Runs()
+    for record in open_logs(directory, **filters):
+        if isinstance(record, Entry):
+            runs.feed(record)
+    return [figures(run) for run in runs.finish({}, marked_all=False)]
+
+
+def fast(directory: Path, **filters: Any) -> list[dict[str, Any]]:
+    """Return the runs as the commands tell them."""
+    return [figures(run) for run in reading.read_runs(open_logs(directory, **filters))[0].runs]
+
+
+def figures(run: Run) -> dict[str, Any]:
+    """Return the figures of a run; nothing promises the order of experts."""
+    return {**run.as_dict(), "experts": sorted(run.experts)}
+
+
+def write(directory: Path, line: Line, rng: random.Random) -> None:
+    """Write some runs of two processes, the second of which starts again and again under one id."""
+    files: dict[str, list[bytes]] = {"expert.log": [], "trades.log": [], "errors.log": []}
+    at, order = 0.0, 0
+    count = rng.randint(1, 4)
+    for run in range(count):
+        at += rng.choice([0.01, 100])
+        # Where a process id comes again, too, nothing tells for certain whose an entry is.
+        step = -3600 if rng.random() < 0.3 and count < 3 else 0
+        lost = rng.randint(1, 6) if rng.random() < 0.3 and count < 3 else 1
+        for number in range(1, rng.randint(3, 40)):
+            at += 0.01 + (step if number == 10 else 0)
+            order += 1
+            kind = rng.choice(["log"] * 6 + ["trade", "error", "order", "odd", "decision", "nested"])
+            kinds: dict[str, dict[str, Any]] = {
+                "log": {"spread": 3}, "error": {"level": "error"}, "order": {"order_id": f"o{order}", "status": "new"},
+                "trade": {"category": "trade", "order_id": f"o{order - 1}", "trade_id": f"t{order}", "side": "BUY",
+                          "size": 1, "price": 5, "fee": "0.1", "symbol": "BTCUSDT", "status": "filled"},
+                "odd": {"expert_name": 'q"'}, "decision": {"decision": "skip", "decision_id": "d"},
+                "nested": {"response": {"ordId": str(10**9 + order), "state": "live"}},
+            }  # fmt: skip
+            fields = kinds[kind]
+            if "expert_name" not in fields and rng.random() < 0.5:
+                fields = {"expert_name": rng.choice(["a", "b"]), **fields}
+            if number < lost and kind != "trade":
+                continue
+            text = line(number, f"message {kind}", at=at, procid=str(run % 2), **fields)
+            if kind != "trade" or number >= lost:
+                files["expert.log"].append(
+                    text.replace(b'"facility":16,', b'"facility": 16,') if kind == "odd" else text
+                )
+            if kind in ("trade", "error"):
+                files["trades.log" if kind == "trade" else "errors.log"].append(text)
+    for name, lines in files.items():
+        (directory / name).write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_runs_are_those_of_a_reader_that_decodes_all(tmp_path: Path, line: Line, seed: int) -> None:
+    """Restarts under one process id, steps of the clock, lost beginnings, and lines of another form."""
+    write(tmp_path, line, random.Random(seed))
+    assert fast(tmp_path) == plain(tmp_path)
+    window = {"since": "2026-11-22T10:31:00.1Z", "until": "2026-11-22T10:32:40.2Z"}
+    assert fast(tmp_path, **window) == plain(tmp_path, **window)
+
+
+def test_most_entries_are_not_decoded(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand ticks and a trade, the trade is."""
+    fed: list[Entry] = []
+    feed = Runs.feed
+
+    def noted(runs: Runs, entry: Entry, **more: Any) -> Run:
+        fed.append(entry)
+        return feed(runs, entry, **more)
+
+    monkeypatch.setattr(Runs, "feed", noted)
+    ticks = [line(number, "Tick", bid=1, strategy_id=7) for number in range(1, 1001)]
+    (tmp_path / "expert.log").write_bytes(b"".join([*ticks, line(1001, "filled", category="trade")]))
+    (run,) = reading.read_runs(open_logs(tmp_path))[0].runs
+    assert (run.entries, len(fed)) == (1001, 1)
+
+
+def test_a_text_that_tells_of_an_order_is_found(line: Line) -> None:
+    """Every name of an order is among the texts by which entries are picked."""
+    from metaexpert.logs.runs.names import _CLIENT, _EXCHANGE, _PERMANENT, NUMBERS
+
+    for name in [*_EXCHANGE, *_CLIENT, *_PERMANENT, *NUMBERS, "order_id", "perm_id", "ordId", "order_link_id", "id"]:
+        text = line(1, **{name: "9"}).lower()
+        assert any(one in text for one in _blocks.TELLING), name
