@@ -337,12 +337,8 @@ class WritingThread(ForkAware):
     def _close_children_with(self, name: str) -> None:
         sys.modules[name].register_after_fork(self, lambda thread: thread._close_with(name))
 
-    def after_fork_in_parent(self) -> None:
-        """Start the thread if something waits.
-
-        Python 3.13 looks for threads only after this, and warns. The next entry starts the thread in any case; here it
-        starts only if another thread has logged meanwhile, and then the warning is due anyway.
-        """
+    def start_again(self) -> None:
+        """Start the thread if something waits."""
         if any(directory.has_work() for directory in self._directories):
             self.ensure()
 
