@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from scripted_server import TOKEN, Answer, ScriptedServer, discord, telegram, webhook
@@ -392,3 +393,32 @@ def test_a_monstrous_text_is_bounded(make: Callable[..., Subject]) -> None:
     assert len(parts) <= 17
     if subject.limit:
         assert any("characters left out" in part for part in parts)
+
+
+def test_a_topic_of_telegram() -> None:
+    """Each message, also one sent again as plain text, names its topic; another topic is another endpoint."""
+    rejected = Answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities"})
+    with ScriptedServer(telegram, [rejected]) as server:
+        channel = Telegram(TOKEN, "-100200300", server.url, thread=77)
+        outcome = channel.send(channel.render([alert()]).parts[0], "k", repeat=False)
+        channel.close()
+    assert outcome.kind == "delivered"
+    assert [request.payload["message_thread_id"] for request in server.requests] == [77, 77]
+    without, other = Telegram(TOKEN, "-100200300"), Telegram(TOKEN, "-100200300", thread=78)
+    assert len({channel.endpoint, without.endpoint, other.endpoint}) == 3
+    assert channel.limits == other.limits
+
+
+@pytest.mark.parametrize("query", ["", "?with_components=true"])
+def test_a_thread_of_discord(query: str) -> None:
+    """The address names the thread, whatever stands in it; another thread is another endpoint of one budget."""
+    with ScriptedServer(discord) as server:
+        channel = Discord(f"{server.url}/api/webhooks/1/{SECRET}{query}", thread=1234567890123456789)
+        outcome = channel.send(channel.render([alert()]).parts[0], "k", repeat=False)
+        channel.close()
+    assert outcome.kind == "delivered"
+    assert parse_qs(urlsplit(server.requests[0].path).query)["thread_id"] == ["1234567890123456789"]
+    assert parse_qs(urlsplit(server.requests[0].path).query)["wait"] == ["true"]
+    without = Discord(f"{server.url}/api/webhooks/1/{SECRET}{query}")
+    assert without.endpoint != channel.endpoint
+    assert without.token == channel.token

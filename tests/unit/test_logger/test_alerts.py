@@ -133,6 +133,12 @@ def test_loggers_of_a_process_share_a_thread(server: BotApi) -> None:
         ({"discord_webhook_url": "ftp://discord.com/api/webhooks/1/abc"}, ["discord_webhook_url", "https://"]),
         ({"webhook_url": "http://collector.example.com/abc"}, ["webhook_url", "https://"]),
         ({"webhook_token": "abcdefghijk"}, ["webhook_url"]),
+        ({"telegram_message_thread_id": 3}, ["telegram_chat_id", "telegram_message_thread_id"]),
+        ({"discord_thread_id": 3}, ["discord_webhook_url", "discord_thread_id"]),
+        ({"telegram_message_thread_id": "topic"}, ["telegram_message_thread_id", "topic", "integer"]),
+        ({"telegram_message_thread_id": 0}, ["telegram_message_thread_id", "0", "greater"]),
+        ({"discord_thread_id": -7}, ["discord_thread_id", "-7", "greater"]),
+        ({"discord_thread_id": 10**5000}, ["discord_thread_id", "less than"]),
         ({"alert_level": "LOUD"}, ["alert_level", "LOUD"]),
     ],
 )

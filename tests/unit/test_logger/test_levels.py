@@ -203,6 +203,11 @@ class TestSources:
             ("a=DEBUG,b", "'b'"),
             ("{broken", "{broken"),
             (["strategy"], "strategy"),
+            ("9" * 5000, "999"),
+            ('{"a":' * 100_000, "not JSON"),
+            ({"\x00" * 500: "LOUD"}, "x00"),
+            ({10**5000: "DEBUG"}, "a value of type dict"),
+            ({"a\n" * 500: "LOUD"}, "a\\n"),
             (5, "5"),
         ],
     )
@@ -215,3 +220,5 @@ class TestSources:
         assert part in text
         assert 'such as {"strategy": "DEBUG"}' in text
         assert "(argument in code)" in text
+        assert len(text) < 300
+        assert "\n" not in text

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from metaexpert.logger.config.syslog_address import parse_address
@@ -25,6 +25,8 @@ _EXTRAS: Final = (
 _NEEDED: Final = (
     ("telegram_token", "telegram_chat_id"),
     ("telegram_chat_id", "telegram_token"),
+    ("telegram_message_thread_id", "telegram_chat_id"),
+    ("discord_thread_id", "discord_webhook_url"),
     ("webhook_token", "webhook_url"),
     ("syslog_key_file", "syslog_cert_file"),
 )
@@ -94,6 +96,8 @@ def remote_conflicts(config: Any) -> Iterator[tuple[str, str]]:
             yield one, "it is for a syslog_address that begins with tls://"
 
 
+#: Ids of Discord and Telegram have up to 64 and 52 bits.
+ThreadId = Annotated[int, Field(ge=1, lt=2**64)]
 Token = Annotated[SecretStr, BeforeValidator(_token)]
 SecretAddress = Annotated[SecretStr, BeforeValidator(_web_address)]
 WebAddress = Annotated[str, BeforeValidator(_web_address)]

@@ -28,6 +28,8 @@ _NUMBER: Final = lazy_pattern(r"\s*(\d{1,9})\s*", re.ASCII)
 _OFF: Final = frozenset({"off", "silent"})
 #: Bytes of a file name. File systems allow 255, and the ending of a backup must fit in too.
 _MAX_FILE_NAME: Final = 200
+#: Characters of a logger's name that a message about its level shows.
+_LONGEST_TOLD: Final = 50
 
 
 def read_size(value: object) -> object:
@@ -57,18 +59,18 @@ def _levels(value: object) -> object:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.lstrip().startswith("{") else _pairs(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _wrong_levels("it is not JSON") from None
     if not isinstance(value, Mapping):
         raise _wrong_levels("it is no dict")
     levels = {}
     for name, level in value.items():
         if not isinstance(name, str) or not name:
-            raise _wrong_levels(f"{name!r} is no name of a logger")
+            raise _wrong_levels("it has a key that is no name of a logger")
         try:
             levels[name] = _level(level)
         except PydanticCustomError:
-            raise _wrong_levels(f"that of {name!r} is none") from None
+            raise _wrong_levels(f"that of {repr(name[:_LONGEST_TOLD])[:_LONGEST_TOLD]} is none") from None
     return levels
 
 
@@ -78,7 +80,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _wrong_levels(why: str) -> PydanticCustomError:
-    wanted = 'should be levels by the names of loggers, such as {"strategy": "DEBUG"}'
+    wanted = 'should be levels by names, such as {"strategy": "DEBUG"}'
     return PydanticCustomError("levels", "{text}", {"text": f"{wanted}; {mask_text(why)}"})
 
 

@@ -15,7 +15,15 @@ from metaexpert.logger import schema
 from metaexpert.logger.config import locations
 from metaexpert.logger.config._completion import complete
 from metaexpert.logger.config._problems import DEFAULT_LABEL, ConfigurationError, Problem, conflict, explained
-from metaexpert.logger.config._remote import ChatId, SecretAddress, SyslogAddress, Token, WebAddress, remote_conflicts
+from metaexpert.logger.config._remote import (
+    ChatId,
+    SecretAddress,
+    SyslogAddress,
+    ThreadId,
+    Token,
+    WebAddress,
+    remote_conflicts,
+)
 from metaexpert.logger.config.field_types import (
     KIB,
     MIB,
@@ -119,8 +127,10 @@ class LoggerConfig(BaseModel):
     alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
     telegram_token: Token | None = Field(None, description="Token of a Telegram bot.")
     telegram_chat_id: ChatId | None = Field(None, description="Telegram chat that gets the alerts.")
+    telegram_message_thread_id: ThreadId | None = Field(None, description="Topic of that chat (message_thread_id).")
     telegram_api_url: WebAddress = Field("https://api.telegram.org", description="Address of the Bot API.")
     discord_webhook_url: SecretAddress | None = Field(None, description="Discord webhook that gets the alerts.")
+    discord_thread_id: ThreadId | None = Field(None, description="Thread of its channel (thread_id).")
     webhook_url: SecretAddress | None = Field(None, description="Address that gets the alerts as JSON.")
     webhook_token: Token | None = Field(None, description="Sent to it as Authorization: Bearer.")
     syslog_address: SyslogAddress | None = Field(None, description="Syslog server, such as tls://host:6514.")

@@ -29,6 +29,7 @@ class Discord(TextChannel):
     Args:
         url: The webhook's address, a secret. Never shown.
         poster: Sends the requests.
+        thread: Id of a thread of the webhook's channel.
     """
 
     name = "discord"
@@ -43,10 +44,12 @@ class Discord(TextChannel):
     bold = "**{}**"
     small = "-# {}"
 
-    def __init__(self, url: str, poster: Poster | None = None) -> None:
+    def __init__(self, url: str, poster: Poster | None = None, *, thread: int | None = None) -> None:
         # wait=true: the answer is the message that was made, not a bare 204.
-        super().__init__(url + ("&" if "?" in url else "?") + "wait=true", poster)
-        self.token = self.endpoint = digest("discord", url)
+        query = "wait=true" if thread is None else f"wait=true&thread_id={thread}"
+        super().__init__(url + ("&" if "?" in url else "?") + query, poster)
+        self.token = digest("discord", url)
+        self.endpoint = self.token if thread is None else digest("discord", url, str(thread))
 
     def _request(self, part: str, key: str, *, repeat: bool) -> Reply:
         content = (REPEAT_MARK if repeat else "") + part

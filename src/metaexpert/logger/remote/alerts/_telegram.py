@@ -33,6 +33,7 @@ class Telegram(TextChannel):
         chat: Id of the chat, or ``@channel``.
         base: Address of the Bot API: a local server, or a test.
         poster: Sends the requests.
+        thread: Id of a topic of the chat.
     """
 
     name = "telegram"
@@ -48,11 +49,14 @@ class Telegram(TextChannel):
     bold = "<b>{}</b>"
     small = "<i>{}</i>"
 
-    def __init__(self, token: str, chat: str, base: str = API, poster: Poster | None = None) -> None:
+    def __init__(
+        self, token: str, chat: str, base: str = API, poster: Poster | None = None, *, thread: int | None = None
+    ) -> None:
         super().__init__(f"{base.rstrip('/')}/bot{token}/sendMessage", poster)
         self._chat = chat
+        self._thread = {} if thread is None else {"message_thread_id": thread}
         self.token = digest("telegram", token)
-        self.endpoint = digest("telegram", token, chat)
+        self.endpoint = digest("telegram", token, chat, *map(str, self._thread.values()))
         # One message a second to a chat, 20 a minute to a group, 30 a second by a bot.
         scope = digest(chat)[:8]
         group = () if chat.lstrip().isdigit() else (Limit(scope, 20, 60.0),)
@@ -66,7 +70,8 @@ class Telegram(TextChannel):
         return reply
 
     def _send_message(self, **content: str) -> Reply:
-        return self._post({"chat_id": self._chat, "link_preview_options": {"is_disabled": True}, **content})
+        where = {"chat_id": self._chat, **self._thread}
+        return self._post({**where, "link_preview_options": {"is_disabled": True}, **content})
 
     def _outcome(self, reply: Reply) -> Outcome:
         answer = reply.fields()
