@@ -18,6 +18,7 @@ class Commands(DefaultGroup):
         "why": "metaexpert.cli.logs.why:why",
         "runs": "metaexpert.cli.logs.runs:runs",
         "live": "metaexpert.cli.live.command:live",
+        "report": "metaexpert.cli.logs.report:report",
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",
         "stats": "metaexpert.cli.logs.stats:stats",
@@ -27,7 +28,7 @@ class Commands(DefaultGroup):
         "query": "metaexpert.cli.logs.query:query",
         "verify": "metaexpert.cli.logs.verify:verify",
         "recover": "metaexpert.cli.logs.recover:recover",
-        "schema": "metaexpert.cli.logs.schema:app",
+        "schema": "metaexpert.cli.logs.verify:schema_app",
     }
 
 
