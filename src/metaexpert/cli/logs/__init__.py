@@ -17,6 +17,7 @@ class Commands(DefaultGroup):
     references: ClassVar[dict[str, str]] = {
         "why": "metaexpert.cli.logs.why:why",
         "runs": "metaexpert.cli.logs.runs:runs",
+        "live": "metaexpert.cli.live.command:live",
         "report": "metaexpert.cli.logs.report:report",
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",

@@ -149,6 +149,18 @@ class Run:
         """Expert, symbol and totals of each position that is open."""
         return ((name, symbol, held) for (name, symbol), held in self.ledger.totals.items() if held.position)
 
+    @property
+    def pending(self) -> list[OrderLife]:
+        """The orders that are open so far; `open_orders` are those at the end of reading."""
+        return [life for life in {id(life): life for life in self._by_name.values()}.values() if life.is_open]
+
+    def end_so_far(self, states: Mapping[tuple[str, str], End], *, marked_all: bool) -> End:
+        """Return how it stands, as `Runs.finish` would say if nothing followed."""
+        if self.process in states:
+            return states[self.process]
+        found = self._uncaught if self.end.how == UNKNOWN and self._uncaught is not None else self.end
+        return End(CLOSED) if found.how == UNKNOWN and marked_all else found
+
     def count(self, entry: Entry) -> None:
         """Count an entry."""
         time, number, _ = entry.key

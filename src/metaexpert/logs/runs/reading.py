@@ -52,7 +52,7 @@ def _read(directory: Path, logs: Logs, listener: Listener | None) -> Directory:
     states = ends.found_in(directory)
     waiting = _by_identity(ends.waiting(directory))
     runs = Runs(listener)
-    for entry, counted in _counted(logs, runs) if not logs.criteria.by_content else _each(logs):
+    for entry, counted in entries_for(logs, runs):
         if waiting:
             waiting.pop(entry.identity, None)
         runs.feed(entry, counted=counted)
@@ -61,6 +61,11 @@ def _read(directory: Path, logs: Logs, listener: Listener | None) -> Directory:
     for entry in rest:
         runs.feed(entry)
     return Directory(directory, runs.finish(states, marked_all=ends.keeps_marks(directory)), rest)
+
+
+def entries_for(logs: Logs, runs: Runs) -> Iterator[tuple[Entry, bool]]:
+    """Yield the entries of *logs* that *runs* has to be fed with, and whether they are counted already."""
+    return _each(logs) if logs.criteria.by_content else _counted(logs, runs)
 
 
 def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:

@@ -1,0 +1,167 @@
+"""The experts of a log directory as they stand now: read once from the files, then kept up with what is followed.
+
+`Present.read` may take long for large files; `Present.feed` takes what `Logs.batches` yields, from its first batch on.
+Nothing is written or locked. One thread at a time uses it.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+from metaexpert.logs.entry import Entry, Record
+from metaexpert.logs.library import Logs
+from metaexpert.logs.runs import _ends as ends
+from metaexpert.logs.runs._blocks import TELLING, Counted, is_counted
+from metaexpert.logs.runs._ends import End
+from metaexpert.logs.runs.model import Run, Runs
+from metaexpert.logs.runs.reading import entries_for
+from metaexpert.logs.vocabulary import Amounts
+
+#: Seconds over which the rate of entries is taken.
+RATE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertState:
+    """An expert as it stands.
+
+    Attributes:
+        name: Its name.
+        directory: Where it logs.
+        end: How its last run stands, ``running`` while its process lives.
+        last: Time of its last entry.
+        rate: Entries a second lately.
+        dropped: Entries of the run that there was no room for.
+        positions: Open positions: symbol and size.
+        orders: How many orders are open.
+        errors: How many errors the run logged.
+        today: Realised result of today (UTC), before fees, for each currency.
+    """
+
+    name: str
+    directory: Path
+    end: End
+    last: datetime
+    rate: float
+    dropped: int
+    positions: list[tuple[str, Decimal]]
+    orders: int
+    errors: int
+    today: Amounts
+
+
+@dataclass(slots=True)
+class _Day:
+    """The results of a run before a day began."""
+
+    day: bytes = b""
+    before: dict[tuple[str, str], Decimal] = field(default_factory=dict)
+
+
+class Present:
+    """The experts of one directory.
+
+    Args:
+        logs: The logs of that directory, without filters.
+    """
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+        self._directory = logs.directories[0]
+        self._runs = Runs()
+        self._days: dict[int, _Day] = {}
+        self._lately: deque[tuple[float, Counter[str]]] = deque()
+
+    def read(self) -> None:
+        """Read all that is in the files."""
+        for entry, counted in entries_for(self._logs, self._runs):
+            self._take(entry, counted=counted)
+
+    def feed(self, batch: Iterable[Record], *, again: bool = False) -> None:
+        """Take in what was followed; *again* if `read` may have come by some of it."""
+        entries = [one for one in batch if isinstance(one, Entry) and not (again and self._runs.has(one))]
+        lately = Counter(entry.expert for entry in entries)
+        telling = _telling([entry.line for entry in entries])
+        quiet: list[bytes] = []
+        for number, entry in enumerate(entries):
+            if number in telling or not is_counted(entry.line):
+                self._take(entry, counted=False)
+            else:
+                quiet.append(entry.line)
+        # Most entries say nothing of orders and results. They are counted together, which costs a tenth.
+        counting = Counted(self._logs.criteria)
+        counting.see(b"".join(line + b"\n" for line in quiet))
+        for block in counting.blocks:
+            self._runs.count(block)
+        if not again:
+            self._lately.append((time.monotonic(), lately))
+
+    def _take(self, entry: Entry, *, counted: bool) -> None:
+        run = self._runs.feed(entry, counted=counted)
+        if run.ledger.totals:
+            day = self._days.setdefault(id(run), _Day())
+            if day.day < entry.key[0][:10]:
+                before = {key: totals.pnl for key, totals in run.ledger.totals.items()} if day.day else {}
+                day.day, day.before = entry.key[0][:10], before
+
+    def experts(self) -> list[ExpertState]:
+        """Return the experts as they stand, in the order in which they first appeared."""
+        states, marked = ends.found_in(self._directory), ends.keeps_marks(self._directory)
+        while self._lately and self._lately[0][0] < time.monotonic() - RATE_SECONDS:
+            self._lately.popleft()
+        rates = sum((counted for _, counted in self._lately), Counter[str]())
+        last_runs = {name: run for run in self._runs.runs for name in run.experts}
+        return [
+            self._state(name, run, run.end_so_far(states, marked_all=marked), rates[name] / RATE_SECONDS)
+            for name, run in last_runs.items()
+        ]
+
+    def _state(self, name: str, run: Run, end: End, rate: float) -> ExpertState:
+        return ExpertState(
+            name=name,
+            directory=self._directory,
+            end=end,
+            last=run.ended,
+            rate=rate,
+            dropped=run.dropped,
+            positions=[(symbol, held.position) for expert, symbol, held in run.positions if expert == name],
+            orders=sum(name in order.experts for order in run.pending),
+            errors=run.error_count,
+            today=self._today(name),
+        )
+
+    def _today(self, name: str) -> Amounts:
+        today = datetime.now(UTC).date().isoformat().encode()
+        sums = Amounts()
+        for run in self._runs.runs:
+            day = self._days.get(id(run))
+            if day is not None and day.day == today:
+                sums.add(
+                    (totals.currency, totals.pnl - day.before.get((expert, symbol), Decimal()))
+                    for (expert, symbol), totals in run.ledger.totals.items()
+                    if expert == name and totals.has_result
+                )
+        return sums
+
+
+def _telling(lines: list[bytes]) -> set[int]:
+    """Return which of *lines* have a text of `TELLING`; looked for in all at once, which is faster than in each."""
+    data = b"\n".join(lines).lower()
+    ends = list(accumulate(len(line) + 1 for line in lines))
+    found: set[int] = set()
+    for text in TELLING:
+        at = data.find(text)
+        while at >= 0:
+            row = bisect_right(ends, at)
+            found.add(row)
+            at = data.find(text, ends[row])
+    return found

@@ -1,0 +1,312 @@
+"""`metaexpert logs live`, driven by keys: what stands on the screen over living and dead experts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaexpert.logger import MetaLogger
+from metaexpert.logs import Entry, open_logs
+from metaexpert.logs.runs.present import Present
+
+pytest.importorskip("textual")
+
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from metaexpert.cli.live.app import Live
+from metaexpert.cli.live.chips import command, given
+from metaexpert.cli.live.records import MOST, Records
+
+KILLED = """
+import os, signal
+from metaexpert.logger import MetaLogger
+logger = MetaLogger(expert_name="Rsi", symbol="ETHUSDT", log_dir="logs", log_to_console=False)
+logger.trade.info("Order submitted", order_id="rsi-1", side="BUY", size=2)
+logger.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def logger(tmp_path: Path) -> Any:
+    """A living expert that has logged 40 ticks, a trade, an error, and an open order."""
+    with MetaLogger(expert_name="Ema", symbol="BTCUSDT", log_dir=tmp_path / "logs", log_to_console=False) as logger:
+        for number in range(40):
+            logger.info("Tick", number=number)
+        order: dict[str, Any] = {"order_id": "ord-1", "side": "BUY", "size": Decimal("0.5")}
+        logger.trade.info("Order submitted", **order, requested_price=70000)
+        logger.trade.info("Order filled", **order, price=Decimal(70001), trade_id="t-1", fee=Decimal("1.5"))
+        logger.trade.info("Position opened", order_id="ord-1", side="LONG", position_size=Decimal("0.5"))
+        logger.error("Order rejected", order_id="ord-2", reason="no margin")
+        logger.trade.info("Order submitted", order_id="ord-3", side="SELL", size=Decimal("0.1"))
+        logger.trade.info("Position reduced", order_id="ord-0", position_size=Decimal("0.4"), pnl=Decimal("12.5"))
+        for number in range(40, 60):
+            logger.info("Tick", number=number)
+        logger.flush()
+        yield logger
+
+
+def drive(
+    directory: Path,
+    test: Callable[[Live, Pilot[None]], Awaitable[None]],
+    size: tuple[int, int] = (80, 24),
+    **filters: Any,
+) -> None:
+    """Run *test* over the screen when the files are read."""
+
+    async def run() -> None:
+        app = Live(open_logs(directory), given(filters))
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: "drops" in text_of(app, "#experts") and bool(shown(app)))
+            await test(app, pilot)
+
+    asyncio.run(run())
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    """Wait for *condition*."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        await pilot.pause(0.02)
+
+
+def shown(app: Live) -> list[str]:
+    """The messages in the list."""
+    return [record.text for record in app.query_one(Records).records]
+
+
+def text_of(app: Live, name: str) -> str:
+    """The text of a part of the screen."""
+    return str(app.screen_stack[0].query_one(name, Static).content)
+
+
+def lines_of(app: Live) -> list[str]:
+    """The screen as text."""
+    return ["".join(segment.text for segment in strip).rstrip() for strip in app.screen._compositor.render_strips()]
+
+
+def chosen(app: Live) -> Entry:
+    """The entry at the cursor."""
+    record = app.query_one(Records).current
+    assert isinstance(record, Entry)
+    return record
+
+
+def test_the_screen_at_80_by_24(logger: Any, tmp_path: Path) -> None:
+    """The experts, the chips and the last entries, each on one line that fits."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: " Ema " in lines_of(app)[1] and "number=59" in lines_of(app)[23])
+        lines = lines_of(app)
+        assert len(lines) == 24
+        assert max(map(len, lines)) <= 80
+        assert lines[0].split() == ["expert", "state", "last", "/s", "drops", "errors", "today", "open"]
+        assert lines[1].split()[:3] == ["Ema", "●", "alive"]
+        assert "12.5 USDT  0.4 BTCUSDT, 1 " in lines[1]
+        assert "following" in lines[2]
+        assert "66 entries" in lines[2]
+        assert "info    Tick  symbol=BTCUSDT number=59" in lines[23]
+        assert "number=39" not in "".join(lines)
+
+    drive(tmp_path / "logs", look)
+
+
+def test_new_entries_come_and_a_pause_holds_them(logger: Any, tmp_path: Path) -> None:
+    """What is logged appears; after Space it does not, until Space again."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        logger.info("Fresh")
+        logger.flush()
+        await until(pilot, lambda: shown(app)[-1] == "Fresh")
+        await pilot.press("space")
+        logger.warning("Later")
+        logger.flush()
+        await until(pilot, lambda: any(record.text == "Later" for record in app._latest))
+        assert shown(app)[-1] == "Fresh"
+        assert "paused" in text_of(app, "#chips")
+        await pilot.press("space")
+        assert shown(app)[-1] == "Later"
+
+    drive(tmp_path / "logs", look)
+
+
+def test_keys_go_to_errors_and_show_the_life_of_an_order(logger: Any, tmp_path: Path) -> None:
+    """N goes to the error before, Enter shows all fields, and the steps of the order."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        await pilot.press("N")
+        assert chosen(app).text == "Order rejected"
+        await pilot.press("N")
+        await pilot.pause()
+        assert chosen(app).text == "Order rejected"
+        app.query_one(Records).go(next(n for n, text in enumerate(shown(app)) if text == "Order filled"))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(app.screen_stack) == 2)
+        page = app.screen
+        assert "trade_id  t-1" in str(page.query_one("#first", Static).content)
+        await until(pilot, lambda: "Order ord-1 BUY 0.5 BTCUSDT" in str(page.query_one("#more", Static).content))
+        assert "filled 0.5 at 70001, fee 1.5" in str(page.query_one("#more", Static).content)
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+    drive(tmp_path / "logs", look)
+
+
+def test_filters_are_chips_and_lifting_them_stays_at_the_line(logger: Any, tmp_path: Path) -> None:
+    """Level, order and text narrow the list; c lifts all, and the cursor stays on its entry."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        await pilot.press("l", "l", "l")
+        await until(pilot, lambda: shown(app) == ["Order rejected"])
+        assert "level: error" in text_of(app, "#chips")
+        app.query_one(Records).follows = False
+        await pilot.press("c")
+        await until(pilot, lambda: len(shown(app)) == 66)
+        assert chosen(app).text == "Order rejected"
+        assert app.chips == []
+        app.query_one(Records).go(40)
+        await pilot.press("o")
+        await until(pilot, lambda: shown(app) == ["Order submitted", "Order filled", "Position opened"])
+        await pilot.press("backspace", "slash", *"number=59"[7:], "enter")
+        await until(pilot, lambda: app.chips == [("grep", "59")])
+        await until(pilot, lambda: 0 < len(shown(app)) < 66)
+
+    drive(tmp_path / "logs", look)
+
+
+def test_a_time_is_gone_to_and_left(logger: Any, tmp_path: Path) -> None:
+    """t asks for a time; End comes back and follows. What is no time is said."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        there = open_logs(tmp_path / "logs").last(66)[5].time
+        await pilot.press("t")
+        await until(pilot, lambda: len(app.screen_stack) == 2)
+        app.screen.query_one("Input").value = there.isoformat()  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until(pilot, lambda: chosen(app).time == there)
+        assert "older" in text_of(app, "#chips")
+        await pilot.press("end")
+        assert app.query_one(Records).follows
+        assert chosen(app).get("number") == 59
+        await pilot.press("t", *"nowhen", "enter")
+        await until(pilot, lambda: bool(app._notifications))
+
+    drive(tmp_path / "logs", look)
+
+
+def test_copies(logger: Any, tmp_path: Path) -> None:
+    """y copies the line of the file, Y the command, which shows the same entries."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        await pilot.press("up", "y")
+        assert app.clipboard == chosen(app).line.decode()
+        await pilot.press("Y")
+        assert app.clipboard.startswith(f"metaexpert logs {tmp_path / 'logs'} --level info --until 2")
+        assert app.clipboard.endswith(f"--limit {app.query_one(Records).size.height}")
+
+    drive(tmp_path / "logs", look, level="info")
+    logs = open_logs(tmp_path / "logs")
+    words = command(logs, [("symbol", "A B"), ("trade_id", "x")], None, 5)
+    assert words == f"metaexpert logs {tmp_path / 'logs'} --symbol 'A B' --trade-id x --limit 5"
+
+
+def test_a_killed_expert_at_200_by_50(logger: Any, tmp_path: Path) -> None:
+    """A dead expert is marked, with what it held open; two experts are named on each line."""
+    subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: " Rsi " in "".join(lines_of(app)[1:4]) and "Ema Tick" in lines_of(app)[20])
+        lines = lines_of(app)
+        assert len(lines) == 50
+        assert any(line.split()[:3] == ["Rsi", "✖", "killed"] and "1 order" in line for line in lines[:4])
+
+    drive(tmp_path / "logs", look, (200, 50))
+
+
+def test_the_state_counts_each_entry_once(logger: Any, tmp_path: Path) -> None:
+    """Entries that were read and then come once more by following are not taken twice."""
+    logs = open_logs(tmp_path / "logs")
+    present = Present(logs)
+    present.read()
+    present.feed(logs.last(30), again=True)
+    (state,) = present.experts()
+    assert (state.errors, state.orders, state.positions) == (1, 1, [("BTCUSDT", Decimal("0.4"))])
+    assert state.today.as_dict() == {"USDT": "12.5"}
+
+
+def test_the_list_is_bounded() -> None:
+    """The oldest records go."""
+    records = Records()
+    records._changed = lambda: None  # type: ignore[method-assign]
+    for number in range(6):
+        records.add([number] * (MOST // 4))  # type: ignore[list-item]
+    assert len(records.records) == MOST
+    assert records.records[-1] == 5  # type: ignore[comparison-overlap]
+
+
+@pytest.mark.parametrize(("words", "told"), [((), "needs a terminal"), (("--port", "x", "--web"), "--port: 'x'")])
+def test_what_it_refuses(tmp_path: Path, logger: Any, words: tuple[str, ...], told: str) -> None:
+    """A pipe and a wrong port are told in a line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "metaexpert", "logs", "live", "logs", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_without_the_extra(tmp_path: Path, logger: Any) -> None:
+    """A message says how to install it; no other command imports Textual."""
+    code = (
+        "import sys\nsys.modules['textual'] = None\nimport importlib.util as u\nfind = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name.startswith('textual') else find(name, *a)\n"
+        "from metaexpert.__main__ import main\n"
+        "assert main(['logs', 'logs', '-n', '1']) == 0\nsys.exit(main(['logs', 'live', 'logs']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'metaexpert[live]'" in done.stderr
+
+
+def test_the_web_page_is_for_this_machine_only(tmp_path: Path, logger: Any) -> None:
+    """Pages and sockets are served to its own address alone, and load nothing from elsewhere."""
+    import socket
+
+    import httpx
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metaexpert", "logs", "live", "logs", "--web", "--port", str(port)],
+        cwd=tmp_path, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                page = httpx.get(url, trust_env=False)
+                break
+            except httpx.ConnectError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert page.status_code == 200
+        assert "googleapis" not in page.text
+        assert httpx.get(url, headers={"Host": "evil.example"}, trust_env=False).status_code == 403
+        assert httpx.get(f"{url}/ws", headers={"Origin": "http://evil.example"}, trust_env=False).status_code == 403
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
