@@ -17,8 +17,8 @@ class Commands(DefaultGroup):
     references: ClassVar[dict[str, str]] = {
         "why": "metaexpert.cli.logs.why:why",
         "runs": "metaexpert.cli.logs.runs:runs",
-        "report": "metaexpert.cli.logs.report:report",
         "live": "metaexpert.cli.live.command:live",
+        "report": "metaexpert.cli.logs.report:report",
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",
         "stats": "metaexpert.cli.logs.stats:stats",

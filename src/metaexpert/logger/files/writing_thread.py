@@ -338,9 +338,8 @@ class WritingThread(ForkAware):
         sys.modules[name].register_after_fork(self, lambda thread: thread._close_with(name))
 
     def start_again(self) -> None:
-        """Start the thread if something waits."""
-        if any(directory.has_work() for directory in self._directories):
-            self.ensure()
+        """Start the thread, also where nothing waits: it shows that the process lives, and takes commands."""
+        self.ensure()
 
     def after_fork_in_child(self) -> None:
         """Start anew."""
