@@ -48,7 +48,7 @@ class Handover(NamedTuple):
         loggers: The open loggers by their keys.
         installed: The key of the installed one; empty without one.
         level: The lowest level of records of `logging` that it takes; None when it takes none.
-        quiet: The loggers of `logging` that start at WARNING.
+        levels: The loggers of `logging` that start at a level of their own, and which.
         warnings: Whether it takes `warnings`.
     """
 
@@ -56,7 +56,7 @@ class Handover(NamedTuple):
     loggers: dict[str, Packed] = {}  # noqa: RUF012 - never changed
     installed: str = ""
     level: int | None = None
-    quiet: tuple[str, ...] = ()
+    levels: dict[str, int] = {}  # noqa: RUF012 - never changed
     warnings: bool = False
 
 
@@ -180,9 +180,9 @@ def _await_record() -> None:
     # More than a handler: those are taken away by whatever configures `logging`.
     _await_call(logging.Logger, "callHandlers")
     _await_with_level(logging.getLogger(), logging.getLogger().level, handover.level)
-    for logger in map(logging.getLogger, handover.quiet):
-        if logger.level == logging.NOTSET:
-            _await_with_level(logger, logging.NOTSET, logging.WARNING)
+    for name, level in handover.levels.items():
+        if (logger := logging.getLogger(name)).level == logging.NOTSET:
+            _await_with_level(logger, logging.NOTSET, level)
 
 
 def _await_with_level(logger: Any, before: int, level: int) -> None:
