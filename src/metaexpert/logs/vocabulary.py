@@ -155,10 +155,11 @@ class Facts:
     @property
     def is_execution(self) -> bool:
         """Whether something was bought or sold, of a known size at a known price."""
-        known = self.number("price") is not None and self._executed_size is not None
         # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
         opened = self.step == POSITION and self.get("position_size") is None and self.side != 0
-        return known and (self.step in EXECUTIONS or opened)
+        if not opened and self.step not in EXECUTIONS:  # before the numbers, which take longer
+            return False
+        return self.number("price") is not None and self._executed_size is not None
 
     @property
     def executed_side(self) -> int:
