@@ -83,7 +83,7 @@ def _help(field: FieldInfo) -> str:
     if _mentions(field, read_size.__name__):
         parts.append("Such as 512KB or 10MB.")
         default = _size_text(default) if isinstance(default, int) else default
-    if default not in (None, [], "", PydanticUndefined):
+    if default not in (None, [], {}, "", PydanticUndefined):
         parts.append(f"Default: {'on' if default is True else 'off' if default is False else default}.")
     # Help is Rich markup: a bracket must not be taken for a style.
     return " ".join(parts).replace("[", "\\[")

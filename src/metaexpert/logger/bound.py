@@ -48,9 +48,9 @@ class Output:
         self, pipeline: Pipeline, classes: LoggerClasses, name: str | None = None, *, follows: bool = False
     ) -> None:
         self.pipeline = pipeline
-        self.classes = classes
         self.follows = follows
         self.name = None if name is None else Cleaner(_MAX_NAME, 1).key(name)
+        self.classes = classes.of(self.name)
 
     # structlog's `filter_by_level` asks for these, or for the one below. A level that is off does not come so far.
     disabled: ClassVar = False
@@ -250,7 +250,7 @@ class BoundLogger(BoundLoggerBase):
         if current is not None:
             getattr(named(current, output.name, self._context, follows=True), method)(event, *args, **fields)
             return True
-        return self._gate > 0 and LEVEL_NUMBERS[method] < output.pipeline.routing.gate() and not lifts_gate()
+        return self._gate > 0 and LEVEL_NUMBERS[method] < output.classes.routes.routing.gate() and not lifts_gate()
 
     def _run(self, processors: Any, method: str, message: str, fields: dict[str, Any]) -> None:
         event_dict: Any = {**self._context, **fields, EVENT: message}
@@ -281,7 +281,7 @@ class BoundLogger(BoundLoggerBase):
         return self._gate
 
     def set_level(self, level: int | str) -> None:
-        """Change `log_level` of the whole pipeline, at run time and for all its loggers.
+        """Change `log_level` of the whole pipeline, at run time and for all its loggers without a level of their own.
 
         Args:
             level: A standard level: its name in any case, or its number.
@@ -293,7 +293,7 @@ class BoundLogger(BoundLoggerBase):
         if not isinstance(number, int) or number not in schema.LEVEL_WORDS:
             raise ValueError(f"level: {level!r} should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
         self._logger.pipeline.set_level(number)
-        self._logger.classes.set_gate(self._logger.pipeline.routing.gate())
+        self._logger.classes.of(None).set_gate()
 
     # -- the pipeline behind --------------------------------------------------------------------------------------
 
@@ -387,7 +387,7 @@ class BoundLogger(BoundLoggerBase):
 def named(logger: BoundLogger, name: str | None, context: Mapping[str, Any], *, follows: bool = False) -> BoundLogger:
     """Return a logger on the pipeline of *logger* with a name and *context* of its own."""
     output = Output(logger._logger.pipeline, logger._logger.classes, name, follows=follows)
-    return logger._logger.classes.gated(output, logger._processors, {})._with(dict(context))
+    return output.classes.gated(output, logger._processors, {})._with(dict(context))
 
 
 def level_number(level: object) -> int:

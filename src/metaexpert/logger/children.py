@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.system.imports import when_imported
@@ -48,7 +49,7 @@ class Handover(NamedTuple):
         loggers: The open loggers by their keys.
         installed: The key of the installed one; empty without one.
         level: The lowest level of records of `logging` that it takes; None when it takes none.
-        quiet: The loggers of `logging` that start at WARNING.
+        levels: The loggers of `logging` that start at a level of their own, and which.
         warnings: Whether it takes `warnings`.
     """
 
@@ -56,7 +57,7 @@ class Handover(NamedTuple):
     loggers: dict[str, Packed] = {}  # noqa: RUF012 - never changed
     installed: str = ""
     level: int | None = None
-    quiet: tuple[str, ...] = ()
+    levels: dict[str, int] = {}  # noqa: RUF012 - never changed
     warnings: bool = False
 
 
@@ -66,8 +67,6 @@ class _Carrier:
     def __init__(self) -> None:
         self.received = Handover()
         self.begun = False
-        #: The exception that ends the process.
-        self.ended: Exception | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.begun:
@@ -89,7 +88,7 @@ def begin() -> None:
     if not _carrier.begun:
         _carrier.begun = True
         when_imported("multiprocessing.process", _take_place)
-        when_imported("multiprocessing.util", _watch_ends)
+        when_imported("multiprocessing.process", _watch_ends)
 
 
 def _take_place() -> None:
@@ -106,8 +105,7 @@ def receive(handover: Handover) -> _Carrier:
     """Take what the parent hands over, in the child."""
     _carrier.received = handover
     when_imported("metaexpert.logger.masking.registered", _register)
-    when_imported("multiprocessing.util", _watch_ends)
-    when_imported("multiprocessing.util", _await_end)
+    when_imported("multiprocessing.process", _watch_ends)
     if _installed() is not None:  # the main module, which the child imports, makes its own
         settle()
     elif handover.installed:
@@ -180,9 +178,9 @@ def _await_record() -> None:
     # More than a handler: those are taken away by whatever configures `logging`.
     _await_call(logging.Logger, "callHandlers")
     _await_with_level(logging.getLogger(), logging.getLogger().level, handover.level)
-    for logger in map(logging.getLogger, handover.quiet):
-        if logger.level == logging.NOTSET:
-            _await_with_level(logger, logging.NOTSET, logging.WARNING)
+    for name, level in handover.levels.items():
+        if (logger := logging.getLogger(name)).level == logging.NOTSET:
+            _await_with_level(logger, logging.NOTSET, level)
 
 
 def _await_with_level(logger: Any, before: int, level: int) -> None:
@@ -202,22 +200,29 @@ def _await_event() -> None:
 
 
 def _watch_ends() -> None:
-    # A process of multiprocessing that was forked, as by a fork server, clears the finalizers, and calls this instead.
-    sys.modules["multiprocessing.util"].register_after_fork(_carrier, _await_end)
+    """Have each process of multiprocessing log the exception that ends it: it prints it, and calls no `sys.excepthook`.
+
+    Every way to start one ends in `_bootstrap`, which calls `run` of whatever class.
+    """
+    base = sys.modules["multiprocessing.process"].BaseProcess
+    bootstrap = base._bootstrap
+    if getattr(bootstrap, "__module__", None) == __name__:  # a child of a child has it already
+        return
+
+    def watched(process: Any, *args: Any, **kwargs: Any) -> Any:
+        vars(process)["run"] = partial(_run, process, process.run)  # of this object alone
+        return bootstrap(process, *args, **kwargs)
+
+    base._bootstrap = watched
 
 
-def _await_end(_: object = None) -> None:
-    # Before those that close the loggers.
-    sys.modules["multiprocessing.util"].Finalize(None, _end, exitpriority=1)
-
-
-def _end() -> None:
-    # multiprocessing prints the exception that ends a child, and never calls `sys.excepthook`.
-    error = sys.exception()
-    if isinstance(error, Exception) and error is not _carrier.ended:
-        _carrier.ended = error
+def _run(process: Any, run: Callable[[], None]) -> None:
+    try:
+        run()
+    except Exception as error:
         make()
         if _installed() is not None:
             from metaexpert.logger import inheritance  # noqa: PLC0415 - see `make`
 
-            inheritance.log_end(error, sys.modules["multiprocessing.process"].current_process().name)
+            inheritance.log_end(error, process.name)
+        raise

@@ -28,7 +28,7 @@ from metaexpert.logger.console import stderr
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.logger_classes import bound_logger, open_loggers
 from metaexpert.logger.masking.registered import registered
-from metaexpert.logger.stdlib import TALKATIVE
+from metaexpert.logger.stdlib import starting_levels
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.interrupts import let_pass
@@ -109,8 +109,10 @@ def handover(received: Handover) -> Handover:
         return handed
     config = installed.config
     level = loggers[installed._logger.classes.key].level if config.capture_stdlib else None
-    key, quiet = installed._logger.classes.key, TALKATIVE if config.capture_stdlib else ()
-    return handed._replace(installed=key, level=level, quiet=quiet, warnings=config.capture_warnings)
+    own = {name: schema.LEVEL_NUMBERS[word.lower()] for name, word in config.levels.items()}
+    levels = starting_levels(own) if config.capture_stdlib else {}
+    key = installed._logger.classes.key
+    return handed._replace(installed=key, level=level, levels=levels, warnings=config.capture_warnings)
 
 
 def _packed(logger: BoundLogger) -> Packed:

@@ -1,7 +1,7 @@
-"""The two classes that the bound loggers of a pipeline have.
+"""The two classes that the bound loggers of a pipeline have, for each level of `levels` and for `log_level`.
 
-In the *gated* one a method below the level is a no-op; `set_level` swaps those methods, for all loggers of the pipeline
-at once and at no cost per call. In the *lifted* one, used while ``category="trade"`` is bound, no method is gated.
+In the *gated* one a method below the level is a no-op; `set_level` swaps those methods, for all loggers of the class at
+once and at no cost per call. In the *lifted* one, used while ``category="trade"`` is bound, no method is gated.
 
 Threads: any thread may make loggers and change levels.
 """
@@ -24,21 +24,38 @@ open_loggers: Final[dict[str, BoundLogger]] = {}
 
 
 class LoggerClasses:
-    """The classes of one pipeline, gated and lifted, and its key in `open_loggers`, also for child processes."""
+    """The classes of a pipeline's loggers with one level, gated and lifted.
 
-    def __init__(self, pipeline: Pipeline, inherited: str = "") -> None:
-        self.inherited = bool(inherited)
-        self.key = inherited or os.urandom(8).hex()
-        self._routes = pipeline.routes
+    Args:
+        pipeline: Theirs.
+        routes: The routes of the level.
+        family: The classes of all levels of the pipeline, by their routes.
+        key: The pipeline's key in `open_loggers`, also for child processes.
+        inherited: Whether it continues that of a parent process.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, routes: Any, family: dict[Any, LoggerClasses], key: str, *, inherited: bool
+    ) -> None:
+        self.inherited = inherited
+        self.key = key
+        self.routes = routes
+        self._levels = pipeline.levels
+        self._family = family
         self._working = self._methods(pipeline, trade=False)
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
         lifted = {**self._methods(pipeline, trade=True), "_gate": 0}
         self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), lifted)
+        self.set_gate()
+
+    def of(self, name: str | None) -> LoggerClasses:
+        """Return the classes of the logger called *name* on the same pipeline."""
+        return self._family[self._levels.of(name)]
 
     def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
         methods: dict[str, Callable[..., None]] = {}
         for word, names in schema.METHODS.items():
-            route, other = pipeline.routes[word, trade], pipeline.routes[word, not trade]
+            route, other = self.routes.by_kind[word, trade], self.routes.by_kind[word, not trade]
             for name in names:
                 methods[name] = _plain(name, word)
                 if core is not None and name != "exception":
@@ -48,9 +65,9 @@ class LoggerClasses:
             methods = {name: _named_like(name, metrics.timed(method, expert)) for name, method in methods.items()}
         return methods
 
-    def set_gate(self, number: int) -> None:
-        """Make the methods below level *number* no-ops and the others work."""
-        self.gated._gate = number
+    def set_gate(self, number: int | None = None) -> None:
+        """Make the methods below level *number*, by default that of the routes, no-ops and the others work."""
+        number = self.gated._gate = self.routes.routing.gate() if number is None else number
         for word, names in schema.METHODS.items():
             for name in names:
                 method = self._working[name]
@@ -60,12 +77,13 @@ class LoggerClasses:
     def closed(self) -> None:
         """Let every call through, which says where it goes when the pipeline has closed."""
         open_loggers.pop(self.key, None)
-        self.set_gate(schema.DEBUG)
+        for classes in self._family.values():
+            classes.set_gate(schema.DEBUG)
 
     def _disabled(self, name: str, word: str, working: Callable[..., None]) -> Callable[..., None]:
         """Return a method that does nothing, except for alerts and inside a trade context, where all counts."""
         if core is not None:
-            return _named_like(name, core.Method(working, current_frame, self._routes[word, False]))
+            return _named_like(name, core.Method(working, current_frame, self.routes.by_kind[word, False]))
 
         def disabled(self: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
             if lifts_gate() or schema.ALERT in fields:
@@ -102,8 +120,10 @@ def bound_logger(pipeline: Pipeline, context: dict[str, Any], inherited: str = "
         context: What to bind.
         inherited: The key of the parent's pipeline that it continues in a child process.
     """
-    classes = LoggerClasses(pipeline, inherited)
-    classes.set_gate(pipeline.routing.gate())
+    key, family = inherited or os.urandom(8).hex(), dict[Any, LoggerClasses]()
+    for routes in pipeline.levels.all:
+        family[routes] = LoggerClasses(pipeline, routes, family, key, inherited=bool(inherited))
+    classes = family[pipeline.levels.base]
     logger = classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
     open_loggers[classes.key] = logger
     pipeline.on_closed = classes.closed

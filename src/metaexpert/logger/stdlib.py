@@ -2,7 +2,7 @@
 
 Only the installed logger captures, so that a record is written once. The former handlers are put back when it
 closes. Libraries whose DEBUG and INFO lines carry credentials start at WARNING; a level that the
-user set for them is respected.
+user set for them is respected, and one of `levels` counts before it.
 
 The capture holds against a program that configures `logging` again (`basicConfig(force=True)`, dictConfig, fileConfig,
 cleared handlers): `Capture.check`, which the writing thread calls about once a second, puts our handler back. Records
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final, TextIO
 
@@ -45,7 +45,9 @@ class Capture:
         self._uncaught = uncaught
         self._handler: StdlibHandler | None = None
         self._echo = Echoes(self._pipeline)
-        self._quietened: list[logging.Logger] = []
+        #: Loggers with a level that we have set, and the one before.
+        self._levelled: list[tuple[logging.Logger, int, int]] = []
+        self._levels = {name: schema.LEVEL_NUMBERS[level.lower()] for name, level in config.levels.items()}
         self._level_before = self._level_set = logging.NOTSET
         self._wanted = schema.LEVEL_NUMBERS[config.log_level.lower()]
         #: By logger, whether its records are to come in although they do not reach our handler.
@@ -82,11 +84,11 @@ class Capture:
                 watch.before = None
             if root.level == self._level_set:
                 root.setLevel(self._level_before)
-            for logger in self._quietened:
-                if logger.level == logging.WARNING:
-                    logger.setLevel(logging.NOTSET)
+            for logger, level, before in self._levelled:
+                if logger.level == level:
+                    logger.setLevel(before)
             self._echo.release()
-            self._quietened = []
+            self._levelled = []
         self._shows = False
         if warnings.showwarning == self._show:
             warnings.showwarning = self._show_before
@@ -103,11 +105,11 @@ class Capture:
         root.addHandler(self._handler)
         watch.before = self._way_of
         watch.begin(self)
-        for name in TALKATIVE:
+        for name, level in starting_levels(self._levels).items():
             logger = logging.getLogger(name)
-            if logger.level == logging.NOTSET:
-                logger.setLevel(logging.WARNING)
-                self._quietened.append(logger)
+            if logger.level == logging.NOTSET or name in self._levels:
+                self._levelled.append((logger, level, logger.level))
+                logger.setLevel(level)
 
     # -- holding on -------------------------------------------------------------------------------------------
 
@@ -224,6 +226,11 @@ class Capture:
             return
         kind = getattr(category, "__name__", str(category))
         self._warnings.warning(safe_str(message), warning_category=kind, warning_file=filename, warning_line=lineno)
+
+
+def starting_levels(own: Mapping[str, int]) -> dict[str, int]:
+    """Return the levels at which loggers of `logging` start, by name, with those that the configuration sets."""
+    return {**dict.fromkeys(TALKATIVE, logging.WARNING), **own}
 
 
 def _logging_lock() -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final, Unpack
 
-from metaexpert.logs.entry import Record, Unparsed, by_time, checked
+from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked, parse
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once
 from metaexpert.logs.reading.files import Counts, Identity
@@ -18,6 +21,10 @@ from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
 
+#: The last records are searched for no further than through so many lines that are no entries.
+_MOST_UNPARSED: Final = 20_000
+#: Bytes at the ends of a file from which `Logs.present` tells what there is.
+_SAMPLE: Final = 1 << 18
 #: Seconds between two looks at the files while following.
 POLL_INTERVAL: Final = 0.025
 
@@ -35,7 +42,8 @@ def open_logs(
     Args:
         path: Directory of the files, such as ``logs``.
         more: Further directories.
-        limit: Iterate over the last so many records only; None for all.
+        limit: Iterate over the last so many records only; None for all. With *level*, lines that are no entries do
+            not count, but no more than *limit* of them are kept.
         reverse: Iterate from the last record to the first.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
         filters: ``level``, ``expert``, ``symbol``, ``order``, ``trade_id``, ``since``, ``until``, ``grep`` and ``tz``,
@@ -55,6 +63,31 @@ def open_logs(
     return Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics).filter(**filters)
 
 
+@dataclass(slots=True)
+class Present:
+    """What there is in logs.
+
+    Attributes:
+        experts: Names of experts, each with the number of entries that were looked at.
+        symbols: Symbols, likewise, as they are spelled.
+        first: Time of the earliest entry; None when there is none.
+        last: Time of the latest.
+    """
+
+    experts: Counter[str] = field(default_factory=Counter)
+    symbols: Counter[str] = field(default_factory=Counter)
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(self, entry: Entry) -> None:
+        """Note what an entry tells."""
+        self.experts[entry.expert] += 1
+        if (symbol := entry.get("symbol")) is not None:
+            self.symbols[str(symbol)] += 1
+        self.first = min(self.first or entry.time, entry.time)
+        self.last = max(self.last or entry.time, entry.time)
+
+
 @dataclass(frozen=True)
 class Logs:
     """The entries of one or more directories; made by `open_logs`.
@@ -66,7 +99,7 @@ class Logs:
     Attributes:
         directories: Where the files are.
         criteria: The filters.
-        limit: Only the last so many records; None for all.
+        limit: Only the last so many records, see `open_logs`; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
         compressed: Only the compressed files, or only the others; None for all.
@@ -116,8 +149,9 @@ class Logs:
     def last(self, limit: int) -> list[Record]:
         """Return the last *limit* records, the oldest first. Reads only as much of the files as that takes.
 
-        The last records are those at the ends of the files. An entry that was written late (recovered, or logged after
-        the clock stepped back) counts where it was written, unless that is near its place in time.
+        With a filter by level, lines that are no entries come besides, at most *limit*. The last records are those at
+        the ends of the files. An entry that was written late (recovered, or logged after the clock stepped
+        back) counts where it was written, unless that is near its place in time.
         """
         self.counts.reset()
         with self.opened() as logs:
@@ -204,10 +238,68 @@ class Logs:
         return logs
 
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
-        found = self._once(merge.newest(logs, self.criteria, self.counts), once)
-        newest = list(islice(found, limit))
+        newest: list[Record] = []
+        entries = unparsed = 0
+        for record in self._once(merge.newest(logs, self.criteria, self.counts), once) if limit else ():
+            # Lines without a level pass a filter by level; they must not crowd out what was asked for.
+            if isinstance(record, Entry) or not self.criteria.level:
+                entries += 1
+            else:
+                unparsed += 1
+                if unparsed > limit:
+                    self.counts.unparsed -= 1
+                    if unparsed > max(limit, _MOST_UNPARSED):
+                        break
+                    continue
+            newest.append(record)
+            if entries == limit:
+                break
         newest.reverse()
         return sorted(newest, key=by_time)
+
+    def with_context(self, before: int, after: int, limit: int | None = None) -> Iterator[Record | None]:
+        """Yield the records that pass the filters, each with so many records *before* and *after* it.
+
+        None stands where records between two of them are left out. With *limit*, only the last so many that pass.
+        Filters on time bound what passes, not what stands around it.
+        """
+        if limit is not None:
+            found = list(self._around(after, before, limit, backward=True))
+            yield from reversed(found)
+        else:
+            yield from self._around(before, after, sys.maxsize, backward=False)
+
+    def _around(self, before: int, after: int, limit: int, *, backward: bool) -> Iterator[Record | None]:
+        held: deque[Record] = deque(maxlen=before)
+        left = passed = skipped = 0
+        for record in replace(self, criteria=Criteria(), limit=None, reverse=backward):
+            if passed < limit and self.criteria.accept(record):
+                if passed and skipped > len(held):
+                    yield None
+                yield from held
+                yield record
+                held.clear()
+                left, skipped, passed = after, 0, passed + 1
+            elif left:
+                left -= 1
+                yield record
+            elif passed == limit:
+                return
+            else:
+                skipped += 1
+                held.append(record)
+
+    def present(self) -> Present:
+        """Return what there is, whatever the filters, by a look at the ends of the files."""
+        found = Present()
+        with self.opened() as logs:
+            for file in (file for log in logs for file in log.files):
+                ends = [file.piece(0, _SAMPLE, Counts())]
+                ends += [] if file.name.compressed else islice(file.backward(Counts()), 1)
+                for line in (line for data in ends for line in data.split(b"\n")):
+                    if (entry := parse(line, "")) is not None:
+                        found.add(entry)
+        return found
 
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts

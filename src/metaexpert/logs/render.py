@@ -94,7 +94,7 @@ class TextFormat(Format):
 
     def __call__(self, batch: Sequence[Record]) -> str:
         """Return *batch* as text; its experts count from its first line on."""
-        self._experts.update(str(r.get("expert_name", "")) for r in batch if isinstance(r, Entry))
+        self._experts.update(record.expert for record in batch if isinstance(record, Entry))
         return Format.__call__(self, batch)
 
     def line(self, record: Record) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import textwrap
 import time
 from collections import defaultdict
@@ -228,11 +227,6 @@ class TestFork:
             assert sorted(ours) == list(range(counts[name]))
         assert sorted(e["number"] for e in entries("logs", "errors.log")) == list(range(20))
 
-    @pytest.mark.xfail(
-        sys.version_info >= (3, 13),
-        reason="Python 3.13 still counts a thread of ours at the fork, to be mended",
-        strict=False,
-    )
     def test_no_warning_and_no_thread_is_inherited(self, run: Run) -> None:
         """Python 3.12 warns of a fork with threads: ours have ended by then, also while a backup is compressed."""
         result = run(
@@ -269,6 +263,60 @@ class TestFork:
         assert "multi-threaded" in others, "the warning would have been seen"
         assert len(list(Path("logs").glob("*.gz"))) == 1
         assert len(entries("logs", "expert.log")) == 120
+
+    def test_the_thread_is_back_by_itself_after_every_kind_of_fork(self, run: Run) -> None:
+        """A parent that logs no more shows that it lives; no fork of its warns, also with functions of other libraries.
+
+        These run after ours, and while they do a thread would be counted.
+        """
+        result = run(
+            """
+            import multiprocessing, os, pty, subprocess, sys, threading, time, warnings
+            from metaexpert.logger import MetaLogger
+
+            def instructions():
+                sum(number for number in range(100))
+
+            def back():
+                deadline = time.monotonic() + 60
+                while not any(thread.name == "metaexpert-log" for thread in threading.enumerate()):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
+
+            def fork():
+                child = os.fork()
+                if not child:
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+
+            def forkpty():
+                child, terminal = pty.fork()
+                if not child:
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+                os.close(terminal)
+
+            def multi():
+                process = multiprocessing.get_context("fork").Process(target=instructions)
+                process.start()
+                process.join()
+                assert process.exitcode == 0
+
+            warnings.simplefilter("always")
+            logger = MetaLogger(log_to_console=False, capture_warnings=False)
+            os.register_at_fork(after_in_parent=instructions)
+            logger.info("the only entry")
+            for way in (fork, forkpty, multi, lambda: subprocess.run(["true"], preexec_fn=instructions)):
+                way()
+                back()
+            warnings.simplefilter("ignore")  # this thread is the program's
+            thread = threading.Thread(target=fork)
+            thread.start()
+            thread.join()
+            back()
+            """
+        )
+        assert result.stderr == ""
 
     def test_the_console_prints_nothing_twice(self, run: Run) -> None:
         """What waits for the console at a fork is the parent's."""

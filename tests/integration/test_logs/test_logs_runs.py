@@ -174,6 +174,31 @@ def play(seed: int, count: int) -> None:
     for told, truth in zip(runs, truths, strict=True):
         check(told, truth, told["entries"] - truth["entries"])
         assert 0 <= told["entries"] - truth["entries"] <= 2  # log.died and log.recovered of the run before
+    check_report(ask("report")[1], truths, runs)
+
+
+def check_report(told: dict[str, Any], truths: list[dict[str, Any]], runs: list[dict[str, Any]]) -> None:
+    """Compare the figures of a report with the truth of all runs."""
+    assert [run["procid"] for run in told["runs"]] == [truth["procid"] for truth in truths]
+    assert told["ends"] == Counter(truth["ended"] for truth in truths)
+    assert told["trades"] == sum(truth["trades"] for truth in truths)
+    assert told["entries"] == sum(run["entries"] for run in runs)
+    assert sum(one["count"] for one in told["errors"]) == sum(truth["errors"] for truth in truths)
+    orders = Counter(open=sum(len(truth["open"]) for truth in truths))
+    for truth in truths:
+        orders.update(truth["orders"])
+    assert told["orders"]["by_status"] == +orders
+    for name, kind in (("results", "result"), ("fees", "fees")):
+        exact: dict[str, Decimal] = {}
+        for one in truths:
+            for currency, amount in one[name].items():
+                exact[currency] = exact.get(currency, Decimal()) + amount
+        found = {currency: Decimal(one[kind]) for currency, one in told["money"].items()}
+        assert {one: n for one, n in found.items() if n} == {one: n for one, n in exact.items() if n}
+        by_day: dict[str, Decimal] = {}
+        for day in told["days"]:
+            by_day[day["currency"]] = by_day.get(day["currency"], Decimal()) + Decimal(day[kind])
+        assert by_day == found
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from metaexpert.__main__ import main
+from tests.unit.test_logs.conftest import line  # noqa: F401 - a fixture
 
 
 class Outcome(NamedTuple):

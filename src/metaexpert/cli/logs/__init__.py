@@ -17,6 +17,7 @@ class Commands(DefaultGroup):
     references: ClassVar[dict[str, str]] = {
         "why": "metaexpert.cli.logs.why:why",
         "runs": "metaexpert.cli.logs.runs:runs",
+        "report": "metaexpert.cli.logs.report:report",
         "order": "metaexpert.cli.logs.order:order",
         "trades": "metaexpert.cli.logs.trades:trades",
         "stats": "metaexpert.cli.logs.stats:stats",
@@ -26,7 +27,7 @@ class Commands(DefaultGroup):
         "query": "metaexpert.cli.logs.query:query",
         "verify": "metaexpert.cli.logs.verify:verify",
         "recover": "metaexpert.cli.logs.recover:recover",
-        "schema": "metaexpert.cli.logs.schema:app",
+        "schema": "metaexpert.cli.logs.verify:schema_app",
     }
 
 

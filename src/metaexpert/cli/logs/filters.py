@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, tzinfo
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -23,6 +24,8 @@ from metaexpert.logs import Counts, Logs, level_number, open_logs
 from metaexpert.logs.reading.times import parse_time, parse_zone
 from metaexpert.logs.render import FormatName
 
+#: Seconds between two looks for a directory that does not exist yet.
+_LOOK_INTERVAL: Final = 0.1
 FORMATS: Final = ("text", "json", "csv")
 _PANEL: Final = "Which entries"
 
@@ -101,7 +104,10 @@ def selected(filters: dict[str, Any]) -> Logs:
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
             wanted[name] = parsed_time(f"--{name}", text, tz)
-    logs = opened(filters.get("directories") or ())
+    if {"since", "until"} <= wanted.keys() and wanted["since"] > wanted["until"]:
+        since, until = (wanted[name].isoformat(" ", "seconds") for name in ("since", "until"))
+        raise output.InputError(f"--since: {since} is later than --until, {until}")
+    logs = opened(filters.get("directories") or (), wait=bool(filters.get("follow")))
     logs = replace(logs, diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
     for text in filters.get("grep") or ():
         logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
@@ -200,8 +206,12 @@ class _Bounded:
             cls._arm()
 
 
-def opened(directories: Sequence[str]) -> Logs:
+def opened(directories: Sequence[str], *, wait: bool = False) -> Logs:
     """Return all logs of *directories*, or of the configured one.
+
+    Args:
+        directories: Their names.
+        wait: Wait for those that do not exist yet.
 
     Raises:
         InputError: There is no such directory.
@@ -222,9 +232,21 @@ def opened(directories: Sequence[str]) -> Logs:
         if exists and not path.is_dir():
             raise output.InputError(f"{path} is a file; give its directory: metaexpert logs {path.parent}")
         if not exists:
-            hint = "" if directories else "; give the directory: metaexpert logs DIR"
-            raise output.InputError(f"there is no directory {path}{hint}")
+            hint = _meant(str(path)) if directories else "; give the directory: metaexpert logs DIR"
+            if not wait:
+                raise output.InputError(f"there is no directory {path}{hint}")
+            output.complain("note", [f"there is no directory {path} yet; waiting for it{hint}"])
+            while not path.is_dir():
+                output.wait(_LOOK_INTERVAL)
     return open_logs(*paths)
+
+
+def _meant(name: str) -> str:
+    """Return the command that may have been meant by a name of which there is no directory."""
+    from metaexpert.cli.logs import Commands  # noqa: PLC0415 - as above
+
+    near = get_close_matches(name, Commands.references, 1)
+    return f"; did you mean the command {near[0]}?" if near else ""
 
 
 def _configured_directory() -> Path:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import tzinfo
-from itertools import batched
+from itertools import batched, groupby
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,7 +24,8 @@ from metaexpert.cli.logs.filters import (
 )
 from metaexpert.cli.progress import shown
 from metaexpert.cli.tables import counted
-from metaexpert.logs import Logs, Record
+from metaexpert.logger.entry.console_text import escape
+from metaexpert.logs import Entry, Logs, Record
 from metaexpert.logs.recover import waiting_entries
 from metaexpert.logs.render import FormatName, make_format
 
@@ -32,6 +33,8 @@ from metaexpert.logs.render import FormatName, make_format
 _BATCH: Final = 1000
 #: Entries shown when neither --limit nor a precise filter is given.
 _LAST: Final = 50
+#: Names that are told of what there is.
+_MOST_NAMES: Final = 10
 #: Filters so precise that all entries that pass are shown.
 _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
 
@@ -65,25 +68,39 @@ def show(
         bool | None,
         typer.Option("--pager/--no-pager", help="Page the output; default on a terminal when all entries are shown."),
     ] = None,
+    after: Annotated[str | None, typer.Option("--after", "-A", metavar="N", help="Also N entries after each.")] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", "-B", metavar="N", help="Also N entries before each.")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", "-C", metavar="N", help="Also N entries before and after each.")
+    ] = None,
     **filters: Any,
 ) -> None:  # fmt: skip
     """Show the last entries."""
+    around = _number("--before", before or context), _number("--after", after or context)
+    if any(around) and (follow or reverse):
+        raise output.InputError("--after, --before and --context go with neither --follow nor --reverse")
     count = _limit(limit, follow=follow, filters=filters)
     chosen = format_name(form, as_json=as_json)
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
-    found = replace(selected(filters), reverse=reverse)
+    found = replace(selected({**filters, "follow": follow}), reverse=reverse)
     wanted = [name.strip() for name in (fields or "").split(",") if name.strip()]
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):
         try:
             show_batch = _printer(chosen, wanted, zone(filters.get("tz")))
-            for batch in _batches(found, count, follow=follow):
+            missing = set(wanted)
+            for batch in _around(found, count, around) if any(around) else _batches(found, count, follow=follow):
                 show_batch(batch)
+                missing = {name for name in missing if not any(map(_has(name), batch or ()))}
         except KeyboardInterrupt:
             _report(found)
             raise
     _report(found)
+    if found.counts.entries and missing:
+        output.complain("note", [f"no entry shown has a field {name!r}" for name in wanted if name in missing])
     if found.counts.unreadable:
         raise typer.Exit(1)
 
@@ -108,13 +125,32 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
         yield list(replace(found, limit=count))
 
 
-def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[Sequence[Record]], None]:
+def _number(option: str, text: str | None) -> int:
+    if text is not None and not text.isdecimal():
+        raise output.InputError(f"{option}: {text!r} should be a number of entries")
+    return int(text or 0)
+
+
+def _has(name: str) -> Callable[[Record], bool]:
+    return lambda record: isinstance(record, Entry) and name in record.flat
+
+
+def _around(found: Logs, count: int | None, around: tuple[int, int]) -> Iterator[Sequence[Record] | None]:
+    """Yield the entries with those around them, each stretch as one batch, and None between two."""
+    with shown(found, "searching") as logs:
+        stretches = groupby(logs.with_context(*around, limit=count), key=lambda record: record is None)
+        for is_gap, records in stretches:
+            yield None if is_gap else [record for record in records if record is not None]
+
+
+def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[Sequence[Record] | None], None]:
     terminal = output.to_terminal()
     colors = form == "text" and output.wants_color()
     render = make_format(form, colors=colors, tz=tz, terminal=terminal, fields=fields, width=output.width())
     write = output.write_escaped if form == "text" or terminal else output.write_exact
     write(render.start)
-    return lambda batch: write(render(batch))
+    gap = "--\n" if form == "text" else ""
+    return lambda batch: write(gap if batch is None else render(batch))
 
 
 def _report(found: Logs) -> None:
@@ -131,7 +167,23 @@ def _report(found: Logs) -> None:
 def _nothing(found: Logs) -> str:
     where = " and ".join(map(str, found.directories))
     if found.filtered:
-        return f"no entry in {where} is what was asked for"
+        return f"no entry in {where} is what was asked for{_present(found)}"
     below = sorted(str(path.parent) for directory in found.directories for path in directory.glob("*/*.log"))
     hint = f"; there are in {', '.join(dict.fromkeys(below))}" if below else ""
     return f"there are no entries in {where}{hint}"
+
+
+def _present(found: Logs) -> str:
+    """Return what there is, where nothing was found."""
+    there = found.present()
+    if there.first is None or there.last is None:
+        return ""
+    names = {"experts": there.experts, "symbols": there.symbols}
+    lists = [
+        f"{name} {', '.join(sorted(escape(one) for one, _ in counts.most_common(_MOST_NAMES)))}"
+        + (f" and {len(counts) - _MOST_NAMES} more" if len(counts) > _MOST_NAMES else "")
+        for name, counts in names.items()
+        if counts
+    ]
+    first, last = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (there.first, there.last))
+    return f"; there are {'; '.join(lists)}; from {first} to {last} UTC"

@@ -1,6 +1,8 @@
-"""`metaexpert logs verify`: check the log files."""
+"""`metaexpert logs verify` and `schema`: check the log files, and print the schema that they are checked against."""
 
 from __future__ import annotations
+
+from typing import Annotated, Literal
 
 import typer
 
@@ -54,3 +56,24 @@ def _text(report: Report) -> str:
     seen = (counted(report.files, "file"), counted(report.lines, "line"), counted(report.entries, "entry"))
     lines.append(f"{', '.join(seen)}: {verdict}")
     return "".join(f"{escape(line)}\n" for line in lines)
+
+
+schema_app = typer.Typer(add_completion=False)
+
+
+@schema_app.command()
+def schema(
+    layout: Annotated[
+        Literal["flat", "rfc5424"] | None, typer.Option(help="Schema of this layout only; of both if left out.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema (draft 2020-12) of a line in the log files.
+
+    Every line that the logger writes conforms to it.
+
+    Example:
+      metaexpert logs schema --layout flat > entry.schema.json
+    """
+    from metaexpert.logger.schema import json_schema  # noqa: PLC0415
+
+    output.write_json(json_schema(layout), ensure_ascii=True)

@@ -98,7 +98,8 @@ def enter(target: BoundLogger, name: object, word: str, event: EventDict) -> Non
 
 def _shows(target: BoundLogger, word: str, logger: Any) -> bool:
     pipeline = target._logger.pipeline
-    shows = pipeline.routing.shows(schema.LEVEL_NUMBERS[word]) and pipeline.outputs.console.works
+    routing = pipeline.levels.of(getattr(logger, "name", None)).routing
+    shows = routing.shows(schema.LEVEL_NUMBERS[word]) and pipeline.outputs.console.works
     return shows and pipeline.outputs.console.prints_on(getattr(logger, "_file", None))
 
 

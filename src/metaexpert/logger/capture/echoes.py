@@ -47,13 +47,14 @@ class _Echo(logging.Filter):
         super().__init__()
         self._handler = weakref.ref(handler)
         self._console = pipeline.outputs.console
-        self._routing = pipeline.routing
+        self._levels = pipeline.levels
         self._seen: tuple[object, object] | None = None
         self._same = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the handler should print *record* itself."""
-        return not (self._routing.shows(record.levelno) and self._console.works and self.same_place())
+        shown = self._levels.of(record.name).routing.shows(record.levelno)
+        return not (shown and self._console.works and self.same_place())
 
     def same_place(self) -> bool:
         """Return whether handler and console print at one place now: Celery redirects standard error later on."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, LiteralString
 
@@ -15,6 +16,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.masking.names import words
 from metaexpert.logger.masking.registered import MIN_LENGTH
+from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.schema import LevelName
 
 KIB: Final = 1024
@@ -48,6 +50,36 @@ def _level(value: object) -> object:
     if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
         return schema.level_word(number).upper()
     raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+
+
+def _levels(value: object) -> object:
+    """Read levels by the names of loggers: a dict, JSON, or a text such as "strategy=DEBUG,feed=WARNING"."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("{") else _pairs(value)
+        except ValueError:
+            raise _wrong_levels("it is not JSON") from None
+    if not isinstance(value, Mapping):
+        raise _wrong_levels("it is no dict")
+    levels = {}
+    for name, level in value.items():
+        if not isinstance(name, str) or not name:
+            raise _wrong_levels(f"{name!r} is no name of a logger")
+        try:
+            levels[name] = _level(level)
+        except PydanticCustomError:
+            raise _wrong_levels(f"that of {name!r} is none") from None
+    return levels
+
+
+def _pairs(text: str) -> dict[str, str]:
+    parts = (re.split(r"\s*[=:]\s*", part.strip(), maxsplit=1) for part in text.split(",") if part.strip())
+    return {part[0]: part[-1] if len(part) > 1 else "" for part in parts}
+
+
+def _wrong_levels(why: str) -> PydanticCustomError:
+    wanted = 'should be levels by the names of loggers, such as {"strategy": "DEBUG"}'
+    return PydanticCustomError("levels", "{text}", {"text": f"{wanted}; {mask_text(why)}"})
 
 
 def _directory(value: object) -> object:
@@ -104,6 +136,7 @@ def _secret_key(name: str) -> str:
 
 Size = Annotated[int, BeforeValidator(read_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
+Levels = Annotated[dict[str, LevelName], BeforeValidator(_levels)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 FileName = Annotated[str, BeforeValidator(_file_name)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]

@@ -22,6 +22,7 @@ from metaexpert.logger.config.field_types import (
     Directory,
     FileName,
     Level,
+    Levels,
     ProcessorList,
     Secret,
     SecretKey,
@@ -91,6 +92,7 @@ class LoggerConfig(BaseModel):
         default_factory=lambda data: data.get("log_level", "INFO"),
         description="Lowest level that reaches the console; log_level unless set.",
     )
+    levels: Levels = Field({}, description="Levels by logger, such as strategy=DEBUG,feed=ERROR.")
     console_format: Literal["text", "json"] = Field("text", description="How the console prints an entry.")
     json_logging: bool = Field(False, description="Print JSON on the console too (alias structured_logging).")
     layout: Layout = Field("flat", description="Shape of a JSON line.")
@@ -235,6 +237,8 @@ def _showable(value: Any) -> Any:
         return MASK
     if isinstance(value, list):
         return [_showable(item) for item in value]
+    if isinstance(value, dict):
+        return {mask_text(name): _showable(item) for name, item in value.items()}
     if isinstance(value, Path | str):
         return mask_text(str(value))
     return getattr(value, "__name__", type(value).__name__) if callable(value) else value

@@ -83,7 +83,7 @@ class ConsoleText:
             f"[{self._color(color, f'{escape(level):{_LEVEL_WIDTH}}')}]",
         ]
         if self.show_expert:
-            parts.append(self._color(_BLUE, escape(str(_field(entry, "expert_name") or ""))))
+            parts.append(self._color(_BLUE, escape(_expert(entry))))
         parts.append(self._color(_BRIGHT, escape(str(entry.get("message", "")))) + self._color("", " "))
         for name, value in fields.items():
             parts.append(_key(name, self._colors)[1] + self._color(_MAGENTA, value_text(value)))
@@ -123,7 +123,7 @@ class TerminalText(ConsoleText):
         shown = f"{escape(level):{_WIDEST_LEVEL}}"
         words = [(time, color(_DIM, time)), (shown, color(_TERMINAL_COLORS.get(level, ""), shown))]
         if self.show_expert:
-            expert = escape(str(_field(entry, "expert_name") or ""))
+            expert = escape(_expert(entry))
             words.append((expert, color(_BLUE, expert)))
         words += [(word, color(_BRIGHT, word)) for word in escape(str(entry.get("message", ""))).split(" ")]
         if fields:
@@ -265,6 +265,10 @@ def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     grouped = (group for sd_id, group in parameters.items() if sd_id.startswith(("context@", "fields@")))
     fields = {name: value for group in grouped for name, value in group.items() if name not in _HIDDEN}
     return {**({schema.LOGGER_KEY: entry[schema.LOGGER_KEY]} if schema.LOGGER_KEY in entry else {}), **fields}
+
+
+def _expert(entry: Mapping[str, Any]) -> str:
+    return str(_field(entry, "expert_name") or entry.get("appname", ""))
 
 
 def _field(entry: Mapping[str, Any], name: str) -> object:

@@ -327,14 +327,9 @@ class WritingThread(ForkAware):
     def _close_children_with(self, name: str) -> None:
         sys.modules[name].register_after_fork(self, lambda thread: thread._close_with(name))
 
-    def after_fork_in_parent(self) -> None:
-        """Start the thread if something waits.
-
-        Python 3.13 looks for threads only after this, and warns. The next entry starts the thread in any case; here it
-        starts only if another thread has logged meanwhile, and then the warning is due anyway.
-        """
-        if any(directory.has_work() for directory in self._directories):
-            self.ensure()
+    def start_again(self) -> None:
+        """Start the thread, also where nothing waits: it shows that the process lives, and takes commands."""
+        self.ensure()
 
     def after_fork_in_child(self) -> None:
         """Start anew."""

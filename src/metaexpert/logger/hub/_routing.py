@@ -5,6 +5,7 @@ Threads: levels are replaced in one step, while calls run.
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 from metaexpert.logger import schema
@@ -32,6 +33,12 @@ class Routing:
         self.alert_level: int | None = None
         #: Whether there is a collector, which gets what the files get.
         self.exports = False
+
+    def at(self, number: int) -> Routing:
+        """Return the like for loggers with a level of their own."""
+        other = copy.copy(self)
+        other.set_level(number)
+        return other
 
     def set_level(self, number: int) -> None:
         """Set the files' level; the console follows unless it has a level of its own."""

@@ -34,6 +34,7 @@ from metaexpert.logger.files.open_directories import leave_directory, open_direc
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub._health import Health
+from metaexpert.logger.hub._levels import LevelRoutes, Levels
 from metaexpert.logger.hub._outputs import Outputs
 from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
 from metaexpert.logger.hub._stamping import Stamper
@@ -103,12 +104,9 @@ class Pipeline:
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
         clean = CleanValues(*limits, self.rules).fields
         self.encoder = Encoder(self._stamper.expert_name, limit, clean, now, self.rules)
-        self.routes = {
-            (word, trade): Route(trade=trade, count=accepted, lost=self._lost, failed=self.health.errors.append)
-            for word, accepted in self._counts.accepted_counts.items()
-            for trade in (False, True)
-        }
-        self._destinations = dict.fromkeys(self.routes, 0)
+        told = self._counts.accepted_counts, self._lost, self.health.errors.append
+        self.levels = Levels(self.routing, config.levels, lambda routing: LevelRoutes(routing, *told))
+        self.routes = self.levels.base.by_kind
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -128,7 +126,7 @@ class Pipeline:
     # -- routes -----------------------------------------------------------------------------------------------
 
     def set_level(self, level: int) -> None:
-        """Set `log_level`; the console follows unless it has a level of its own."""
+        """Set `log_level`; the console follows unless it has a level of its own. Loggers with own levels keep them."""
         self.routing.set_level(level)
         self.on_level(level)
         self.refresh()
@@ -136,8 +134,12 @@ class Pipeline:
     def refresh(self) -> None:
         """Have the calls find everything as it is now: levels, room, thread, process, processors."""
         self._tight = {key for key in self.routes if share_of(key[0], trade=key[1]) not in self._state[0]}
-        for (word, trade), route in self.routes.items():
-            to = self._destinations[word, trade] = self.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
+        for routes in self.levels.all:
+            self._refresh(routes)
+
+    def _refresh(self, routes: LevelRoutes) -> None:
+        for (word, trade), route in routes.by_kind.items():
+            to = routes.destinations[word, trade] = routes.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
             if self.closed or not to & FILES or self.config.layout != "flat" or not self.processors.untouched:
                 route.check = never
             else:
@@ -193,13 +195,13 @@ class Pipeline:
         catch_up()
         level = schema.WORDS.get(method, "info")
         trade = event_dict.get(CATEGORY) == TRADE
-        route = self.routes[level, trade]
-        to = self._destinations[level, trade]
+        name = getattr(output, "name", None)
+        routes = self.levels.of(name)
+        route, to = routes.by_kind[level, trade], routes.destinations[level, trade]
         # An alert of the level goes out with the entry (`_settle`); an alert that the call asks for, here.
         alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
         if not to and not alert:
             raise DropEvent
-        name = getattr(output, "name", None)
         if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
             line = self._stamper.line(name, level, event_dict, trade=trade, counted=False)
             self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
@@ -249,7 +251,7 @@ class Pipeline:
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
         lanes = tuple(file.lane for file in self._files_for(to))
         route = Route(lanes=lanes, numbers=self.directory.sequence, count=self._counts.accepted_counts[level])
-        route.lost, route.after = self._lost, functools.partial(self._show_own, to)
+        route.lost, route.after = functools.partial(self._lost, self.levels.base), functools.partial(self._show_own, to)
         return keep(route, line)
 
     def _show_own(self, to: int, line: bytes) -> None:
@@ -275,14 +277,14 @@ class Pipeline:
             time.sleep(min(_PAUSE, left))
         return False
 
-    def _lost(self, line: bytes, taken: int) -> None:
+    def _lost(self, routes: LevelRoutes, line: bytes, taken: int) -> None:
         """Wait for room, or count an entry that only *taken* of its files will get: the journal is full or closed."""
         entry = json.loads(line)
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
         if taken:
             self.health.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
-        elif self.closed or not self._when(lambda: keep(self.routes[level, trade], line)):
-            to = self._destinations[level, trade] & FILES
+        elif self.closed or not self._when(lambda: keep(routes.by_kind[level, trade], line)):
+            to = routes.destinations[level, trade] & FILES
             self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
 
     # -- for coroutines ---------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ class Worker(ForkAware):
             if alone:
                 self._job.before_fork()
 
-    def after_fork_in_parent(self) -> None:
+    def start_again(self) -> None:
         """Start the thread again if something waits."""
         if not self._queue.empty() or not self._job.idle:
             self.ensure()

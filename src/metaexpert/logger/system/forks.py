@@ -19,6 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,9 @@ class ForkAware:
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
+
+    def start_again(self) -> None:
+        """Start threads again, in the parent, once Python has counted those that there are."""
 
     def after_fork_in_child(self) -> None:
         """Start anew, with fresh locks. What waits in the parent is the parent's."""
@@ -157,7 +161,7 @@ class ForkSafeThread(ForkAware):
         _await_end(self._latest)
 
     def after_fork_in_parent(self) -> None:
-        """Allow the thread to be started again. Its owner knows whether there is work."""
+        """Allow the thread to be started again. Its owner knows whether there is work, and does it in `start_again`."""
         self.forking = False
 
     def after_fork_in_child(self) -> None:
@@ -219,7 +223,19 @@ def _before_fork() -> None:
     if os.getpid() != _pid:  # in the midst of its hooks Python is not told; the next `catch_up` does it
         _start_anew()
     _one_fork_at_a_time.acquire()
+    _register_last()
     _call_all("before_fork")
+
+
+@cache
+def _register_last() -> None:
+    """Have threads started again when all that was registered before the first fork is done.
+
+    Python 3.13 counts threads after that. A built-in function runs no instructions: ours is called when `os.fork` ends.
+    """
+    if hasattr(os, "register_at_fork"):
+        start = _start_again if core is None else partial(core.call_soon, _start_again)
+        os.register_at_fork(after_in_parent=start)
 
 
 def _after_fork_in_parent() -> None:
@@ -227,6 +243,12 @@ def _after_fork_in_parent() -> None:
         _call_all("after_fork_in_parent")
     finally:
         _one_fork_at_a_time.release()
+    if threading.get_ident() != threading.main_thread().ident:
+        _start_again()  # the main thread may wait for long, and without it there are two threads already
+
+
+def _start_again() -> None:
+    _call_all("start_again")
 
 
 def _after_fork_in_child() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +27,7 @@ from metaexpert.logs.runs._blocks import Block, Process
 from metaexpert.logs.runs._ends import CLOSED, RUNNING, UNCAUGHT, UNKNOWN, End, marked
 from metaexpert.logs.runs.names import Mention, orders_in
 from metaexpert.logs.stats import error_text
-from metaexpert.logs.trades import Ledger, Totals
+from metaexpert.logs.trades import Execution, Ledger, Totals
 from metaexpert.logs.vocabulary import NOTE, POSITION, Amounts, Facts, plain
 
 #: Of each run: groups of errors and open orders that are kept, ended orders that are known.
@@ -35,11 +35,15 @@ _MOST_ERRORS, _MOST_ORDERS, _ENDED = 1000, 10_000, 100_000
 #: Orders of all runs that are kept although they came to their end.
 _RECENT_ORDERS: Final = 4000
 
-Finished = Callable[["Run", OrderLife], None]
 
+class Listener:
+    """Is told what happens in the runs, and ignores it."""
 
-def ignore(run: Run, order: OrderLife) -> None:
-    """Ignore an order that came to its end."""
+    def traded(self, run: Run, facts: Facts, execution: Execution | None) -> None:
+        """An entry of category ``trade`` was taken in; it may be about no execution, or tell one again."""
+
+    def order_ended(self, run: Run, order: OrderLife) -> None:
+        """An order came to its end, and is forgotten after this."""
 
 
 @dataclass(slots=True)
@@ -168,7 +172,7 @@ class Run:
         if high >= self._high:
             self._high, self.last = high, last
 
-    def take(self, entry: Entry, finished: Finished) -> OrderLife | None:
+    def take(self, entry: Entry, listener: Listener) -> OrderLife | None:
         """Take in what an entry says; return the order that it is the first to speak of."""
         if entry.text.startswith("log."):
             self._take_own(entry)
@@ -181,11 +185,11 @@ class Run:
             return None
         facts = Facts(entry)
         if is_trade:
-            self.ledger.take(facts)
+            listener.traded(self, facts, self.ledger.take(facts))
         if len(mentions) != 1:
             return None
         about = facts if mentions[0].fields is flat else Facts(entry, mentions[0].fields)
-        return self._take_order(about, mentions[0], finished)
+        return self._take_order(about, mentions[0], listener)
 
     def _take_own(self, entry: Entry) -> None:
         self._own += 1
@@ -206,7 +210,7 @@ class Run:
         group.count += 1
         group.last = max(group.last, entry, key=lambda one: one.key)
 
-    def _take_order(self, facts: Facts, mention: Mention, finished: Finished) -> OrderLife | None:
+    def _take_order(self, facts: Facts, mention: Mention, listener: Listener) -> OrderLife | None:
         """Take in what an entry says of an order; return it if it is new."""
         names = mention.texts
         known = next((self._by_name[name] for name in names if name in self._by_name), None)
@@ -217,31 +221,31 @@ class Run:
         life.ids |= names
         self._by_name.update(dict.fromkeys(names, life))
         if id(life) in self._aged and not life.is_open:
-            self._settle(life, finished)
+            self._settle(life, listener)
         return None if known else life
 
-    def age(self, life: OrderLife, finished: Finished) -> None:
+    def age(self, life: OrderLife, listener: Listener) -> None:
         """Count and forget an order that is not open, of which no more entries are expected."""
         if life.is_open and len(self._aged) < _MOST_ORDERS:
             self._aged.add(id(life))
         else:
-            self._settle(life, finished)
+            self._settle(life, listener)
 
-    def _settle(self, life: OrderLife, finished: Finished) -> None:
+    def _settle(self, life: OrderLife, listener: Listener) -> None:
         for name in life.ids:
             self._by_name.pop(name, None)
             self._ended.seen(name)
         self._aged.discard(id(life))
         self.orders[life.status] += 1
-        finished(self, life)
+        listener.order_ended(self, life)
 
-    def finish(self, finished: Finished) -> None:
+    def finish(self, listener: Listener) -> None:
         """Say which orders are open, and count the others."""
         for life in {id(life): life for life in self._by_name.values()}.values():
             if life.is_open:
                 self.open_orders.append(life)
             else:
-                self._settle(life, finished)
+                self._settle(life, listener)
         if self.end.how == UNKNOWN and self._uncaught is not None:
             self.end = self._uncaught
 
@@ -299,15 +303,15 @@ class Runs:
     """The runs in a log directory.
 
     Args:
-        finished: Called with each order that came to its end; it is forgotten after that.
+        listener: Is told of executions, and of orders that came to their end.
 
     Attributes:
         runs: All of them, in the order of their starts once `finish` was called.
     """
 
-    def __init__(self, finished: Finished = ignore) -> None:
+    def __init__(self, listener: Listener | None = None) -> None:
         self.runs: list[Run] = []
-        self._finished = finished
+        self._listener = listener or Listener()
         self._current: dict[Process, Run] = {}
         self._beginnings: list[tuple[Run, Run]] = []
         #: The latest orders, ended or not: after a step of the clock an earlier entry comes late.
@@ -324,10 +328,10 @@ class Runs:
         run = holder or self._run_of(entry.process, time, [(number, number)])
         if holder is None:
             run.count(entry)
-        if (order := run.take(entry, self._finished)) is not None:
+        if (order := run.take(entry, self._listener)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
-                Run.age(*self._orders.popleft(), self._finished)
+                Run.age(*self._orders.popleft(), self._listener)
         if entry.text == "log.died":
             self._note_death(entry, run)
         return run
@@ -386,7 +390,7 @@ class Runs:
             if process in self._current:
                 self._current[process].end = end
         for run in self.runs:
-            run.finish(self._finished)
+            run.finish(self._listener)
             if run.end.how == UNKNOWN and marked_all and run.numbers.ranges != [(0, 0)]:
                 run.end = End(CLOSED)
         self.runs = sorted((run for run in self.runs if run.is_an_experts), key=lambda run: run.first)

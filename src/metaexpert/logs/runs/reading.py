@@ -12,7 +12,7 @@ from metaexpert.logs.entry import Entry, by_time, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.runs import _ends as ends
 from metaexpert.logs.runs._blocks import TELLING, Block, Counted, is_counted
-from metaexpert.logs.runs.model import Finished, Run, Runs, ignore
+from metaexpert.logs.runs.model import Listener, Run, Runs
 
 #: How a stretch of JSON lines in a journal is named where a file is.
 JOURNAL = "journal"
@@ -33,25 +33,25 @@ class Directory:
     waiting: list[Entry]
 
 
-def read_runs(logs: Logs, finished: Finished = ignore) -> list[Directory]:
+def read_runs(logs: Logs, listener: Listener | None = None) -> list[Directory]:
     """Return the runs in each directory of *logs*, from all entries that pass its filters.
 
     Args:
         logs: The logs.
-        finished: See `metaexpert.logs.runs.model.Runs`.
+        listener: Is told of executions and orders, see `metaexpert.logs.runs.model.Listener`.
     """
     found = []
     for directory in logs.directories:
         here = replace(logs, directories=(directory,))
-        found.append(_read(directory, here, finished))
+        found.append(_read(directory, here, listener))
     return found
 
 
-def _read(directory: Path, logs: Logs, finished: Finished) -> Directory:
+def _read(directory: Path, logs: Logs, listener: Listener | None) -> Directory:
     # The ends first: a process that closes meanwhile is then taken for a running one, never for a killed one.
     states = ends.found_in(directory)
     waiting = _by_identity(ends.waiting(directory))
-    runs = Runs(finished)
+    runs = Runs(listener)
     for entry, counted in _counted(logs, runs) if not logs.criteria.by_content else _each(logs):
         if waiting:
             waiting.pop(entry.identity, None)

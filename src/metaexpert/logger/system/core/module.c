@@ -42,10 +42,32 @@ after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing))
     Py_RETURN_NONE;
 }
 
+static int
+call_now(void *callable)
+{
+    PyObject *result = PyObject_CallNoArgs(callable);
+    if (result == NULL)
+        PyErr_WriteUnraisable(callable); /* the code of the program that is interrupted has no part in it */
+    Py_XDECREF(result);
+    Py_DECREF((PyObject *)callable);
+    return 0;
+}
+
+/* At once where Python cannot: too many calls wait, or the callable is of a subinterpreter. */
+static PyObject *
+call_soon(PyObject *Py_UNUSED(module), PyObject *callable)
+{
+    Py_INCREF(callable);
+    if (PyInterpreterState_Get() != PyInterpreterState_Main() || Py_AddPendingCall(call_now, callable) < 0)
+        call_now(callable);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"on_generators", on_generators, METH_VARARGS,
      "on_generators(own_blocks, active_in): while there are own_blocks, ask active_in for the context frame."},
     {"after_fork", after_fork, METH_NOARGS, "after_fork(): tell Python that this process is a forked child."},
+    {"call_soon", call_soon, METH_O, "call_soon(callable): call it in the main thread between two of its instructions."},
     {"on_error", on_error, METH_O, "on_error(function): ask it whether an error belongs to the program."},
     {"begin_generation", begin_generation, METH_O,
      "begin_generation(generation): have bound contexts of another generation of the registered secrets renewed."},

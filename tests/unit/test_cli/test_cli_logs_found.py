@@ -1,0 +1,163 @@
+"""What `metaexpert logs` says of what it finds: whose line it is, what stands around it, and what there is instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metaexpert.cli import output
+
+Line = Callable[..., bytes]
+Cli = Callable[..., tuple[int, str, str]]
+
+
+def store(*lines: bytes, directory: str = "logs") -> None:
+    """Write *lines* into the log of a directory."""
+    Path(directory).mkdir(exist_ok=True)
+    (Path(directory) / "expert.log").write_bytes(b"".join(lines))
+
+
+def messages(text: str) -> list[str]:
+    """Return the messages of lines of text."""
+    return [one.split("] ")[-1].split("  ")[0].strip() for one in text.splitlines()]
+
+
+@pytest.mark.parametrize(("limit", "errors", "others"), [("3", 3, 2), ("5", 5, 5), ("all", 8, 9), ("1", 1, 0)])
+def test_lines_that_are_no_entries_do_not_count(cli: Cli, line: Line, limit: str, errors: int, others: int) -> None:
+    """With a level, `-n` counts entries; other lines come besides, no more than there are entries asked for."""
+    store(
+        *(b"torn\n" * 2 * (n in (2, 5, 6)) + b"torn\n" * (n > 5) + line(n, f"e{n}", level="error") for n in range(1, 9))
+    )
+    _, out, err = cli("logs", "-n", limit, "-l", "error")
+    assert out.count("[error]") == errors
+    assert out.count("torn") == others
+    assert (f"{others} line" in err) == bool(others)
+
+
+def test_many_lines_that_are_no_entries_end_the_search(cli: Cli, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of another program is not read to its beginning for entries that it has not."""
+    monkeypatch.setattr("metaexpert.logs.library._MOST_UNPARSED", 100)
+    store(line(1), *(b"foreign %d\n" % number for number in range(500)))
+    _, out, err = cli("logs", "-n", "2", "-l", "warning")
+    assert out == "foreign 498\nforeign 499\n"
+    assert "2 lines are no entries" in err
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [("--expert", "emabot"), ("--symbol", "BTCUSDT"), ("-l", "critical"), ("--since", "2026-12-01"), ("-g", "zzz")],
+)
+def test_nothing_found_names_what_there_is(cli: Cli, line: Line, wanted: tuple[str, ...]) -> None:
+    """Experts and symbols in their spelling, and the first and last time."""
+    store(line(1, symbol="BTC/USDT", expert_name="EmaBot"), line(60, symbol="ETH/USDT", expert_name="Grid\x1b"))
+    code, out, err = cli("logs", *wanted)
+    assert (code, out) == (0, "")
+    assert err == (
+        "note: no entry in logs is what was asked for; there are experts EmaBot, Grid\\x1b; symbols BTC/USDT, "
+        "ETH/USDT; from 2026-11-22 10:31:01 to 2026-11-22 10:32:00 UTC\n"
+    )
+
+
+def test_many_names_are_counted(cli: Cli, line: Line) -> None:
+    """Ten are told, and how many more there are."""
+    store(*(line(number, expert_name=f"e{number:02}") for number in range(1, 14)))
+    assert " and 3 more; from" in cli("logs", "-g", "nothing")[2]
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("--since", "2026-11-23", "--until", "2026-11-22"), "2026-11-23 00:00:00+00:00 is later than --until, 2026-1"),
+        (("--since", "5m", "--until", "1h"), "is later than --until"),
+        (("trades", "--since", "5m", "--until", "1h"), "is later than --until"),
+        (("ordr", "x"), "there is no directory ordr; did you mean the command order?"),
+        (("stat",), "there is no directory stat; did you mean the command stats?"),
+        (("whi", "--json"), "did you mean the command why?"),
+        (("order", "o", "runz"), "did you mean the command runs?"),
+        (("-A", "x"), "--after: 'x' should be a number of entries"),
+        (("-C", "-1"), "--before: '-1' should be a number"),
+        (("-B", "1", "--follow"), "--context go with neither --follow nor --reverse"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_told(cli: Cli, line: Line, args: tuple[str, ...], text: str) -> None:
+    """Times the wrong way round, misspelt commands, and context that makes no sense."""
+    store(line(1))
+    code, out, err = cli("logs", *args)
+    assert (code, out) == (2, "")
+    assert text in err
+
+
+def test_fields_that_no_entry_has_are_told(cli: Cli, line: Line) -> None:
+    """Only those, once each; a field that one of the entries has is known."""
+    store(line(1, price=1), line(2))
+    assert cli("logs", "--fields", "message,price")[2] == ""
+    assert cli("logs", "--fields", "prcie,price,procid,x")[2] == (
+        "note: no entry shown has a field 'prcie'\nnote: no entry shown has a field 'x'\n"
+    )
+    assert cli("logs", "--fields", "prcie", "--json")[2] == "note: no entry shown has a field 'prcie'\n"
+
+
+def test_each_line_says_whose_it_is(cli: Cli, line: Line) -> None:
+    """Of several experts, also where only the program has a name; of one, nothing is repeated."""
+    store(line(1, "a", expert_name="Grid"), line(2, "b"))
+    out = cli("logs")[1].splitlines()
+    assert ["Grid" in out[0], "EmaBot" in out[1]] == [True, True]
+    store(line(1, "a", expert_name="Grid"), line(2, "b", expert_name="Grid"))
+    assert "Grid" not in cli("logs")[1]
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        (("-A", "1"), "e3 m4 -- e9 m10"),
+        (("-B", "2"), "m1 m2 e3 -- m7 m8 e9"),
+        (("-C", "1"), "m2 e3 m4 -- m8 e9 m10"),
+        (("-C", "9"), "m1 m2 e3 m4 m5 m6 m7 m8 e9 m10 m11 m12"),
+        (("-A", "3", "-B", "2"), "m1 m2 e3 m4 m5 m6 m7 m8 e9 m10 m11 m12"),
+        (("-B", "1", "-n", "1"), "m8 e9"),
+        (("-A", "2", "-n", "1"), "e9 m10 m11"),
+        (("-C", "0"), "e3 e9"),
+    ],
+)
+@pytest.mark.parametrize("limit", [(), ("-n", "all")])
+def test_entries_around_those_that_are_found(
+    cli: Cli,
+    line: Line,
+    args: tuple[str, ...],
+    shown: str,
+    limit: tuple[str, ...],
+) -> None:
+    """As grep does it: before, after, both; stretches that touch are one, others are parted."""
+    store(
+        *(line(n, f"e{n}" if n in (3, 9) else f"m{n}", level="error" if n in (3, 9) else "info") for n in range(1, 13))
+    )
+    given = limit if "-n" not in args else ()
+    assert messages(cli("logs", "-l", "error", *given, *args)[1]) == shown.split()
+
+
+def test_context_as_json_has_no_marks(cli: Cli, line: Line) -> None:
+    """Each line is an entry."""
+    store(*(line(n, level="error" if n in (3, 9) else "info") for n in range(1, 13)))
+    out = cli("logs", "-l", "error", "-C", "1", "--json")[1]
+    assert [one[0] for one in out.splitlines()] == ["{"] * 6
+
+
+def test_follow_waits_for_its_directory(cli: Cli, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, and shows what comes; a file is no directory, however long one waits."""
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            store(line(1, "at last"), directory="later")
+        if len(waits) > 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(output, "wait", wait)
+    _, out, err = cli("logs", "--follow", "later")
+    assert "at last" in out
+    assert err.startswith("note: there is no directory later yet; waiting for it\n")
+    Path("file").write_text("")
+    assert cli("logs", "--follow", "file")[0] == 2
