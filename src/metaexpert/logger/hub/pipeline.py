@@ -243,11 +243,7 @@ class Pipeline:
             writing_thread.wake()
 
     def _announce(self, level: str, message: str, **fields: Any) -> bool:
-        """Log an entry of the logger's own, such as ``log.dropped``, past gates and processors.
-
-        Returns:
-            Whether the files will have it.
-        """
+        """Log an entry of our own, such as ``log.dropped``, past gates and processors. Returns whether files get it."""
         line = self._stamper.own_line(level, message, fields, counted=self.config.log_to_file)
         to = self.routing.own_destinations(LEVEL_NUMBERS[level])
         lanes = tuple(file.lane for file in self._files_for(to))

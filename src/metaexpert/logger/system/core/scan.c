@@ -415,12 +415,6 @@ take_groups(Search *search, PyObject *groups)
     return 0;
 }
 
-static int
-is_time(const Py_buffer *time)
-{
-    return time->len == 0 || time->len == TIME_SIZE;
-}
-
 /* The arguments hold the texts and groups, which are immutable, during the call. */
 static PyObject *
 select_lines(PyObject *Py_UNUSED(module), PyObject *args)
@@ -430,7 +424,7 @@ select_lines(PyObject *Py_UNUSED(module), PyObject *args)
     PyObject *groups, *result = NULL;
     if (!PyArg_ParseTuple(args, "y*y*y*O!", &search.data, &search.since, &search.until, &PyTuple_Type, &groups))
         return NULL;
-    if (!is_time(&search.since) || !is_time(&search.until))
+    if ((search.since.len && search.since.len != TIME_SIZE) || (search.until.len && search.until.len != TIME_SIZE))
         PyErr_SetString(PyExc_ValueError, "a time has 26 characters");
     else if (take_groups(&search, groups) == 0) {
         Py_BEGIN_ALLOW_THREADS
