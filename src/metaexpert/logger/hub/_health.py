@@ -54,9 +54,11 @@ class Health:
 
     def __str__(self) -> str:
         if self._reason is not None:
-            return f"degraded: {self._reason} since {self._since}"
-        lack = self._uncaptured
-        return "ok" if lack is None else f"degraded: not captured: {lack} since {self._uncaptured_since}"
+            return f"degraded: {self._current_reason() or self._reason} since {self._since}"
+        if lack := self.outputs_lack():  # not announced yet
+            return f"degraded: {lack} since {self._clock()}"
+        missing = self._uncaptured
+        return "ok" if missing is None else f"degraded: not captured: {missing} since {self._uncaptured_since}"
 
     def lacks(self, what: str | None) -> None:
         """Note that *what* is captured no longer, as the program wants it; None when everything is."""

@@ -156,8 +156,13 @@ class Outputs:
 
     # -- life -------------------------------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Begin: send what an earlier process left."""
+        for part in self._remote:
+            part.start()
+
     def ensure(self) -> None:
-        """Have the remote endpoints run, where they do not: at first, and after a fork. Sends what was left."""
+        """Have the remote endpoints run, where they do not: if they could not be started, and after a fork."""
         for part in self._remote:
             part.ensure()
 

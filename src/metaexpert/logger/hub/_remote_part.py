@@ -11,6 +11,7 @@ Threads: any thread and any signal handler may call `put`. The writing thread, o
 from __future__ import annotations
 
 import mmap
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,8 @@ _MEMORY: Final = 64 * 1024 * 1024
 #: First and longest pause between two tries, in seconds: each of them costs the writing thread time.
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
+#: Longest wait of `close` for another thread that is making it, in seconds.
+_PATIENCE: Final = 5.0
 
 
 class RemotePart[E: Endpoints[Any]]:
@@ -49,8 +52,9 @@ class RemotePart[E: Endpoints[Any]]:
         self.trouble = ""
         self._held: deque[bytes] = deque()
         self._bytes = self._dropped = 0
-        self._pause, self._next = _FIRST_PAUSE, 0.0
+        self._pause, self._next = _FIRST_PAUSE, float("inf")
         self._closed = False
+        self._making = threading.Lock()
 
     def put(self, line: bytes) -> None:
         """Send the entry *line*, or hold it until that is possible. Never waits."""
@@ -62,12 +66,25 @@ class RemotePart[E: Endpoints[Any]]:
             self._bytes += len(line)
             self._held.append(line)
 
-    def ensure(self) -> None:
-        """Have it made, its threads run again after a fork, and what was held sent."""
+    def start(self) -> None:
+        """Have it made for the first time. Call this once."""
+        self._next = 0.0
+        self.ensure()
+
+    def ensure(self, patience: float = 0.0) -> None:
+        """Have it made, its threads run again after a fork, and what was held sent.
+
+        Args:
+            patience: Longest wait, in seconds, for another thread that is making it.
+        """
         if self.made is not None:
             self.made.ensure()
-        elif monotonic() >= self._next and not self._closed:
-            self._try_to_make()
+        elif monotonic() >= self._next and not self._closed and self._making.acquire(timeout=patience):
+            try:
+                if self.made is None:
+                    self._try_to_make()
+            finally:
+                self._making.release()
         while self._held and self.made is not None:  # also what came while it was being made
             self.made.put(self._held.popleft())
 
@@ -100,7 +117,7 @@ class RemotePart[E: Endpoints[Any]]:
         if self._closed:
             return
         self._next = 0.0
-        self.ensure()
+        self.ensure(_PATIENCE)
         self._closed = True
         if self.made is not None:
             self.made.close(timeout)
@@ -109,6 +126,7 @@ class RemotePart[E: Endpoints[Any]]:
 
     def after_fork(self) -> None:
         """Start anew in a child: what waits is the parent's."""
+        self._making = threading.Lock()
         self._held.clear()
         self._bytes = 0
         if self.made is not None:

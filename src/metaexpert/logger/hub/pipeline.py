@@ -119,7 +119,7 @@ class Pipeline:
         if self.config.log_to_file:
             self.directory.request(archive=True)
             self._wait(_OPEN_PATIENCE, self.directory)
-        self.outputs.ensure()
+        self.outputs.start()
         if self.outputs.metrics is not None:
             self.outputs.metrics.add(self, self.config.expert_name)
 
