@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -14,33 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guide import blocks, needs, run
 from waiting import eventually
+
+from metaexpert.logger.system.native import core
 
 pytestmark = pytest.mark.program
 
 Read = Callable[..., list[dict[str, Any]]]
-GUIDE = Path(__file__).parents[3] / "docs/guides/use-with.md"
-
-
-def needs(*names: str) -> pytest.MarkDecorator:
-    """Skip a test unless the libraries *names* are installed."""
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (group `programs`)")
-
-
-def blocks(heading: str) -> list[str]:
-    """Return the blocks of the guide's section *heading*."""
-    section = GUIDE.read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```\w*\n(.*?)```", section, re.DOTALL)
-
-
-def run(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program in *directory*."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 SERVER = """
 import threading, time, urllib.error, urllib.request
 import uvicorn
@@ -97,12 +76,24 @@ class TestUvicorn:
         self.check(read_log)
 
 
+WSGI = """
+import logging, os
+{before}
+def app(environ, start_response):
+    logging.getLogger("app").warning("request in %d", os.getpid())
+    raise ValueError("kaputt")
+"""
+
+
 @needs("gunicorn")
-def test_gunicorn(tmp_path: Path, read_log: Read) -> None:
-    """A worker of gunicorn writes the traceback of a failed request."""
-    (tmp_path / "gunicorn.conf.py").write_text(blocks("gunicorn")[0])
-    (tmp_path / "app.py").write_text("def app(environ, start_response):\n    raise ValueError('kaputt')\n")
-    command = [sys.executable, "-m", "gunicorn", "-w", "1", "-b", "unix:sock", "app:app", "--chdir", "."]
+@pytest.mark.parametrize("preload", [False, True])
+def test_gunicorn(tmp_path: Path, read_log: Read, preload: bool) -> None:
+    """Workers write the traceback of a failed request, and what the application logs, under their own process id."""
+    (tmp_path / "gunicorn.conf.py").write_text("" if preload else blocks("gunicorn")[0])
+    before = META_LOGGER.format(console=False) if preload else ""
+    (tmp_path / "app.py").write_text(WSGI.format(before=before))
+    options = ["--preload"] if preload else []
+    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", "unix:sock", "app:app", "--chdir", ".", *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
             eventually(lambda: answer(tmp_path / "sock").startswith(b"HTTP/1.1 500"), 60)
@@ -112,6 +103,10 @@ def test_gunicorn(tmp_path: Path, read_log: Read) -> None:
     errors = read_log("logs/errors.log")
     assert "kaputt" in {e.get("exception", {}).get("value") for e in errors}
     assert {e["logger"] for e in errors} == {"gunicorn.error"}
+    requests = [e for e in read_log("logs/expert.log") if e.get("logger") == "app"]
+    assert requests
+    assert all(e["message"] == f"request in {e['procid']}" for e in requests)
+    assert str(process.pid) not in {e["procid"] for e in requests}
 
 
 def answer(path: Path) -> bytes:
@@ -179,3 +174,99 @@ def test_freqtrades_dictionary(tmp_path: Path, read_log: Read) -> None:
     )
     run(code, tmp_path)
     assert [e["message"] for e in read_log("user_data/logs/expert.log")] == ["Starting worker"]
+
+
+@needs("joblib")
+def test_joblib(tmp_path: Path, read_log: Read) -> None:
+    """Workers of loky write into the directory of their parent."""
+    (tmp_path / "pool.py").write_text(blocks("Pools of processes")[2])
+    subprocess.run([sys.executable, "pool.py"], cwd=tmp_path, check=True, timeout=100)
+    entries = [e for e in read_log("logs/expert.log") if e["message"] == "Finished"]
+    assert sorted(e["period"] for e in entries) == [9, 21]
+
+
+@needs("uvloop")
+def test_uvloop(tmp_path: Path, read_log: Read) -> None:
+    """Asynchronous calls, the context of a task, and its uncaught exception are as with asyncio."""
+    extra = """
+async def fails():
+    raise ValueError("kaputt")
+
+async def loses_a_task():
+    import asyncio, gc
+    task = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+uvloop.run(loses_a_task())
+"""
+    run(blocks("uvloop")[0] + extra, tmp_path)
+    first, *others = read_log("logs/expert.log")
+    assert (first["message"], first["symbol"]) == ("Ready", "BTCUSDT")
+    assert "kaputt" in {e.get("exception", {}).get("value") for e in others}
+
+
+GEVENT = """
+import logging
+{}
+import gevent
+
+def strategy(symbol):
+    with log_context(symbol=symbol):
+        for number in range(3):
+            logger.info("tick", number=number, of=symbol)
+            gevent.sleep(0.01)
+        logging.getLogger("exchange").warning("done %s", symbol)
+
+gevent.joinall([gevent.spawn(strategy, symbol) for symbol in ("BTC", "ETH")], raise_error=True)
+assert logger.flush(30)
+logger.close(30)
+"""
+PATCH = "from gevent import monkey; monkey.patch_all()"
+LOGGER = "from metaexpert.logger import MetaLogger, log_context"
+MAKE = "logger = MetaLogger(expert_name='e', log_to_console=False)"
+
+
+@needs("gevent")
+@pytest.mark.parametrize("order", [(PATCH, LOGGER, MAKE), (LOGGER, PATCH, MAKE)], ids=["before", "after the import"])
+def test_gevent(tmp_path: Path, read_log: Read, order: tuple[str, ...]) -> None:
+    """Patched before our import or after it, each greenlet has its own context, and all is written."""
+    run(GEVENT.format("\n".join(order)), tmp_path)
+    entries = read_log("logs/expert.log")
+    ticks = [e for e in entries if e["message"] == "tick"]
+    assert sorted((e["of"], e["number"]) for e in ticks) == [(s, n) for s in ("BTC", "ETH") for n in range(3)]
+    assert all(e["symbol"] == e["of"] for e in ticks)
+    assert sorted(e["message"] for e in entries if e.get("logger")) == ["done BTC", "done ETH"]
+
+
+@needs("pytest", "xdist")
+def test_the_plugin_of_pytest_with_xdist(tmp_path: Path) -> None:
+    """The guide's test passes in several workers at once."""
+    text = blocks("pytest")[0] + "\ndef test_again(metaexpert):\n    test_high_slippage_is_a_warning(metaexpert)\n"
+    (tmp_path / "test_strategy.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-c", "/dev/null", "--rootdir", ".", "test_strategy.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert "2 passed" in done.stdout, done.stdout
+
+
+@needs("PyInstaller")
+@pytest.mark.timeout(400)
+def test_pyinstaller(tmp_path: Path, read_log: Read) -> None:
+    """One file holds the compiled core where there is one, and the modules that are imported by a name in a string."""
+    (tmp_path / "bot.py").write_text(
+        "from metaexpert.logger import MetaLogger, log_context, register_secret\n"
+        "from metaexpert.logger.system.native import core\n"
+        "logger = MetaLogger(expert_name='Bot', log_to_console=False)\n"
+        "register_secret('s3cr3t-value')\n"
+        "with log_context(symbol='BTCUSDT'):\n"
+        "    logger.info('Started', compiled=core is not None, note='s3cr3t-value')\n"
+        "logger.bind(attempt=1).warning('%s', 'Slow')\n"
+    )
+    command = [sys.executable, "-m", "PyInstaller", "-F", "--log-level", "ERROR", "bot.py"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    subprocess.run([tmp_path / "dist/bot"], cwd=tmp_path, check=True, timeout=100)
+    started, slow = read_log("logs/expert.log")
+    assert (started["compiled"], started["note"], started["symbol"]) == (core is not None, "***", "BTCUSDT")
+    assert (slow["message"], slow["attempt"]) == ("Slow", 1)

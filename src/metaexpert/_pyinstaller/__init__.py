@@ -1,0 +1,10 @@
+"""What PyInstaller needs to know of the package (its entry point `pyinstaller40`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def get_hook_dirs() -> list[str]:
+    """Return the folder of the hooks."""
+    return [str(Path(__file__).parent)]
