@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ import pytest
 from guide import blocks, run_with
 
 #: The first time they are downloaded.
-pytestmark = [pytest.mark.program, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.program,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not os.environ.get("METAEXPERT_NIGHTLY"), reason="takes minutes; METAEXPERT_NIGHTLY=1 runs it"),
+]
 
 Read = Callable[..., list[dict[str, Any]]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -230,10 +231,9 @@ MAKE = "logger = MetaLogger(expert_name='e', log_to_console=False)"
 
 
 @needs("gevent")
-@pytest.mark.parametrize("order", [(PATCH, LOGGER, MAKE), (LOGGER, PATCH, MAKE)], ids=["before", "after the import"])
-def test_gevent(tmp_path: Path, read_log: Read, order: tuple[str, ...]) -> None:
-    """Patched before our import or after it, each greenlet has its own context, and all is written."""
-    run(GEVENT.format("\n".join(order)), tmp_path)
+def test_gevent(tmp_path: Path, read_log: Read) -> None:
+    """Patched before our import, as gevent asks for: each greenlet has its own context, and all is written."""
+    run(GEVENT.format("\n".join((PATCH, LOGGER, MAKE))), tmp_path)
     entries = read_log("logs/expert.log")
     ticks = [e for e in entries if e["message"] == "tick"]
     assert sorted((e["of"], e["number"]) for e in ticks) == [(s, n) for s in ("BTC", "ETH") for n in range(3)]
@@ -252,6 +252,7 @@ def test_the_plugin_of_pytest_with_xdist(tmp_path: Path) -> None:
 
 
 @needs("PyInstaller")
+@pytest.mark.skipif(not os.environ.get("METAEXPERT_NIGHTLY"), reason="takes minutes; METAEXPERT_NIGHTLY=1 runs it")
 @pytest.mark.timeout(400)
 def test_pyinstaller(tmp_path: Path, read_log: Read) -> None:
     """One file holds the compiled core where there is one, and the modules that are imported by a name in a string."""
