@@ -47,7 +47,7 @@ _ISOLATED: Final[dict[str, Any]] = {
     "capture_warnings": True,
     "telegram_token": None,
     "telegram_chat_id": None,
-    "telegram_message_thread_id": None,
+    "telegram_thread_id": None,
     "discord_webhook_url": None,
     "discord_thread_id": None,
     "webhook_url": None,

@@ -25,7 +25,7 @@ _EXTRAS: Final = (
 _NEEDED: Final = (
     ("telegram_token", "telegram_chat_id"),
     ("telegram_chat_id", "telegram_token"),
-    ("telegram_message_thread_id", "telegram_chat_id"),
+    ("telegram_thread_id", "telegram_chat_id"),
     ("discord_thread_id", "discord_webhook_url"),
     ("webhook_token", "webhook_url"),
     ("syslog_key_file", "syslog_cert_file"),

@@ -100,7 +100,7 @@ class LoggerConfig(BaseModel):
         default_factory=lambda data: data.get("log_level", "INFO"),
         description="Lowest level that reaches the console; log_level unless set.",
     )
-    levels: Levels = Field({}, description="Levels by logger, such as strategy=DEBUG,feed=ERROR.")
+    levels: Levels = Field({}, description="Levels by logger, such as feed=ERROR (commas).")
     console_format: Literal["text", "json"] = Field("text", description="How the console prints an entry.")
     json_logging: bool = Field(False, description="Print JSON on the console too (alias structured_logging).")
     layout: Layout = Field("flat", description="Shape of a JSON line.")
@@ -127,7 +127,7 @@ class LoggerConfig(BaseModel):
     alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
     telegram_token: Token | None = Field(None, description="Token of a Telegram bot.")
     telegram_chat_id: ChatId | None = Field(None, description="Telegram chat that gets the alerts.")
-    telegram_message_thread_id: ThreadId | None = Field(None, description="Topic of that chat (message_thread_id).")
+    telegram_thread_id: ThreadId | None = Field(None, description="Topic of that chat (message_thread_id).")
     telegram_api_url: WebAddress = Field("https://api.telegram.org", description="Address of the Bot API.")
     discord_webhook_url: SecretAddress | None = Field(None, description="Discord webhook that gets the alerts.")
     discord_thread_id: ThreadId | None = Field(None, description="Thread of its channel (thread_id).")

@@ -40,6 +40,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "structured_logging": "json_logging",
     "trade_log_file": "log_trade_file",
     "error_log_file": "log_error_file",
+    "telegram_message_thread_id": "telegram_thread_id",  # as the Bot API calls it
 }
 
 #: A header in TOML, and one of a table in which our settings may stand, perhaps unfinished.

@@ -38,7 +38,7 @@ def channels(config: LoggerConfig) -> list[Channel]:
     found: list[Channel] = []
     if config.telegram_token is not None and config.telegram_chat_id is not None:
         token = config.telegram_token.get_secret_value()
-        thread = config.telegram_message_thread_id
+        thread = config.telegram_thread_id
         found.append(Telegram(token, config.telegram_chat_id, config.telegram_api_url, thread=thread))
     if config.discord_webhook_url is not None:
         found.append(Discord(config.discord_webhook_url.get_secret_value(), thread=config.discord_thread_id))
