@@ -55,6 +55,12 @@ def test_progress_and_a_card(
     assert re.search(r"log +metaexpert logs logs --level info", card)
     assert "entry of a bar" not in shown
     assert (tmp_path / "logs" / "expert.log").read_text().count("entry of a bar") == 10
+    code, told = on_terminal("logs", "why")
+    last = told[told.index("Last entries") :].splitlines()[1:]
+    assert code == 0
+    assert max(map(len, last)) <= 100, "the entries are folded as the viewer folds them"
+    assert re.fullmatch(r"  \d{4}-\d\d-\d\d", last[0]), last[0]
+    assert sum("entry of a bar" in line for line in last) >= 5
 
 
 @pytest.mark.parametrize("words", [("--log-to-console",), ("--console-level", "info"), ("--mode", "paper")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 from typing import Annotated, Any, Final
 
@@ -11,7 +11,8 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, parsed_time, reading, with_filters, zone
 from metaexpert.cli.tables import amounts, counted, money, seconds
-from metaexpert.logger.entry.console_text import ConsoleText, escape, time_text
+from metaexpert.logger import schema
+from metaexpert.logger.entry.console_text import ConsoleText, TerminalText, escape, time_text
 from metaexpert.logs import Entry
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.why import Chain, Moment, Verdict, chain, held, last_errors, moment_of, reason_of, verdict
@@ -30,6 +31,9 @@ _ENDS: Final = {
     "unknown": ("has ended; how is not known, since .metaexpert/ is not beside the files", ""),
 }  # fmt: skip
 _MOST: Final = 10
+#: Columns that lines of a section are set in, and the fields of an entry that are not told.
+_INDENT: Final = 2
+_BELOW: Final = {schema.EXCEPTION_KEY, schema.STACK_KEY}
 
 
 @with_filters
@@ -114,7 +118,7 @@ def _run_lines(found: Verdict, run: Run, tz: tzinfo) -> Iterator[str]:
         f"{group.count} x {text}, last at {_time(group.last.time, tz)}" for text, group in last_errors(run)[:_MOST]
     ]
     yield from _section("Errors", errors)
-    yield from _section("Last entries", [_entry_text(entry, tz) for entry in found.last])
+    yield from _section("Last entries", _entry_texts(found.last, tz, output.width()))
     if found.before is not None:
         yield ""
         yield f"The run before {_ENDS.get(found.before.end.how, ('ended',))[0]} at {_time(found.before.ended, tz)}."
@@ -147,6 +151,15 @@ def _order_text(order: Any) -> str:
 
 def _entry_text(entry: Entry, tz: tzinfo) -> str:
     return ConsoleText(False, tz)(entry.data).splitlines()[0]
+
+
+def _entry_texts(entries: Iterable[Entry], tz: tzinfo, width: int) -> list[str]:
+    """Return *entries*, without tracebacks, folded for a terminal of *width* columns; a line each if that is 0."""
+    if not width:
+        return [_entry_text(entry, tz) for entry in entries]
+    shown = TerminalText(False, tz, width=width - _INDENT)
+    texts = [shown({key: value for key, value in entry.data.items() if key not in _BELOW}) for entry in entries]
+    return [line for text in texts for line in text.splitlines()]
 
 
 def _time(time: Any, tz: tzinfo) -> str:
