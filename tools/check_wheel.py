@@ -32,7 +32,7 @@ def problems(wheel: Path) -> Iterator[str]:
     if COMMAND not in commands:
         yield f"{wheel.name}: the command {COMMAND.partition(' ')[0]} is missing"
     for name in names:
-        inside = name.startswith(PACKAGE) and Path(name).suffix in (".py", ".typed", ".json", ".so", ".pyd")
+        inside = name.startswith(PACKAGE) and Path(name).suffix in (".py", ".typed", ".json", ".html", ".css", ".so", ".pyd")
         if ".dist-info/" not in name and not inside:
             yield f"{wheel.name}: {name} does not belong there"
 
