@@ -255,6 +255,7 @@ def test_the_list_is_bounded() -> None:
     assert records.records[-1] == 5  # type: ignore[comparison-overlap]
 
 
+@pytest.mark.program
 @pytest.mark.parametrize(("words", "told"), [((), "needs a terminal"), (("--port", "x", "--web"), "--port: 'x'")])
 def test_what_it_refuses(tmp_path: Path, logger: Any, words: tuple[str, ...], told: str) -> None:
     """A pipe and a wrong port are told in a line."""
@@ -279,6 +280,7 @@ def test_without_the_extra(tmp_path: Path, logger: Any) -> None:
     assert "pip install 'metaexpert[live]'" in done.stderr
 
 
+@pytest.mark.program
 def test_the_web_page_is_for_this_machine_only(tmp_path: Path, logger: Any) -> None:
     """Pages and sockets are served to its own address alone, and load nothing from elsewhere."""
     import socket

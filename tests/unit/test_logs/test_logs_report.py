@@ -120,6 +120,7 @@ def test_hostile_texts_are_inert(tmp_path: Path, line: Line) -> None:
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
+@pytest.mark.storm
 def test_the_page_of_a_month_is_below_a_megabyte(tmp_path: Path, line: Line) -> None:
     """5,000 orders with long names: the latest are listed, and the page says so."""
     lines = [
