@@ -15,6 +15,7 @@ from typing import Final
 
 PACKAGE: Final = "metaexpert/"
 NEEDED: Final = ("metaexpert/py.typed", "metaexpert/__init__.py", "metaexpert/__main__.py")
+SUFFIXES: Final = {".py", ".typed", ".json", ".html", ".css", ".so", ".pyd"}
 COMMAND: Final = "metaexpert = metaexpert.__main__:main"
 
 
@@ -32,7 +33,7 @@ def problems(wheel: Path) -> Iterator[str]:
     if COMMAND not in commands:
         yield f"{wheel.name}: the command {COMMAND.partition(' ')[0]} is missing"
     for name in names:
-        inside = name.startswith(PACKAGE) and Path(name).suffix in (".py", ".typed", ".json", ".html", ".css", ".so", ".pyd")
+        inside = name.startswith(PACKAGE) and Path(name).suffix in SUFFIXES
         if ".dist-info/" not in name and not inside:
             yield f"{wheel.name}: {name} does not belong there"
 
