@@ -5,7 +5,8 @@ its health says so, and each of its services tries again after a pause.
 
 Bound: `MOST_HELD` bytes of entries wait until then. Further entries are dropped and counted.
 
-Threads: any thread and any signal handler may call `put`. The writing thread, or what stands in for it, calls `ensure`.
+Threads: any thread and any signal handler may call `put`. The writing thread, or what stands in for it, calls
+`ensure`, and the thread that makes or closes the logger may do so at the same time.
 """
 
 from __future__ import annotations
@@ -85,8 +86,16 @@ class RemotePart[E: Endpoints[Any]]:
                     self._try_to_make()
             finally:
                 self._making.release()
-        while self._held and self.made is not None:  # also what came while it was being made
-            self.made.put(self._held.popleft())
+        if self.made is not None:
+            self._send_held(self.made)  # also what came while it was being made
+
+    def _send_held(self, made: E) -> None:
+        while True:
+            try:
+                line = self._held.popleft()
+            except IndexError:  # all are sent, perhaps by another thread that does the same
+                return
+            made.put(line)
 
     def _try_to_make(self) -> None:
         try:
