@@ -17,7 +17,6 @@ import contextlib
 import errno
 import mmap
 import os
-import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from metaexpert.logger.config.field_types import file_name_problem
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
 from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.files.watched import give_to_owner, note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import (
     FIXED,
@@ -189,6 +189,7 @@ def _recover_if_dead(place: _Place, owner: Path, result: Recovery) -> None:
         entries = result.entries
         _recover_journal(place, journal, result)
         if (end := end_of(owner, left=result.entries > entries)) is not None:
+            note_end(place.private, journal, end, result.entries - entries)
             result.ends.append(end)
         owner.with_suffix(CRASH_SUFFIX).unlink(missing_ok=True)
         finished = True
@@ -431,17 +432,9 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
         for sink in sinks.values():
             sink.close()
         lock.close()
-        _give_back(private, {*directory.iterdir(), *private.iterdir()} - before)
+        for made in {*directory.iterdir(), *private.iterdir()} - before:
+            give_to_owner(made, private)
     return result
-
-
-def _give_back(private: Path, made: set[Path]) -> None:
-    """Give what root has *made* to the owner of *private*: else the expert could not write its own files."""
-    owner = private.stat()
-    if sys.platform != "win32" and owner.st_uid and os.geteuid() == 0:
-        for path in made:
-            with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
-                os.fchown(file.fd, owner.st_uid, owner.st_gid)
 
 
 def _usual_file(directory: Path) -> str:

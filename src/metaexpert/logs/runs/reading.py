@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metaexpert.logs.entry import Entry, by_time, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.runs import _ends as ends
+from metaexpert.logs.runs import ends
 from metaexpert.logs.runs._blocks import TELLING, Block, Counted, is_counted
 from metaexpert.logs.runs.model import Listener, Run, Runs
 
