@@ -382,6 +382,8 @@ class LogDirectory(ForkAware):
     def _tell_exposure(self) -> None:
         """Tell, once, by what others could plant files here: we go on, since they cannot do more than before."""
         if not self._next_recovery:
+            with contextlib.suppress(OSError), self.lock:
+                pass  # what bears the lock's name makes way, and shows
             with contextlib.suppress(OSError):  # told by all that writes there
                 if found := exposure(self.root, self.private):
                     text = f"others may plant files in the log directory: {'; '.join(found[:_MOST_TOLD])}"
