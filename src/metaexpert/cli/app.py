@@ -20,6 +20,7 @@ class _Commands(LazyGroup):
         "run": "metaexpert.cli.run:app",
         "logs": "metaexpert.cli.logs:app",
         "watch": "metaexpert.cli.watch:watch",
+        "control": "metaexpert.cli.control:control",
         "config": "metaexpert.cli.config:app",
     }
 

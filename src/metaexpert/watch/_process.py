@@ -28,7 +28,7 @@ EXEC_GRACE: Final = 2.0
 #: Seconds for which a program of another host name (a container) may come back after an exec and say so itself.
 _FOREIGN_GRACE: Final = 1.5
 #: In a second of processor time, as Linux counts.
-_TICKS: Final = 100 if sys.platform == "win32" else os.sysconf("SC_CLK_TCK")
+_TICKS: Final[int] = getattr(os, "sysconf", lambda _: 100)("SC_CLK_TCK")
 #: Share of a core that a process does not use while it waits.
 _BUSY: Final = 0.05
 _OPEN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
