@@ -6,16 +6,18 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.files.watched import DIRECTORY, END_SUFFIX
+from metaexpert.logger.files.watched import DIRECTORY, END_SUFFIX, JOB
 from metaexpert.logger.journal.segment import LOCK_SUFFIX
 from metaexpert.logger.system.descriptors import make_private_directory
 from metaexpert.logs.library import open_logs
 from metaexpert.logs.recover import recover_logs
 from metaexpert.watch import _claims as claims
+from metaexpert.watch._housekeeping import Housekeeping
 from metaexpert.watch._listing import Listing
 from metaexpert.watch._process import Process
 from metaexpert.watch._report import last_entry, report
@@ -25,6 +27,7 @@ from metaexpert.watch.rules import LEAST, Rules, Silence
 #: Seconds until something is tried again that the file system did not let us do.
 _RETRY: Final = 5.0
 _STILL, _HUNG, _SILENT = ".still", ".hung", ".silent"
+_KINDS: Final = (END_SUFFIX, _STILL, _HUNG, _SILENT)
 
 Tell = Callable[..., None]
 
@@ -46,6 +49,7 @@ class Place:
         self._rules, self._teller, self._tell, self._once = rules, teller, tell, once
         self._private = path / schema.PRIVATE_DIRECTORY
         self._watch = self._private / DIRECTORY
+        self._housekeeping: Housekeeping | None = None
         self._files, self._incidents = Listing(self._private), Listing(self._watch)
         self._processes: dict[str, Process] = {}
         #: Incidents that were told, as far as is known here; and when a silence can be told next.
@@ -70,6 +74,7 @@ class Place:
             self._look_at_processes(now)
             self._judge(now)
             self._tell_incidents()
+            self._keep_house(now)
         except FileNotFoundError:
             pass  # deleted meanwhile: the next look or search sees to it
         except OSError as error:
@@ -214,17 +219,29 @@ class Place:
             (self._watch / name).unlink(missing_ok=True)
             self._tell("goes on", directory=str(self.path), **_who(process))
 
+    def _keep_house(self, now: float) -> None:
+        if self._once:
+            return
+        if self._housekeeping is None:
+            trouble = partial(self._tell, "trouble", directory=str(self.path))
+            self._housekeeping = Housekeeping(self.path, self._private, lambda text: trouble(text=text))
+        self._housekeeping.look(now, waits=JOB in self._incidents.names)
+
+    def close(self) -> None:
+        """Leave the directory to its experts."""
+        if self._housekeeping is not None:
+            self._housekeeping.close()
+
     # -- incidents --------------------------------------------------------------------------------------------
 
     def _tell_incidents(self) -> None:
         names = self._incidents.names
         self._told &= names.keys()
         for name in names:
-            journal, _, _ = name.partition(".")
-            is_end = name.endswith(END_SUFFIX)
-            gone = f"{journal}{LOCK_SUFFIX}" not in self._files.names
-            if name in self._teller or name.endswith(".part"):
+            journal, dot, kind = name.partition(".")
+            if name in self._teller or not f"{dot}{kind}".startswith(_KINDS):
                 continue
+            is_end, gone = name.endswith(END_SUFFIX), f"{journal}{LOCK_SUFFIX}" not in self._files.names
             if name in self._told or (gone and not is_end):
                 if gone:
                     (self._watch / name).unlink(missing_ok=True)

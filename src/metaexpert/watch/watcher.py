@@ -94,6 +94,8 @@ class Watcher:
 
     def close(self, patience: float = LAST_PATIENCE) -> None:
         """Send what can be sent within *patience* seconds; the next watcher sends the rest."""
+        for place in self._places.values():
+            place.close()
         self._teller.close(patience)
 
     # -- directories ------------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ class Watcher:
         for root in self._roots:
             self._find(root, found, _DEEPEST)
         for path in [path for path in self._places if path not in found]:
-            del self._places[path]
+            self._places.pop(path).close()
             self._tell("gone", directory=str(path))
         for path in found:
             if path not in self._places:

@@ -132,7 +132,17 @@ def test_reader_and_writer_meet_in_few_rooms() -> None:
 
 
 #: Rooms of the logger that the watcher uses: it sends alerts, and looks at journals. It never logs.
-WATCHED = ("schema", "config", "encoding.line", "entry", "files.watched", "journal", "remote.alerts", "system")
+WATCHED = (
+    "schema",
+    "config",
+    "encoding.line",
+    "entry",
+    "files.archive",
+    "files.watched",
+    "journal",
+    "remote.alerts",
+    "system",
+)
 
 
 def test_the_watcher_stands_beside_the_reader() -> None:

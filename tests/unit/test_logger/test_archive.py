@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.files import _archive
-from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files import archive
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
@@ -269,7 +269,7 @@ class TestThread:
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Before a fork the thread ends in the middle of a file and leaves nothing half done; after it, all is done."""
-        monkeypatch.setattr(_archive, "_PIECE", 1000)
+        monkeypatch.setattr(archive, "_PIECE", 1000)
         gate = Gate(monkeypatch)
         backup(tmp_path, 1)
         archivist.poke()
