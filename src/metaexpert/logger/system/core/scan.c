@@ -13,6 +13,7 @@
 #define MOST_GROUPS 8
 #define MOST_NEEDLES 32
 
+static const char KEY_END[] = "\":";
 static const char START[] = "{\"timestamp\":\"", AFTER_TIME[] = "Z\",", SEQUENCE[] = ",\"sequence_id\":";
 enum {
     TIME_BEGIN = sizeof START - 1,
@@ -21,6 +22,7 @@ enum {
     SEQUENCE_SIZE = sizeof SEQUENCE - 1,
     HEADER_LENGTH = 1024,
     MOST_DIGITS = 18,
+    KEY_END_SIZE = sizeof KEY_END - 1,
 };
 
 /* -- searching ---------------------------------------------------------------------------------------------------- */
@@ -148,10 +150,82 @@ find_hidden(const unsigned char *from, const unsigned char *end)
     return end;
 }
 
+/* Return whether the end of a key there is one of the keys, whose names do not reach over *from*. */
+static inline int
+is_key(const Keys *keys, const unsigned char *from, const unsigned char *quote)
+{
+    uint32_t open = UINT32_MAX;
+    for (Py_ssize_t i = 0; i < SEEN_OF_KEY && open; i++)
+        open &= quote - from > i ? keys->with[i][quote[-1 - i]] : keys->shorter[i];
+    for (int i = 0; open; i++, open >>= 1) {
+        Py_ssize_t before = keys->needles[i].size - KEY_END_SIZE;
+        if ((open & 1) && quote - from >= before && is_at(&keys->needles[i], quote - before))
+            return 1;
+    }
+    return 0;
+}
+
+/* Return whether a byte makes a line pass: it ends one of the keys, or hides what stands there. */
+static inline int
+is_telling(const Keys *keys, const unsigned char *from, const unsigned char *at, const unsigned char *end, int *valid)
+{
+    if (*at == '"')
+        return at + 1 < end && at[1] == ':' && is_key(keys, from, at);
+    if (*at == '\\')
+        return at + 1 < end && (at[1] == 'u' || at[1] == '/');
+    if (*at < 0x80 || *valid)
+        return 0;
+    *valid = find_hidden(at, end) == end; /* all from here on is seen at the first such byte */
+    return !*valid;
+}
+
+int
+add_key(Keys *keys, PyObject *text)
+{
+    Py_ssize_t before = PyBytes_CheckExact(text) ? PyBytes_GET_SIZE(text) - KEY_END_SIZE : 0;
+    if (keys->count == MOST_KEYS || before <= 0 ||
+        memcmp(PyBytes_AS_STRING(text) + before, KEY_END, KEY_END_SIZE) != 0) {
+        PyErr_SetString(PyExc_ValueError, "too many keys, or one that does not end as a key does");
+        return -1;
+    }
+    const unsigned char *name = (const unsigned char *)PyBytes_AS_STRING(text);
+    uint32_t bit = 1U << keys->count;
+    for (Py_ssize_t i = 0; i < SEEN_OF_KEY; i++) {
+        unsigned char byte = i < before ? name[before - 1 - i] : 0;
+        for (int any = 0; any < 256; any++)
+            if (i >= before || (any >= 'A' && any <= 'Z' ? any | 0x20 : any) == byte)
+                keys->with[i][any] |= bit;
+        keys->shorter[i] |= i >= before ? bit : 0;
+    }
+    keys->needles[keys->count++] = (Needle){name, PyBytes_GET_SIZE(text), 0, 0, 1, NULL};
+    return 0;
+}
+
+int
+has_key(const Keys *keys, const unsigned char *from, const unsigned char *end)
+{
+    const unsigned char *at = from;
+    int valid = 0;
+#ifdef __SSE2__
+    const __m128i quotes = _mm_set1_epi8('"'), colons = _mm_set1_epi8(':'), slashes = _mm_set1_epi8('\\');
+    for (; end - at > 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at), next = _mm_loadu_si128((const __m128i *)(at + 1));
+        __m128i ends = _mm_and_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(next, colons));
+        ends = _mm_or_si128(_mm_or_si128(ends, bytes), _mm_cmpeq_epi8(bytes, slashes)); /* and bytes beyond ASCII */
+        for (unsigned int mask = (unsigned int)_mm_movemask_epi8(ends); mask; mask &= mask - 1)
+            if (is_telling(keys, from, at + __builtin_ctz(mask), end, &valid))
+                return 1;
+    }
+#endif
+    for (; at < end; at++)
+        if (is_telling(keys, from, at, end, &valid))
+            return 1;
+    return 0;
+}
+
 /* -- lines -------------------------------------------------------------------------------------------------------- */
 
-/* Return whether `metaexpert.logs.entry.glance` knows the line for an entry without decoding it; take its number. */
-static int
+int
 is_regular(const unsigned char *line, const unsigned char *end, int64_t *number)
 {
     if (end - line <= HEADER_END || memcmp(line, START, TIME_BEGIN) != 0 || end[-1] != '}' ||
@@ -172,19 +246,11 @@ is_regular(const unsigned char *line, const unsigned char *end, int64_t *number)
     return 1;
 }
 
-/* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none.
-
-   Those that end a key (`order_id":`) are found together, in one walk from key to key: the last *keys* of the needles.
-   *last* marks the bytes before their quotes, and *hit* is like that of a needle. */
+/* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none. */
 typedef struct {
     Needle *needles;
-    int count, odd, keys;
-    char last[256];
-    const unsigned char *hit;
+    int count, odd;
 } Group;
-
-static const char KEY_END[] = "\":";
-enum { KEY_END_SIZE = sizeof KEY_END - 1 };
 
 typedef struct {
     Group groups[MOST_GROUPS];
@@ -217,32 +283,6 @@ next_hidden(Search *search, const unsigned char *from, const unsigned char *end)
     return search->hidden;
 }
 
-/* Return the first end of a key that is a text of the group, or the end. Texts do not reach over *from*, a line's begin. */
-static const unsigned char *
-find_key(const Group *group, const unsigned char *from, const unsigned char *end)
-{
-    static const Needle mark = {(const unsigned char *)KEY_END, KEY_END_SIZE, 0, 1, 0, NULL};
-    const Needle *keys = group->needles + group->count;
-    for (const unsigned char *at = find(&mark, from, end); at < end; at = find(&mark, at + 1, end)) {
-        if (at == from || !group->last[at[-1]])
-            continue;
-        for (int i = 0; i < group->keys; i++) {
-            Py_ssize_t before = keys[i].size - KEY_END_SIZE;
-            if (at - from >= before && is_at(&keys[i], at - before))
-                return at;
-        }
-    }
-    return end;
-}
-
-static const unsigned char *
-next_key(Group *group, const unsigned char *from, const unsigned char *end)
-{
-    if (group->hit < from)
-        group->hit = find_key(group, from, end);
-    return group->hit;
-}
-
 /* Return whether a line has a text of the group; *end* is that of all data. */
 static int
 has_text(Search *search, Group *group, const unsigned char *line, const unsigned char *stop, const unsigned char *end)
@@ -250,8 +290,6 @@ has_text(Search *search, Group *group, const unsigned char *line, const unsigned
     for (int i = 0; i < group->count; i++)
         if (next_hit(&group->needles[i], line, end) < stop)
             return 1;
-    if (group->keys && next_key(group, line, end) < stop)
-        return 1;
     return next_hidden(search, line, end) < stop;
 }
 
@@ -324,10 +362,6 @@ skip(Search *search, const unsigned char *line, const unsigned char *end)
         const unsigned char *hit = next_hit(&search->groups[0].needles[i], line, end);
         nearest = hit < nearest ? hit : nearest;
     }
-    if (search->groups[0].keys) {
-        const unsigned char *hit = next_key(&search->groups[0], line, end);
-        nearest = hit < nearest ? hit : nearest;
-    }
     if (nearest == end)
         return end;
     while (nearest > line && nearest[-1] != '\n')
@@ -352,24 +386,6 @@ walk(Search *search, Found *found)
 
 /* -- the call ----------------------------------------------------------------------------------------------------- */
 
-/* Add a text to a group: behind the others when it ends a key, otherwise before those. */
-static void
-add_needle(Group *group, const Needle *needle)
-{
-    Py_ssize_t before = needle->size - KEY_END_SIZE;
-    int is_key = before > 0 && memcmp(needle->text + before, KEY_END, KEY_END_SIZE) == 0;
-    if (is_key) {
-        unsigned char last = needle->text[before - 1];
-        group->last[last] = 1;
-        if (needle->fold && last >= 'a' && last <= 'z')
-            group->last[last - 0x20] = 1;
-        group->needles[group->count + group->keys++] = *needle;
-        return;
-    }
-    group->needles[group->count + group->keys] = group->needles[group->count];
-    group->needles[group->count++] = *needle;
-}
-
 static int
 take_group(Search *search, PyObject *given)
 {
@@ -391,7 +407,7 @@ take_group(Search *search, PyObject *given)
         }
         Needle needle = {(const unsigned char *)PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0, 0, fold, NULL};
         choose_rarest(&needle);
-        add_needle(group, &needle);
+        group->needles[group->count++] = needle;
         search->used++;
     }
     return 0;
