@@ -124,7 +124,7 @@ def _packed(logger: BoundLogger) -> Packed:
     portable = pickle.dumps(config.model_copy(update=changes))
     processors = _dumped(logger, "processors", config.processors)
     context = _dumped(logger, "context", dict(logger._context))
-    level = logger._logger.pipeline.routing.log_level
+    level = logger._logger.pipeline.control.level
     return Packed(portable, processors or pickle.dumps(None), context or pickle.dumps({}), level)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.config.control import Inbox
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Header, renumbered
 from metaexpert.logger.encoding.route import Route, complete, keep
@@ -89,6 +90,7 @@ class LogDirectory(ForkAware):
         # Replaced, never changed, so that it can be walked over at any time.
         self.files: dict[str, LogFile] = {}
         self.listeners = Listeners()
+        self._inbox = Inbox(self.private, self._trouble, monotonic)
         #: What was found of dead processes, until a listener has announced it.
         self.recovery: Recovery | None = None
         #: Whether the files are forced to the device each second.
@@ -158,6 +160,8 @@ class LogDirectory(ForkAware):
             Whether there is more to do at once. An exception is the writing thread's end.
         """
         self.drain()
+        if self.path is not None:
+            self._inbox.serve(self.listeners.obey)
         stderr.stream.push()
         everyone = self.recovery is not None or self._monotonic() >= self._next_service
         if everyone:
@@ -433,7 +437,7 @@ class LogDirectory(ForkAware):
         text = f"{name} cannot be rotated and goes on growing; tried again every few seconds"
         self.diagnostics.report(f"rotate {name}", text, level="warning", error=error)
 
-    def _trouble(self, kind: str, text: str, error: OSError | None) -> None:
+    def _trouble(self, kind: str, text: str, error: OSError | None = None) -> None:
         self.diagnostics.report(f"{kind} {self.path}", text, level="warning", error=error)
 
     def _lock_trouble(self, error: OSError) -> None:

@@ -31,6 +31,7 @@ from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.hub._control import Control
 from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_level
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
@@ -94,8 +95,7 @@ class Pipeline:
         #: Shares of the buffer that are not reached, whether files fail, and whether there is a writing thread.
         self._state = (ALL_SHARES, False, False)
         self.closed = False
-        #: Called with the level number when it changes, and at the end: by what brings in records of `logging`.
-        self.on_level: Callable[[int], None] = lambda _: None
+        #: Called at the end, by what brings in records of `logging`.
         self.on_close: Callable[[], None] = lambda: None
         #: Called once it is closed: by its loggers, whose calls must get through then to be counted or handed on.
         self.on_closed: Callable[[], None] = lambda: None
@@ -107,6 +107,8 @@ class Pipeline:
         told = self._counts.accepted_counts, self._lost, self.health.errors.append
         self.levels = Levels(self.routing, config.levels, lambda routing: LevelRoutes(routing, *told))
         self.routes = self.levels.base.by_kind
+        self.control = Control(self, self._announce, self._stamper.clock)
+        self.obey = self.control.obey
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -125,11 +127,9 @@ class Pipeline:
 
     # -- routes -----------------------------------------------------------------------------------------------
 
-    def set_level(self, level: int) -> None:
-        """Set `log_level`; the console follows unless it has a level of its own. Loggers with own levels keep them."""
-        self.routing.set_level(level)
-        self.on_level(level)
-        self.refresh()
+    def dump(self) -> int | None:
+        """Write what the flight recorder holds. Returns how many entries; None without a recorder."""
+        return None
 
     def refresh(self) -> None:
         """Have the calls find everything as it is now: levels, room, thread, process, processors."""
@@ -321,6 +321,7 @@ class Pipeline:
 
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
+        self.control.serve()
         self.on_serve()
         self.outputs.ensure()
         self.health.serve(self.outputs.dropped())
@@ -394,6 +395,7 @@ class Pipeline:
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
         self._counts.after_fork()
+        self.control.after_fork()
         self._closing = threading.RLock()
         self.outputs.after_fork_in_child()
         self._stamper.after_fork()
