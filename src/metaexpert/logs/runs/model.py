@@ -37,7 +37,16 @@ _RECENT_ORDERS: Final = 4000
 
 
 class Listener:
-    """Is told what happens in the runs, and ignores it."""
+    """Is told what happens in the runs, and ignores it.
+
+    Attributes:
+        keys: Ends of keys in lower case: entries with one of them are fed too, although they say nothing of trades.
+    """
+
+    keys: tuple[bytes, ...] = ()
+
+    def fed(self, entry: Entry) -> None:
+        """An entry is about to be taken in."""
 
     def traded(self, run: Run, facts: Facts, execution: Execution | None) -> None:
         """An entry of category ``trade`` was taken in; it may be about no execution, or tell one again."""
@@ -176,7 +185,7 @@ class Run:
         """Count the entries of a block."""
         self.entries += block.levels.total()
         self.levels += block.levels
-        self.experts |= block.experts
+        self.experts |= dict.fromkeys(block.experts)
         self._reach(block.key[1], block.key[0], block.ranges[-1][1], block.last)
 
     def _reach(self, low: int, first: bytes, high: int, last: bytes) -> None:
@@ -328,7 +337,7 @@ class Runs:
     def __init__(self, listener: Listener | None = None) -> None:
         self.runs: list[Run] = []
         self.only: Process | None = None
-        self._listener = listener or Listener()
+        self.listener = listener or Listener()
         self._current: dict[Process, Run] = {}
         self._beginnings: list[tuple[Run, Run]] = []
         #: The latest orders, ended or not: after a step of the clock an earlier entry comes late.
@@ -340,6 +349,7 @@ class Runs:
 
     def feed(self, entry: Entry, *, counted: bool = False) -> Run:
         """Take in the next entry, and return its run; *counted* says that it is in a block that came before it."""
+        self.listener.fed(entry)
         time, number, _ = entry.key
         holder = self._holder(entry.process, number) if counted else None
         run = holder or self._run_of(entry.process, time, [(number, number)])
@@ -348,10 +358,10 @@ class Runs:
         if self.only not in (None, run.process):
             run.whole = False
             run.take_own(entry)
-        elif (order := run.take(entry, self._listener)) is not None:
+        elif (order := run.take(entry, self.listener)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
-                Run.age(*self._orders.popleft(), self._listener)
+                Run.age(*self._orders.popleft(), self.listener)
         if entry.text == "log.died":
             self._note_death(entry, run)
         return run
@@ -410,7 +420,7 @@ class Runs:
             if process in self._current:
                 self._current[process].end = end
         for run in self.runs:
-            run.finish(self._listener)
+            run.finish(self.listener)
             if run.end.how == UNKNOWN and marked_all and run.numbers.ranges != [(0, 0)]:
                 run.end = End(CLOSED)
         self.runs = sorted((run for run in self.runs if run.is_an_experts), key=lambda run: run.first)

@@ -15,8 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logs.entry import Entry, Record
+from metaexpert.logs.entry import Entry, Record, by_time
 from metaexpert.logs.library import Logs
+from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.tally import tally
 from metaexpert.logs.runs import _ends as ends
 from metaexpert.logs.runs._blocks import TELLING, Counted, is_counted
@@ -27,6 +28,7 @@ from metaexpert.logs.vocabulary import Amounts
 
 #: Seconds over which the rate of entries is taken.
 RATE_SECONDS: Final = 5.0
+_TELLING: Final = Criteria(keys=TELLING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +90,20 @@ class Present:
     def feed(self, batch: Iterable[Record], *, again: bool = False) -> None:
         """Take in what was followed; *again* if `read` may have come by some of it."""
         entries = [one for one in batch if isinstance(one, Entry) and not (again and self._runs.has(one))]
-        lately = Counter(entry.expert for entry in entries)
-        telling = set(tally(b"\n".join(entry.line for entry in entries), keys=TELLING).telling[::3])
-        quiet: list[bytes] = []
-        start = 0
-        for entry in entries:
-            if start in telling or not is_counted(entry.line):
-                self._take(entry, counted=False)
-            else:
-                quiet.append(entry.line)
-            start += len(entry.line) + 1
+        entries.sort(key=by_time)  # a look at one file comes after that at another
+        data = b"".join(entry.line + b"\n" for entry in entries)
         # Most entries say nothing of orders and results. They are counted together, which costs a tenth.
-        counting = Counted(self._logs.criteria)
-        data = b"\n".join(quiet)
-        counting.see(data, tally(data, keys=TELLING))
+        counting, found = Counted(self._logs.criteria), tally(data, keys=TELLING)
+        counting.see(data, found)
+        lately = Counter[str]()
         for block in counting.blocks:
             self._runs.count(block)
+            lately.update(block.experts)
+        telling = {*_TELLING.told(data, found).lines(data)}
+        for entry in (entry for entry in entries if entry.line in telling):
+            counted = is_counted(entry.line)
+            self._take(entry, counted=counted)
+            lately.update([] if counted else [entry.expert])
         if not again:
             self._lately.append((time.monotonic(), lately))
 

@@ -79,7 +79,7 @@ def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:
 def _counted(logs: Logs, runs: Runs, last: Mapping[Process, End] | None) -> Iterator[tuple[Entry, bool]]:
     """Yield the entries that say something, and whether they are counted: all that say nothing are, in blocks."""
     counting = Counted(logs.criteria)
-    records = logs.with_keys(TELLING, counting.see)
+    records = logs.with_keys(TELLING + runs.listener.keys, counting.see)
     first = list(islice(records, 1))  # all was seen
     if last is not None and counting.blocks:
         runs.only = _last_of(counting, {process for process, end in last.items() if end.how == ends.RUNNING})

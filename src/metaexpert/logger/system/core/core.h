@@ -222,11 +222,17 @@ void choose_rarest(Needle *needle); /* scan.c */
 /* Return the first place of the needle in a range, or its end. */
 const unsigned char *find(const Needle *needle, const unsigned char *from, const unsigned char *end); /* scan.c */
 
+/* Return whether the needle is there. */
+int is_at(const Needle *needle, const unsigned char *place); /* scan.c */
+
+/* Return the first place of an escape sequence that can stand for any character, or of a byte that is not UTF-8. */
+const unsigned char *find_hidden(const unsigned char *from, const unsigned char *end); /* scan.c */
+
 /* Add a text, whatever its case in the lines. Returns -1 with an exception. */
-int add_key(Keys *keys, PyObject *text); /* scan.c */
+int add_key(Keys *keys, PyObject *text); /* keys.c */
 
 /* Return whether one of the keys may be in a range: it is, or an escape sequence or bad UTF-8 can hide it. */
-int has_key(const Keys *keys, const unsigned char *from, const unsigned char *end); /* scan.c */
+int has_key(const Keys *keys, const unsigned char *from, const unsigned char *end); /* keys.c */
 
 /* Return whether `metaexpert.logs.entry.glance` knows the line for an entry without decoding it; take its number. */
 int is_regular(const unsigned char *line, const unsigned char *end, int64_t *number); /* scan.c */
