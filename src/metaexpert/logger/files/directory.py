@@ -12,7 +12,6 @@ Threads: any thread may put lines into the files. The writing thread drains, and
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.descriptors import exposure
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.threads import RLock
 
 #: Seconds until a recovery that failed is tried again.
 _RECOVERY_PAUSE: Final = 5.0
@@ -100,7 +100,7 @@ class LogDirectory(ForkAware):
         self._rotating: dict[str, RotatingFile] = {}
         self._recovered = False
         self._next_recovery = self._next_sync = self._next_look = self._next_service = 0.0
-        self._drain_lock = threading.RLock()
+        self._drain_lock = RLock()
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
@@ -403,7 +403,7 @@ class LogDirectory(ForkAware):
         """Start anew in a child: what waits is the parent's to write, and so are its locks and descriptors."""
         if self._released:
             return
-        self._drain_lock = threading.RLock()
+        self._drain_lock = RLock()
         self._draining = False
         self.lock.after_fork()
         self.archivist.after_fork_in_child()

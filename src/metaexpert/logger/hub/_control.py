@@ -8,7 +8,6 @@ Threads: the writing thread, or what stands in for it, calls `obey` and `serve`;
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.control import DUMP, FLUSH, LEVEL, RESET, STATUS, Request
 from metaexpert.logger.encoding.line import SECOND, Clock
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.threads import RLock
 
 if TYPE_CHECKING:
     from metaexpert.logger.hub.pipeline import Pipeline
@@ -43,7 +43,7 @@ class Control:
         self._pipeline = pipeline
         self._announce = announce
         self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = RLock()
         #: The level that the program has set.
         self.level = pipeline.routing.log_level
         #: By the name of a logger; that of `log_level` under an empty name.
@@ -133,7 +133,7 @@ class Control:
 
     def after_fork(self) -> None:
         """Start anew in a child; what holds in the parent holds here too, until its end."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
 
 def _word(level: int) -> str:

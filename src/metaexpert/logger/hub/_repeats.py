@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -24,6 +23,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.foreign_steps import EVENT
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.threads import RLock
 
 #: Seconds for which entries are counted together.
 WINDOW: Final = 60.0
@@ -109,7 +109,7 @@ class Repeats:
         self._start()
 
     def _start(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._busy = False
         self._groups: OrderedDict[_Kind, _Group] = OrderedDict()
         self._due: deque[tuple[_Kind, _Group]] = deque()

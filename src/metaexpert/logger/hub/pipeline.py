@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +44,7 @@ from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
+from metaexpert.logger.system.threads import RLock
 
 if TYPE_CHECKING:
     from metaexpert.logger.hub._repeats import Repeats
@@ -93,7 +93,7 @@ class Pipeline:
         ask = functools.partial(self.directory.listeners.ask, self)
         self.outputs = Outputs(config, self.routing, self._stamper, self.directory, self._counts, ask)
         self.stranded, self.health.outputs_lack = self.outputs.stranded, self.outputs.trouble
-        self._closing = threading.RLock()
+        self._closing = RLock()
         self._complete = self._released = False
         #: Shares of the buffer that are not reached, whether files fail, and whether there is a writing thread.
         self._state = (ALL_SHARES, False, False)
@@ -412,7 +412,7 @@ class Pipeline:
         self.control.after_fork()
         if self._repeats is not None:
             self._repeats.after_fork()
-        self._closing = threading.RLock()
+        self._closing = RLock()
         self.outputs.after_fork_in_child()
         self._stamper.after_fork()
         self._state = (ALL_SHARES, False, False)
