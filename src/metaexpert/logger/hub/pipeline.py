@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
-from metaexpert.logger.counts import ALL_SHARES, Counts, by_level, share_of
+from metaexpert.logger.counts import ALL_SHARES, Counts, share_of
 from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.encoding.processors import CleanValues, ProcessorList, chain
@@ -31,19 +29,22 @@ from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
-from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.hub._control import Control
+from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_level
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
 from metaexpert.logger.hub._outputs import Outputs
-from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPERT, EXPORT, FILES, REMOTE, TRADES, Routing
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, REMOTE, TRADES, Routing
 from metaexpert.logger.hub._stamping import Stamper
+from metaexpert.logger.hub._waiting import elsewhere, time_left
 from metaexpert.logger.masking.rules import Rules, mask_text
 from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
+from metaexpert.logger.system.threads import RLock
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -81,21 +82,20 @@ class Pipeline:
         self.fallback = chain([], *limits, self.finish, self.rules)
         header = Header(mask_text(config.expert_name), config.facility)
         self.directory = open_directory(config.log_dir if config.log_to_file else None, header, config.journal_size)
-        self.files = _files_of(config, self.directory)
+        self.files = files_of(config, self.directory)
         self._stamper = Stamper(config, header, self.directory, self.rules, now)
-        self._pending = functools.partial(_pending, self.directory, dumps(header.appname)[1:-1])
+        self._pending = functools.partial(waiting_by_level, self.directory, dumps(header.appname)[1:-1])
         self._counts = Counts(config.journal_size, self.directory.journal.used, self._pending)
         self.health = Health(self._counts, self._stamper.clock, self.directory, self._announce)
         ask = functools.partial(self.directory.listeners.ask, self)
         self.outputs = Outputs(config, self.routing, self._stamper, self.directory, self._counts, ask)
         self.stranded, self.health.outputs_lack = self.outputs.stranded, self.outputs.trouble
-        self._closing = threading.RLock()
+        self._closing = RLock()
         self._complete = self._released = False
         #: Shares of the buffer that are not reached, whether files fail, and whether there is a writing thread.
         self._state = (ALL_SHARES, False, False)
         self.closed = False
-        #: Called with the level number when it changes, and at the end: by what brings in records of `logging`.
-        self.on_level: Callable[[int], None] = lambda _: None
+        #: Called at the end, by what brings in records of `logging`.
         self.on_close: Callable[[], None] = lambda: None
         #: Called once it is closed: by its loggers, whose calls must get through then to be counted or handed on.
         self.on_closed: Callable[[], None] = lambda: None
@@ -107,6 +107,8 @@ class Pipeline:
         told = self._counts.accepted_counts, self._lost, self.health.errors.append
         self.levels = Levels(self.routing, config.levels, lambda routing: LevelRoutes(routing, *told))
         self.routes = self.levels.base.by_kind
+        self.control = Control(self, self._announce, self._stamper.clock)
+        self.obey = self.control.obey
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -125,11 +127,9 @@ class Pipeline:
 
     # -- routes -----------------------------------------------------------------------------------------------
 
-    def set_level(self, level: int) -> None:
-        """Set `log_level`; the console follows unless it has a level of its own. Loggers with own levels keep them."""
-        self.routing.set_level(level)
-        self.on_level(level)
-        self.refresh()
+    def dump(self) -> int | None:
+        """Write what the flight recorder holds. Returns how many entries; None without a recorder."""
+        return None
 
     def refresh(self) -> None:
         """Have the calls find everything as it is now: levels, room, thread, process, processors."""
@@ -289,11 +289,11 @@ class Pipeline:
     async def wait_for_room(self) -> None:
         """With ``overflow="block"``, wait until there is room for any entry, for `overflow_timeout` at most."""
         if self._tight and self.config.overflow == "block":
-            await _elsewhere(functools.partial(self._admit, "debug", trade=False))
+            await elsewhere(functools.partial(self._admit, "debug", trade=False))
 
     async def wait(self) -> None:
         """Wait until what was logged is in its files, forced to the device where that was asked for."""
-        await _elsewhere(self._wait)
+        await elsewhere(self._wait)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -321,6 +321,7 @@ class Pipeline:
 
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
+        self.control.serve()
         self.on_serve()
         self.outputs.ensure()
         self.health.serve(self.outputs.dropped())
@@ -345,8 +346,8 @@ class Pipeline:
         while True:
             self.directory.request(insist=True, sync=self.closed and self.config.fsync != "never")
             self.directory.listeners.ask(self)
-            done = self._wait(_left(deadline)) and all(file.error is None for _, file in self.files)
-            left = _left(deadline)
+            done = self._wait(time_left(deadline)) and all(file.error is None for _, file in self.files)
+            left = time_left(deadline)
             if done or not left:
                 return done
             time.sleep(min(_PAUSE, left))
@@ -356,11 +357,11 @@ class Pipeline:
         deadline = None if timeout is None else monotonic() + timeout
         with self._closing:
             if not self._released:
-                self.flush(_left(deadline))
+                self.flush(time_left(deadline))
                 self.closed = True
                 self.refresh()
                 self.on_closed()
-                self._complete = self.flush(_left(deadline))
+                self._complete = self.flush(time_left(deadline))
                 self.on_close()
                 self._release(deadline)
             return self._complete
@@ -368,10 +369,10 @@ class Pipeline:
     def _release(self, deadline: float | None) -> None:
         # A write that hangs has had its time; the thread that does it is left behind.
         impatient = not self._complete and deadline is not None
-        patience = min(max(_left(deadline) or 0.0, _LEAST_PATIENCE), _END_PATIENCE) if impatient else _END_PATIENCE
+        patience = min(max(time_left(deadline) or 0.0, _LEAST_PATIENCE), _END_PATIENCE) if impatient else _END_PATIENCE
         self.directory.forget(self, patience)
         self._released = True
-        self.outputs.close(_left(deadline))
+        self.outputs.close(time_left(deadline))
         if self.outputs.metrics is not None:
             self.outputs.metrics.retire(self)
         if not self.directory.journal.starved:  # then an empty one means that the files have everything
@@ -379,8 +380,8 @@ class Pipeline:
         if not self._complete:
             unwritten = self._counts.settle()
             self._counts.failed += unwritten
-            _report_unwritten(self.directory, unwritten, kept=sum(self._pending(durable=True).values()))
-        self.directory.archivist.wait(_ARCHIVE_PATIENCE if deadline is None else _left(deadline))
+            report_unwritten(self.directory, unwritten, kept=sum(self._pending(durable=True).values()))
+        self.directory.archivist.wait(_ARCHIVE_PATIENCE if deadline is None else time_left(deadline))
         leave_directory(self.directory, patience)
 
     def stats(self) -> dict[str, Any]:
@@ -394,7 +395,8 @@ class Pipeline:
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
         self._counts.after_fork()
-        self._closing = threading.RLock()
+        self.control.after_fork()
+        self._closing = RLock()
         self.outputs.after_fork_in_child()
         self._stamper.after_fork()
         self._state = (ALL_SHARES, False, False)
@@ -404,45 +406,3 @@ class Pipeline:
 def _state(counts: Counts, directory: LogDirectory, filled: int) -> tuple[frozenset[float], bool, bool]:
     """Return which shares of the buffer are not reached, whether files fail, and whether there is a writing thread."""
     return counts.calm(filled), directory.error is not None, writing_thread.running
-
-
-def _files_of(config: LoggerConfig, directory: LogDirectory) -> list[tuple[int, LogFile]]:
-    """Return the files of a logger, each with its bit in the destinations of an entry."""
-    if not config.log_to_file:
-        return []
-    policy = RotationPolicy(config.max_file_size, config.backup_count, config.rotate_when, config.compress_backups)
-    names = ((EXPERT, config.log_file), (TRADES, config.log_trade_file), (ERRORS, config.log_error_file))
-    durable = config.fsync != "never"
-    files = [(bit, directory.file(name, policy, durable=durable)) for bit, name in names]
-    directory.syncs |= config.fsync == "interval"
-    if config.max_total_size is not None:
-        archivist = directory.archivist
-        archivist.budget = min(config.max_total_size, archivist.budget or config.max_total_size)
-    return files
-
-
-def _pending(directory: LogDirectory, appname: bytes, *, durable: bool = False) -> Counter[str]:
-    """Return how many entries of *appname* wait, by level; only those on disk if *durable*."""
-    return by_level(directory.waiting_lines(durable=durable), appname)
-
-
-def _report_unwritten(directory: LogDirectory, unwritten: int, *, kept: int) -> None:
-    which = "them" if kept == unwritten else f"{kept} of them"
-    fate = f"; the next start brings {which} in from the journal" if kept else ""
-    directory.diagnostics.report("close", f"closed with {unwritten} entries that no file took{fate}")
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - monotonic(), 0.0)
-
-
-async def _elsewhere(wait: Callable[[], object]) -> None:
-    """Have *wait* run on another thread, so that the loop is not held."""
-    import asyncio  # noqa: PLC0415 - a program without coroutines does not wait for its import
-
-    try:
-        waiting = asyncio.get_running_loop().run_in_executor(None, wait)
-    except RuntimeError:  # the executor is shut down: the program is about to end
-        wait()
-    else:
-        await waiting

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexpert.logger.journal.segment import HEADER_SIZE, Pending, Segment
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import put_back, put_off
+from metaexpert.logger.system.threads import Lock, RLock, sleep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +39,7 @@ class JournalLane:
     def __init__(self, journal: Journal, name: str) -> None:
         self._journal = journal
         self._name = name
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._segments: deque[Segment] = deque()
         self._spare: list[Segment] = []
         self._epochs = count(1)
@@ -118,7 +117,7 @@ class JournalLane:
                 self._size = min(self._size * 2, self._journal.largest_segment)
         self._journal.on_growth()
         if len(waiting) > 1:
-            time.sleep(_YIELD)
+            sleep(_YIELD)
         return True
 
     def _take(self, length: int, *, reserve: bool) -> Segment | None:
@@ -256,7 +255,7 @@ class JournalLane:
 
     def forget(self) -> None:
         """Leave, in a forked child, the parent's segments to the parent."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._size = self._journal.segment_size
         self.write = _full
         for segment in [*self._segments, *self._spare]:
@@ -284,7 +283,7 @@ def _writer(tail: Any) -> Callable[[bytes], Any]:
     write: Callable[[bytes], Any] = tail.write
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         return write
-    lock = threading.Lock()  # without the interpreter lock two writes could take the same position
+    lock = Lock()  # without the interpreter lock two writes could take the same position
 
     def locked(line: bytes) -> None:
         with lock:
