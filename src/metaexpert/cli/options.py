@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from metaexpert.cli.dispatch import with_options
 from metaexpert.logger import LoggerConfig
+from metaexpert.logger.config.alert_routes import read_routes
 from metaexpert.logger.config.field_types import read_size
 from metaexpert.logger.config.sources import ALIASES
 
@@ -51,7 +52,7 @@ def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> Any:
 
 def _has_text(field: FieldInfo) -> bool:
     # Functions (processors) can only be given in code; secrets must not be on a command line, which `ps` shows.
-    return not (_mentions(field, "Callable") or _mentions(field, "Secret"))
+    return not any(_mentions(field, word) for word in ("Callable", "Secret", read_routes.__name__))
 
 
 def _mentions(field: FieldInfo, word: str) -> bool:
