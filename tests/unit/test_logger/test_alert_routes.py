@@ -12,7 +12,10 @@ import pytest
 from scripted_server import TOKEN, BotApi, ScriptedServer, discord, webhook
 from waiting import eventually
 
+from metaexpert.cli.options import given
+from metaexpert.cli.output import InputError
 from metaexpert.logger import ConfigurationError, LoggerConfig, MetaLogger
+from metaexpert.logger.config.settings import command_line
 from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.remote.alerts._routes import Routes
 from metaexpert.logger.remote.alerts.alerts import Alerts
@@ -192,6 +195,14 @@ class TestSettings:
         assert config.alert_routes[0]["level"] == "WARNING"
         monkeypatch.setenv("METAEXPERT_ALERT_ROUTES", '[{"to": "telegram"}]')
         assert LoggerConfig(telegram_chat_id=5).alert_routes == [{"to": ["telegram"]}]
+
+    def test_a_command_line_takes_them_without_secrets(self) -> None:
+        """Each option is a table as JSON; one with a secret is refused, because `ps` shows it."""
+        route = '{"to": "telegram", "telegram_chat_id": 7}'
+        with command_line(given({"alert_routes": [route], "log_level": None})):
+            assert LoggerConfig(**BASE).alert_routes == [{"to": ["telegram"], "telegram_chat_id": "7"}]
+        with pytest.raises(InputError, match="alert_routes: an address or token does not belong on a command line"):
+            given({"alert_routes": [route, json.dumps({"to": "webhook", "webhook_url": HOOK})]})
 
     def test_secrets_are_masked_everywhere(self) -> None:
         """`config show`, a pickled configuration, and text that holds the address."""

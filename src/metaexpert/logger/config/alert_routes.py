@@ -21,6 +21,8 @@ OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "discord": {"discord_webhook_url": SecretAddress, "discord_thread_id": ThreadId},
     "webhook": {"webhook_url": SecretAddress, "webhook_token": Token},
 }
+#: Those that are secret.
+SECRETS: Final = ("discord_webhook_url", "webhook_url", "webhook_token")
 _NAMES: Final = ("to", "level", "expert", "symbol", *(name for own in OWN.values() for name in own))
 _LONGEST_TOLD: Final = 60
 
@@ -83,7 +85,7 @@ def _valid(kind: Any, value: object, where: str) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         wanted = error.errors(include_url=False)[0]["msg"].removeprefix("Input ")
-        shown = "the value (not shown)" if kind in (SecretAddress, Token) else _told(value)
+        shown = "the value (not shown)" if where.endswith(SECRETS) else _told(value)
         raise conflict(where, f"{shown} {wanted}") from None
 
 

@@ -141,7 +141,7 @@ class LoggerConfig(BaseModel):
     processors: ProcessorList | None = Field(None, description="Own structlog processors, run on each entry.")
     alert_level: Level = Field("CRITICAL", description="Lowest level that is sent as an alert.")
     alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
-    alert_routes: AlertRoutes = Field([], description="Alerts by level, expert and symbol to addresses of their own.")
+    alert_routes: AlertRoutes = Field([], description="Alerts to addresses of their own (JSON).")
     telegram_token: Token | None = Field(None, description="Token of a Telegram bot.")
     telegram_chat_id: ChatId | None = Field(None, description="Telegram chat that gets the alerts.")
     telegram_thread_id: ThreadId | None = Field(None, description="Topic of that chat (message_thread_id).")
