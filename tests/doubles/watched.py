@@ -40,6 +40,7 @@ fate = os.environ["FATE"]
 logger = MetaLogger(expert_name=os.environ["NAME"], log_dir=os.environ["DIR"], log_to_console=False)
 for number in range(3):
     logger.info("entry", number=number)
+logger.flush()  # so that a watcher can read its name
 print("ready", flush=True)
 "AGAIN" in os.environ or sys.stdin.readline()
 logger.info("the last words")
