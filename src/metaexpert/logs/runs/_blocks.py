@@ -40,7 +40,7 @@ class Block:
         last: Time of the last one, as in a `Key`.
         ranges: First and last number of each range of numbers.
         levels: How many, by level.
-        experts: Names of the experts, in the order in which they appear.
+        experts: How many, by expert, in the order in which they appear.
     """
 
     process: Process
@@ -48,7 +48,7 @@ class Block:
     last: bytes = b""
     ranges: list[tuple[int, int]] = field(default_factory=list)
     levels: Counter[str] = field(default_factory=Counter)
-    experts: dict[str, None] = field(default_factory=dict)
+    experts: Counter[str] = field(default_factory=Counter)
 
 
 class Counted:
@@ -105,7 +105,7 @@ class Counted:
                 block.ranges.append((number, number))
             block.last = time
             block.levels[header["level"].decode()] += 1
-            block.experts[_expert(header["head"], expert_in(line, header.end()) or b"")] = None
+            block.experts[_expert(header["head"], expert_in(line, header.end()) or b"")] += 1
         return found
 
 
@@ -133,7 +133,7 @@ def _blocks(found: Tally, data: bytes) -> list[Block] | None:
         if count:
             host, _, pid = _parts(head)
             blocks[host, pid].levels[level.decode()] += count
-            blocks[host, pid].experts[_expert(head, expert)] = None
+            blocks[host, pid].experts[_expert(head, expert)] += count
     return list(blocks.values())
 
 

@@ -37,7 +37,16 @@ _RECENT_ORDERS: Final = 4000
 
 
 class Listener:
-    """Is told what happens in the runs, and ignores it."""
+    """Is told what happens in the runs, and ignores it.
+
+    Attributes:
+        texts: In lower case: entries with one of them are fed too, although they say nothing of trades.
+    """
+
+    texts: tuple[bytes, ...] = ()
+
+    def fed(self, entry: Entry) -> None:
+        """An entry is about to be taken in."""
 
     def traded(self, run: Run, facts: Facts, execution: Execution | None) -> None:
         """An entry of category ``trade`` was taken in; it may be about no execution, or tell one again."""
@@ -174,7 +183,7 @@ class Run:
         """Count the entries of a block."""
         self.entries += block.levels.total()
         self.levels += block.levels
-        self.experts |= block.experts
+        self.experts |= dict.fromkeys(block.experts)
         self._reach(block.key[1], block.key[0], block.ranges[-1][1], block.last)
 
     def _reach(self, low: int, first: bytes, high: int, last: bytes) -> None:
@@ -323,7 +332,7 @@ class Runs:
 
     def __init__(self, listener: Listener | None = None) -> None:
         self.runs: list[Run] = []
-        self._listener = listener or Listener()
+        self.listener = listener or Listener()
         self._current: dict[Process, Run] = {}
         self._beginnings: list[tuple[Run, Run]] = []
         #: The latest orders, ended or not: after a step of the clock an earlier entry comes late.
@@ -335,15 +344,16 @@ class Runs:
 
     def feed(self, entry: Entry, *, counted: bool = False) -> Run:
         """Take in the next entry, and return its run; *counted* says that it is in a block that came before it."""
+        self.listener.fed(entry)
         time, number, _ = entry.key
         holder = self._holder(entry.process, number) if counted else None
         run = holder or self._run_of(entry.process, time, [(number, number)])
         if holder is None:
             run.count(entry)
-        if (order := run.take(entry, self._listener)) is not None:
+        if (order := run.take(entry, self.listener)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
-                Run.age(*self._orders.popleft(), self._listener)
+                Run.age(*self._orders.popleft(), self.listener)
         if entry.text == "log.died":
             self._note_death(entry, run)
         return run
@@ -402,7 +412,7 @@ class Runs:
             if process in self._current:
                 self._current[process].end = end
         for run in self.runs:
-            run.finish(self._listener)
+            run.finish(self.listener)
             if run.end.how == UNKNOWN and marked_all and run.numbers.ranges != [(0, 0)]:
                 run.end = End(CLOSED)
         self.runs = sorted((run for run in self.runs if run.is_an_experts), key=lambda run: run.first)

@@ -75,7 +75,7 @@ def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:
 def _counted(logs: Logs, runs: Runs) -> Iterator[tuple[Entry, bool]]:
     """Yield the entries that say something, and whether they are counted: all that say nothing are, in blocks."""
     counting = Counted(logs.criteria)
-    records = logs.with_texts(TELLING, counting.see)
+    records = logs.with_texts(TELLING + runs.listener.texts, counting.see)
     first = list(islice(records, 1))  # all was seen
     blocks = _Blocks(sorted(counting.blocks, key=by_time), runs)
     for item in heapq.merge(blocks.all, sorted(counting.others, key=by_time), chain(first, records), key=by_time):
