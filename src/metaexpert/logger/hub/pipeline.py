@@ -15,7 +15,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
@@ -45,6 +45,9 @@ from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 from metaexpert.logger.system.threads import RLock
+
+if TYPE_CHECKING:
+    from metaexpert.logger.hub._repeats import Repeats
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -109,6 +112,7 @@ class Pipeline:
         self.routes = self.levels.base.by_kind
         self.control = Control(self, self._announce, self._stamper.clock)
         self.obey = self.control.obey
+        self._repeats = _repeats(config, self._announce, self._stamper.clock)
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -140,7 +144,9 @@ class Pipeline:
     def _refresh(self, routes: LevelRoutes) -> None:
         for (word, trade), route in routes.by_kind.items():
             to = routes.destinations[word, trade] = routes.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
-            if self.closed or not to & FILES or self.config.layout != "flat" or not self.processors.untouched:
+            plain = self.closed or self.config.layout != "flat" or not self.processors.untouched
+            limited = self._repeats is not None and self._repeats.concern(word, trade=trade)
+            if plain or limited or not to & FILES:
                 route.check = never
             else:
                 tight = (word, trade) in self._tight
@@ -202,6 +208,8 @@ class Pipeline:
         # An alert of the level goes out with the entry (`_settle`); an alert that the call asks for, here.
         alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
         if not to and not alert:
+            raise DropEvent
+        if self._repeats is not None and not self._repeats.takes(name, level, event_dict, trade=trade):
             raise DropEvent
         if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
             line = self._stamper.line(name, level, event_dict, trade=trade, counted=False)
@@ -322,6 +330,8 @@ class Pipeline:
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
         self.control.serve()
+        if self._repeats is not None:
+            self._repeats.serve()
         self.on_serve()
         self.outputs.ensure()
         self.health.serve(self.outputs.dropped())
@@ -358,6 +368,8 @@ class Pipeline:
         with self._closing:
             if not self._released:
                 self.flush(time_left(deadline))
+                if self._repeats is not None:
+                    self._repeats.serve(final=True)
                 self.closed = True
                 self.refresh()
                 self.on_closed()
@@ -390,17 +402,29 @@ class Pipeline:
         counts = {"state": "closed" if self.closed else str(self.health), **self._counts.report()}
         if self.outputs.console.skipped:
             counts["dropped_by_route"]["console"] = self.outputs.console.skipped
+        if self._repeats is not None:
+            counts["repeated"] = self._repeats.count
         return counts | self.outputs.stats()
 
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
         self._counts.after_fork()
         self.control.after_fork()
+        if self._repeats is not None:
+            self._repeats.after_fork()
         self._closing = RLock()
         self.outputs.after_fork_in_child()
         self._stamper.after_fork()
         self._state = (ALL_SHARES, False, False)
         self.refresh()
+
+
+def _repeats(config: LoggerConfig, announce: Callable[..., bool], clock: Callable[[], str]) -> Repeats | None:
+    if config.repeat_limit is None:
+        return None
+    from metaexpert.logger.hub._repeats import Repeats  # noqa: PLC0415 - few loggers have such a limit
+
+    return Repeats(config, announce, clock)
 
 
 def _state(counts: Counts, directory: LogDirectory, filled: int) -> tuple[frozenset[float], bool, bool]:

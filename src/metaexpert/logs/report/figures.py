@@ -57,7 +57,7 @@ def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
 class _Figures(Listener):
     """Adds up what is told of trades and orders."""
 
-    texts = (b'"close":',)
+    keys = (b'"bar_time":', b'"high":')
 
     def __init__(self) -> None:
         self._money: dict[str, Equity] = {}

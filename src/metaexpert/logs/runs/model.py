@@ -40,10 +40,10 @@ class Listener:
     """Is told what happens in the runs, and ignores it.
 
     Attributes:
-        texts: In lower case: entries with one of them are fed too, although they say nothing of trades.
+        keys: Ends of keys in lower case: entries with one of them are fed too, although they say nothing of trades.
     """
 
-    texts: tuple[bytes, ...] = ()
+    keys: tuple[bytes, ...] = ()
 
     def fed(self, entry: Entry) -> None:
         """An entry is about to be taken in."""
@@ -87,6 +87,7 @@ class Run:
         dropped: Entries that there was no room for.
         recovered: Entries brought in from earlier processes.
         end: How it ended.
+        whole: Whether orders, trades, errors and decisions were taken in, see `Runs.only`.
     """
 
     process: Process
@@ -103,6 +104,7 @@ class Run:
     dropped: int = 0
     recovered: int = 0
     end: End = field(default_factory=lambda: End(UNKNOWN))
+    whole: bool = True
     numbers: NumberRanges = field(default_factory=NumberRanges)
     _low: int = sys.maxsize
     _high: int = 0
@@ -195,8 +197,7 @@ class Run:
 
     def take(self, entry: Entry, listener: Listener) -> OrderLife | None:
         """Take in what an entry says; return the order that it is the first to speak of."""
-        if entry.text.startswith("log."):
-            self._take_own(entry)
+        self.take_own(entry)
         if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and entry.text != "log.died":
             self._take_error(entry)
         self.decisions += entry.get(schema.DECISION) is not None and entry.get(schema.DECISION_ID) is not None
@@ -212,8 +213,9 @@ class Run:
         about = facts if mentions[0].fields is flat else Facts(entry, mentions[0].fields)
         return self._take_order(about, mentions[0], listener)
 
-    def _take_own(self, entry: Entry) -> None:
-        self._own += 1
+    def take_own(self, entry: Entry) -> None:
+        """Take in what an entry says if the logger logged it about itself."""
+        self._own += entry.text.startswith("log.")
         if entry.text == "log.dropped":
             self.dropped += _whole(entry.get("dropped"))
         elif entry.text == "log.recovered":
@@ -328,10 +330,13 @@ class Runs:
 
     Attributes:
         runs: All of them, in the order of their starts once `finish` was called.
+        only: The process whose runs alone are taken in whole: of the others come their times, ends and numbers of
+            entries. None for all.
     """
 
     def __init__(self, listener: Listener | None = None) -> None:
         self.runs: list[Run] = []
+        self.only: Process | None = None
         self.listener = listener or Listener()
         self._current: dict[Process, Run] = {}
         self._beginnings: list[tuple[Run, Run]] = []
@@ -350,7 +355,10 @@ class Runs:
         run = holder or self._run_of(entry.process, time, [(number, number)])
         if holder is None:
             run.count(entry)
-        if (order := run.take(entry, self.listener)) is not None:
+        if self.only not in (None, run.process):
+            run.whole = False
+            run.take_own(entry)
+        elif (order := run.take(entry, self.listener)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
                 Run.age(*self._orders.popleft(), self.listener)

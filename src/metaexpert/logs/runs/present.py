@@ -18,6 +18,7 @@ from typing import Final
 from metaexpert.logs.entry import Entry, Record, by_time
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.filters import Criteria
+from metaexpert.logs.reading.tally import tally
 from metaexpert.logs.runs import _ends as ends
 from metaexpert.logs.runs._blocks import TELLING, Counted, is_counted
 from metaexpert.logs.runs._ends import End
@@ -27,7 +28,7 @@ from metaexpert.logs.vocabulary import Amounts
 
 #: Seconds over which the rate of entries is taken.
 RATE_SECONDS: Final = 5.0
-_TELLING: Final = Criteria(texts=TELLING)
+_TELLING: Final = Criteria(keys=TELLING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,14 @@ class Present:
         entries.sort(key=by_time)  # a look at one file comes after that at another
         data = b"".join(entry.line + b"\n" for entry in entries)
         # Most entries say nothing of orders and results. They are counted together, which costs a tenth.
-        counting = Counted(self._logs.criteria)
-        counting.see(data)
+        counting, found = Counted(self._logs.criteria), tally(data, keys=TELLING)
+        counting.see(data, found)
         lately = Counter[str]()
         for block in counting.blocks:
             self._runs.count(block)
             lately.update(block.experts)
-        telling = {*_TELLING.select(data).lines(data)}
-        for entry in (*(entry for entry in entries if entry.line in telling), *counting.others):
+        telling = {*_TELLING.told(data, found).lines(data)}
+        for entry in (entry for entry in entries if entry.line in telling):
             counted = is_counted(entry.line)
             self._take(entry, counted=counted)
             lately.update([] if counted else [entry.expert])
