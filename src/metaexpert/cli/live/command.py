@@ -21,7 +21,7 @@ def live(
     port: Annotated[str, typer.Option("--port", metavar="N", help="Port of --web.")] = "8000",
     **filters: Any,
 ) -> None:
-    """Show the experts and their log on a screen, while they run or after.
+    r"""Show the experts and their log on a screen, while they run or after.
 
     The experts stand above: alive or dead, age of the last entry, rate,
     drops, errors, open positions and orders, result of today (UTC, before
@@ -31,7 +31,7 @@ def live(
     Reads files only: works beside running experts, after them and over ssh.
     --web serves the same to browsers on this machine, at 127.0.0.1.
 
-    Needs the extra live: pip install 'metaexpert[live]'
+    Needs the extra live: pip install 'metaexpert\[live]'
 
     Example:
       metaexpert logs live
