@@ -579,6 +579,61 @@ def test_a_write_that_never_returns(program: Any) -> None:
     )
 
 
+def test_a_disk_that_stalls_holds_up_no_other_directory(program: Any, logs: Callable[..., Any]) -> None:
+    """One disk takes neither writes nor, elsewhere, directories: on another, all is as ever, the end included."""
+    program(
+        """
+        import os, threading, time
+        import metaexpert.logger.files.open_directories as opening
+        from metaexpert.logger.files._rotating_file import RotatingFile
+        really, make, stalls, inside = RotatingFile.write, opening.make_directory, False, threading.Event()
+        def write(file, *args):
+            if stalls and "stalled" in str(file.path):
+                inside.set()
+                time.sleep(3600)
+            return really(file, *args)
+        def make_directory(path):
+            if "stuck" in str(path):
+                inside.set()
+                time.sleep(3600)
+            make(path)
+        RotatingFile.write, opening.make_directory = write, make_directory
+        from metaexpert.logger import MetaLogger
+        def made(name, **options):
+            return MetaLogger(log_dir=name, log_to_console=False, install=False, max_file_size=20_000,
+                              backup_count=99, **options)
+        stalled, earlier = made("stalled"), made("logs")
+        stalls = True
+        for number in range(300):
+            stalled.info("m", number=number, filler="x" * 100)
+        assert inside.wait(20)
+        inside.clear()
+        threading.Thread(target=made, args=("stuck",), daemon=True).start()
+        assert inside.wait(20)
+        for number, options in enumerate([{}, {"async_logging": False}, {"fsync": "trades"}]):
+            began = time.monotonic()
+            later = made(f"logs{number}", **options)
+            for entry in range(300):
+                (later.trade if not entry else later).info("m", number=entry, filler="x" * 100)
+                earlier.info("m", number=300 * number + entry, filler="x" * 100)
+            assert later.flush() and earlier.flush()
+            assert later.health == earlier.health == "ok", (later.health, earlier.health)
+            assert later.close()
+            took = time.monotonic() - began
+            assert took < 15, took
+        began = time.monotonic()
+        assert not stalled.flush(0.3)
+        assert not stalled.close(0.3)
+        assert earlier.close()
+        assert time.monotonic() - began < 15
+        os._exit(0)
+        """,
+        patience=60,
+    )
+    assert logs().numbers() == list(range(900))
+    assert all(logs(f"logs{number}").numbers() == list(range(300)) for number in range(3))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX has these files")
 @pytest.mark.parametrize(
     ("place", "name", "options"),

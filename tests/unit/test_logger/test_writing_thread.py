@@ -12,6 +12,7 @@ from waiting import eventually
 
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.writing_thread import WritingThread
+from metaexpert.logger.system import threads as our_threads
 
 
 class Served(LogDirectory):
@@ -145,16 +146,85 @@ def test_a_wait_gives_up_after_its_time(writing_thread: WritingThread) -> None:
 
 
 def test_a_disk_that_stalls_holds_up_no_new_logger_elsewhere(writing_thread: WritingThread) -> None:
-    """Who waits for one directory alone goes on when the thread hangs in another; who asks for that one waits."""
+    """Another thread serves who waits for another directory; who asks for that one waits, and for all of them, too."""
     stalled, other = Hanging(), Served()
     writing_thread.add(stalled)
     writing_thread.add(other)
     writing_thread.wake()
     assert stalled.inside.wait(10)
-    began = time.monotonic()
-    assert writing_thread.wait_for_pass(30, other) is False
-    assert time.monotonic() - began < 5
+    for _ in range(5):
+        assert writing_thread.wait_for_pass(8, other) is True
+    assert writing_thread.wait_for_pass(0.3, stalled) is False
+    assert writing_thread.wait_for_pass(0.3) is False
+    assert not other.threads & stalled.threads
+    served = len(stalled.threads)
     threading.Timer(0.6, stalled.leave.set).start()
+    assert writing_thread.wait_for_pass(30, stalled) is True
+    assert len(stalled.threads) == served + 1
+    assert writing_thread.wait_for_pass(30) is True
+    eventually(lambda: log_threads() == 1)
+
+
+def test_who_waits_already_when_a_disk_stalls_is_served_by_another_thread(writing_thread: WritingThread) -> None:
+    """They came for the pass that stalls: what they wait for is done without it."""
+    stalled, other = Hanging(), Served()
+    writing_thread.add(stalled)
+    writing_thread.add(other)
+    done: list[bool | None] = []
+    waits = [threading.Thread(target=lambda: done.append(writing_thread.wait_for_pass(8, other))) for _ in range(3)]
+    for wait in waits:
+        wait.start()
+    for wait in waits:
+        wait.join()
+    assert done == [True] * 3
+    assert not stalled.leave.is_set()
+    stalled.leave.set()
+
+
+def test_an_entry_elsewhere_is_enough_to_replace_a_thread_that_is_held_up(writing_thread: WritingThread) -> None:
+    """Nobody waits; a journal that fills or an error wakes the thread for its directory, and is served."""
+    stalled, other = Hanging(), Served()
+    writing_thread.add(stalled)
+    writing_thread.add(other)
+    writing_thread.wake()
+    assert stalled.inside.wait(10)
+
+    def woken() -> bool:
+        writing_thread.wake(other)
+        return bool(other.threads)
+
+    eventually(woken)
+    stalled.leave.set()
+
+
+def test_a_directory_that_stalls_again_and_again_is_given_back_each_time(writing_thread: WritingThread) -> None:
+    """The others are served meanwhile, and no thread is left over in the end."""
+    slow, other = Served(lambda: time.sleep(0.4)), Served()
+    writing_thread.add(slow)
+    writing_thread.add(other)
+    for _ in range(3):
+        assert writing_thread.wait_for_pass(8, other) is True
+        assert writing_thread.wait_for_pass(8, slow) is True
+    writing_thread.remove(slow)
+    assert writing_thread.wait_for_pass(8) is True
+    eventually(lambda: log_threads() == 1)
+
+
+def test_without_another_thread_the_old_one_goes_on(
+    writing_thread: WritingThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system gives none: the wait is as long as the disk stalls, and nothing is lost."""
+    stalled, other = Hanging(), Served()
+    writing_thread.add(stalled)
+    writing_thread.add(other)
+    writing_thread.wake()
+    assert stalled.inside.wait(10)
+    monkeypatch.setattr(
+        our_threads.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
+    )
+    assert writing_thread.wait_for_pass(0.5, other) is False
+    threading.Timer(0.3, stalled.leave.set).start()
+    assert writing_thread.wait_for_pass(30, other) is True
     assert writing_thread.wait_for_pass(30, stalled) is True
 
 

@@ -192,7 +192,7 @@ class LogDirectory(ForkAware):
     def _grown(self) -> None:
         # On a caller's thread, once per segment: in a burst the usual pass would come too late.
         self._tell(always=True)
-        writing_thread.wake()
+        writing_thread.wake(self)
 
     def _stranded(self, lines: list[bytes]) -> None:
         self.listeners.show(lines, self.error)

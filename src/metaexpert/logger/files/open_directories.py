@@ -17,15 +17,22 @@ from metaexpert.logger.system.threads import RLock
 
 
 class _Opening(ForkAware):
-    """The lock of the table of directories; another thread of a forked parent may have held it."""
+    """A lock for each directory, held while it is opened or left: a disk that stalls holds up no other directory.
+
+    Another thread of a forked parent may have held one.
+    """
 
     def __init__(self) -> None:
-        self.lock = RLock()
+        self._locks: dict[str, RLock] = {}
         on_fork(self)
 
+    def lock(self, key: str) -> RLock:
+        """Return the lock of the directory with that *key*."""
+        return self._locks.setdefault(key, RLock())
+
     def after_fork_in_child(self) -> None:
-        """Begin with a fresh lock."""
-        self.lock = RLock()
+        """Begin with fresh locks."""
+        self._locks = {}
 
 
 _opening: Final = _Opening()
@@ -46,7 +53,7 @@ def open_directory(path: Path | None, header: Header, journal_size: int) -> LogD
         key = os.path.realpath(path)
     except OSError:  # the working directory was deleted, or may not be read; the writes will tell
         key = str(path)
-    with _opening.lock:
+    with _opening.lock(key):
         if key not in _directories:
             _directories[key] = LogDirectory(Path(key), header, journal_size)
             _prepare(_directories[key])
@@ -67,7 +74,7 @@ def _prepare(directory: LogDirectory) -> None:
 
 def leave_directory(directory: LogDirectory, patience: float = 0.0) -> None:
     """Count one user less; the last one releases the directory (see `LogDirectory.release`)."""
-    with _opening.lock:
+    with _opening.lock(str(directory.path)):
         directory.users -= 1
         if directory.users == 0:
             directory.release(patience)

@@ -8,6 +8,9 @@ two, and a handler that logs never waits for the call that it has interrupted. B
 mode writes, in one step of the core (`LogDirectory.write_through`). The thread may die or never start: then
 `wait_for_pass` says so, and each call writes by itself.
 
+A disk that stalls holds up its own directory only: whoever needs another one leaves the thread to the write that does
+not return, and has a new thread serve the rest. The old one gives its directory back when it can, and ends.
+
 Threads: every method may be called by any thread.
 """
 
@@ -54,11 +57,12 @@ _LONGEST_END: Final = 5.0
 
 
 class _Waiter:
-    """A thread that waits for the end of a pass."""
+    """A thread that waits for the end of a pass over a directory, or over all of them."""
 
-    __slots__ = ("_lock", "served")
+    __slots__ = ("_lock", "directory", "served")
 
-    def __init__(self) -> None:
+    def __init__(self, directory: LogDirectory | None = None) -> None:
+        self.directory = directory
         self.served = False
         self._lock = Lock()
         self._lock.acquire()
@@ -71,14 +75,27 @@ class _Waiter:
         return self._lock.acquire(timeout=timeout)
 
 
+class _Turn:
+    """A pass over one directory. Whoever takes the one claim goes on: the thread, or another one in its place."""
+
+    __slots__ = ("back", "claim", "directory", "since")
+
+    def __init__(self, directory: LogDirectory) -> None:
+        self.directory, self.since = directory, monotonic()
+        self.claim, self.back = [True], list[bool]()
+
+
 #: In the mail: there is something to do again, in the usual time.
 _STIR: Final = _Waiter()
 
 
 class _Deferral(threading.local):
-    """Whether this thread puts its waits off (see `WritingThread.deferring`), and whether there was one."""
+    """Whether this thread puts its waits off (see `WritingThread.deferring`), and whether there was one.
 
-    active = asked = False
+    And whether it is a writing thread, or was one before it was replaced.
+    """
+
+    active = asked = serves = False
 
 
 class WritingThread(ForkAware):
@@ -111,7 +128,13 @@ class WritingThread(ForkAware):
         #: Goes up with each batch that was written.
         self.writes = 0
         self._hung_at: int | None = None
-        self._serving: tuple[LogDirectory | None, float] = None, 0.0
+        self._serving: _Turn | None = None
+        #: Directories left to a thread that is held up in them, and since when.
+        self._stalled: dict[LogDirectory, float] = {}
+        self._skipped: set[LogDirectory] = set()
+        #: Who waits for the pass under way, and for one that skips nothing of theirs.
+        self._waiters: list[_Waiter] = []
+        self._held: list[_Waiter] = []
         self._resting = False
         self._idle_since = monotonic()
 
@@ -132,7 +155,7 @@ class WritingThread(ForkAware):
         It is the thread itself, or it holds a lock that the thread may be waiting for: a ``__del__`` logs, while a
         lock is held further down its stack.
         """
-        return self._thread.current or holds_a_lock() or self._deferral.active
+        return self._thread.current or self._deferral.serves or holds_a_lock() or self._deferral.active
 
     @contextlib.contextmanager
     def deferring(self) -> Iterator[_Deferral]:
@@ -147,6 +170,11 @@ class WritingThread(ForkAware):
     def hangs(self) -> bool:
         """Whether a caller has waited `LONGEST_HANG` seconds for a write that has not come to an end since."""
         return self._hung_at == self.writes
+
+    def hangs_in(self, directory: LogDirectory | None) -> bool:
+        """Return whether it `hangs`, or has been left to *directory* for as long."""
+        since = self._stalled.get(directory) if directory is not None else None
+        return self.hangs or (since is not None and monotonic() - since > LONGEST_HANG)
 
     def add(self, directory: LogDirectory) -> None:
         """Serve *directory* from now on. A thread that was lost is tried again."""
@@ -196,8 +224,10 @@ class WritingThread(ForkAware):
         finally:
             self._lock.release()
 
-    def wake(self) -> None:
-        """Begin a pass at once."""
+    def wake(self, directory: LogDirectory | None = None) -> None:
+        """Begin a pass at once; for *directory*, also if another one holds the thread up. Safe in a signal handler."""
+        if directory is not None:
+            self._relieve(directory)
         self._mail.put(None)
 
     def stir(self) -> None:
@@ -211,7 +241,7 @@ class WritingThread(ForkAware):
 
         Args:
             timeout: Longest wait in seconds; None for as long as the thread makes progress (see `LONGEST_HANG`).
-            directory: If given, wait no longer once another one holds the thread up: a disk that stalls.
+            directory: If given, only this one; another one that holds the thread up is left to it.
 
         Returns:
             Whether it has, in that time. None when no thread does it: there is none, it died meanwhile, or the caller
@@ -226,9 +256,9 @@ class WritingThread(ForkAware):
             self._deferral.asked = True
             self.wake()
             return False
-        waiter = _Waiter()
+        waiter = _Waiter(directory)
         self._mail.put(waiter)
-        writes, deadline = self.writes, self._deadline(timeout)
+        writes, deadline = self.writes, self._deadline(timeout, directory)
         while True:
             left = deadline - monotonic()
             if waiter.wait(max(min(left, _PATIENCE), 0.0)):
@@ -237,19 +267,34 @@ class WritingThread(ForkAware):
             # A signal handler that forks without Python's knowledge in the middle of this leaves us without the thread.
             if not self.running or os.getpid() != self._pid:
                 return None
-            serving, since = self._serving
-            if directory and serving not in (None, directory) and monotonic() - since > _PATIENCE:
-                return False
-            if timeout is None and self.writes != writes:
-                writes, deadline = self.writes, self._deadline(None)
+            if directory is not None:
+                self._relieve(directory)
+            if timeout is None and self.writes != writes and directory not in self._stalled:
+                writes, deadline = self.writes, self._deadline(None, directory)
             elif left <= 0:
                 self._hung_at = writes if timeout is None else self._hung_at
                 return False
 
-    def _deadline(self, timeout: float | None) -> float:
+    def _deadline(self, timeout: float | None, directory: LogDirectory | None) -> float:
         if timeout is None:
-            timeout = 0.0 if self.hangs else LONGEST_HANG
+            timeout = 0.0 if self.hangs_in(directory) else LONGEST_HANG
         return monotonic() + timeout
+
+    def _relieve(self, directory: LogDirectory) -> None:
+        """Leave the thread to what holds it up, unless that is *directory*, and start another one for the rest."""
+        turn = self._serving
+        if turn is None or turn.directory is directory or monotonic() - turn.since <= _PATIENCE:
+            return
+        try:
+            turn.claim.pop()
+        except IndexError:  # it has just gone on, or another caller was faster
+            return
+        waiters = self._waiters
+        self._stalled[turn.directory] = turn.since
+        if turn.back:
+            self._stalled.pop(turn.directory, None)
+        if self._thread.replace():
+            self._put_back(waiters)
 
     def close_all(self) -> None:
         """Close every logger, the directory opened last first. At exit no entry may be lost."""
@@ -259,14 +304,20 @@ class WritingThread(ForkAware):
     # -- on the thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._deferral.serves = True
         more = False
         waiters: list[_Waiter] = []
         try:
             while self._thread.current:
-                waiters = self._collect(0.0 if more else self._pause())
-                more = self._serve()
-                while waiters:
-                    waiters.pop().release(served=True)
+                waiters = self._waiters = self._collect(0.0 if more else self._pause())
+                served = self._serve()
+                if served is None:
+                    self._put_back(waiters)
+                    self.wake()
+                    if not self._thread.current:
+                        return
+                more = bool(served)
+                self._release(waiters)
             self._serve()  # before a fork: there may be no thread for a while
         except BaseException as error:
             if self._thread.current:
@@ -276,13 +327,49 @@ class WritingThread(ForkAware):
             while waiters:
                 waiters.pop().release(served=False)
 
-    def _serve(self) -> bool:
+    def _serve(self) -> bool | None:
+        """Serve all directories but those that are left to another thread.
+
+        Returns:
+            Whether there is more to do at once; None when this thread was held up, and then replaced.
+        """
         more = False
+        skipped: set[LogDirectory] = set()
         for directory in self._directories:
-            self._serving = directory, monotonic()
-            more = directory.serve() or more
-        self._serving = None, 0.0
+            if directory in self._stalled:
+                skipped.add(directory)
+                continue
+            self._serving = turn = _Turn(directory)
+            try:
+                more = directory.serve() or more
+            finally:
+                left = self._was_left(turn)
+            if left:
+                return None
+        self._serving, self._skipped = None, skipped
         return more
+
+    def _was_left(self, turn: _Turn) -> bool:
+        try:
+            turn.claim.pop()
+        except IndexError:
+            turn.back.append(True)
+            self._stalled.pop(turn.directory, None)
+            return True
+        return False
+
+    def _release(self, waiters: list[_Waiter]) -> None:
+        """Tell those who wait for the pass that has just ended; a directory that it skipped is for another one."""
+        while waiters:
+            waiter = waiters.pop()
+            if self._skipped and (waiter.directory is None or waiter.directory in self._skipped):
+                self._held.append(waiter)
+            else:
+                waiter.release(served=True)
+
+    def _put_back(self, waiters: list[_Waiter]) -> None:
+        while waiters:
+            self._mail.put(waiters.pop())
 
     def _pause(self) -> float:
         """Return the seconds until the next pass; from now on an entry stirs a thread that has had no work for long."""
@@ -299,7 +386,7 @@ class WritingThread(ForkAware):
 
     def _collect(self, timeout: float) -> list[_Waiter]:
         """Wait at most *timeout* seconds to be woken. Returns who waits for this pass."""
-        waiters: list[_Waiter] = []
+        waiters, self._held = self._held, []
         with contextlib.suppress(queue.Empty):
             mail = self._mail.get(timeout=timeout) if timeout else self._mail.get_nowait()
             if mail is _STIR:

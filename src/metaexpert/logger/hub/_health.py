@@ -127,7 +127,7 @@ class Health:
             reasons.append(_NO_MEMORY)
         if writing_thread.lost:
             reasons.append(_NO_THREAD)
-        elif error is None and writing_thread.hangs:
+        elif error is None and writing_thread.hangs_in(self._directory):
             reasons.append(_HANGS)
         if lack := self.outputs_lack():
             reasons.append(lack)

@@ -124,7 +124,7 @@ class Pipeline:
         self.refresh()
         if self.config.log_to_file:
             self.directory.request(archive=True)
-            self._wait(_OPEN_PATIENCE, self.directory)
+            self._wait(_OPEN_PATIENCE)
         self.outputs.start()
         if self.outputs.metrics is not None:
             self.outputs.metrics.add(self, self.config.expert_name)
@@ -248,7 +248,7 @@ class Pipeline:
         elif to & ERRORS and not self.config.log_to_file:
             self._wait(_PROMPT)  # nothing else would keep it, if the program were ended now
         elif to & ERRORS:
-            writing_thread.wake()
+            writing_thread.wake(self.directory)
 
     def _announce(self, level: str, message: str, **fields: Any) -> bool:
         """Log an entry of our own, such as ``log.dropped``, past gates and processors. Returns whether files get it."""
@@ -310,14 +310,14 @@ class Pipeline:
         """Whether an entry is in its files when the call returns."""
         return writing_thread.unavailable or not self.config.async_logging
 
-    def _wait(self, timeout: float | None = None, directory: LogDirectory | None = None) -> bool:
+    def _wait(self, timeout: float | None = None) -> bool:
         """Have all lines written that wait, by the writing thread or, when there is none, here.
 
         Returns:
-            Whether that was tried to the end within *timeout* seconds, and no other *directory* held it up.
+            Whether that was tried to the end within *timeout* seconds.
         """
-        served = writing_thread.wait_for_pass(timeout, directory)
-        if writing_thread.hangs:
+        served = writing_thread.wait_for_pass(timeout, self.directory)
+        if writing_thread.hangs_in(self.directory):
             self.health.serve({})
         if served is None:
             try:

@@ -133,6 +133,26 @@ class ForkSafeThread(ForkAware):
         finally:
             self._lock.release()
 
+    def replace(self) -> bool:
+        """Start another thread in the place of the present one, which is no longer `current`. Returns whether it did.
+
+        It does not when a fork is under way, or the system gives no thread.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        before = self._thread
+        try:
+            if before is None or self.forking:
+                return False
+            self._thread = self._latest = Thread(self._run, self.name)
+            self._thread.start()
+        except RuntimeError:
+            self._thread = self._latest = before
+            return False
+        finally:
+            self._lock.release()
+        return True
+
     def dismiss(self) -> Thread | None:
         """Ask the thread to end, and return it. Another one may be started at once."""
         thread, self._thread = self._thread, None
