@@ -133,6 +133,11 @@ class LogDirectory(ForkAware):
         self._rotating[name].durable |= durable
         return file
 
+    def attach(self, name: str, file: LogFile) -> None:
+        """Have *file*, whose *name* no log file has, drained with the others."""
+        file.lock = self._drain_lock
+        self.files = {**self.files, name: file}
+
     # -- listeners --------------------------------------------------------------------------------------------
 
     def listen(self, listener: Listener) -> None:

@@ -35,7 +35,8 @@ from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
 from metaexpert.logger.hub._outputs import Outputs
-from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, REMOTE, TRADES, Routing
+from metaexpert.logger.hub._recording import adapt, recorder_for
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, RECORDER, REMOTE, TRADES, Routing
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.hub._waiting import elsewhere, time_left
 from metaexpert.logger.masking.rules import Rules, mask_text
@@ -82,6 +83,7 @@ class Pipeline:
         header = Header(mask_text(config.expert_name), config.facility)
         self.directory = open_directory(config.log_dir if config.log_to_file else None, header, config.journal_size)
         self.files = files_of(config, self.directory)
+        self.recorder = recorder_for(config, self.directory, self.routing)
         self._stamper = Stamper(config, header, self.directory, self.rules, now)
         self._pending = functools.partial(waiting_by_level, self.directory, dumps(header.appname)[1:-1])
         self._counts = Counts(config.journal_size, self.directory.journal.used, self._pending)
@@ -140,10 +142,11 @@ class Pipeline:
     def _refresh(self, routes: LevelRoutes) -> None:
         for (word, trade), route in routes.by_kind.items():
             to = routes.destinations[word, trade] = routes.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
-            if self.closed or not to & FILES or self.config.layout != "flat" or not self.processors.untouched:
+            kept = to & (FILES | RECORDER)
+            if self.closed or not kept or self.config.layout != "flat" or not self.processors.untouched:
                 route.check = never
             else:
-                tight = (word, trade) in self._tight
+                tight = (word, trade) in self._tight and to & FILES
                 room = functools.partial(self._counts.has_room, word, trade=trade) if tight else None
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
@@ -153,6 +156,8 @@ class Pipeline:
                 route.count = self._counts.accepted_counts[word] if to & FILES else None
             urgent = LEVEL_NUMBERS[word] >= schema.ERROR and bool(to & CONSOLE)
             route.after = self._after(to | ERRORS if urgent else to)
+            if self.recorder is not None:
+                adapt(self.recorder, route, LEVEL_NUMBERS[word], to, self._show_recorded)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
         return tuple(file for bit, file in self.files if to & bit)
@@ -256,6 +261,9 @@ class Pipeline:
             self.outputs.show(line)
         self.outputs.send(line, to)
 
+    def _show_recorded(self, to: int, line: bytes) -> None:
+        self._show_own(to, self._stamper.refused(line))  # with the number that it would have without a recorder
+
     def _admit(self, level: str, trade: bool) -> bool:
         """Return whether there is room for an entry; with ``overflow="block"``, wait for it."""
         return self._when(lambda: self._counts.has_room(level, trade=trade))
@@ -278,7 +286,10 @@ class Pipeline:
         """Wait for room, or count an entry that only *taken* of its files will get: the journal is full or closed."""
         entry = json.loads(line)
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
-        if taken:
+        if self.recorder is not None and routes.destinations[level, trade] & RECORDER:
+            next(self.recorder.ring.refused)
+            self._show_recorded(routes.destinations[level, trade], line)
+        elif taken:
             self.health.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
         elif self.closed or not self._when(lambda: self.directory.keep(routes.by_kind[level, trade], line)):
             to = routes.destinations[level, trade] & FILES
@@ -358,6 +369,8 @@ class Pipeline:
             if not self._released:
                 self.flush(time_left(deadline))
                 self.closed = True
+                for routes in self.levels.all:
+                    routes.routing.records = False
                 self.refresh()
                 self.on_closed()
                 self._complete = self.flush(time_left(deadline))
@@ -389,7 +402,12 @@ class Pipeline:
         counts = {"state": "closed" if self.closed else str(self.health), **self._counts.report()}
         if self.outputs.console.skipped:
             counts["dropped_by_route"]["console"] = self.outputs.console.skipped
-        return counts | self.outputs.stats()
+        recorded = {} if self.recorder is None else {"recorder": self.recorder.stats()}
+        return counts | recorded | self.outputs.stats()
+
+    def dump(self) -> int | None:
+        """Write what the flight recorder holds. Returns how many entries; None without a recorder. Raises OSError."""
+        return None if self.recorder is None else self.recorder.dump()
 
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
