@@ -71,7 +71,7 @@ class JournalLane:
     def has_room(self, length: int) -> bool:
         """Return whether `write` takes a line of *length* bytes now."""
         tail = getattr(self.write, "__self__", None)
-        segment = next((segment for segment in list(self._segments) if segment.tail is tail), None)
+        segment = next((segment for segment in list(self._segments)[::-1] if segment.tail is tail), None)
         try:
             return segment is not None and bool(segment.size - segment.tail.tell() >= length)
         except ValueError:  # given back meanwhile

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -253,6 +254,7 @@ class Follower:
         directory: Where the logs are.
         chains: The files of a `Snapshot`; reading goes on after the size of each.
         diagnostics: Whether ``logging_errors.log`` is followed too.
+        recorder: Whether what the flight recorder dumps is followed too.
         counts: Problems are noted there.
         hold: Keep the files open; not on Windows, see `_Tail`.
         clock: Seconds of a clock that never steps back.
@@ -264,12 +266,12 @@ class Follower:
         chains: Mapping[str, Sequence[LogFile]],
         *,
         diagnostics: bool,
+        recorder: bool = False,
         counts: Counts,
         hold: bool = os.name != "nt",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory = directory
-        self._diagnostics = diagnostics
+        self._find = partial(find_logs, directory, diagnostics=diagnostics, recorder=recorder)
         self._make: Callable[[], _Chain] = lambda: _Chain(counts, hold=hold, clock=clock)
         self._chains: dict[str, _Chain] = {}
         for base, files in chains.items():
@@ -278,7 +280,7 @@ class Follower:
 
     def poll(self) -> Iterator[Record]:
         """Yield the records that were added since the last call, merged by time."""
-        for base, names in find_logs(self._directory, diagnostics=self._diagnostics).items():
+        for base, names in self._find().items():
             if base not in self._chains:
                 self._chains[base] = self._make()
             self._chains[base].advance(names)
