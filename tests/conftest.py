@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from metaexpert.logger import BoundLogger, MetaLogger, schema
@@ -82,7 +82,7 @@ def make() -> Iterator[Callable[..., BoundLogger]]:
 
 
 _validators = {
-    layout: jsonschema.Draft202012Validator(schema.json_schema(layout)) for layout in ("flat", "rfc5424", None)
+    layout: jsonschema_rs.Draft202012Validator(schema.json_schema(layout)) for layout in ("flat", "rfc5424", None)
 }
 
 

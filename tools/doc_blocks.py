@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-import jsonschema
+import jsonschema_rs
 from markdown_text import Block, blocks
 
 from metaexpert.logger.schema import json_schema
@@ -128,8 +128,8 @@ class Runner:
             if "severity" not in shown:
                 continue
             try:
-                jsonschema.validate(shown, json_schema())
-            except jsonschema.ValidationError as error:
+                jsonschema_rs.validate(json_schema(), shown)
+            except jsonschema_rs.ValidationError as error:
                 raise PageError(f"line {block.line}: not a valid entry: {error.message}") from error
             if _stable(shown) not in [_stable(entry) for entry in self._logged()]:
                 raise PageError(f"line {block.line}: the section's code does not log this entry")

@@ -19,6 +19,7 @@ class _Commands(LazyGroup):
     references: ClassVar[dict[str, str]] = {
         "run": "metaexpert.cli.run:app",
         "logs": "metaexpert.cli.logs:app",
+        "control": "metaexpert.cli.control:control",
         "config": "metaexpert.cli.config:app",
     }
 

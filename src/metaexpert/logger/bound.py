@@ -292,8 +292,7 @@ class BoundLogger(BoundLoggerBase):
         number = schema.level_named(level) if isinstance(level, str) else level
         if not isinstance(number, int) or number not in schema.LEVEL_WORDS:
             raise ValueError(f"level: {level!r} should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-        self._logger.pipeline.set_level(number)
-        self._logger.classes.of(None).set_gate()
+        self._logger.pipeline.control.set_level(number)
 
     # -- the pipeline behind --------------------------------------------------------------------------------------
 

@@ -11,13 +11,13 @@ writing thread.
 from __future__ import annotations
 
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
 from metaexpert.logger.system.count import Count
+from metaexpert.logger.system.threads import RLock
 
 #: Shares of the buffer up to which an entry of a level is accepted; trades and errors have a reserve of the same size.
 SHARES: Final = {"debug": 0.50, "info": 0.75, "warning": 0.90, "error": 2.0, "critical": 2.0}
@@ -64,7 +64,7 @@ class Counts:
         self._size = size
         self._used = used
         self._pending = pending
-        self.lock = threading.RLock()
+        self.lock = RLock()
         #: Entries on their way to the files, or in them, by level.
         self.accepted_counts = {level: Count() for level in LEVEL_NUMBERS}
         self._start()
@@ -146,7 +146,7 @@ class Counts:
 
     def after_fork(self) -> None:
         """Start anew in a child: what came before is the parent's."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._start()  # the accepted_counts stay: log calls hold them
 
     def report(self) -> dict[str, Any]:

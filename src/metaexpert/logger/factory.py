@@ -68,7 +68,8 @@ def take_over(logger: BoundLogger) -> None:
         if uncaught is not None:
             uncaught.release()
 
-    pipeline.on_level, pipeline.on_close, pipeline.on_serve = capture.set_level, release, capture.check
+    pipeline.on_close, pipeline.on_serve = release, capture.check
+    pipeline.control.on_level, pipeline.control.on_override = capture.set_level, capture.override
 
 
 def get_logger(name: str | None = None, **context: Any) -> Any:

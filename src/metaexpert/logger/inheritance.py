@@ -16,7 +16,6 @@ Threads: any thread; loggers are made one after another.
 from __future__ import annotations
 
 import pickle
-import threading
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -32,6 +31,7 @@ from metaexpert.logger.stdlib import starting_levels
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.system.threads import RLock
 from metaexpert.logger.uncaught import MESSAGE
 
 #: Longest wait for another thread that makes a logger, in seconds; it may wait for an import that we hold up.
@@ -58,7 +58,7 @@ class _Making(ForkAware):
     """One logger at a time is made."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         #: The keys of those that were made or tried.
         self.tried: set[str] = set()
         self.busy = False
@@ -66,7 +66,7 @@ class _Making(ForkAware):
 
     def after_fork_in_child(self) -> None:
         """Forget another thread of the parent that was making one."""
-        self.lock, self.busy = threading.RLock(), False
+        self.lock, self.busy = RLock(), False
 
     def make(self, key: str, config: LoggerConfig, packed: Packed | None = None) -> BoundLogger | None:
         """Make the logger of *key*, once; or return the process's own one of the same expert and directory."""
@@ -124,7 +124,7 @@ def _packed(logger: BoundLogger) -> Packed:
     portable = pickle.dumps(config.model_copy(update=changes))
     processors = _dumped(logger, "processors", config.processors)
     context = _dumped(logger, "context", dict(logger._context))
-    level = logger._logger.pipeline.routing.log_level
+    level = logger._logger.pipeline.control.level
     return Packed(portable, processors or pickle.dumps(None), context or pickle.dumps({}), level)
 
 

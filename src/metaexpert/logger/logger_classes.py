@@ -2,12 +2,14 @@
 
 In the *gated* one a method below the level is a no-op; `set_level` swaps those methods, for all loggers of the class at
 once and at no cost per call. In the *lifted* one, used while ``category="trade"`` is bound, no method is gated.
+While a logger has another level for a time, its methods and those of all others look for the level by the name.
 
 Threads: any thread may make loggers and change levels.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -43,14 +45,15 @@ class LoggerClasses:
         self._levels = pipeline.levels
         self._family = family
         self._working = self._methods(pipeline, trade=False)
+        self._open = self._working
+        self._trades = self._methods(pipeline, trade=True)
         self.gated: type[BoundLogger] = type("BoundLogger", (BoundLogger,), {})
-        lifted = {**self._methods(pipeline, trade=True), "_gate": 0}
-        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), lifted)
+        self.lifted: type[BoundLogger] = type("TradeLogger", (self.gated,), {"_gate": 0})
         self.set_gate()
 
     def of(self, name: str | None) -> LoggerClasses:
         """Return the classes of the logger called *name* on the same pipeline."""
-        return self._family[self._levels.of(name)]
+        return self._family[self._levels.lasting(name)]
 
     def _methods(self, pipeline: Pipeline, *, trade: bool) -> dict[str, Callable[..., None]]:
         methods: dict[str, Callable[..., None]] = {}
@@ -67,12 +70,39 @@ class LoggerClasses:
 
     def set_gate(self, number: int | None = None) -> None:
         """Make the methods below level *number*, by default that of the routes, no-ops and the others work."""
-        number = self.gated._gate = self.routes.routing.gate() if number is None else number
-        for word, names in schema.METHODS.items():
-            for name in names:
-                method = self._working[name]
-                off = LEVEL_NUMBERS[word] < number
-                setattr(self.gated, name, self._disabled(name, word, method) if off else method)
+        gate = self.gate = self.routes.routing.gate() if number is None else number
+        words = {name: word for word, names in schema.METHODS.items() for name in names}
+        self._open = {
+            name: self._disabled(name, words[name], method) if LEVEL_NUMBERS[words[name]] < gate else method
+            for name, method in self._working.items()
+        }
+        by_name = bool(self._levels.overrides)
+        self.gated._gate = property(lambda logger: self._now(logger).gate) if by_name else gate  # type: ignore[assignment]
+        for name in words:
+            setattr(self.gated, name, self._finding(name, "_open") if by_name else self._open[name])
+            setattr(self.lifted, name, self._finding(name, "_trades") if by_name else self._trades[name])
+
+    def renew(self, pipeline: Pipeline) -> None:
+        """Have the classes of all levels of *pipeline* follow the levels as they are now."""
+        for routes in pipeline.levels.all:
+            if routes not in self._family:
+                self._family[routes] = LoggerClasses(pipeline, routes, self._family, self.key, inherited=self.inherited)
+        for classes in self._family.values():
+            classes.set_gate()
+
+    def _now(self, logger: BoundLogger) -> LoggerClasses:
+        return self._family[self._levels.of(logger._logger.name)]
+
+    def _finding(self, name: str, which: str) -> Callable[..., None]:
+        """Return a method that finds by the logger's name the one that it stands for at the moment."""
+
+        def found(logger: BoundLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+            try:
+                getattr(self._now(logger), which)[name](logger, event, *args, **fields)
+            except RecursionError as error:  # no room on the stack even to call it
+                logger._logger.pipeline.health.errors.append(error.with_traceback(None))
+
+        return _named_like(name, found)
 
     def closed(self) -> None:
         """Let every call through, which says where it goes when the pipeline has closed."""
@@ -127,5 +157,6 @@ def bound_logger(pipeline: Pipeline, context: dict[str, Any], inherited: str = "
     logger = classes.gated(Output(pipeline, classes), pipeline.processors, {})._with(context)
     open_loggers[classes.key] = logger
     pipeline.on_closed = classes.closed
+    pipeline.control.on_change = functools.partial(classes.renew, pipeline)
     children.begin()
     return logger

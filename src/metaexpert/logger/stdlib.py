@@ -48,6 +48,9 @@ class Capture:
         #: Loggers with a level that we have set, and the one before.
         self._levelled: list[tuple[logging.Logger, int, int]] = []
         self._levels = {name: schema.LEVEL_NUMBERS[level.lower()] for name, level in config.levels.items()}
+        #: Levels from outside that hold for a while, and what stands in their place: the level that we set, and before.
+        self._overrides: Mapping[str, int] = {}
+        self._overridden: dict[str, tuple[int, int]] = {}
         self._level_before = self._level_set = logging.NOTSET
         self._wanted = schema.LEVEL_NUMBERS[config.log_level.lower()]
         #: By logger, whether its records are to come in although they do not reach our handler.
@@ -71,6 +74,25 @@ class Capture:
             root.setLevel(number)
             self._level_set = number
 
+    def override(self, number: int, own: Mapping[str, int]) -> None:
+        """Take records from level *number* up, and those of single loggers from other ones, from the next check on."""
+        self._wanted, self._overrides = number, own
+
+    def _hold_levels(self, own: Mapping[str, int]) -> None:
+        """Set the levels that hold for now, unless somebody else has set others since. Under the lock of `logging`."""
+        root = logging.getLogger()
+        if self._level_set != self._wanted and root.level == self._level_set:
+            root.setLevel(self._wanted)
+            self._level_set = self._wanted
+        if {name: level for name, (level, _) in self._overridden.items()} == own:
+            return
+        for name, (level, before) in self._overridden.items():
+            if (logger := logging.getLogger(name)).level == level:
+                logger.setLevel(before)
+        self._overridden = {name: (level, logging.getLogger(name).level) for name, level in own.items()}
+        for name, level in own.items():
+            logging.getLogger(name).setLevel(level)
+
     def release(self) -> None:
         """Put back what was there, unless somebody else has replaced it since."""
         root = logging.getLogger()
@@ -82,6 +104,7 @@ class Capture:
             watch.end(self)
             if watch.before == self._way_of:
                 watch.before = None
+            self._hold_levels({})
             if root.level == self._level_set:
                 root.setLevel(self._level_before)
             for logger, level, before in self._levelled:
@@ -147,6 +170,7 @@ class Capture:
                 self._handler = StdlibHandler(self._logger, self._reconfigured)
                 self._handler.filters = handler.filters
                 root.addHandler(self._handler)
+            self._hold_levels(self._overrides)
             self._echo.hush([*root.handlers, logging.lastResort])
             self._ways = {}
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def test_private_modules_are_marked_and_stay_private() -> None:
             if outside == path.stem.startswith("_"):
                 wrong.append(f"{name} is imported by {'other rooms' if outside else 'its own room only'}")
     assert sorted(wrong) == [], "\n".join(sorted(wrong))
+
+
+def test_locks_queues_and_threads_are_of_one_kind() -> None:
+    """All come from `system.threads`: a program may put others in their place after the import, as gevent does."""
+    makes = re.compile(r"(threading\.(R?Lock|Event|Condition|Thread)|queue\.(Simple)?Queue)(?=[(\[])")
+    found = {path.name for path in LOGGER.rglob("*.py") if makes.search(path.read_text("utf-8"))}
+    assert found == set()
 
 
 def test_the_logger_knows_nothing_above_it() -> None:

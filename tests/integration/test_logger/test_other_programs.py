@@ -231,9 +231,12 @@ MAKE = "logger = MetaLogger(expert_name='e', log_to_console=False)"
 
 
 @needs("gevent")
-def test_gevent(tmp_path: Path, read_log: Read) -> None:
-    """Patched before our import, as gevent asks for: each greenlet has its own context, and all is written."""
-    run(GEVENT.format("\n".join((PATCH, LOGGER, MAKE))), tmp_path)
+@pytest.mark.parametrize(
+    "order", [(PATCH, LOGGER, MAKE), (LOGGER, PATCH, MAKE), (LOGGER, MAKE, "logger.info('before')", PATCH)]
+)
+def test_gevent(tmp_path: Path, read_log: Read, order: tuple[str, ...]) -> None:
+    """Patched before our import, as gevent asks for, or later: each greenlet has its own context, all is written."""
+    run(GEVENT.format("\n".join(order)), tmp_path)
     entries = read_log("logs/expert.log")
     ticks = [e for e in entries if e["message"] == "tick"]
     assert sorted((e["of"], e["number"]) for e in ticks) == [(s, n) for s in ("BTC", "ETH") for n in range(3)]

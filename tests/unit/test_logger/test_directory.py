@@ -51,6 +51,9 @@ class Listening:
         """Have none."""
         return False
 
+    def obey(self, request: object) -> None:
+        """Be another one than is meant."""
+
     def close(self) -> bool:
         """Do nothing."""
         return True

@@ -19,6 +19,7 @@ from metaexpert.logger.counts import SHARES, TRADE_SHARE
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.system.forks import ForkSafeThread
 
 Make = Callable[..., BoundLogger]
 ReadLog = Callable[..., list[dict[str, Any]]]
@@ -297,7 +298,7 @@ class TestBlock:
             logger.info("m")
         object.__setattr__(logger.config, "overflow_timeout", 60.0)
         with monkeypatch.context() as patch:
-            patch.setattr(writing_thread._thread, "_thread", threading.current_thread())
+            patch.setattr(ForkSafeThread, "current", True)
             began = time.monotonic()
             logger.info("m")
             assert time.monotonic() - began < 10

@@ -158,6 +158,16 @@ def test_a_logger_goes_on_and_says_what_was_planted(logs: Path, victim: Path, ki
     assert exposed[0]["level"] == "warning"
 
 
+def test_what_made_way_for_the_first_entry_is_told(logs: Path, private: Path) -> None:
+    """A directory that bears the name of the lock shows only by its new name, which it has once the lock is taken."""
+    (private / "lock").mkdir()
+    with MetaLogger(log_dir=logs, log_to_console=False, install=False, capture_uncaught=False) as logger:
+        logger.info("m")
+        assert logger.flush(20)
+    told = [json.loads(line)["message"] for line in (logs / "logging_errors.log").read_bytes().splitlines()]
+    assert sum("others may plant files" in message for message in told) == 1
+
+
 @pytest.mark.parametrize("link", [".metaexpert", "."])
 def test_a_logger_goes_on_where_a_directory_is_a_link(tmp_path: Path, victim: Path, link: str) -> None:
     """A linked log directory is the user's own choice; a linked private directory makes way, and holds nothing."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from sinks import FailingSink, FakeClock
 
 from metaexpert.logger import BoundLogger, ConfigurationError, LoggerConfig, MetaLogger, log_context, register_secret
@@ -234,7 +233,7 @@ class TestLevels:
         logger.error("boom")
         logger.flush()
         assert [entry["message"] for entry in read_log(dumps()[0])] == ["quiet"]
-        assert [entry["message"] for entry in read_log("logs/expert.log")][0] == "logged"
+        assert next(entry["message"] for entry in read_log("logs/expert.log")) == "logged"
 
     def test_every_level_is_enabled(self, make: Make) -> None:
         """A program that asks before it makes an expensive entry makes it for the recorder too."""
@@ -291,7 +290,7 @@ class TestBounds:
         for text in held[:40]:
             assert ring.append(text)
         assert ring.hold()
-        assert not all([ring.append(text) for text in held[40:]])
+        assert [ring.append(text) for text in held[40:]][-1] is False
         assert 64 * 1024 < ring.size <= 128 * 1024
         segment, start, end = ring.pieces(41)[0]
         assert bytes(segment.map[start:end]).startswith(held[0][:60])
@@ -319,7 +318,7 @@ class TestBounds:
         assert len(dumps()) == 6
         clock.advance(3600)
         logger.flush()
-        assert sum(dumped(), []) == list(range(600))
+        assert [i for one in dumped() for i in one] == list(range(600))
         clock.advance(3600)
         for i in range(2):
             logger.debug("tick", i=i)
@@ -339,7 +338,7 @@ class TestBounds:
         assert sorted(path.name for path in dumps(str(tmp_path)))[0].startswith("recorder-20261012")
         assert delete_oldest(tmp_path, 1000 // MOST_RINGS) == MOST_FILES - 10
         assert delete_oldest(tmp_path, 0) == 9
-        assert [path.name for path in dumps(str(tmp_path))][0] == "recorder-20261031T000000.000000Z.log"
+        assert dumps(str(tmp_path))[0].name == "recorder-20261031T000000.000000Z.log"
         assert all(path.exists() for path in others)
 
     def test_a_call_that_only_records_costs_no_more_than_one_that_logs(self, make: Make) -> None:
@@ -424,8 +423,7 @@ class TestLife:
             logger.error("boom")
             logger.flush()
             assert logger.health.startswith("degraded: No space left")
-            with pytest.raises(OSError, match="No space"):
-                logger._logger.pipeline.dump()
+            assert logger._logger.pipeline.dump() == 0
         clock.advance(60)
         logger.flush()
         assert (dumped(), logger.health) == ([[0, 1, 2]], "ok")

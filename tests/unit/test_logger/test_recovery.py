@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -500,7 +500,7 @@ def test_a_directory_is_recovered_without_a_logger(place: Place) -> None:
     *_, told = map(json.loads, (place.directory / "expert.log").read_bytes().splitlines())
     assert (told["message"], told["recovered"], told["lines"]) == ("log.recovered", 5, found.lines)
     assert told["timestamp"] == "2026-11-22T10:31:00.000000Z"
-    jsonschema.validate(told, schema.FLAT_SCHEMA)
+    jsonschema_rs.validate(schema.FLAT_SCHEMA, told)
     assert recover_directory(place.directory) == Recovery()
     assert place.read("trades.log") == [3, 4]
 

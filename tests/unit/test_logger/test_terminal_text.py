@@ -111,6 +111,7 @@ def test_wide_characters_take_two_columns() -> None:
     assert all(cells(line) <= 40 for line in lines_of(40, {**BASE, "message": "世界" * 30}))
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="tracing costs each line of Python, and nothing in C")
 def test_it_costs_no_more_than_the_line_without_a_width() -> None:
     """A synchronous call waits for its console."""
     entry = {**FILL, **{f"field_{n}": n * 1.5 for n in range(12)}}

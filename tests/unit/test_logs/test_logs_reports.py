@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -289,7 +289,7 @@ def test_the_quick_check_is_the_schema(changes: dict[str, Any], layout: str, gon
     entry = entry if layout == "flat" else to_layout(entry)
     entry = {name: value for name, value in {**entry, **changes}.items() if name not in gone}
     kind: Any = "rfc5424" if "structured_data" in entry else "flat"
-    valid = jsonschema.Draft202012Validator(schema.json_schema(kind)).is_valid(entry)
+    valid = jsonschema_rs.Draft202012Validator(schema.json_schema(kind)).is_valid(entry)
     assert (schema_problem(entry) == "") == valid, (entry, schema_problem(entry))
 
 

@@ -23,6 +23,7 @@ from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.logger_classes import bound_logger
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.system.threads import Lock
 
 #: Loggers that are kept by their names: programs that make up names must not fill the memory.
 _MOST_NAMES: Final = 1000
@@ -198,7 +199,7 @@ class _SharedLoggers(ForkAware):
 
     def __init__(self) -> None:
         self.all: list[_Shared] = []
-        self._lock = threading.Lock()
+        self._lock = Lock()
         on_fork(self)
 
     def join(self, config: LoggerConfig, context: dict[str, Any]) -> _Shared:
@@ -224,7 +225,7 @@ class _SharedLoggers(ForkAware):
 
     def after_fork_in_child(self) -> None:
         """Another thread may have held the lock."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
 
 shared_loggers: Final = _SharedLoggers()

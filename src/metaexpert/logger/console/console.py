@@ -29,6 +29,7 @@ from metaexpert.logger.entry.fitting import fitted
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.system.threads import Lock, RLock
 
 #: Bytes of entries that may wait for a slow console.
 MOST_WAITING: Final = 8 * 1024 * 1024
@@ -125,8 +126,8 @@ class Console:
         self.skipped = 0
         #: The thread that prints, and its text, while it does.
         self.printing: tuple[int, str] | None = None
-        self._printing = threading.Lock()
-        self._counting = threading.RLock()
+        self._printing = Lock()
+        self._counting = RLock()
 
     @property
     def works(self) -> bool:
@@ -197,8 +198,8 @@ class Console:
 
     def after_fork(self) -> None:
         """Start anew in a child: what waits is for the parent to print."""
-        self._printing = threading.Lock()
-        self._counting = threading.RLock()
+        self._printing = Lock()
+        self._counting = RLock()
         self._lines.clear()
         self._went = self._came
 

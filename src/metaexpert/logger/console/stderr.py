@@ -26,6 +26,7 @@ from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.entry.console_text import ConsoleText
 from metaexpert.logger.entry.values import marked, no_surrogates
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.threads import Lock
 
 #: Bytes of a line with its newline. Docker's log drivers and the CRI of Kubernetes cut lines of 16 KiB.
 LONGEST_LINE: Final = 16 * 1024 - 1
@@ -55,7 +56,7 @@ class NonBlockingStream:
         self._stream = stream
         self._texts: deque[str] = deque()
         self._rest = b""
-        self._busy = threading.Lock()
+        self._busy = Lock()
         self._writer = 0
         self._refused = 0
         self._stuck = False
@@ -112,7 +113,7 @@ class NonBlockingStream:
 
     def after_fork(self) -> None:
         """Start anew in a child: what waits is for the parent to print."""
-        self._busy = threading.Lock()
+        self._busy = Lock()
         self._forget()
         self._writer = 0
 

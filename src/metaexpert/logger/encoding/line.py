@@ -69,6 +69,10 @@ class Clock:
             second, start = self.new_second(nanoseconds)
         return f"{start[len(_START) :].decode()}{(nanoseconds - second) // 1000:06d}Z"
 
+    def later(self, nanoseconds: int) -> str:
+        """Return the time so many *nanoseconds* from now as text."""
+        return Clock(self.now).text(self.now() + nanoseconds)
+
     def new_second(self, nanoseconds: int) -> tuple[int, bytes]:
         """Return, and keep, when the second of *nanoseconds* began and how a line of it begins.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,6 +20,7 @@ from metaexpert.logger.entry.values import Cleaner, dumps, safe_str
 from metaexpert.logger.masking.rules import Masker
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.threads import RLock
 
 #: Seconds between two reports of one kind.
 SUMMARY_INTERVAL: Final = 60.0
@@ -45,7 +45,7 @@ class Diagnostics:
         self._header = header
         self._monotonic = monotonic
         self._clock = Clock()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._busy = False
         self._told: dict[str, float] = {}
         self._repeats: dict[str, _Repeats] = {}
@@ -103,7 +103,7 @@ class Diagnostics:
 
     def after_fork(self) -> None:
         """Start anew in a child: another thread may have held the lock, and its repeats are the parent's to tell."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._busy = False
         self._repeats.clear()
         self._header.refresh()

@@ -7,8 +7,9 @@ for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
+from metaexpert.logger.config.control import Request
 from metaexpert.logger.files.writing_thread import writing_thread
 
 
@@ -35,6 +36,10 @@ class Listener(Protocol):
 
     def has_work(self) -> bool:
         """Return whether something waits to be printed."""
+        ...
+
+    def obey(self, request: Request) -> dict[str, Any] | None:
+        """Do what is asked from outside. Returns what to answer; None if another logger is meant."""
         ...
 
     def close(self) -> bool:
@@ -81,6 +86,10 @@ class Listeners:
             self._requests.discard(listener)  # first: what comes from now on is for another pass
             more = listener.serve() or more
         return more
+
+    def obey(self, request: Request) -> list[dict[str, Any]]:
+        """Have everyone do what is asked from outside who is meant. Returns their answers."""
+        return [answer for listener in self.all if (answer := listener.obey(request)) is not None]
 
     def tell(self, filled: int, error: OSError | None, *, always: bool = False) -> None:
         """Tell everyone what has changed, if something has, or *always* (see `Listener.changed`)."""

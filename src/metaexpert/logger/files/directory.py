@@ -12,13 +12,13 @@ Threads: any thread may put lines into the files. The writing thread drains, and
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.config.control import Inbox
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Header, renumbered
 from metaexpert.logger.encoding.route import Route, complete, keep
@@ -37,6 +37,7 @@ from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.descriptors import exposure
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.threads import RLock
 
 #: Seconds until a recovery that failed is tried again.
 _RECOVERY_PAUSE: Final = 5.0
@@ -89,6 +90,7 @@ class LogDirectory(ForkAware):
         # Replaced, never changed, so that it can be walked over at any time.
         self.files: dict[str, LogFile] = {}
         self.listeners = Listeners()
+        self._inbox = Inbox(self.private, self._trouble, monotonic)
         #: What was found of dead processes, until a listener has announced it.
         self.recovery: Recovery | None = None
         #: Whether the files are forced to the device each second.
@@ -98,7 +100,7 @@ class LogDirectory(ForkAware):
         self._rotating: dict[str, RotatingFile] = {}
         self._recovered = False
         self._next_recovery = self._next_sync = self._next_look = self._next_service = 0.0
-        self._drain_lock = threading.RLock()
+        self._drain_lock = RLock()
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
@@ -133,11 +135,6 @@ class LogDirectory(ForkAware):
         self._rotating[name].durable |= durable
         return file
 
-    def attach(self, name: str, file: LogFile) -> None:
-        """Have *file*, whose *name* no log file has, drained with the others."""
-        file.lock = self._drain_lock
-        self.files = {**self.files, name: file}
-
     # -- listeners --------------------------------------------------------------------------------------------
 
     def listen(self, listener: Listener) -> None:
@@ -163,6 +160,8 @@ class LogDirectory(ForkAware):
             Whether there is more to do at once. An exception is the writing thread's end.
         """
         self.drain()
+        if self.path is not None:
+            self._inbox.serve(self.listeners.obey)
         stderr.stream.push()
         everyone = self.recovery is not None or self._monotonic() >= self._next_service
         if everyone:
@@ -383,6 +382,8 @@ class LogDirectory(ForkAware):
     def _tell_exposure(self) -> None:
         """Tell, once, by what others could plant files here: we go on, since they cannot do more than before."""
         if not self._next_recovery:
+            with contextlib.suppress(OSError), self.lock:
+                pass  # what bears the lock's name makes way, and shows
             with contextlib.suppress(OSError):  # told by all that writes there
                 if found := exposure(self.root, self.private):
                     text = f"others may plant files in the log directory: {'; '.join(found[:_MOST_TOLD])}"
@@ -402,7 +403,7 @@ class LogDirectory(ForkAware):
         """Start anew in a child: what waits is the parent's to write, and so are its locks and descriptors."""
         if self._released:
             return
-        self._drain_lock = threading.RLock()
+        self._drain_lock = RLock()
         self._draining = False
         self.lock.after_fork()
         self.archivist.after_fork_in_child()
@@ -436,7 +437,7 @@ class LogDirectory(ForkAware):
         text = f"{name} cannot be rotated and goes on growing; tried again every few seconds"
         self.diagnostics.report(f"rotate {name}", text, level="warning", error=error)
 
-    def _trouble(self, kind: str, text: str, error: OSError | None) -> None:
+    def _trouble(self, kind: str, text: str, error: OSError | None = None) -> None:
         self.diagnostics.report(f"{kind} {self.path}", text, level="warning", error=error)
 
     def _lock_trouble(self, error: OSError) -> None:

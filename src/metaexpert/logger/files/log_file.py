@@ -16,6 +16,7 @@ from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.segment import NO_INTENT, Intent, Segment, write_out
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.threads import RLock
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -45,7 +46,7 @@ class LogFile:
         self.sink = sink
         self.lane = lane
         #: Held while lines leave the journal.
-        self.lock = lock or threading.RLock()
+        self.lock = lock or RLock()
         self._on_stranded = on_stranded
         self._already = already
         self._monotonic = monotonic

@@ -6,7 +6,6 @@ Threads: any thread may open and leave directories.
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +13,19 @@ from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.system.descriptors import make_directory
 from metaexpert.logger.system.forks import ForkAware, catch_up, on_fork
+from metaexpert.logger.system.threads import RLock
 
 
 class _Opening(ForkAware):
     """The lock of the table of directories; another thread of a forked parent may have held it."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         on_fork(self)
 
     def after_fork_in_child(self) -> None:
         """Begin with a fresh lock."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
 
 
 _opening: Final = _Opening()

@@ -56,7 +56,8 @@ class Recorder(LogFile):
     """
 
     def __init__(self, directory: LogDirectory, ring: Ring) -> None:
-        super().__init__(_NoSink(), ring)
+        lock = next(file.lock for file in directory.files.values())  # that of the directory's drain
+        super().__init__(_NoSink(), ring, lock=lock)
         self.ring = ring
         self._directory = directory
         self._next_dump = self._dump_pause = 0.0
@@ -181,6 +182,6 @@ def recorder_of(directory: LogDirectory, size: int) -> Recorder:
         lanes: dict[str, JournalLane] = directory.journal.lanes
         ring = lanes[RING_NAME] = Ring(directory.journal, size)
         found = Recorder(directory, ring)
-        directory.attach(RING_NAME, found)
+        directory.files = {**directory.files, RING_NAME: found}
     found.ring.limit = max(found.ring.limit, size)
     return found

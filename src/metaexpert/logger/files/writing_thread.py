@@ -27,6 +27,7 @@ from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, catch_up, on_fork
 from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
+from metaexpert.logger.system.threads import Lock, RLock, SimpleQueue
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.directory import LogDirectory
@@ -59,7 +60,7 @@ class _Waiter:
 
     def __init__(self) -> None:
         self.served = False
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._lock.acquire()
 
     def release(self, *, served: bool) -> None:
@@ -98,9 +99,9 @@ class WritingThread(ForkAware):
         on_fork(self)
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         # Its `put` may interrupt itself: a signal handler or a __del__ may wake the thread while its caller does.
-        self._mail: queue.SimpleQueue[_Waiter | None] = queue.SimpleQueue()
+        self._mail: SimpleQueue[_Waiter | None] = SimpleQueue()
         self._pid = os.getpid()
         self._ending = False
         #: Whether the thread has died or could not be started, although the program goes on.

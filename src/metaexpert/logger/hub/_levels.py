@@ -1,6 +1,7 @@
 """The levels of one pipeline: `log_level`, and those of loggers that have one of their own by their name.
 
-Each level has its own routes, chosen when a logger is made. A call costs the same with and without them.
+Each level has its own routes, chosen when a logger is made. A call costs the same with and without them. A level that
+is set for a while at run time (`override`) is looked up by each call meanwhile, since it may concern any logger.
 
 Threads: everything may be called by any thread.
 """
@@ -54,15 +55,46 @@ class Levels:
 
     def __init__(self, routing: Routing, levels: Mapping[str, str], make: Callable[[Routing], LevelRoutes]) -> None:
         self.base: Final = make(routing)
-        numbers = {name: LEVEL_NUMBERS[level.lower()] for name, level in levels.items()}
-        own = {number: make(routing.at(number)) for number in {*numbers.values()}}
-        self._by_name: Final = {name: own[number] for name, number in numbers.items()}
-        self.all: Final = (self.base, *own.values())
+        self._make = make
+        self._own: dict[int, LevelRoutes] = {}
+        self._by_name: Final = {name: self._at(LEVEL_NUMBERS[level.lower()]) for name, level in levels.items()}
+        #: The routes that hold for a while, by name; replaced, never changed.
+        self.overrides: Mapping[str, LevelRoutes] = {}
+
+    @property
+    def all(self) -> tuple[LevelRoutes, ...]:
+        """The routes of every level that a logger has, or has had for a while."""
+        return (self.base, *self._own.values())
+
+    def prepare(self, levels: Mapping[str, int]) -> None:
+        """Make the routes of these levels, to be refreshed before an `override`."""
+        for number in levels.values():
+            self._at(number)
+
+    def override(self, levels: Mapping[str, int]) -> None:
+        """Have the loggers of these names, and those below them, log at these levels for as long as no others do."""
+        self.overrides = {name: self._at(number) for name, number in levels.items()}
 
     def of(self, name: str | None) -> LevelRoutes:
-        """Return the routes of the logger called *name*: of the longest name with a level that it begins with."""
-        while name and self._by_name:
-            if name in self._by_name:
-                return self._by_name[name]
-            name = name.rpartition(".")[0]
-        return self.base
+        """Return the routes of the logger called *name*: of the longest name with a level that it begins with.
+
+        An override comes first.
+        """
+        return _found(name, self.overrides) or self.lasting(name)
+
+    def lasting(self, name: str | None) -> LevelRoutes:
+        """Return the routes of the logger called *name* without a look at overrides."""
+        return _found(name, self._by_name) or self.base
+
+    def _at(self, number: int) -> LevelRoutes:
+        if number not in self._own:
+            self._own = {**self._own, number: self._make(self.base.routing.at(number))}
+        return self._own[number]
+
+
+def _found(name: str | None, routes: Mapping[str, LevelRoutes]) -> LevelRoutes | None:
+    while name and routes:
+        if name in routes:
+            return routes[name]
+        name = name.rpartition(".")[0]
+    return None

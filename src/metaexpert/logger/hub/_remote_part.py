@@ -12,13 +12,13 @@ Threads: any thread and any signal handler may call `put`. The writing thread, o
 from __future__ import annotations
 
 import mmap
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import let_pass
+from metaexpert.logger.system.threads import Lock
 
 if TYPE_CHECKING:
     from metaexpert.logger.remote.endpoints import Endpoints
@@ -55,7 +55,7 @@ class RemotePart[E: Endpoints[Any]]:
         self._bytes = self._dropped = 0
         self._pause, self._next = _FIRST_PAUSE, float("inf")
         self._closed = False
-        self._making = threading.Lock()
+        self._making = Lock()
 
     def put(self, line: bytes) -> None:
         """Send the entry *line*, or hold it until that is possible. Never waits."""
@@ -135,7 +135,7 @@ class RemotePart[E: Endpoints[Any]]:
 
     def after_fork(self) -> None:
         """Start anew in a child: what waits is the parent's."""
-        self._making = threading.Lock()
+        self._making = Lock()
         self._held.clear()
         self._bytes = 0
         if self.made is not None:

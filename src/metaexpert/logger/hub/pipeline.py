@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -31,6 +30,7 @@ from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.hub._control import Control
 from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_level
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
@@ -45,6 +45,7 @@ from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
+from metaexpert.logger.system.threads import RLock
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -91,13 +92,12 @@ class Pipeline:
         ask = functools.partial(self.directory.listeners.ask, self)
         self.outputs = Outputs(config, self.routing, self._stamper, self.directory, self._counts, ask)
         self.stranded, self.health.outputs_lack = self.outputs.stranded, self.outputs.trouble
-        self._closing = threading.RLock()
+        self._closing = RLock()
         self._complete = self._released = False
         #: Shares of the buffer that are not reached, whether files fail, and whether there is a writing thread.
         self._state = (ALL_SHARES, False, False)
         self.closed = False
-        #: Called with the level number when it changes, and at the end: by what brings in records of `logging`.
-        self.on_level: Callable[[int], None] = lambda _: None
+        #: Called at the end, by what brings in records of `logging`.
         self.on_close: Callable[[], None] = lambda: None
         #: Called once it is closed: by its loggers, whose calls must get through then to be counted or handed on.
         self.on_closed: Callable[[], None] = lambda: None
@@ -109,6 +109,8 @@ class Pipeline:
         told = self._counts.accepted_counts, self._lost, self.health.errors.append
         self.levels = Levels(self.routing, config.levels, lambda routing: LevelRoutes(routing, *told))
         self.routes = self.levels.base.by_kind
+        self.control = Control(self, self._announce, self._stamper.clock)
+        self.obey = self.control.obey
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -126,12 +128,6 @@ class Pipeline:
             self.outputs.metrics.add(self, self.config.expert_name)
 
     # -- routes -----------------------------------------------------------------------------------------------
-
-    def set_level(self, level: int) -> None:
-        """Set `log_level`; the console follows unless it has a level of its own. Loggers with own levels keep them."""
-        self.routing.set_level(level)
-        self.on_level(level)
-        self.refresh()
 
     def refresh(self) -> None:
         """Have the calls find everything as it is now: levels, room, thread, process, processors."""
@@ -332,6 +328,7 @@ class Pipeline:
 
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
+        self.control.serve()
         self.on_serve()
         self.outputs.ensure()
         self.health.serve(self.outputs.dropped())
@@ -361,6 +358,14 @@ class Pipeline:
             if done or not left:
                 return done
             time.sleep(min(_PAUSE, left))
+
+    def dump(self) -> int | None:
+        """Write what the flight recorder holds. Returns how many entries that were; None without a recorder."""
+        try:
+            return None if self.recorder is None else self.recorder.dump()
+        except OSError as error:
+            self.directory.diagnostics.report("dump", "the flight recorder cannot be dumped", error=error)
+            return 0
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
@@ -405,14 +410,11 @@ class Pipeline:
         recorded = {} if self.recorder is None else {"recorder": self.recorder.stats()}
         return counts | recorded | self.outputs.stats()
 
-    def dump(self) -> int | None:
-        """Write what the flight recorder holds. Returns how many entries; None without a recorder. Raises OSError."""
-        return None if self.recorder is None else self.recorder.dump()
-
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
         self._counts.after_fork()
-        self._closing = threading.RLock()
+        self.control.after_fork()
+        self._closing = RLock()
         self.outputs.after_fork_in_child()
         self._stamper.after_fork()
         self._state = (ALL_SHARES, False, False)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from metaexpert.logger.journal.segment import HEADER_SIZE, Pending, Segment
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import put_back, put_off
+from metaexpert.logger.system.threads import Lock, RLock, sleep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +42,7 @@ class JournalLane:
     def __init__(self, journal: Journal, name: str) -> None:
         self._journal = journal
         self._name = name
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._segments: deque[Segment] = deque()
         self._spare: list[Segment] = []
         self._epochs = count(1)
@@ -121,7 +120,7 @@ class JournalLane:
                 self._size = min(self._size * 2, self._journal.largest_segment)
         self._grown()
         if len(waiting) > self._most_waiting:
-            time.sleep(_YIELD)
+            sleep(_YIELD)
         return True
 
     def _grown(self) -> None:
@@ -270,7 +269,7 @@ class JournalLane:
 
     def forget(self) -> None:
         """Leave, in a forked child, the parent's segments to the parent."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._size = self._journal.segment_size
         self.write = _full
         for segment in [*self._segments, *self._spare]:
@@ -298,7 +297,7 @@ def _writer(tail: Any) -> Callable[[bytes], Any]:
     write: Callable[[bytes], Any] = tail.write
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         return write
-    lock = threading.Lock()  # without the interpreter lock two writes could take the same position
+    lock = Lock()  # without the interpreter lock two writes could take the same position
 
     def locked(line: bytes) -> None:
         with lock:

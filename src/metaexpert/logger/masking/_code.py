@@ -117,14 +117,17 @@ def _is_compound(path: str) -> bool:
 
 
 def in_source(text: str, position: int) -> bool:
-    """Return whether *position* is in the source line of a traceback."""
+    """Return whether *position* is in the source line of a traceback, and there outside of a string."""
     line = text.rfind("\n", max(0, position - _LONGEST), position)
     if _DEFINITION.match(text, line + 1) is not None:
         return True
     if line < 0 or not text.startswith("    ", line + 1):
         return False
     before = text.rfind("\n", max(0, line - _LONGEST), line)
-    return _SOURCE.match(text, before + 1, line) is not None
+    if _SOURCE.match(text, before + 1, line) is None:
+        return False
+    strings = _STRING.finditer(text, line + 1, position + _LONGEST)
+    return not any(string.start() < position < string.end() for string in strings)
 
 
 def _bracketed(text: str, start: int, names: Names) -> Code | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -21,6 +20,7 @@ from urllib.parse import quote, quote_plus
 
 from metaexpert.logger.masking._pairs import Span
 from metaexpert.logger.masking.shapes import SHORTEST
+from metaexpert.logger.system.threads import RLock
 
 #: Shorter values are refused. They would mask half of the log.
 MIN_LENGTH: Final = 4
@@ -56,7 +56,7 @@ class Registered:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.generation = 0
         #: Called after each change.
         self.watchers: list[Callable[[], None]] = []

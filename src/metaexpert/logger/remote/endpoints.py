@@ -5,7 +5,6 @@ Threads: any thread may open and leave endpoints.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +13,7 @@ from metaexpert.logger.remote.sender import Remote, Sender
 from metaexpert.logger.remote.worker import Worker
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import ForkAware, on_fork
+from metaexpert.logger.system.threads import RLock
 
 #: Longest that a closing logger waits for what it has to send when no timeout is given, in seconds.
 LAST_PATIENCE: Final = 5.0
@@ -63,7 +63,7 @@ class _Shared(ForkAware):
 
     def __init__(self) -> None:
         self._open: dict[Key, Endpoint[Any]] = {}
-        self._lock = threading.RLock()
+        self._lock = RLock()
         on_fork(self)
 
     def open(self, key: Key, make: Callable[[], Endpoint[Any]]) -> Endpoint[Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Final
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, on_fork
+from metaexpert.logger.system.threads import RLock, SimpleQueue
 
 #: Longest pause between two steps of a job, in seconds.
 LONGEST_PAUSE: Final = 30.0
@@ -91,9 +91,9 @@ class Worker(ForkAware):
         on_fork(self)
 
     def _reset(self) -> None:
-        self._working = threading.RLock()
+        self._working = RLock()
         # Its `put` may interrupt itself, as in a signal handler or a __del__. None only wakes the thread.
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._bytes_in = self._bytes_out = 0
         self._started = False
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from typing import Self
 
 from metaexpert.logger.system.native import core
+from metaexpert.logger.system.threads import RLock
 
 
 class Count:
@@ -21,7 +21,7 @@ class Count:
     def __init__(self, start: int = 0) -> None:
         self._count = itertools.count(start)
         #: For who reads it, raises it, and does something in between.
-        self.lock = threading.RLock()
+        self.lock = RLock()
 
     def __iter__(self) -> Self:
         return self

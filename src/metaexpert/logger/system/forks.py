@@ -26,6 +26,7 @@ from typing import Final
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.interrupts import put_off_here
 from metaexpert.logger.system.native import core
+from metaexpert.logger.system.threads import RLock, Thread
 
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
@@ -50,7 +51,7 @@ class ForkAware:
 
 _participants: Final[weakref.WeakValueDictionary[int, ForkAware]] = weakref.WeakValueDictionary()
 _numbers: Final = itertools.count()
-_one_fork_at_a_time = threading.RLock()
+_one_fork_at_a_time = RLock()
 #: The process that the participants know of.
 _pid = os.getpid()
 
@@ -87,10 +88,10 @@ class ForkSafeThread(ForkAware):
         self._patience = patience
         #: Whether a fork is under way.
         self.forking = False
-        self._lock = threading.RLock()
-        self._thread: threading.Thread | None = None
+        self._lock = RLock()
+        self._thread: Thread | None = None
         # The thread that was started last. It may not be quite over although it has no more work.
-        self._latest: threading.Thread | None = None
+        self._latest: Thread | None = None
         on_fork(self)
 
     @property
@@ -101,7 +102,8 @@ class ForkSafeThread(ForkAware):
     @property
     def current(self) -> bool:
         """Whether the caller is the thread, and nobody has asked it to end."""
-        return self._thread is threading.current_thread()
+        thread = self._thread
+        return thread is not None and thread.current
 
     def start(self, *, wait: bool = False) -> None:
         """Start the thread, unless there is one or a fork is under way.
@@ -117,7 +119,7 @@ class ForkSafeThread(ForkAware):
             return
         try:
             if self._thread is None and not self.forking:
-                self._thread = self._latest = threading.Thread(target=self._run, name=self.name, daemon=True)
+                self._thread = self._latest = Thread(self._run, self.name)
                 try:
                     self._thread.start()
                 except RuntimeError:
@@ -126,7 +128,7 @@ class ForkSafeThread(ForkAware):
         finally:
             self._lock.release()
 
-    def dismiss(self) -> threading.Thread | None:
+    def dismiss(self) -> Thread | None:
         """Ask the thread to end, and return it. Another one may be started at once."""
         thread, self._thread = self._thread, None
         self._stop()
@@ -135,12 +137,11 @@ class ForkSafeThread(ForkAware):
     def join(self, timeout: float | None = None) -> None:
         """Wait until the latest thread has ended, for *timeout* seconds at most; never for the caller itself."""
         thread = self._latest
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and not thread.current:
             thread.join(timeout)
 
-    def _run(self) -> None:
+    def _run(self, me: Thread) -> None:
         put_off_here()  # for good: the signals are for the threads of the program
-        me = threading.current_thread()
         while True:
             self._loop()
             with self._lock:
@@ -167,13 +168,13 @@ class ForkSafeThread(ForkAware):
     def after_fork_in_child(self) -> None:
         """Forget the parent's thread."""
         self.forking = False
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._thread = self._latest = None
 
 
-def _await_end(thread: threading.Thread | None) -> None:
+def _await_end(thread: Thread | None) -> None:
     """Wait until the operating system has forgotten *thread* too: Python 3.12 counts its threads at a fork."""
-    if thread is None or thread is threading.current_thread() or thread.is_alive():
+    if thread is None or thread.current or thread.is_alive():
         return
     task = Path("/proc/self/task") / str(thread.native_id)
     deadline = monotonic() + _LAST_BREATH
@@ -259,7 +260,7 @@ def _after_fork_in_child() -> None:
 
 def _start_anew() -> None:
     global _one_fork_at_a_time  # noqa: PLW0603
-    _one_fork_at_a_time = threading.RLock()
+    _one_fork_at_a_time = RLock()
     _call_all("after_fork_in_child")
 
 

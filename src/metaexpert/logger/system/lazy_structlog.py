@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, Final
 
 from metaexpert.logger.system import forks
+from metaexpert.logger.system.threads import RLock
 
 _PACKAGE: Final = "structlog"
 #: The module of structlog that holds its configuration.
@@ -33,7 +33,7 @@ class _Opening(forks.ForkAware):
     """The run of the package's ``__init__``."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.running = False
         #: The settings that wait for structlog's configuration to be loaded; at most one item, in a single operation.
         self.settings: dict[str, dict[str, Any]] = {}
@@ -41,7 +41,7 @@ class _Opening(forks.ForkAware):
 
     def after_fork_in_child(self) -> None:
         """Forget a run in another thread of the parent: the next one that needs it begins anew."""
-        self.lock, self.running = threading.RLock(), False
+        self.lock, self.running = RLock(), False
 
     def run(self, package: ModuleType) -> None:
         """Run the ``__init__`` of *package*, unless that is done, or under way in this thread."""

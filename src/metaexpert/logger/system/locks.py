@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,6 +19,7 @@ from metaexpert.logger.system._holder import holder_of
 from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
+from metaexpert.logger.system.threads import RLock, sleep
 
 _BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -72,7 +72,7 @@ class DirectoryLock:
         self._pause = pause
         self._on_unsupported = on_unsupported
         self._calls = calls
-        self._threads = threading.RLock()
+        self._threads = RLock()
         self._depth = 0
         self._file: Descriptor | None = None
         self._held = False
@@ -131,7 +131,7 @@ class DirectoryLock:
 
     def after_fork(self) -> None:
         """Forget, in the child, what the parent holds: a descriptor shared by both would exclude neither."""
-        self._threads = threading.RLock()
+        self._threads = RLock()
         self._depth, self._held = 0, False
         self._close_file()
 
@@ -161,7 +161,7 @@ class DirectoryLock:
                 if now >= touch_at:
                     touch_at = now + _TOUCH
                     self._touch(fd)
-                time.sleep(self._pause)
+                sleep(self._pause)
                 continue
             # Somebody may have deleted the directory and another process made the lock file anew.
             if self._calls.is_open_at(fd, self._path):
@@ -184,7 +184,7 @@ class DirectoryLock:
         touched, before = self._calls.status(fd).modified, self._touched
         self._touched = touched
         if touched > before:
-            time.sleep(min(max(self._length, _COURTESY[0]), _COURTESY[1]))
+            sleep(min(max(self._length, _COURTESY[0]), _COURTESY[1]))
 
     def _let_go(self) -> None:
         self._held, self._length = False, monotonic() - self._since

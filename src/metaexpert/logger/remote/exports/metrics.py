@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.worker import Job
+from metaexpert.logger.system.threads import Lock
 
 #: One log call in so many is timed.
 SAMPLE: Final = 64
@@ -49,7 +49,7 @@ class Metrics(Job):
         self.registry = CollectorRegistry()
         self._sources: weakref.WeakKeyDictionary[Source, str] = weakref.WeakKeyDictionary()
         self._final: list[tuple[str, dict[str, Any]]] = []
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._symbols: set[str] = set()
         #: Batches of trades that could not be counted.
         self.uncounted = 0
@@ -107,7 +107,7 @@ class Metrics(Job):
 
     def after_fork(self) -> None:
         """Go on in a child: its counts continue the parent's, as those of prometheus_client do."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def _count(self, entry: dict[str, Any]) -> None:
         if entry.get("msgid") != "trade":

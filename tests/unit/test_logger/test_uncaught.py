@@ -1,0 +1,156 @@
+"""The hooks for exceptions that nobody caught, called as Python calls them."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaexpert.logger import BoundLogger, MetaLogger
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the hooks that were there before have been called with."""
+    calls: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *args: calls.append(args))
+    monkeypatch.setattr(threading, "excepthook", calls.append)
+    monkeypatch.setattr(sys, "unraisablehook", calls.append)
+    return calls
+
+
+@pytest.fixture
+def logger(called: list[Any]) -> Iterator[BoundLogger]:
+    """An installed logger with all its hooks."""
+    with MetaLogger(log_to_console=False) as made:
+        yield made
+
+
+Read = Callable[[str], list[dict[str, Any]]]
+
+
+def uncaught(read_log: Read) -> list[dict[str, Any]]:
+    """Return the entries of uncaught exceptions."""
+    return [entry for entry in read_log("logs/errors.log") if entry["message"] == "log.uncaught"]
+
+
+def test_one_of_the_program_is_in_its_files_before_the_hook_that_was_there(
+    logger: BoundLogger, called: list[Any], read_log: Read
+) -> None:
+    """Without a flush, with the traceback, its secrets masked."""
+    with pytest.raises(ValueError, match="password") as caught:
+        raise ValueError("password=hunter2")
+    given = ValueError, caught.value, caught.value.__traceback__
+    sys.excepthook(*given)
+    assert called == [given]
+    (entry,) = uncaught(read_log)
+    assert entry["level"] == "critical"
+    assert "test_uncaught.py" in str(entry["exception"])
+    assert "hunter2" not in str(entry)
+
+
+def test_an_interrupt_by_the_user_is_none(logger: BoundLogger, called: list[Any], read_log: Read) -> None:
+    """Ctrl-C ends the program as before; so does SystemExit in a thread."""
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    threading.excepthook(threading.ExceptHookArgs((SystemExit, SystemExit(), None, None)))
+    assert len(called) == 2
+    assert uncaught(read_log) == []
+
+
+def test_one_of_a_thread_bears_its_name(logger: BoundLogger, called: list[Any], read_log: Read) -> None:
+    """A thread that is gone by then is unknown."""
+
+    def fail() -> None:
+        raise LookupError("no such symbol")
+
+    thread = threading.Thread(target=fail, name="feed")
+    thread.start()
+    thread.join()
+    error = OSError("late")
+    threading.excepthook(threading.ExceptHookArgs((OSError, error, None, None)))
+    assert [entry["thread"] for entry in uncaught(read_log)] == ["feed", "unknown"]
+    assert len(called) == 2
+
+
+def test_one_of_a_finalizer_tells_where(logger: BoundLogger, called: list[Any], read_log: Read) -> None:
+    """It waits for nothing, since it may come in the middle of anything."""
+
+    class Order:
+        def __del__(self) -> None:
+            raise RuntimeError("half gone")
+
+    Order()
+    gc.collect()
+    assert len(called) == 1
+    assert logger.flush(10)
+    (entry,) = uncaught(read_log)
+    assert "Order.__del__" in entry["ignored"]
+
+
+def test_one_of_a_task_is_critical(logger: BoundLogger, read_log: Read) -> None:
+    """Asyncio reports it by `logging`; its other records stay what they are."""
+    try:
+        raise ValueError("of a task")
+    except ValueError:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved")
+    logging.getLogger("asyncio").error("slow callback")
+    assert logger.flush(10)
+    (entry,) = uncaught(read_log)
+    assert (entry["level"], entry["asyncio"]) == ("critical", "Task exception was never retrieved")
+    assert read_log("logs/errors.log")[-1]["message"] == "slow callback"
+
+
+def test_one_while_another_is_logged_is_left_to_the_hook_before(
+    called: list[Any], read_log: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logger whose own call fails must not call itself for ever."""
+    with MetaLogger(log_to_console=False) as logger:
+        really = BoundLogger.flush
+
+        def fails_within(self: BoundLogger, *args: Any) -> bool:
+            error = RuntimeError("within")
+            sys.excepthook(RuntimeError, error, None)
+            return really(self, *args)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(BoundLogger, "flush", fails_within)
+            sys.excepthook(ValueError, ValueError("first"), None)
+        assert logger.flush(10)
+    assert [args[0] for args in called] == [RuntimeError, ValueError]
+    assert len(uncaught(read_log)) == 1
+
+
+def test_close_puts_back_what_was_there(called: list[Any]) -> None:
+    """A hook that somebody set since stays."""
+    before = sys.excepthook, threading.excepthook, sys.unraisablehook
+    with MetaLogger(log_to_console=False):
+        assert sys.excepthook is not before[0]
+        sys.unraisablehook = other = print
+    assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == (*before[:2], other)
+
+
+def test_faulthandler_writes_into_the_private_directory_unless_it_is_in_use(called: list[Any]) -> None:
+    """The file goes when the logger is closed."""
+    was = faulthandler.is_enabled()
+    faulthandler.disable()
+    try:
+        with MetaLogger(log_to_console=False):
+            assert faulthandler.is_enabled()
+            assert list(Path("logs/.metaexpert").glob("*.crash"))
+        assert not faulthandler.is_enabled()
+        assert not list(Path("logs/.metaexpert").glob("*.crash"))
+        faulthandler.enable(2)
+        with MetaLogger(log_to_console=False):
+            assert not list(Path("logs/.metaexpert").glob("*.crash"))
+        assert faulthandler.is_enabled()
+    finally:
+        faulthandler.disable()
+        if was:
+            faulthandler.enable(2)
