@@ -140,15 +140,15 @@ class Logs:
             found = merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
             yield from self._once(found, Once())
 
-    def with_texts(self, texts: tuple[bytes, ...], see: merge.See) -> Iterator[Record]:
-        """Iterate over the records with one of *texts*, in lower case, and those of an unusual form; the oldest first.
+    def with_keys(self, keys: tuple[bytes, ...], see: merge.See) -> Iterator[Record]:
+        """Iterate over the records that `metaexpert.logs.reading.tally.tally` tells by these *keys*; the oldest first.
 
-        Before the first of them, *see* is given all whole lines that may be of the wanted time, piece by piece, in no
-        order and by several threads.
+        Before the first of them, *see* is given all whole lines that may be of the wanted time and their counts, piece
+        by piece, in no order and by several threads.
         """
         self.counts.reset()
         with self.opened() as logs:
-            criteria = replace(self.criteria, texts=texts)
+            criteria = replace(self.criteria, keys=keys)
             yield from self._once(merge.streamed(logs, criteria, self.counts, self.progress, see=see), Once())
 
     def last(self, limit: int) -> list[Record]:

@@ -22,20 +22,25 @@ class Step:
     Attributes:
         entry: The entry.
         step: The step, in a word of `metaexpert.logs.vocabulary`.
-        after: Seconds since the previous step; None for the first.
+        before: The entry of the previous step; None for the first.
         size: Size executed in this step; None when nothing was.
         duplicate: Whether it repeats an earlier step; then it is not counted.
     """
 
     entry: Entry
     step: str
-    after: float | None = None
+    before: Entry | None = None
     size: Decimal | None = None
     price: Decimal | None = None
     fees: Amounts = field(default_factory=Amounts)
     trade_id: str = ""
     reason: str = ""
     duplicate: bool = False
+
+    @property
+    def after(self) -> float | None:
+        """Seconds since the previous step; None for the first."""
+        return None if self.before is None else (self.entry.time - self.before.time).total_seconds()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types; numbers that are money as exact text."""
@@ -249,8 +254,7 @@ def _add(life: OrderLife, facts: Facts) -> None:
     # An order that is placed while another's trade is handled has the id of that trade.
     if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
-    if life.steps:
-        step.after = (entry.time - life.steps[-1].entry.time).total_seconds()
+    step.before = life.steps[-1].entry if life.steps else None
     if facts.is_execution and (step.step != words.POSITION or not life.filled):
         step.size, step.price = _executed(life, facts), facts.number("price")
         step.fees.add(facts.fees)

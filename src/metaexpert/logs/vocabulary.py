@@ -92,17 +92,15 @@ class Facts:
 
     def __init__(self, entry: Entry, part: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.entry = entry
-        found = {**part, **entry.flat} if part else entry.flat
-        items = zip(_folded_names(tuple(found)), found.values(), strict=True)
-        self._fields = {name: value for name, value in items if value is not None}
+        self._fields = {**part, **entry.flat} if part else entry.flat
+        self._places = _places(tuple(self._fields))
         self._numbers: dict[str, Decimal | None] = {}
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
-        fields = self._fields
-        for folded in _NAMES[name]:
-            if folded in fields:
-                return fields[folded]
+        for place in self._places.get(name, ()):
+            if (value := self._fields[place]) is not None:
+                return value
         return None
 
     def text(self, name: str) -> str:
@@ -112,9 +110,10 @@ class Facts:
 
     def number(self, name: str) -> Decimal | None:
         """Return a field as an exact number; None when there is no finite one."""
-        if name not in self._numbers:
-            self._numbers[name] = number(self.get(name))
-        return self._numbers[name]
+        if name in self._numbers:
+            return self._numbers[name]
+        found = self._numbers[name] = number(self.get(name))
+        return found
 
     @property
     def fees(self) -> tuple[tuple[str, Decimal], ...]:
@@ -152,7 +151,7 @@ class Facts:
             return found or (FILLED if executed else NOTE)
         return NOTE
 
-    @property
+    @cached_property
     def is_execution(self) -> bool:
         """Whether something was bought or sold, of a known size at a known price."""
         # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
@@ -178,8 +177,13 @@ class Facts:
 
 
 @lru_cache(maxsize=1024)
-def _folded_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(folded_name, names))
+def _places(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return for each of `FIELDS` under which of *names* it may stand, the preferred one first."""
+    found: dict[str, list[str]] = {}
+    for name in reversed(names):  # of several spellings of one name the last counts
+        found.setdefault(folded_name(name), []).append(name)
+    places = {field: tuple(one for name in known for one in found.get(name, ())) for field, known in _NAMES.items()}
+    return {field: place for field, place in places.items() if place}
 
 
 @lru_cache(maxsize=1024)

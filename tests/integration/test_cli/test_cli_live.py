@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 from metaexpert.logger import MetaLogger
+from metaexpert.logger.system import native
 from metaexpert.logs import Entry, open_logs
-from metaexpert.logs.runs.present import Present
+from metaexpert.logs.runs.present import RATE_SECONDS, Present
 
 pytest.importorskip("textual")
 
@@ -243,6 +245,36 @@ def test_the_state_counts_each_entry_once(logger: Any, tmp_path: Path) -> None:
     (state,) = present.experts()
     assert (state.errors, state.orders, state.positions) == (1, 1, [("BTCUSDT", Decimal("0.4"))])
     assert state.today.as_dict() == {"USDT": "12.5"}
+
+
+def test_what_is_followed_counts_as_what_is_read(logger: Any, tmp_path: Path) -> None:
+    """Fed in pieces, in the order of the looks at the files, the state is as if it had been read at once."""
+    read = Present(open_logs(tmp_path / "logs"))
+    read.read()
+    fed = Present(open_logs(tmp_path / "logs"))
+    records = open_logs(tmp_path / "logs").last(100)
+    trades = [record for record in records if b'"msgid":"trade"' in record.line]
+    fed.feed([*trades, *(record for record in records[:50] if record not in trades)])
+    fed.feed([record for record in records[50:] if record not in trades])
+    (one,), (other,) = read.experts(), fed.experts()
+    assert replace(other, rate=0.0, last=one.last) == replace(one, rate=0.0)
+    assert other.rate == len(records) / RATE_SECONDS
+
+
+@pytest.mark.skipif(native.core is None, reason="the core tells without decoding which lines are ours")
+def test_only_what_is_on_the_screen_is_decoded(logger: Any, tmp_path: Path) -> None:
+    """Entries that come and go without having been shown cost next to nothing."""
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        for number in range(3000):
+            logger.info("Quote", number=number)
+        logger.flush()
+        await until(pilot, lambda: "number=2999" in lines_of(app)[23])
+        quotes = [record for record in app.query_one(Records).records if b'"Quote"' in record.line]
+        assert len(quotes) == 3000
+        assert sum(record._data is not None for record in quotes) < 500  # type: ignore[union-attr]
+
+    drive(tmp_path / "logs", look)
 
 
 def test_the_list_is_bounded() -> None:

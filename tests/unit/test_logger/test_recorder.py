@@ -183,6 +183,15 @@ class TestWhatIsDumped:
         assert logger.stats()["dropped"] == 0
         assert logger.stats()["recorder"]["recorded"] == 2000
 
+    def test_a_limit_of_repeats_is_for_what_is_written(self, make: Make, dumped: Any) -> None:
+        """Everything is recorded, however often it comes."""
+        logger = make(recorder="1MB", repeat_limit=2)
+        for i in range(10):
+            logger.debug("tick", i=i)
+        logger.error("boom")
+        logger.flush()
+        assert dumped() == [list(range(10))]
+
     def test_threads(self, recording: Any, read_log: Read) -> None:
         """Of all threads each entry is recorded once, and the numbers of a dump follow each other."""
         logger, clock = recording(recorder="16MB")

@@ -85,6 +85,42 @@ def test_a_backtest_is_told_in_the_time_of_its_bars(tmp_path: Path, line: Line) 
     assert found["money"]["USDT"]["equity"][0][0] == "2020-01-02T02:00:00.000000Z"
 
 
+def test_the_price_is_that_of_bars_and_fills(tmp_path: Path, line: Line) -> None:
+    """A ``close`` with the time or the extremes of its bar is a price; alone, or not a number, it is not."""
+    store(
+        tmp_path,
+        line(1, "Bar", symbol="BTCUSDT", close=98.5, high=99, low=97, level="debug"),
+        line(2, "Averages", symbol="BTCUSDT", close="101.25", bar_time="2026-11-22T10:31:01Z"),
+        line(3, "Closing", symbol="BTCUSDT", close=0.5),
+        line(4, "Bar", symbol="BTCUSDT", close="NaN", high=99, low=97),
+        line(5, "Bar", symbol="BTCUSDT", close=-1, high=99, low=97),
+        line(6, "Bar", symbol="BTCUSDT", close="1e400", high=99, low=97),
+        line(7, "Bar", symbol="ETHUSDT", close=9, high=9, low=9),
+        fill(line, 8, "a"),
+    )
+    found = collect_report(open_logs(tmp_path))
+    assert list(found["prices"]) == ["BTCUSDT"]
+    prices = found["prices"]["BTCUSDT"]
+    assert (prices["count"], [price for _, price in prices["bars"]]) == (1, ["98.5", "101.25"])
+    assert found["entries"] == 8
+    text = page_of(found)
+    assert "<span>101.25</span>" in text
+    assert "<span>98.5</span>" in text
+
+
+def test_the_verdict_says_lost_of_a_loss(tmp_path: Path, line: Line) -> None:
+    """Gains and losses are told apart, rounded for people, with thousands apart."""
+    store(
+        tmp_path,
+        fill(line, 1, "a", pnl="-22629.23441", fee=0),
+        fill(line, 2, "b", pnl=3, fee=0, symbol="EURUSD"),
+        fill(line, 3, "c", pnl=0, fee="1234.5678", fee_currency="BNB"),
+    )
+    assert collect_report(open_logs(tmp_path))["verdict"].startswith(
+        "EmaBot earned +3 USD, lost 22,629.23 USDT after fees and paid 1,234.57 BNB of fees in 3 trades"
+    )
+
+
 class Page(HTMLParser):
     """Notes the tags of a page, and attributes that ask for something or run something."""
 

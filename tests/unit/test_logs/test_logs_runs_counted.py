@@ -12,6 +12,7 @@ import pytest
 from metaexpert.logs import Entry, open_logs
 from metaexpert.logs.runs import _blocks, reading
 from metaexpert.logs.runs.model import Run, Runs
+from metaexpert.logs.runs.why import verdict
 
 Line = Callable[..., bytes]
 
@@ -79,6 +80,29 @@ def test_runs_are_those_of_a_reader_that_decodes_all(tmp_path: Path, line: Line,
     assert fast(tmp_path) == plain(tmp_path)
     window = {"since": "2026-11-22T10:31:00.1Z", "until": "2026-11-22T10:32:40.2Z"}
     assert fast(tmp_path, **window) == plain(tmp_path, **window)
+
+
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_the_last_run_is_told_without_the_others(tmp_path: Path, line: Line, seed: int) -> None:
+    """Only its orders, trades and errors are taken in; where it was not the expected one, all are read again."""
+    write(tmp_path, line, random.Random(seed))
+    brief, whole = verdict(open_logs(tmp_path), last_only=True), verdict(open_logs(tmp_path))
+    assert [figures(one.run) for one in (brief,) if one.run] == [figures(one.run) for one in (whole,) if one.run]
+    assert [entry.line for entry in brief.last] == [entry.line for entry in whole.last]
+    if whole.before is not None:
+        assert brief.before is not None
+        assert (brief.before.end, brief.before.ended) == (whole.before.end, whole.before.ended)
+
+
+@pytest.mark.parametrize("last", ["log", "trade"])
+def test_a_run_that_only_trades_may_be_the_last(tmp_path: Path, line: Line, last: str) -> None:
+    """By lines that are counted the other one seems to be it."""
+    fill: dict[str, Any] = {"trade_id": "t", "price": 2, "size": 1, "side": "BUY", "category": last, "procid": "9"}
+    lines = [line(1, at=1), line(1, "filled", at=0.5, **{**fill, "procid": "42"}), line(1, "filled", at=2, **fill)]
+    (tmp_path / "expert.log").write_bytes(b"".join(lines))
+    run = verdict(open_logs(tmp_path), last_only=True).run
+    assert run is not None
+    assert (run.process[1], run.trades) == ("9", last == "trade")
 
 
 def test_most_entries_are_not_decoded(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

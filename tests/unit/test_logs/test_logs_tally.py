@@ -103,6 +103,51 @@ def test_the_compiled_counts_are_the_plain_ones(lines: list[bytes], ended: bool)
     assert simple(tally(data)) == simple(plain_tally(data))
 
 
+KEYS = (b'order_id":', b'oid":', b'"id":', b'"c":', b'\xc3\xb6":')
+MORE = st.lists(
+    st.sampled_from(
+        [b'"order_id":', b'"ORDER_ID":1', b'"oid":', b'"void":', b'"id":', b'{"c":1}', b'"strategy_id":9', b'"k":1',
+         b'"k\\"id":1', b"\\u0069", b"\\\\u", b"a\\/b", b"\xff", b"\xed\xa0\x80", b'\xc3\xb6":', "支撑位".encode(),
+         b"x" * 19, b":", b'"']
+    ),
+    max_size=6,
+).map(b",".join)  # fmt: skip
+
+
+@compiled
+@given(st.lists(st.tuples(LINES, MORE, st.booleans()), max_size=8), st.booleans())
+def test_lines_with_certain_keys_are_told(lines: list[tuple[bytes, bytes, bool]], ended: bool) -> None:
+    """In any case, behind escapes, and where bad bytes may hide them: the compiled and the plain ones alike."""
+    texts = [line[:-1] + b"," + more + b"}" if cut else line + more for line, more, cut in lines]
+    data = b"\n".join(texts) + (b"\n" if ended else b"")
+    found, expected = tally(data, keys=KEYS), plain_tally(data, keys=KEYS)
+    assert list(found.telling) == list(expected.telling)
+    assert sorted(found.kinds) == sorted(expected.kinds)
+    runs = [sorted((host, pid, list(numbers)) for host, pid, numbers in one.runs) for one in (found, expected)]
+    assert runs[0] == runs[1]
+    assert (list(found.specials), list(found.odd)) == (list(expected.specials), list(expected.odd))
+    assert (found.low, found.high) == (expected.low, expected.high)
+
+
+def test_keys_are_told_apart(line: Line) -> None:
+    """A line tells if a key of it ends so, and each trade, each error and the logger's own entries do."""
+    lines = [
+        line(1, strategy_id=1), line(2, order_id="a"), line(3, "order_id"), line(4, text='"id":'), line(5, id=1),
+        line(6, category="trade"), line(7, level="error"), line(8, "log.died"), line(9, "a log."), b"no entry\n",
+        line(10, nested=[{"ORDER_ID": 1}]),
+    ]  # fmt: skip
+    found = tally(b"".join(lines), keys=KEYS)
+    assert list(found.telling[2::3]) == [2, 5, 6, 7, 8, -1, 10]
+
+
+@compiled
+@pytest.mark.parametrize("keys", [(b"id",), (b'":',), ("id",), (b'id":',) * 33])
+def test_wrong_keys_are_refused(keys: tuple[Any, ...]) -> None:
+    """The core takes only texts that end as a key does, and no more than it has bits for."""
+    with pytest.raises(ValueError, match="keys"):
+        tally(b"", keys=keys)
+
+
 FIELDS = st.lists(
     st.tuples(
         st.sampled_from(

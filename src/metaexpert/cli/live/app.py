@@ -25,8 +25,9 @@ from metaexpert.logs.runs.names import orders_in
 
 #: Records that a look into the files brings.
 PAGE: Final = 2000
-#: Seconds between two looks at what has come: quick at first, then rarely enough to cost next to nothing.
-SOON, LOOK, STATE = 0.02, 0.5, 1.0
+#: Seconds between two looks at what has come: quick at first, then rarely enough to cost next to nothing. When more
+#: comes than the screen holds, nobody can read it, and only each second look paints it.
+SOON, LOOK = 0.02, 0.5
 KEYS: Final = """\
 ↑ ↓ PgUp PgDn Home End   move; at the end it follows
 Enter      details, and the life of the order
@@ -87,6 +88,9 @@ class Live(App[None]):
         #: Whether older records than the last are shown.
         self._away = False
         self.paused = False
+        #: Height of the panel: only another one makes Textual lay out the screen anew, which paints all of it.
+        self._lines = 0
+        self._odd = self._busy = False
 
     def compose(self) -> ComposeResult:
         """Build the screen."""
@@ -103,7 +107,6 @@ class Live(App[None]):
         self._feed.start()
         self._tell()
         self._beginning = self.set_interval(SOON, self._begin)
-        self.set_interval(STATE, self._show_experts)
 
     def on_unmount(self) -> None:
         """Stop reading."""
@@ -113,12 +116,21 @@ class Live(App[None]):
         if self._feed.begun or self._feed.problem:
             self._beginning.stop()
             self._look()
-            self.set_interval(LOOK, self._look)
+            self.set_interval(LOOK, self._tick)
             if self.chips:
                 self._search(None)
 
+    def _tick(self) -> None:
+        self._odd = not self._odd
+        if self._odd and self._busy:
+            return
+        self._look()
+        if not self._odd:
+            self._show_experts()
+
     def _look(self) -> None:
         new = self._feed.take()
+        self._busy = len(new) > self._list.size.height
         if not new:
             return
         self._latest += new
@@ -133,7 +145,9 @@ class Live(App[None]):
         if many != self._list.many:
             self._list.many = many
             self._list.refresh()
-        self._panel.update(panel(experts, read=self._feed.read))
+        lines = max(len(experts), 1)
+        self._panel.update(panel(experts, read=self._feed.read), layout=lines != self._lines)
+        self._lines = lines
         self._tell()
 
     def _tell(self) -> None:
@@ -148,7 +162,7 @@ class Live(App[None]):
             f"{state or ('following' if following else 'at a line; End follows')}  ", "yellow" if state else "dim"
         )
         text.append(f"{len(self._list.records):,} entries   ? keys", "dim")
-        self._bar.update(text)
+        self._bar.update(text, layout=False)
 
     def on_records_chosen(self, chosen: Records.Chosen) -> None:
         """Show the details of a record, and then the life of its order."""

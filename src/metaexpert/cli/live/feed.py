@@ -22,7 +22,7 @@ from metaexpert.logs.runs.present import ExpertState, Present
 FIRST: Final = 500
 MOST_WAITING: Final = 100_000
 #: Seconds between two looks at the files, and between two looks at the experts.
-LOOK, STATE = 0.1, 1.0
+LOOK, STATE = 0.25, 1.0
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error
@@ -105,6 +105,8 @@ class Feed:
                 followed.append(batch)
             first = False
             self._begun.add(directory)
+            if len(batch) < FIRST:  # otherwise the files grow quickly, and are read without a rest
+                wait(LOOK)
 
     def _keep_up(self, logs: Logs, followed: deque[list[Record]]) -> None:
         directory = logs.directories[0]

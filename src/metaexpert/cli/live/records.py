@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -22,6 +25,7 @@ from metaexpert.logs import Entry, Record
 MOST: Final = 20_000
 #: Columns of a line that is never folded.
 _ENDLESS: Final = 1_000_000
+_PAINT: Final = re.compile(r"\x1b\[(\d+)m")
 
 
 class Records(ScrollView, can_focus=True):
@@ -52,6 +56,7 @@ class Records(ScrollView, can_focus=True):
         #: Whether the cursor stays at the end.
         self.follows = True
         self.many = False
+        self._style = Style()
         self._strips: LRUCache[Any, Strip] = LRUCache(500)
 
     @property
@@ -121,13 +126,18 @@ class Records(ScrollView, can_focus=True):
         self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True, immediate=True)
         self.refresh()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return the lines of a part of the window."""
+        self._style = self.rich_style  # once, because Textual puts it together anew each time
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """Return the line at *y* of the window."""
         row = self.scroll_offset.y + y
         width = self.size.width
         if row >= len(self.records):
-            return Strip.blank(width, self.rich_style)
-        strip = self._strip(self.records[row]).crop_extend(0, width, self.rich_style)
+            return Strip.blank(width, self._style)
+        strip = self._strip(self.records[row]).crop_extend(0, width, self._style)
         # Without its colours, which would make a motley bar.
         return Strip([Segment(strip.text, Style(reverse=True))], width) if row == self.cursor else strip
 
@@ -135,9 +145,25 @@ class Records(ScrollView, can_focus=True):
         key = id(record), self.many
         strip = self._strips.get(key)
         if strip is None:
-            text = Text.from_ansi(line_of(record, many=self.many), end="")
-            strip = self._strips[key] = Strip(text.render(self.app.console), text.cell_len)
+            strip = self._strips[key] = Strip(_segments(line_of(record, many=self.many)))
         return strip
+
+
+def _segments(line: str) -> Iterator[Segment]:
+    """Yield the parts of a painted *line*: a tenth of the time of `Text.from_ansi`, and most of what the list costs."""
+    text, *rest = _PAINT.split(line)
+    codes = ""
+    yield Segment(text)
+    for code, part in zip(rest[::2], rest[1::2], strict=True):
+        codes = f"{codes};{code}" if code != "0" else ""
+        if part:
+            yield Segment(part, _style(codes))
+
+
+@lru_cache(64)
+def _style(codes: str) -> Style:
+    """Return the style that these codes of a terminal set, one after the other."""
+    return Text.from_ansi(f"\x1b[0{codes}mx").get_style_at_offset(Console(), 0)
 
 
 def line_of(record: Record, *, many: bool) -> str:

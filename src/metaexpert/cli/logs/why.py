@@ -84,7 +84,7 @@ def _print(found: Chain | Moment | Verdict, lines: Iterator[str], *, as_json: bo
 
 def _tell_run(filters: dict[str, Any], tz: tzinfo, *, as_json: bool) -> None:
     with reading(filters, "reading") as logs:
-        found = verdict(logs)
+        found = verdict(logs, last_only=not as_json)
     if found.run is None:
         output.complain("error", [f"no run in {' and '.join(map(str, logs.directories))}"])
         raise typer.Exit(1)

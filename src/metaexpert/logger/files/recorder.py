@@ -70,9 +70,15 @@ class Recorder(LogFile):
     def dump(self) -> int:
         """Dump the lines that were recorded until now, by the calling thread. Returns how many.
 
-        Raises:
-            OSError: The file cannot be written, or other threads are in the way for too long. The lines stay.
+        A failure is reported, and the lines stay.
         """
+        try:
+            return self._dump_now()
+        except OSError as error:
+            self._directory.diagnostics.report("dump", "the flight recorder cannot be dumped", error=error)
+            return 0
+
+    def _dump_now(self) -> int:
         deadline = monotonic() + _PATIENCE
         if self.lock.acquire(timeout=_PATIENCE):
             try:

@@ -31,11 +31,11 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub._control import Control
+from metaexpert.logger.hub._extras import adapt, recorder_for, repeats_for
 from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_level
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
 from metaexpert.logger.hub._outputs import Outputs
-from metaexpert.logger.hub._recording import adapt, recorder_for
 from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, RECORDER, REMOTE, TRADES, Routing
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.hub._waiting import elsewhere, time_left
@@ -111,6 +111,7 @@ class Pipeline:
         self.routes = self.levels.base.by_kind
         self.control = Control(self, self._announce, self._stamper.clock)
         self.obey = self.control.obey
+        self._repeats = repeats_for(config, self._announce, self._stamper.clock)
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -138,8 +139,9 @@ class Pipeline:
     def _refresh(self, routes: LevelRoutes) -> None:
         for (word, trade), route in routes.by_kind.items():
             to = routes.destinations[word, trade] = routes.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
-            kept = to & (FILES | RECORDER)
-            if self.closed or not kept or self.config.layout != "flat" or not self.processors.untouched:
+            plain = self.closed or self.config.layout != "flat" or not self.processors.untouched
+            limited = self._repeats is not None and self._repeats.concern(word, trade=trade)
+            if plain or (not to & RECORDER and (limited or not to & FILES)):
                 route.check = never
             else:
                 tight = (word, trade) in self._tight and to & FILES
@@ -203,6 +205,9 @@ class Pipeline:
         # An alert of the level goes out with the entry (`_settle`); an alert that the call asks for, here.
         alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
         if not to and not alert:
+            raise DropEvent
+        repeats = None if to & RECORDER else self._repeats
+        if repeats is not None and not repeats.takes(name, level, event_dict, trade=trade):
             raise DropEvent
         if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
             line = self._stamper.line(name, level, event_dict, trade=trade, counted=False)
@@ -329,6 +334,8 @@ class Pipeline:
     def serve(self) -> bool:
         """See `metaexpert.logger.files._listeners.Listener`."""
         self.control.serve()
+        if self._repeats is not None:
+            self._repeats.serve()
         self.on_serve()
         self.outputs.ensure()
         self.health.serve(self.outputs.dropped())
@@ -361,11 +368,7 @@ class Pipeline:
 
     def dump(self) -> int | None:
         """Write what the flight recorder holds. Returns how many entries that were; None without a recorder."""
-        try:
-            return None if self.recorder is None else self.recorder.dump()
-        except OSError as error:
-            self.directory.diagnostics.report("dump", "the flight recorder cannot be dumped", error=error)
-            return 0
+        return None if self.recorder is None else self.recorder.dump()
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
@@ -373,6 +376,8 @@ class Pipeline:
         with self._closing:
             if not self._released:
                 self.flush(time_left(deadline))
+                if self._repeats is not None:
+                    self._repeats.serve(final=True)
                 self.closed = True
                 for routes in self.levels.all:
                     routes.routing.records = False
@@ -407,13 +412,18 @@ class Pipeline:
         counts = {"state": "closed" if self.closed else str(self.health), **self._counts.report()}
         if self.outputs.console.skipped:
             counts["dropped_by_route"]["console"] = self.outputs.console.skipped
-        recorded = {} if self.recorder is None else {"recorder": self.recorder.stats()}
-        return counts | recorded | self.outputs.stats()
+        if self._repeats is not None:
+            counts["repeated"] = self._repeats.count
+        if self.recorder is not None:
+            counts["recorder"] = self.recorder.stats()
+        return counts | self.outputs.stats()
 
     def after_fork_in_child(self) -> None:
         """Start anew: own process id, own locks, nothing of what waits in the parent."""
         self._counts.after_fork()
         self.control.after_fork()
+        if self._repeats is not None:
+            self._repeats.after_fork()
         self._closing = RLock()
         self.outputs.after_fork_in_child()
         self._stamper.after_fork()

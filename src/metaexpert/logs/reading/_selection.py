@@ -94,14 +94,15 @@ def plain_select(
             number = regular_number(line)
             regular = bool(number)
             time = line[TIME_BEGIN:TIME_END] if regular else since
-            if time >= since and not (until and regular and time > until) and _has_texts(line, groups, regular=regular):
+            if time >= since and not (until and regular and time > until) and has_texts(line, groups, regular=regular):
                 bounds.extend((start, end if regular else -end, int(number or -1)))
                 times += [time] if regular else []
         start = end + 1
     return bounds.tobytes(), min(times, default=b""), max(times, default=b""), 3 * len(times) == len(bounds)
 
 
-def _has_texts(line: bytes, groups: tuple[Group, ...], *, regular: bool) -> bool:
+def has_texts(line: bytes, groups: tuple[Group, ...], *, regular: bool) -> bool:
+    """Return whether *line* has a text of each of *groups*, or may hide it."""
     hidden: bool | None = None
     for texts, fold, odd in groups:
         searched = line.lower() if fold else line

@@ -16,9 +16,11 @@ from typing import Final
 
 from metaexpert.logs.entry import Key, Record, glance
 from metaexpert.logs.reading._blocks import FORWARD_BLOCK
+from metaexpert.logs.reading._selection import Selection
 from metaexpert.logs.reading.files import Counts, LogFile, Piece
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.search import Before, found_in, last_key
+from metaexpert.logs.reading.tally import Tally, tally
 
 #: Bytes that a record takes in memory besides its line.
 RECORD: Final = 400
@@ -35,8 +37,8 @@ _REPORT: Final = 0.1
 
 #: Called with the bytes done so far, from 0 to the size of all files.
 Progress = Callable[[int], None]
-#: Is given the whole lines of each piece that is read, once, in no order and by several threads.
-See = Callable[[bytes], None]
+#: Is given the whole lines of each piece that is read, and their counts, in no order and by several threads.
+See = Callable[[bytes, Tally], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +218,13 @@ class _Survey:
                 looked.last = before = partial(_given, key)
 
     def _place(self, looked: _Looked, log: Log, file: LogFile, piece: Piece, before: Before) -> None:
+        selection = None
         if self._see is not None:
-            self._see(piece.data)
+            counts = tally(piece.data, keys=self._criteria.keys)
+            self._see(piece.data, counts)
+            selection = self._criteria.told(piece.data, counts)
         try:
-            stretch = self.stretch(log, file, piece, before)
+            stretch = self.stretch(log, file, piece, before, selection)
         except _UnplacedError:
             looked.waiting.append((len(looked.stretches), piece.offset, piece.length))
             looked.stretches.append(None)
@@ -232,7 +237,7 @@ class _Survey:
             if self._stopped or not self._criteria.may_be_in(span.low, span.high, span.level):
                 continue
             before = self._before_span(looked, log, file, at)
-            if span.regular and not self._criteria.groups and span.length <= self._block:
+            if span.regular and not self._criteria.by_text and span.length <= self._block:
                 stretch = Stretch(log.number, file, span.offset, span.length, span.low, span.high, before)
                 looked.stretches.append(stretch)  # it is read when its time has come
                 continue
@@ -254,13 +259,15 @@ class _Survey:
 
         return before
 
-    def stretch(self, log: Log, file: LogFile, piece: Piece, before: Before) -> Stretch | None:
+    def stretch(
+        self, log: Log, file: LogFile, piece: Piece, before: Before, selection: Selection | None = None
+    ) -> Stretch | None:
         """Return the stretch of a piece; None when nothing in it may be wanted.
 
         Raises:
             _UnplacedError: *before* is not known yet, and is needed.
         """
-        selection = self._criteria.select(piece.data)
+        selection = selection or self._criteria.select(piece.data)
         if not selection.bounds:
             return None
         low, high = selection.low, selection.high

@@ -67,15 +67,25 @@ class Once:
 
     def is_single(self, record: Record) -> bool:
         """Return whether *record* certainly is an entry without copies. Decodes nothing."""
-        return not self._everything and isinstance(record, Entry) and is_ordinary(record.line)
+        if not isinstance(record, Entry) or not is_ordinary(record.line):
+            return False
+        return not self._everything or not self._recent.seen(_beginning(record.line))
 
     def is_copy(self, entry: Entry) -> bool:
         """Return whether *entry* was asked about before."""
         self._last = b""
-        if not (self._everything or entry.has_copies) or (identity := entry.identity) is None:
+        if not (self._everything or entry.has_copies):
+            return False
+        identity = _beginning(entry.line) if is_ordinary(entry.line) else entry.identity
+        if identity is None:
             return False
         self._last = entry.line
         return self._recent.seen(identity)
+
+
+def _beginning(line: bytes) -> bytes:
+    """Return an ordinary line up to its message: time, process and number, which no other entry has."""
+    return line[: line.find(b',"message":')]
 
 
 def header_of(entry: Entry) -> bytes:

@@ -8,6 +8,7 @@ compares the two.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
@@ -17,9 +18,10 @@ from typing import Any, Final, TypedDict
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import HEADER_END, START, Entry, Record, time_key
+from metaexpert.logs.entry import HEADER_END, START, TIME_BEGIN, TIME_END, Entry, Record, time_key
 from metaexpert.logs.reading._literals import ignores_case, required
 from metaexpert.logs.reading._selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
+from metaexpert.logs.reading.tally import Tally, tally
 from metaexpert.logs.reading.times import parse_time
 from metaexpert.logs.runs.names import orders_in
 
@@ -86,8 +88,8 @@ class Criteria:
         since: Earliest time, as the first part of a `Key`; empty for none.
         until: Latest time; empty for none.
         patterns: Texts and expressions that must all be found, see `greps`.
-        texts: In lower case: a regular line (see `metaexpert.logs.entry.regular_number`) without any of them is left
-            out; empty for none. Others may be let through.
+        keys: Ends of keys, in lower case: lines that have none of them, and say nothing either of trades, errors and
+            the logger itself, are left out (see `metaexpert.logs.reading.tally.Tally.telling`); empty for none.
     """
 
     level: int = 0
@@ -95,7 +97,7 @@ class Criteria:
     since: bytes = b""
     until: bytes = b""
     patterns: tuple[str | re.Pattern[str], ...] = ()
-    texts: tuple[bytes, ...] = ()
+    keys: tuple[bytes, ...] = ()
 
     def narrowed(
         self,
@@ -133,6 +135,11 @@ class Criteria:
         """Whether an entry must be decoded to be judged; otherwise its time decides."""
         return bool(self.level > schema.DEBUG or self.fields or self.patterns)
 
+    @property
+    def by_text(self) -> bool:
+        """Whether `select` looks for texts, not for times alone."""
+        return bool(self.groups or self.keys)
+
     def in_time(self, time: bytes) -> bool:
         """Return whether the first part of a `Key` is within the wanted time."""
         return self.since <= time and (not self.until or time <= self.until)
@@ -165,7 +172,19 @@ class Criteria:
 
     def select(self, data: bytes) -> Selection:
         """Return which of these whole lines may pass: all but those that certainly do not."""
+        if self.keys:
+            return self.told(data, tally(data, keys=self.keys))
         return select(data, self.since, self.until, _groups(self))
+
+    def told(self, data: bytes, found: Tally) -> Selection:
+        """Return the lines with `keys` that were found in *data*, those of the wanted time."""
+        bounds, times = array("q"), []
+        for start, end, number in zip(found.telling[::3], found.telling[1::3], found.telling[2::3], strict=True):
+            time = data[start + TIME_BEGIN : start + TIME_END] if number >= 0 else self.since
+            if self.in_time(time) or number < 0:
+                bounds.extend((start, end, number))
+                times += [time] if number >= 0 else []
+        return Selection(bounds, min(times, default=b""), max(times, default=b""), 3 * len(times) == len(bounds))
 
     def glance(self, line: bytes) -> bool | None:
         """Return whether *line* passes the filters on content, by its bytes; None when that is open.
@@ -212,8 +231,6 @@ def _groups(criteria: Criteria) -> tuple[Group, ...]:
     if criteria.level > schema.INFO:  # lines of lower levels are too many to gain anything
         words = [word for word, number in schema.LEVEL_NUMBERS.items() if number >= criteria.level]
         found.append(Group(tuple(b'"%b"' % word.encode() for word in words), fold=False, odd=True))
-    if criteria.texts:
-        found.append(Group(criteria.texts, fold=True, odd=True))
     while sum(len(group.texts) for group in found) > MOST_TEXTS:
         found.pop()
     return tuple(found[:MOST_GROUPS])

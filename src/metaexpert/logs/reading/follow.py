@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, parse, time_key
+from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, glance, time_key
 from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, find_logs, identity
 
 #: Seconds for which a rotated file is still watched.
@@ -217,7 +217,7 @@ class _Chain:
             if tail.deadline is not None and not lines and self._clock() > tail.deadline:
                 lines = self._dropped(tail)
             for line in lines:
-                yield parse(line, tail.name) or Unparsed(line, tail.name, (now, 0, 0))
+                yield glance(line, tail.name) or Unparsed(line, tail.name, (now, 0, 0))
             if more:
                 return
 
@@ -279,7 +279,7 @@ class Follower:
             self._chains[base].begin(files)
 
     def poll(self) -> Iterator[Record]:
-        """Yield the records that were added since the last call, merged by time."""
+        """Yield the records that were added since the last call, merged by time; none is decoded yet."""
         for base, names in self._find().items():
             if base not in self._chains:
                 self._chains[base] = self._make()

@@ -1,8 +1,8 @@
 """Counts of whole lines by their headers: in the compiled core, or here.
 
 Counted are lines whose header is exactly our writer's, without decoding them. Trades and errors, which may be copies of
-one another, and lines of any other form are handed back. The values of fields are handed back as bytes. A property test
-compares the core with the plain function.
+one another, and lines of any other form are handed back. The values of fields are handed back as bytes, and the lines
+with certain keys by their places. A property test compares the core with the plain function.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import schema
 from metaexpert.logger.system.native import core
+from metaexpert.logs.entry import regular_number
+from metaexpert.logs.reading._selection import Group, has_texts
 
 #: The whole header of our writer, in which only the message may have escape sequences.
 HEADER: Final = re.compile(
@@ -56,6 +58,9 @@ class Tally(NamedTuple):
         high: The latest time.
         latest: Only where it is compiled: the time of the last such line.
         back: Likewise: whether the time of such a line is before that of the one before it, by seconds.
+        telling: Begin, end and number of each line that may have one of the wanted keys, each trade and error, each
+            entry of the logger about itself, and each line of another form; the end is negative for a line that is
+            not regular (see `metaexpert.logs.entry.regular_number`).
     """
 
     kinds: Sequence[tuple[bytes, bytes, bytes, int]]
@@ -71,14 +76,17 @@ class Tally(NamedTuple):
     high: bytes
     latest: bytes = b""
     back: bool = False
+    telling: Sequence[int] = ()
 
 
-def tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
+def tally(data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = ()) -> Tally:
     """Return the counts of the whole lines in *data*, and the values of the fields with these *names*.
 
-    At most `MOST_FIELDS` names, in quotes as they are in a line; none of the header (`schema.HEADER_KEYS`).
+    At most `MOST_FIELDS` names, in quotes as they are in a line; none of the header (`schema.HEADER_KEYS`). With
+    *keys*, ends of keys in lower case such as ``order_id":``, the lines with one of them are told, and messages and
+    minutes need not be counted.
     """
-    return plain_tally(data, names) if core is None else _compiled(data, names, strict=False)
+    return plain_tally(data, names, keys) if core is None else _compiled(data, names, keys, strict=False)
 
 
 def strict_tally(data: bytes) -> Tally | None:
@@ -86,15 +94,17 @@ def strict_tally(data: bytes) -> Tally | None:
 
     A line that is counted and not in `Tally.unsure` is JSON and conforms to the schema.
     """
-    return None if core is None else _compiled(data, (), strict=True)
+    return None if core is None else _compiled(data, (), (), strict=True)
 
 
-def _compiled(data: bytes, names: tuple[bytes, ...], *, strict: bool) -> Tally:
-    kinds, runs, minutes, messages, specials, marks, odd, unsure, *rest = core.tally(data, strict, names)
+def _compiled(data: bytes, names: tuple[bytes, ...], keys: tuple[bytes, ...], *, strict: bool) -> Tally:
+    found = core.tally(data, strict, names, keys)
+    kinds, runs, minutes, messages, specials, marks, odd, unsure, values, low, high, latest, back, telling = found
     numbers = [(host, pid, _numbers(found)) for host, pid, found in runs]
     return Tally(
-        kinds, numbers, minutes, messages, _numbers(specials), _numbers(marks), _numbers(odd), _numbers(unsure), *rest
-    )
+        kinds, numbers, minutes, messages, _numbers(specials), _numbers(marks), _numbers(odd), _numbers(unsure),
+        values, low, high, latest, back, _numbers(telling),
+    )  # fmt: skip
 
 
 def lines_at(data: bytes, bounds: Sequence[int]) -> list[bytes]:
@@ -102,14 +112,14 @@ def lines_at(data: bytes, bounds: Sequence[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
 
 
-def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
+def plain_tally(data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = ()) -> Tally:
     """Do what the core does; each message is a shape of its own, and the fields are looked for in decoded lines."""
     kinds: Counter[tuple[bytes, bytes, bytes]] = Counter()
     minutes: Counter[bytes] = Counter()
     messages: Counter[bytes] = Counter()
     runs: dict[tuple[bytes, bytes], _Runs] = {}
     specials, marks, odd, unsure, times = array("q"), list[tuple[int, Any, bytes, Any]](), array("q"), array("q"), []
-    start = 0
+    start, telling = 0, array("q")
     for line in data.split(b"\n"):
         bounds = (start, start + len(line))
         start = bounds[1] + 1
@@ -117,10 +127,13 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
         expert = expert_in(line, found.end()) if found is not None else None
         if found is None or expert is None or len(found["number"]) > _MOST_DIGITS:
             odd.extend(bounds if line else ())
+            telling.extend(_place(bounds, line) if line and keys else ())
             continue
         numbers = runs.setdefault((found["host"], found["pid"]), _Runs())
         level, special = found["level"], found["level"] in _ERRORS or found["msgid"] == _TRADE
         times.append(found["time"])
+        if keys and (special or _tells(line, found.start("message"), keys)):
+            telling.extend(_place(bounds, line))
         kinds[level, found["head"], expert] += not special
         minutes[found["minute"]] += not special
         message = None if level in _ERRORS else found["message"]
@@ -151,7 +164,18 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = ()) -> Tally:
         [()] * len(names),
         min(times, default=b""),
         max(times, default=b""),
+        telling=telling,
     )
+
+
+def _tells(line: bytes, message: int, keys: tuple[bytes, ...]) -> bool:
+    group = Group(keys, fold=True, odd=False)
+    return line.startswith(b"log.", message) or has_texts(line[message:], (group,), regular=True)
+
+
+def _place(bounds: tuple[int, int], line: bytes) -> tuple[int, int, int]:
+    number = regular_number(line)
+    return (*bounds, int(number)) if number else (bounds[0], -bounds[1], -1)
 
 
 def expert_in(line: bytes, fields: int) -> bytes | None:

@@ -52,7 +52,7 @@ def bars(values: Sequence[Decimal], label: str) -> Markup:
 
 
 def trades(points: Sequence[tuple[str, Decimal, int]], label: str) -> Markup:
-    """Return the price from fill to fill, with a dot for each: bought or sold."""
+    """Return the price from point to point, with a dot for each that was bought (1) or sold (-1); 0 is a bar's."""
     scale = _Scale([time for time, *_ in points], [price for _, price, _ in points])
     places = [(scale.place(time, price), side) for time, price, side in points]
     dots = {

@@ -12,6 +12,7 @@ from metaexpert.logs.vocabulary import plain
 #: Points of a curve, and trades of a symbol, that are kept: from half of it up to all.
 _MOST_POINTS: Final = 1200
 _MOST_TRADES: Final = 1200
+_MOST_BARS: Final = 600
 
 
 @dataclass(slots=True)
@@ -74,22 +75,44 @@ class Equity:
 
 
 @dataclass(slots=True)
-class Trades:
-    """The executions in one symbol: time, price and side, thinned out where there are many."""
+class Thinned[Point]:
+    """Points over time: all of few, and of many every second, fourth or eighth."""
 
-    points: list[tuple[str, Decimal, int]] = field(default_factory=list)
+    most: int
+    points: list[Point] = field(default_factory=list)
     count: int = 0
     _every: int = 1
 
-    def add(self, time: str, execution: Execution) -> None:
-        """Add an execution."""
+    def add(self, point: Point) -> None:
+        """Add a point."""
         if self.count % self._every == 0:
-            self.points.append((time, execution.price, execution.side))
+            self.points.append(point)
         self.count += 1
-        if len(self.points) > _MOST_TRADES:
+        if len(self.points) > self.most:
             del self.points[1::2]
             self._every *= 2
 
+
+@dataclass(slots=True)
+class Trades:
+    """The executions in one symbol, with time, price and side, and the prices that bars tell."""
+
+    executions: Thinned[tuple[str, Decimal, int]] = field(default_factory=lambda: Thinned(_MOST_TRADES))
+    bars: Thinned[tuple[str, Decimal]] = field(default_factory=lambda: Thinned(_MOST_BARS))
+
+    @property
+    def points(self) -> list[tuple[str, Decimal, int]]:
+        """The executions that are kept."""
+        return self.executions.points
+
+    def add(self, time: str, execution: Execution) -> None:
+        """Add an execution."""
+        self.executions.add((time, execution.price, execution.side))
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types; prices as exact text."""
-        return {"count": self.count, "shown": [[time, plain(price), side] for time, price, side in self.points]}
+        return {
+            "count": self.executions.count,
+            "shown": [[time, plain(price), side] for time, price, side in self.points],
+            "bars": [[time, plain(price)] for time, price in self.bars.points],
+        }

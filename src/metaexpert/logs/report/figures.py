@@ -17,12 +17,13 @@ from metaexpert.logs.runs.model import Listener, Run
 from metaexpert.logs.runs.reading import Directory, read_runs
 from metaexpert.logs.runs.why import reason_of
 from metaexpert.logs.trades import Execution, Totals
-from metaexpert.logs.vocabulary import EXECUTIONS, REJECTED, Amounts, Facts, currency_of, plain
+from metaexpert.logs.vocabulary import EXECUTIONS, REJECTED, Amounts, Facts, currency_of, number, plain
 
 #: Orders that are listed, the latest; groups of errors, reasons of rejections and symbols that are told.
 _MOST_ORDERS: Final = 5000
 _MOST_GROUPS: Final = 200
-_MOST_SYMBOLS: Final = 50
+_MOST_SYMBOLS: Final = 200
+_MOST_PRICE: Final = Decimal(10) ** 15
 
 
 def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
@@ -56,6 +57,8 @@ def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
 class _Figures(Listener):
     """Adds up what is told of trades and orders."""
 
+    keys = (b'"bar_time":', b'"high":')
+
     def __init__(self) -> None:
         self._money: dict[str, Equity] = {}
         self._days: dict[tuple[str, str], list[Decimal]] = {}
@@ -66,6 +69,14 @@ class _Figures(Listener):
         self._slippage, self._seconds = Distribution(), Distribution()
         self._lost = Amounts()
         self._orders: deque[dict[str, Any]] = deque(maxlen=_MOST_ORDERS)
+
+    def fed(self, entry: Entry) -> None:
+        """Note the price that a bar tells; a ``close`` alone may be anything."""
+        if b'"close":' not in entry.line or not (_is_told(entry, "bar_time") or _is_told(entry, "high", "low")):
+            return
+        price, symbol = number(entry.get("close")), str(entry.get("symbol", ""))
+        if price is not None and 0 < price < _MOST_PRICE and (trades := self._trades_in(symbol)) is not None:
+            trades.bars.add((_market_time(entry), price))
 
     def traded(self, run: Run, facts: Facts, execution: Execution | None) -> None:
         symbol, expert, time = facts.text("symbol"), facts.entry.expert, _market_time(facts.entry)
@@ -82,8 +93,12 @@ class _Figures(Listener):
             self._add(
                 time, currency, change if currency == totals.currency else Decimal(), fees.get(currency, Decimal())
             )
-        if execution is not None and (symbol in self._trades or len(self._trades) < _MOST_SYMBOLS):
-            self._trades.setdefault(symbol, Trades()).add(time, execution)
+        if execution is not None and (trades := self._trades_in(symbol)) is not None:
+            trades.add(time, execution)
+
+    def _trades_in(self, symbol: str) -> Trades | None:
+        room = symbol in self._trades or len(self._trades) < _MOST_SYMBOLS
+        return self._trades.setdefault(symbol, Trades()) if room else None
 
     def _add(self, time: str, currency: str, result: Decimal, fee: Decimal) -> None:
         self._money.setdefault(currency, Equity()).add(time, result, fee)
@@ -117,7 +132,7 @@ class _Figures(Listener):
                 {"day": day, "currency": currency, "result": plain(result), "fees": plain(fees)}
                 for (day, currency), (result, fees) in sorted(self._days.items())
             ],
-            "prices": {symbol: trades.as_dict() for symbol, trades in self._trades.items()},
+            "prices": {name: trades.as_dict() for name, trades in self._trades.items() if trades.executions.count},
             "orders": {
                 "count": self._status.total(),
                 "by_status": dict(self._status),
@@ -182,18 +197,14 @@ def verdict(found: dict[str, Any]) -> str:
         return "There are no runs."
     runs, bad, errors = len(found["runs"]), found["bad_ends"], sum(one["count"] for one in found["errors"])
     names = ", ".join(found["experts"][:4]) + (" and others" if len(found["experts"]) > 4 else "")
-    earned = _together(
-        f"{'+' if Decimal(one['net']) > 0 else ''}{one['net']} {currency}".rstrip()
-        for currency, one in found["money"].items()
-        if one["has_result"]
-    )
-    paid = _together(
-        f"{one['fees']} {currency}".rstrip()
-        for currency, one in found["money"].items()
-        if not one["has_result"] and one["fees"] != "0"
-    )
-    told = f"earned {earned} after fees" if earned else "closed no trade"
-    told += f" and paid {paid} of fees" if paid else ""
+    results = {currency: Decimal(one["net"]) for currency, one in found["money"].items() if one["has_result"]}
+    paid = {currency: Decimal(one["fees"]) for currency, one in found["money"].items() if not one["has_result"]}
+    losses = {name: -net for name, net in results.items() if net < 0}
+    parts = [("earned", "+", {name: net for name, net in results.items() if net >= 0}, "" if losses else " after fees"),
+             ("lost", "", losses, " after fees"),
+             ("paid", "", {name: fees for name, fees in paid.items() if fees}, " of fees")]  # fmt: skip
+    told = _together(f"{verb} {_money(sums, sign)}{what}" for verb, sign, sums, what in parts if sums)
+    told = told if results else f"closed no trade{' and ' if told else ''}{told}"
     running = found["ends"].get("running", 0)
     ended = f"{bad} ended badly" if bad else f"{running} still running" if running else "none ended badly"
     return (
@@ -207,8 +218,22 @@ def _together(texts: Iterable[str]) -> str:
     return f"{', '.join(most[1:])} and {last}" if most[1:] else last
 
 
+def _money(sums: dict[str, Decimal], sign: str) -> str:
+    return _together(f"{sign if amount else ''}{amount_text(amount)} {name}".rstrip() for name, amount in sums.items())
+
+
+def amount_text(amount: Decimal) -> str:
+    """Return an amount for people: rounded, thousands apart."""
+    text = f"{round(amount, 2 if abs(amount) >= 1000 else 5):,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _is_told(entry: Entry, *names: str) -> bool:
+    return all(entry.get(name) is not None for name in names)
 
 
 def _market_time(entry: Entry) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.report import _charts as charts
+from metaexpert.logs.report.figures import amount_text
 
 #: Bytes of the page that the orders may take, runs that are listed, and symbols with a chart.
 _ORDERS_SIZE: Final = 600_000
@@ -73,11 +74,13 @@ def _charts(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
     most = sorted(report["prices"].items(), key=lambda item: -item[1]["count"])[:_MOST_CHARTS]
     for symbol, one in most:
         fills = [(time, Decimal(price), side) for time, price, side in one["shown"]]
-        prices = [price for _, price, _ in fills]
-        note = "green: bought, red: sold" + (f"; {len(fills)} of {one['count']}" if len(fills) < one["count"] else "")
+        bars = [(time, Decimal(price), 0) for time, price in one["bars"]]
+        shown = sorted([*fills, *bars])
+        prices = [price for _, price, _ in shown]
+        some = f"; {len(fills):,} of {one['count']:,}" if len(fills) < one["count"] else ""
         yield _chart(
-            f"Trades in {_plain(symbol) or 'no symbol'}", charts.trades(fills, "Price of each trade"), max(prices),
-            min(prices), fills[0][0], fills[-1][0], note,
+            f"Trades in {_plain(symbol) or 'no symbol'}", charts.trades(shown, "Price of each trade"), max(prices),
+            min(prices), shown[0][0], shown[-1][0], f"green: bought, red: sold{some}",
         )  # fmt: skip
 
 
@@ -107,8 +110,9 @@ def _summary(order: dict[str, Any]) -> str:
     slippage = "" if order["slippage_bps"] is None else f"slippage {_number(order['slippage_bps'])} bps"
     result = f"result {_signed(order['pnl'])}" if order["pnl"] else ""
     size = order["filled"] if order["filled"] != "0" else order["size"]
-    parts = (begun, order["side"], _amount(size), order["symbol"], order["status"], price, slippage, result)
-    return _plain(" ".join(str(part) for part in (*parts, order["order_id"]) if part))
+    order_of = (begun, order["side"], _amount(size), order["symbol"], order["status"], price)
+    parts = (" ".join(str(part) for part in order_of if part), slippage, result, order["order_id"])
+    return _plain(", ".join(part for part in parts if part))
 
 
 def _steps(order: dict[str, Any]) -> str:
@@ -138,10 +142,7 @@ def _count(number: int) -> str:
 def _amount(value: str | Decimal | None) -> str:
     if value is None:
         return ""
-    number = Decimal(value)
-    places = 2 if abs(number) >= 1000 else 5
-    text = f"{round(number, places):,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return amount_text(Decimal(value))
 
 
 def _signed(value: str | None) -> str:
@@ -158,4 +159,4 @@ def _number(value: float) -> str:
 
 
 def _money(sums: dict[str, str]) -> str:
-    return " + ".join(f"{_amount(amount)} {_plain(currency)}".rstrip() for currency, amount in sums.items())
+    return ", ".join(f"{_amount(amount)} {_plain(currency)}".rstrip() for currency, amount in sums.items())

@@ -14,15 +14,26 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Entry, Key, parse, regular_number
+from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Key
 from metaexpert.logs.reading.filters import Criteria
-from metaexpert.logs.reading.tally import HEADER, Tally, expert_in, lines_at, tally
+from metaexpert.logs.reading.tally import HEADER, Tally, expert_in, lines_at
 
-#: Without one of these, in lower case, an entry says nothing of trades, errors, orders (`names`) and decisions.
+#: Without one of these, in lower case, an entry says nothing of orders (`names`) and decisions.
 TELLING: Final = (
-    *(b'"msgid":"trade"', b'"level":"error"', b'"level":"critical"', b'"message":"log.', b'decision_id":'),
-    *(b'order_id":', b'orderid":', b'order-id":', b'order id":', b'link_id":', b'linkid":', b'ord_id":', b'ordid":'),
-    *(b'oid":', b'txid":', b'permid":', b'perm_id":', b'"order":', b'"ticket":', b'"deal":', b'"id":', b'"c":'),
+    *(b'decision_id":', b'order_id":', b'orderid":', b'order-id":', b'order id":', b'link_id":', b'linkid":'),
+    *(
+        b'ord_id":',
+        b'ordid":',
+        b'oid":',
+        b'txid":',
+        b'permid":',
+        b'perm_id":',
+        b'"order":',
+        b'"ticket":',
+        b'"deal":',
+        b'"id":',
+        b'"c":',
+    ),
 )
 _HEAD: Final = re.compile(rb'.*?"hostname":"([^"]*)","appname":"([^"]*)","procid":"([^"]*)"')
 _MOST_DIGITS: Final = 18
@@ -40,7 +51,7 @@ class Block:
         last: Time of the last one, as in a `Key`.
         ranges: First and last number of each range of numbers.
         levels: How many, by level.
-        experts: Names of the experts, in the order in which they appear.
+        experts: How many, by expert, in the order in which they appear.
     """
 
     process: Process
@@ -48,7 +59,7 @@ class Block:
     last: bytes = b""
     ranges: list[tuple[int, int]] = field(default_factory=list)
     levels: Counter[str] = field(default_factory=Counter)
-    experts: dict[str, None] = field(default_factory=dict)
+    experts: Counter[str] = field(default_factory=Counter)
 
 
 class Counted:
@@ -59,27 +70,25 @@ class Counted:
 
     Attributes:
         blocks: What was counted.
-        others: Entries that were not, and have none of the `TELLING` texts: their form is another one than ours.
+        latest: Time of the last trade or error of each piece, with its process: the latest ones.
     """
 
     def __init__(self, criteria: Criteria) -> None:
         self.blocks: list[Block] = []
-        self.others: list[Entry] = []
+        self.latest: dict[Process, bytes] = {}
         self._criteria = criteria
 
-    def see(self, data: bytes) -> None:
+    def see(self, data: bytes, found: Tally) -> None:
         """Count the entries in whole lines; several threads may do so at a time."""
-        found = tally(data)
         odd = lines_at(data, found.odd)
         if found.high and not self._criteria.may_be_in(found.low, found.high) and not odd:
             return
         in_time = not found.high or (self._criteria.in_time(found.low) and self._criteria.in_time(found.high))
         blocks = _blocks(found, data) if in_time and not found.back and not any(map(is_counted, odd)) else None
         self.blocks += self._by_lines(data) if blocks is None else blocks
-        for line in odd:
-            if regular_number(line) and not is_counted(line) and not any(text in line.lower() for text in TELLING):
-                entry = parse(line, "")
-                self.others += [entry] if entry is not None and self._criteria.in_time(entry.key[0]) else []
+        if found.specials and (header := HEADER.match(data, found.specials[-2])) is not None:
+            process = _names(header["host"], header["pid"])
+            self.latest[process] = max(self.latest.get(process, b""), header["time"])
 
     def _by_lines(self, data: bytes) -> list[Block]:
         """Do what `_blocks` does, line by line, where the numbers of a process go back, or a time is asked for."""
@@ -105,7 +114,7 @@ class Counted:
                 block.ranges.append((number, number))
             block.last = time
             block.levels[header["level"].decode()] += 1
-            block.experts[_expert(header["head"], expert_in(line, header.end()) or b"")] = None
+            block.experts[_expert(header["head"], expert_in(line, header.end()) or b"")] += 1
         return found
 
 
@@ -133,7 +142,7 @@ def _blocks(found: Tally, data: bytes) -> list[Block] | None:
         if count:
             host, _, pid = _parts(head)
             blocks[host, pid].levels[level.decode()] += count
-            blocks[host, pid].experts[_expert(head, expert)] = None
+            blocks[host, pid].experts[_expert(head, expert)] += count
     return list(blocks.values())
 
 

@@ -37,7 +37,16 @@ _RECENT_ORDERS: Final = 4000
 
 
 class Listener:
-    """Is told what happens in the runs, and ignores it."""
+    """Is told what happens in the runs, and ignores it.
+
+    Attributes:
+        keys: Ends of keys in lower case: entries with one of them are fed too, although they say nothing of trades.
+    """
+
+    keys: tuple[bytes, ...] = ()
+
+    def fed(self, entry: Entry) -> None:
+        """An entry is about to be taken in."""
 
     def traded(self, run: Run, facts: Facts, execution: Execution | None) -> None:
         """An entry of category ``trade`` was taken in; it may be about no execution, or tell one again."""
@@ -78,6 +87,7 @@ class Run:
         dropped: Entries that there was no room for.
         recovered: Entries brought in from earlier processes.
         end: How it ended.
+        whole: Whether orders, trades, errors and decisions were taken in, see `Runs.only`.
     """
 
     process: Process
@@ -94,6 +104,7 @@ class Run:
     dropped: int = 0
     recovered: int = 0
     end: End = field(default_factory=lambda: End(UNKNOWN))
+    whole: bool = True
     numbers: NumberRanges = field(default_factory=NumberRanges)
     _low: int = sys.maxsize
     _high: int = 0
@@ -174,7 +185,7 @@ class Run:
         """Count the entries of a block."""
         self.entries += block.levels.total()
         self.levels += block.levels
-        self.experts |= block.experts
+        self.experts |= dict.fromkeys(block.experts)
         self._reach(block.key[1], block.key[0], block.ranges[-1][1], block.last)
 
     def _reach(self, low: int, first: bytes, high: int, last: bytes) -> None:
@@ -186,8 +197,7 @@ class Run:
 
     def take(self, entry: Entry, listener: Listener) -> OrderLife | None:
         """Take in what an entry says; return the order that it is the first to speak of."""
-        if entry.text.startswith("log."):
-            self._take_own(entry)
+        self.take_own(entry)
         if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and entry.text != "log.died":
             self._take_error(entry)
         self.decisions += entry.get(schema.DECISION) is not None and entry.get(schema.DECISION_ID) is not None
@@ -203,8 +213,9 @@ class Run:
         about = facts if mentions[0].fields is flat else Facts(entry, mentions[0].fields)
         return self._take_order(about, mentions[0], listener)
 
-    def _take_own(self, entry: Entry) -> None:
-        self._own += 1
+    def take_own(self, entry: Entry) -> None:
+        """Take in what an entry says if the logger logged it about itself."""
+        self._own += entry.text.startswith("log.")
         if entry.text == "log.dropped":
             self.dropped += _whole(entry.get("dropped"))
         elif entry.text == "log.recovered":
@@ -319,11 +330,14 @@ class Runs:
 
     Attributes:
         runs: All of them, in the order of their starts once `finish` was called.
+        only: The process whose runs alone are taken in whole: of the others come their times, ends and numbers of
+            entries. None for all.
     """
 
     def __init__(self, listener: Listener | None = None) -> None:
         self.runs: list[Run] = []
-        self._listener = listener or Listener()
+        self.only: Process | None = None
+        self.listener = listener or Listener()
         self._current: dict[Process, Run] = {}
         self._beginnings: list[tuple[Run, Run]] = []
         #: The latest orders, ended or not: after a step of the clock an earlier entry comes late.
@@ -335,15 +349,19 @@ class Runs:
 
     def feed(self, entry: Entry, *, counted: bool = False) -> Run:
         """Take in the next entry, and return its run; *counted* says that it is in a block that came before it."""
+        self.listener.fed(entry)
         time, number, _ = entry.key
         holder = self._holder(entry.process, number) if counted else None
         run = holder or self._run_of(entry.process, time, [(number, number)])
         if holder is None:
             run.count(entry)
-        if (order := run.take(entry, self._listener)) is not None:
+        if self.only not in (None, run.process):
+            run.whole = False
+            run.take_own(entry)
+        elif (order := run.take(entry, self.listener)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
-                Run.age(*self._orders.popleft(), self._listener)
+                Run.age(*self._orders.popleft(), self.listener)
         if entry.text == "log.died":
             self._note_death(entry, run)
         return run
@@ -402,7 +420,7 @@ class Runs:
             if process in self._current:
                 self._current[process].end = end
         for run in self.runs:
-            run.finish(self._listener)
+            run.finish(self.listener)
             if run.end.how == UNKNOWN and marked_all and run.numbers.ranges != [(0, 0)]:
                 run.end = End(CLOSED)
         self.runs = sorted((run for run in self.runs if run.is_an_experts), key=lambda run: run.first)

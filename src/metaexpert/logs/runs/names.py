@@ -92,25 +92,42 @@ def orders_in(fields: Mapping[str, Any]) -> list[Mention]:
     return _mentions(fields, "", _DEEPEST)
 
 
+class _Shape(NamedTuple):
+    """What the names of some fields tell.
+
+    Attributes:
+        fields: The names, each folded and as it stands.
+        naming: Those that may name an order.
+        is_stream: Whether they are those of Binance's streams.
+    """
+
+    fields: tuple[tuple[str, str], ...]
+    naming: tuple[tuple[str, str], ...]
+    is_stream: bool
+
+
+@lru_cache(maxsize=4096)
+def _shape_of(names: tuple[str, ...]) -> _Shape:
+    fields = tuple({folded_name(name): name for name in names}.items())
+    naming = tuple((folded, name) for folded, name in fields if folded in _SPACES or folded == "id")
+    return _Shape(fields, naming, set(names) >= _STREAM)
+
+
 def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
-    names, is_naming = _folded_names(tuple(fields))
-    folded = dict(zip(names, fields.values(), strict=True))
-    found, others = Mention(tuple(_own(fields, folded, key)) if is_naming else (), fields), list[Mention]()
-    nested = [(name, value) for name, value in folded.items() if isinstance(value, dict | list)]
-    below = [(name, inner) for name, value in nested if (inner := _below(name, value, depth))]
+    shape = _shape_of(tuple(fields))
+    found = Mention(tuple(_own(fields, shape, key)) if shape.naming or shape.is_stream else (), fields)
+    below = []
+    for name, raw in shape.fields:
+        value = fields[raw]
+        if isinstance(value, (dict, list)) and (inner := _below(name, value, depth)):
+            below.append((name, inner))
+    others = list[Mention]()
     for name, inner in below:
         if len(inner) == 1 and _is_same(found, inner[0], alone=len(below) == 1, under=name):
             found = Mention((*found.names, *inner[0].names), inner[0].fields)
         else:
             others += inner
     return [found, *others] if found.names else others
-
-
-@lru_cache(maxsize=4096)
-def _folded_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """Return *names* folded, and whether one of them may name an order."""
-    folded = tuple(map(folded_name, names))
-    return folded, not _SPACES.keys().isdisjoint(folded) or "id" in folded or set(names) >= _STREAM
 
 
 def _below(name: str, value: dict[str, Any] | list[Any], depth: int) -> list[Mention]:
@@ -128,33 +145,34 @@ def _is_same(mine: Mention, inner: Mention, *, alone: bool, under: str) -> bool:
     return under in _SAME or (alone and not conflict)
 
 
-def _own(fields: Mapping[str, Any], folded: Mapping[str, Any], key: str) -> Iterator[tuple[str, Name]]:
+def _own(fields: Mapping[str, Any], shape: _Shape, key: str) -> Iterator[tuple[str, Name]]:
     """Yield the names in *fields* itself, which lies under *key*."""
-    for name, value in folded.items():
-        space = _SPACES.get(name)
-        if name == "id" and _is_order(folded, key):
-            space = "order"
-        if space is None:
+    for name, raw in shape.naming:
+        text = _identifier(fields[raw])
+        if not text or (name == "id" and not _is_order(fields, shape, key)):
             continue
-        text = _identifier(value)
-        if text and (name not in NUMBERS or _is_ticket(text, name, folded)):
-            yield name, Name(space, text)
-    if fields.keys() >= _STREAM:
+        if name not in NUMBERS or _is_ticket(text, name, shape):
+            yield name, Name(_SPACES.get(name, "order"), text)
+    if shape.is_stream:
         for short in ("i", "c"):
             if text := _identifier(fields[short]):
                 yield short, Name("order", text)
 
 
-def _is_order(folded: Mapping[str, Any], key: str) -> bool:
-    if not _OTHER_SHAPE.isdisjoint(folded) or _identifier(folded.get("order")):  # ccxt's trade names its order so
-        return False
+def _is_order(fields: Mapping[str, Any], shape: _Shape, key: str) -> bool:
+    names = dict(shape.fields)
+    if not _OTHER_SHAPE.isdisjoint(names) or _identifier(fields.get(names.get("order", ""))):
+        return False  # ccxt's trade names its order so
     named = "order" in key and "book" not in key
-    return named or not _CLIENT.isdisjoint(folded) or ("side" in folded and not _SHAPE.isdisjoint(folded))
+    return named or not _CLIENT.isdisjoint(names) or ("side" in names and not _SHAPE.isdisjoint(names))
 
 
-def _is_ticket(text: str, name: str, folded: Mapping[str, Any]) -> bool:
+def _is_ticket(text: str, name: str, shape: _Shape) -> bool:
     """Return whether ``ticket=`` and the like is a number of MetaTrader, or ccxt's name of an execution's order."""
-    return text.isdecimal() or (name == "order" and "id" in folded and "side" in folded)
+    if text.isdecimal():
+        return True
+    names = {folded for folded, _ in shape.fields}
+    return name == "order" and "id" in names and "side" in names
 
 
 def _identifier(value: Any) -> str:

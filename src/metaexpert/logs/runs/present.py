@@ -7,18 +7,18 @@ Nothing is written or locked. One thread at a time uses it.
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logs.entry import Entry, Record
+from metaexpert.logs.entry import Entry, Record, by_time
 from metaexpert.logs.library import Logs
+from metaexpert.logs.reading.filters import Criteria
+from metaexpert.logs.reading.tally import tally
 from metaexpert.logs.runs import _ends as ends
 from metaexpert.logs.runs._blocks import TELLING, Counted, is_counted
 from metaexpert.logs.runs._ends import End
@@ -28,6 +28,7 @@ from metaexpert.logs.vocabulary import Amounts
 
 #: Seconds over which the rate of entries is taken.
 RATE_SECONDS: Final = 5.0
+_TELLING: Final = Criteria(keys=TELLING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +90,20 @@ class Present:
     def feed(self, batch: Iterable[Record], *, again: bool = False) -> None:
         """Take in what was followed; *again* if `read` may have come by some of it."""
         entries = [one for one in batch if isinstance(one, Entry) and not (again and self._runs.has(one))]
-        lately = Counter(entry.expert for entry in entries)
-        telling = _telling([entry.line for entry in entries])
-        quiet: list[bytes] = []
-        for number, entry in enumerate(entries):
-            if number in telling or not is_counted(entry.line):
-                self._take(entry, counted=False)
-            else:
-                quiet.append(entry.line)
+        entries.sort(key=by_time)  # a look at one file comes after that at another
+        data = b"".join(entry.line + b"\n" for entry in entries)
         # Most entries say nothing of orders and results. They are counted together, which costs a tenth.
-        counting = Counted(self._logs.criteria)
-        counting.see(b"".join(line + b"\n" for line in quiet))
+        counting, found = Counted(self._logs.criteria), tally(data, keys=TELLING)
+        counting.see(data, found)
+        lately = Counter[str]()
         for block in counting.blocks:
             self._runs.count(block)
+            lately.update(block.experts)
+        telling = {*_TELLING.told(data, found).lines(data)}
+        for entry in (entry for entry in entries if entry.line in telling):
+            counted = is_counted(entry.line)
+            self._take(entry, counted=counted)
+            lately.update([] if counted else [entry.expert])
         if not again:
             self._lately.append((time.monotonic(), lately))
 
@@ -151,17 +153,3 @@ class Present:
                     if expert == name and totals.has_result
                 )
         return sums
-
-
-def _telling(lines: list[bytes]) -> set[int]:
-    """Return which of *lines* have a text of `TELLING`; looked for in all at once, which is faster than in each."""
-    data = b"\n".join(lines).lower()
-    ends = list(accumulate(len(line) + 1 for line in lines))
-    found: set[int] = set()
-    for text in TELLING:
-        at = data.find(text)
-        while at >= 0:
-            row = bisect_right(ends, at)
-            found.add(row)
-            at = data.find(text, ends[row])
-    return found

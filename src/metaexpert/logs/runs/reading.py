@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 from metaexpert.logs.entry import Entry, by_time, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.runs import _ends as ends
-from metaexpert.logs.runs._blocks import TELLING, Block, Counted, is_counted
+from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted
+from metaexpert.logs.runs._ends import End
 from metaexpert.logs.runs.model import Listener, Run, Runs
 
 #: How a stretch of JSON lines in a journal is named where a file is.
@@ -33,26 +34,26 @@ class Directory:
     waiting: list[Entry]
 
 
-def read_runs(logs: Logs, listener: Listener | None = None) -> list[Directory]:
+def read_runs(logs: Logs, listener: Listener | None = None, *, last_only: bool = False) -> list[Directory]:
     """Return the runs in each directory of *logs*, from all entries that pass its filters.
 
     Args:
         logs: The logs.
         listener: Is told of executions and orders, see `metaexpert.logs.runs.model.Listener`.
+        last_only: Take in only runs of the process that probably logged last; `Run.whole` tells which.
     """
     found = []
     for directory in logs.directories:
         here = replace(logs, directories=(directory,))
-        found.append(_read(directory, here, listener))
+        found.append(_read(directory, here, Runs(listener), last_only=last_only))
     return found
 
 
-def _read(directory: Path, logs: Logs, listener: Listener | None) -> Directory:
+def _read(directory: Path, logs: Logs, runs: Runs, *, last_only: bool) -> Directory:
     # The ends first: a process that closes meanwhile is then taken for a running one, never for a killed one.
     states = ends.found_in(directory)
     waiting = _by_identity(ends.waiting(directory))
-    runs = Runs(listener)
-    for entry, counted in entries_for(logs, runs):
+    for entry, counted in entries_for(logs, runs, states if last_only else None):
         if waiting:
             waiting.pop(entry.identity, None)
         runs.feed(entry, counted=counted)
@@ -63,29 +64,45 @@ def _read(directory: Path, logs: Logs, listener: Listener | None) -> Directory:
     return Directory(directory, runs.finish(states, marked_all=ends.keeps_marks(directory)), rest)
 
 
-def entries_for(logs: Logs, runs: Runs) -> Iterator[tuple[Entry, bool]]:
-    """Yield the entries of *logs* that *runs* has to be fed with, and whether they are counted already."""
-    return _each(logs) if logs.criteria.by_content else _counted(logs, runs)
+def entries_for(logs: Logs, runs: Runs, last: Mapping[Process, End] | None = None) -> Iterator[tuple[Entry, bool]]:
+    """Yield the entries of *logs* that *runs* has to be fed with, and whether they are counted already.
+
+    With *last*, how the processes stand, *runs* takes in those of one process only.
+    """
+    return _each(logs) if logs.criteria.by_content else _counted(logs, runs, last)
 
 
 def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:
     return ((record, False) for record in logs if isinstance(record, Entry))
 
 
-def _counted(logs: Logs, runs: Runs) -> Iterator[tuple[Entry, bool]]:
+def _counted(logs: Logs, runs: Runs, last: Mapping[Process, End] | None) -> Iterator[tuple[Entry, bool]]:
     """Yield the entries that say something, and whether they are counted: all that say nothing are, in blocks."""
     counting = Counted(logs.criteria)
-    records = logs.with_texts(TELLING, counting.see)
+    records = logs.with_keys(TELLING + runs.listener.keys, counting.see)
     first = list(islice(records, 1))  # all was seen
+    if last is not None and counting.blocks:
+        runs.only = _last_of(counting, {process for process, end in last.items() if end.how == ends.RUNNING})
     blocks = _Blocks(sorted(counting.blocks, key=by_time), runs)
-    for item in heapq.merge(blocks.all, sorted(counting.others, key=by_time), chain(first, records), key=by_time):
+    for item in heapq.merge(blocks.all, chain(first, records), key=by_time):
         if isinstance(item, Block):
             blocks.count(item)
         elif isinstance(item, Entry):
-            counted = is_counted(item.line)
+            counted = not item.has_copies and is_counted(item.line)
             if counted and not runs.has(item):
                 blocks.count_with(item)
             yield item, counted
+
+
+def _last_of(counting: Counted, running: Container[Process]) -> Process:
+    """Return the process that ended last, as it seems, unless a *running* one has started since."""
+    events = {process: time for process, time in counting.latest.items() if process not in running}
+    for block in counting.blocks:
+        if block.process in running:
+            events[block.process] = min(events.get(block.process, block.key[0]), block.key[0])
+        else:
+            events[block.process] = max(events.get(block.process, b""), block.last)
+    return max(events, key=events.__getitem__)
 
 
 class _Blocks:

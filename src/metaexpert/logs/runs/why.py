@@ -19,7 +19,7 @@ from metaexpert.logs.reading.merge import ignore
 from metaexpert.logs.runs._ends import RUNNING
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
-from metaexpert.logs.runs.reading import read_runs
+from metaexpert.logs.runs.reading import Directory, read_runs
 from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
 
 #: A decision this near to the time in the question was made then.
@@ -73,9 +73,18 @@ class Verdict:
         }
 
 
-def verdict(logs: Logs) -> Verdict:
-    """Return how the last run in *logs* ended."""
-    directories = read_runs(logs)
+def verdict(logs: Logs, *, last_only: bool = False) -> Verdict:
+    """Return how the last run in *logs* ended.
+
+    Args:
+        logs: The logs.
+        last_only: Of the other runs only times, ends and experts are asked for, which takes less time.
+    """
+    found = _verdict(logs, read_runs(logs, last_only=last_only))
+    return found if found.run is None or found.run.whole else _verdict(logs, read_runs(logs))
+
+
+def _verdict(logs: Logs, directories: list[Directory]) -> Verdict:
     found = Verdict(waiting={one.path: len(one.waiting) for one in directories if one.waiting})
     runs = sorted(((_event(run), number, run) for number, one in enumerate(directories) for run in one.runs),
                   key=lambda item: item[:2])  # fmt: skip

@@ -190,6 +190,16 @@ typedef struct {
     const unsigned char *hit;
 } Needle;
 
+enum { MOST_KEYS = 32, SEEN_OF_KEY = 4 };
+
+/* Ends of keys in lower case, such as `order_id":`. *with* are the keys, each a bit, that have a byte, in any case, so
+   many places before the end; *shorter* those that do not reach there. */
+typedef struct {
+    Needle needles[MOST_KEYS];
+    int count;
+    uint32_t with[SEEN_OF_KEY][256], shorter[SEEN_OF_KEY];
+} Keys;
+
 /* -- functions ---------------------------------------------------------------------------------------------------- */
 
 #ifdef __GNUC__
@@ -211,6 +221,21 @@ void choose_rarest(Needle *needle); /* scan.c */
 
 /* Return the first place of the needle in a range, or its end. */
 const unsigned char *find(const Needle *needle, const unsigned char *from, const unsigned char *end); /* scan.c */
+
+/* Return whether the needle is there. */
+int is_at(const Needle *needle, const unsigned char *place); /* scan.c */
+
+/* Return the first place of an escape sequence that can stand for any character, or of a byte that is not UTF-8. */
+const unsigned char *find_hidden(const unsigned char *from, const unsigned char *end); /* scan.c */
+
+/* Add a text, whatever its case in the lines. Returns -1 with an exception. */
+int add_key(Keys *keys, PyObject *text); /* keys.c */
+
+/* Return whether one of the keys may be in a range: it is, or an escape sequence or bad UTF-8 can hide it. */
+int has_key(const Keys *keys, const unsigned char *from, const unsigned char *end); /* keys.c */
+
+/* Return whether `metaexpert.logs.entry.glance` knows the line for an entry without decoding it; take its number. */
+int is_regular(const unsigned char *line, const unsigned char *end, int64_t *number); /* scan.c */
 
 /* Return the size of the UTF-8 sequence that begins there, or 0. */
 int sequence_size(const unsigned char *at, const unsigned char *end); /* scan.c */

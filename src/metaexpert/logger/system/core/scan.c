@@ -52,7 +52,7 @@ case_bit(const Needle *needle, unsigned char byte)
     return needle->fold && byte >= 'a' && byte <= 'z' ? 0x20 : 0;
 }
 
-static int
+int
 is_at(const Needle *needle, const unsigned char *place)
 {
     if (!needle->fold)
@@ -113,8 +113,7 @@ sequence_size(const unsigned char *at, const unsigned char *end)
     return size;
 }
 
-/* Return the first place of an escape sequence that can stand for any character, or of a byte that is not UTF-8. */
-static const unsigned char *
+const unsigned char *
 find_hidden(const unsigned char *from, const unsigned char *end)
 {
     while (from < end) {
@@ -150,8 +149,7 @@ find_hidden(const unsigned char *from, const unsigned char *end)
 
 /* -- lines -------------------------------------------------------------------------------------------------------- */
 
-/* Return whether `metaexpert.logs.entry.glance` knows the line for an entry without decoding it; take its number. */
-static int
+int
 is_regular(const unsigned char *line, const unsigned char *end, int64_t *number)
 {
     if (end - line <= HEADER_END || memcmp(line, START, TIME_BEGIN) != 0 || end[-1] != '}' ||
@@ -172,19 +170,11 @@ is_regular(const unsigned char *line, const unsigned char *end, int64_t *number)
     return 1;
 }
 
-/* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none.
-
-   Those that end a key (`order_id":`) are found together, in one walk from key to key: the last *keys* of the needles.
-   *last* marks the bytes before their quotes, and *hit* is like that of a needle. */
+/* Texts of which a wanted line has at least one. With *odd*, a line that is not regular needs none. */
 typedef struct {
     Needle *needles;
-    int count, odd, keys;
-    char last[256];
-    const unsigned char *hit;
+    int count, odd;
 } Group;
-
-static const char KEY_END[] = "\":";
-enum { KEY_END_SIZE = sizeof KEY_END - 1 };
 
 typedef struct {
     Group groups[MOST_GROUPS];
@@ -217,32 +207,6 @@ next_hidden(Search *search, const unsigned char *from, const unsigned char *end)
     return search->hidden;
 }
 
-/* Return the first end of a key that is a text of the group, or the end. Texts do not reach over *from*, a line's begin. */
-static const unsigned char *
-find_key(const Group *group, const unsigned char *from, const unsigned char *end)
-{
-    static const Needle mark = {(const unsigned char *)KEY_END, KEY_END_SIZE, 0, 1, 0, NULL};
-    const Needle *keys = group->needles + group->count;
-    for (const unsigned char *at = find(&mark, from, end); at < end; at = find(&mark, at + 1, end)) {
-        if (at == from || !group->last[at[-1]])
-            continue;
-        for (int i = 0; i < group->keys; i++) {
-            Py_ssize_t before = keys[i].size - KEY_END_SIZE;
-            if (at - from >= before && is_at(&keys[i], at - before))
-                return at;
-        }
-    }
-    return end;
-}
-
-static const unsigned char *
-next_key(Group *group, const unsigned char *from, const unsigned char *end)
-{
-    if (group->hit < from)
-        group->hit = find_key(group, from, end);
-    return group->hit;
-}
-
 /* Return whether a line has a text of the group; *end* is that of all data. */
 static int
 has_text(Search *search, Group *group, const unsigned char *line, const unsigned char *stop, const unsigned char *end)
@@ -250,8 +214,6 @@ has_text(Search *search, Group *group, const unsigned char *line, const unsigned
     for (int i = 0; i < group->count; i++)
         if (next_hit(&group->needles[i], line, end) < stop)
             return 1;
-    if (group->keys && next_key(group, line, end) < stop)
-        return 1;
     return next_hidden(search, line, end) < stop;
 }
 
@@ -324,10 +286,6 @@ skip(Search *search, const unsigned char *line, const unsigned char *end)
         const unsigned char *hit = next_hit(&search->groups[0].needles[i], line, end);
         nearest = hit < nearest ? hit : nearest;
     }
-    if (search->groups[0].keys) {
-        const unsigned char *hit = next_key(&search->groups[0], line, end);
-        nearest = hit < nearest ? hit : nearest;
-    }
     if (nearest == end)
         return end;
     while (nearest > line && nearest[-1] != '\n')
@@ -352,24 +310,6 @@ walk(Search *search, Found *found)
 
 /* -- the call ----------------------------------------------------------------------------------------------------- */
 
-/* Add a text to a group: behind the others when it ends a key, otherwise before those. */
-static void
-add_needle(Group *group, const Needle *needle)
-{
-    Py_ssize_t before = needle->size - KEY_END_SIZE;
-    int is_key = before > 0 && memcmp(needle->text + before, KEY_END, KEY_END_SIZE) == 0;
-    if (is_key) {
-        unsigned char last = needle->text[before - 1];
-        group->last[last] = 1;
-        if (needle->fold && last >= 'a' && last <= 'z')
-            group->last[last - 0x20] = 1;
-        group->needles[group->count + group->keys++] = *needle;
-        return;
-    }
-    group->needles[group->count + group->keys] = group->needles[group->count];
-    group->needles[group->count++] = *needle;
-}
-
 static int
 take_group(Search *search, PyObject *given)
 {
@@ -391,7 +331,7 @@ take_group(Search *search, PyObject *given)
         }
         Needle needle = {(const unsigned char *)PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0, 0, fold, NULL};
         choose_rarest(&needle);
-        add_needle(group, &needle);
+        group->needles[group->count++] = needle;
         search->used++;
     }
     return 0;

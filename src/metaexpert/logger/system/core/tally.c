@@ -212,6 +212,27 @@ take_values(Tally *tally, const char *line, const char *end, const Header *heade
             add_place(tally, &tally->values, found.values[i].at, found.values[i].at + found.values[i].size);
 }
 
+/* Note a line that says something of orders, trades, errors or the logger itself, or may. */
+static void
+take_telling(Tally *tally, const char *line, const char *end)
+{
+    const char *begin = tally->data.buf;
+    int64_t number;
+    int regular = is_regular((const unsigned char *)line, (const unsigned char *)end, &number);
+    if (add(tally, &tally->telling, line - begin) == 0 &&
+        add(tally, &tally->telling, regular ? end - begin : begin - end) == 0)
+        add(tally, &tally->telling, regular ? number : -1);
+}
+
+static int
+is_telling(const Tally *tally, const Header *header, const char *end)
+{
+    static const char own[] = "log.";
+    Text message = header->message;
+    return (message.size >= sizeof own - 1 && memcmp(message.at, own, sizeof own - 1) == 0) ||
+           has_key(&tally->keys, (const unsigned char *)message.at, (const unsigned char *)end);
+}
+
 /* Count a trade or an error: its place, where its header ends, its kind, minute and message (-1 for an error). */
 static void
 take_special(Tally *tally, const char *line, const char *end, const Header *header, const Kind *kind)
@@ -219,7 +240,7 @@ take_special(Tally *tally, const char *line, const char *end, const Header *head
     Process *process = &tally->processes[kind->process];
     int64_t place = (int64_t)tally->specials.used / 2;
     int error = is_word(kind->level, "error") || is_word(kind->level, "critical");
-    int64_t message = error ? -1 : count_message(tally, header, 0);
+    int64_t message = error || tally->keys.count ? -1 : count_message(tally, header, 0);
     const char *stop = header->number_at;
     while (*stop >= '0' && *stop <= '9')
         stop++;
@@ -237,11 +258,14 @@ count_line(Tally *tally, const char *line, const char *end)
     Text expert;
     int whole = read_header(line, end, &header) && read_expert(&header, end, &expert);
     Kind *kind = whole ? kind_of(tally, &header, expert) : NULL;
-    Minute *minute = kind != NULL ? minute_of(tally, header.time) : NULL;
-    if (minute == NULL) {
+    Minute *minute = kind != NULL && !tally->keys.count ? minute_of(tally, header.time) : NULL;
+    int odd = tally->keys.count ? kind == NULL : minute == NULL;
+    if (odd)
         add_place(tally, &tally->odd, line, end);
+    if (tally->keys.count && (odd || kind->special || is_telling(tally, &header, end)))
+        take_telling(tally, line, end);
+    if (odd)
         return;
-    }
     if (tally->low == NULL || memcmp(header.time, tally->low, TIME) < 0)
         tally->low = header.time;
     if (tally->high == NULL || memcmp(header.time, tally->high, TIME) > 0)
@@ -264,6 +288,8 @@ count_line(Tally *tally, const char *line, const char *end)
     }
     process->last = header.number;
     kind->count++;
+    if (minute == NULL)
+        return;
     minute->count++;
     count_message(tally, &header, 1);
 }

@@ -58,6 +58,8 @@ typedef struct {
     char *shapes;          /* no longer than all data */
     size_t shapes_used;
     List specials, marks, odd, unsure, values;
+    List telling;          /* begin, end and number, as `select` has them */
+    Keys keys;             /* with some, messages and minutes are not counted */
     const char *latest;    /* the time of the line before; NULL at first */
     const char *low, *high; /* the earliest time and the latest */
     int strict, back, field_count;

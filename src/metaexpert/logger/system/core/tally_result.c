@@ -70,10 +70,10 @@ result_of(const Tally *tally)
         failed = append(minutes, Py_BuildValue("y#L", TEXT(minute->minute), (long long)minute->count));
     }
     if (!failed)
-        return Py_BuildValue("NNNNNNNNNy#y#y#O", kinds, runs, minutes, messages, bytes_of(&tally->specials),
+        return Py_BuildValue("NNNNNNNNNy#y#y#ON", kinds, runs, minutes, messages, bytes_of(&tally->specials),
                              bytes_of(&tally->marks), bytes_of(&tally->odd), bytes_of(&tally->unsure), values,
                              MOMENT(tally->low), MOMENT(tally->high), MOMENT(tally->latest),
-                             tally->back ? Py_True : Py_False);
+                             tally->back ? Py_True : Py_False, bytes_of(&tally->telling));
     Py_XDECREF(kinds);
     Py_XDECREF(runs);
     Py_XDECREF(minutes);
@@ -105,15 +105,24 @@ take_names(Tally *tally, PyObject *names)
     return 0;
 }
 
+static int
+take_keys(Tally *tally, PyObject *keys)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); i++)
+        if (add_key(&tally->keys, PyTuple_GET_ITEM(keys, i)) < 0)
+            return -1;
+    return 0;
+}
+
 static PyObject *
 tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Tally *tally = PyMem_RawCalloc(1, sizeof *tally);
-    PyObject *names, *result = NULL;
+    PyObject *names, *keys = NULL, *result = NULL;
     if (tally == NULL)
         return PyErr_NoMemory();
-    if (PyArg_ParseTuple(args, "y*pO!", &tally->data, &tally->strict, &PyTuple_Type, &names)) {
-        if (take_names(tally, names) == 0) {
+    if (PyArg_ParseTuple(args, "y*pO!|O!", &tally->data, &tally->strict, &PyTuple_Type, &names, &PyTuple_Type, &keys)) {
+        if (take_names(tally, names) == 0 && (keys == NULL || take_keys(tally, keys) == 0)) {
             Py_BEGIN_ALLOW_THREADS
             tally->shapes = PyMem_RawMalloc((size_t)tally->data.len + 1);
             tally->failed = tally->shapes == NULL;
@@ -130,6 +139,7 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
     PyMem_RawFree(tally->odd.items);
     PyMem_RawFree(tally->unsure.items);
     PyMem_RawFree(tally->values.items);
+    PyMem_RawFree(tally->telling.items);
     PyMem_RawFree(tally->messages);
     PyMem_RawFree(tally->shapes);
     PyMem_RawFree(tally);
@@ -138,6 +148,6 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyMethodDef tally_functions[] = {
     {"tally", tally_lines, METH_VARARGS,
-     "tally(data, strict, names): return counts of lines; see logs/reading/tally.py."},
+     "tally(data, strict, names, keys=()): return counts of lines; see logs/reading/tally.py."},
     {0},
 };

@@ -1,4 +1,4 @@
-"""The part of the flight recorder in a logger's routes: what goes into the ring, and which entries want a dump."""
+"""Parts that few loggers have, imported for those alone: the flight recorder, and the limit of repeats."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from metaexpert.logger.hub._routing import CONSOLE, RECORDER, REMOTE, Routing
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.recorder import Recorder
+    from metaexpert.logger.hub._repeats import Repeats
+
+
+def repeats_for(config: LoggerConfig, announce: Callable[..., bool], clock: Callable[[], str]) -> Repeats | None:
+    """Return what limits the repeats of a logger; None when nothing does."""
+    if config.repeat_limit is None:
+        return None
+    from metaexpert.logger.hub._repeats import Repeats  # noqa: PLC0415 - few loggers have such a limit
+
+    return Repeats(config, announce, clock)
 
 
 def recorder_for(config: LoggerConfig, directory: LogDirectory, routing: Routing) -> Recorder | None:
