@@ -8,6 +8,7 @@ Started by `benchmarks.host`, by nobody else.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def main(path: str) -> None:
     told = json.loads(Path(path).read_text("utf-8"))
     result = Path(told.pop("result"))
     order = Order(**told)
-    figures = measure_named(order.measure).inside(subject_class(order.subject)(), order)
+    subject = subject_class(order.subject)()
+    os.environ.update(subject.environment)  # before its library is imported
+    figures = measure_named(order.measure).inside(subject, order)
     unfinished = result.with_suffix(".part")
     unfinished.write_text(json.dumps(figures), "utf-8")
     unfinished.replace(result)

@@ -33,10 +33,11 @@ def event_fields(number: int) -> dict[str, object]:
 
 
 class Rotation(NamedTuple):
-    """When a file is full, in bytes, and how many full ones are kept."""
+    """When a file is full, in bytes, how many full ones are kept, and whether they are compressed (ours only)."""
 
     max_bytes: int = 10 * 1024 * 1024
     backups: int = 5
+    compress: bool = False
 
 
 def warm_up(entry: Entry, calls: int = 300) -> None:

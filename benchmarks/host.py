@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -27,7 +27,10 @@ class CaseError(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What a child is to do: play *role* of *measure* with *subject*, logging into *directory*."""
+    """What a child is to do: play *role* of *measure* with *subject*, logging into *directory*.
+
+    Its *environment* are variables that it gets besides the usual ones.
+    """
 
     measure: str
     subject: str
@@ -35,6 +38,7 @@ class Order:
     settings: Mapping[str, float]
     role: str = "main"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Running:
@@ -49,7 +53,7 @@ class Running:
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
             [sys.executable, "-m", "benchmarks.child", str(order_path)],
             cwd=self._papers,  # a place without settings: no pyproject.toml, no .env
-            env=environment(timezone),
+            env=environment(timezone, order.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
@@ -92,10 +96,15 @@ class Running:
         return lines[-1][:300] if lines else ""
 
 
-def environment(timezone: str = "UTC") -> dict[str, str]:
-    """Return the environment of a child: no settings of a logger, the benchmark on the path, a fixed time zone."""
+def environment(timezone: str = "UTC", more: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return the environment of a child: a fixed time zone, the benchmark on the path, no settings of a logger.
+
+    Args:
+        timezone: The time zone.
+        more: Variables to add.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_NOT_OURS)}
-    return {**kept, "PYTHONPATH": str(ROOT), "TZ": timezone}
+    return {**kept, "PYTHONPATH": str(ROOT), "TZ": timezone, **more}
 
 
 def run(order: Order, timeout: float, *, timezone: str = "UTC") -> dict[str, Any]:

@@ -64,9 +64,14 @@ def cases(plan: Plan, subjects: Sequence[type[Subject]], order: random.Random) -
     for number in range(last):
         due = [measure for measure in plan.measures if number < settings_of(measure, plan)["rounds"]]
         for measure in order.sample(due, len(due)):
-            fitting = [subject for subject in subjects if measure.applies(subject)]
+            fitting = [subject for subject in subjects if takes_part(subject, measure)]
             for subject in order.sample(fitting, len(fitting)):
                 yield Case(number, measure, subject)
+
+
+def takes_part(subject: type[Subject], measure: Measure) -> bool:
+    """Return whether *measure* is made of *subject*."""
+    return measure.applies(subject) and (not subject.only or measure.name in subject.only)
 
 
 def execute(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:

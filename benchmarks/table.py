@@ -90,6 +90,11 @@ REST: Final = (
     Column("stands still p50 µs", "holds", "hold_p50_us"),
     Column("stands still p99 µs", "holds", "hold_p99_us"),
     Column("stands still max ms", "holds", "hold_max_us", unit=1000),
+    Column("lock held p50 µs", "locks", "lock_p50_us"),
+    Column("lock held p99 µs", "locks", "lock_p99_us"),
+    Column("lock held max ms", "locks", "lock_max_us", unit=1000),
+    Column("fork p50 ms", "forks", "fork_p50_ms"),
+    Column("fork max ms", "forks", "fork_max_ms"),
     Column("import ms", "imports", "import_ms"),
     Column("first entry ms", "imports", "ready_ms"),
     Column("import + first entry, CPU ms", "imports", "start_cpu_ms"),
@@ -104,6 +109,10 @@ SCALE: Final = (
     Column("8 processes: p50 µs", "processes", "p50_us"),
     Column("8 processes: p99", "processes", "p99_us"),
     Column("× one process's p99", "processes", "p99_ratio"),
+    Column("200 loggers: idle ms/s", "crowd", "idle_all_ms_per_s"),
+    Column("idle × one logger", "crowd", "idle_ratio"),
+    Column("one more, ms", "crowd", "make_last_ms"),
+    Column("one more × the second", "crowd", "make_ratio"),
 )
 
 HEAD: Final = """\

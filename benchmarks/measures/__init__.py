@@ -6,8 +6,10 @@ from typing import Final
 
 from benchmarks.measures.base import Measure
 from benchmarks.measures.burst import Burst
+from benchmarks.measures.busy import Forks, Locks
 from benchmarks.measures.check import Check
 from benchmarks.measures.crash import Crash
+from benchmarks.measures.crowd import Crowd
 from benchmarks.measures.disabled import Disabled
 from benchmarks.measures.experts import Experts
 from benchmarks.measures.holds import Holds
@@ -29,7 +31,10 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Disabled(),
     LoopLag(),
     Holds(),
+    Locks(),
+    Forks(),
     Experts(),
+    Crowd(),
     Processes(),
     Imports(),
     Memory(),

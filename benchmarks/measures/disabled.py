@@ -20,7 +20,7 @@ class Disabled(Measure):
 
     name = "disabled"
     about = "One DEBUG call at level INFO, from blocks of 1,000 calls; making the keywords is part of it."
-    quick: ClassVar[Settings] = {"rounds": 2, "blocks": 100, "seconds": 1.0}
+    quick: ClassVar[Settings] = {"rounds": 1, "blocks": 100, "seconds": 1.0}
     full: ClassVar[Settings] = {"rounds": 5, "blocks": 500, "seconds": 5.0}
 
     @override

@@ -24,7 +24,7 @@ class Experts(Measure):
 
     name = "experts"
     about = "50 experts in one process, each with files of its own, 400 entries/s each; against one expert alone."
-    quick: ClassVar[Settings] = {"rounds": 1, "experts": 50, "rate": 400, "seconds": 1.0, "alone_seconds": 2.0}
+    quick: ClassVar[Settings] = {"rounds": 1, "experts": 50, "rate": 400, "seconds": 1.0, "alone_seconds": 1.0}
     full: ClassVar[Settings] = {"rounds": 1, "experts": 50, "rate": 400, "seconds": 60.0, "alone_seconds": 20.0}
 
     @override

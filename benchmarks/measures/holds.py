@@ -24,7 +24,7 @@ class Holds(Measure):
 
     name = "holds"
     about = "How long a main thread that never waits stands still while it logs 10,000 entries/s into files of 256 KiB."
-    quick: ClassVar[Settings] = {"rounds": 1, "rate": 10_000, "seconds": 1.5, "max_bytes": 262_144, "backups": 300}
+    quick: ClassVar[Settings] = {"rounds": 1, "rate": 10_000, "seconds": 1.0, "max_bytes": 262_144, "backups": 300}
     full: ClassVar[Settings] = {"rounds": 5, "rate": 10_000, "seconds": 8.0, "max_bytes": 262_144, "backups": 300}
 
     @override

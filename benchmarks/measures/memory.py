@@ -24,7 +24,7 @@ class Memory(Measure):
 
     name = "memory"
     about = "Resident memory above that after import, when the last call of a burst has returned, and after close."
-    quick: ClassVar[Settings] = {"rounds": 1, "calls": 40_000, "seconds": 1.0}
+    quick: ClassVar[Settings] = {"rounds": 1, "calls": 40_000, "seconds": 0.5}
     full: ClassVar[Settings] = {"rounds": 3, "calls": 100_000, "seconds": 30}
 
     @override

@@ -35,7 +35,7 @@ class Processes(Measure):
         "rounds": 1,
         "processes": 8,
         "rate": 2_500,
-        "seconds": 2.0,
+        "seconds": 1.5,
         "alone_seconds": 1.0,
         "backups": 400,
     }

@@ -11,6 +11,7 @@ from benchmarks.subjects.base import Subject
 _PLACES: Final = {
     "ours-async": "ours:OursAsync",
     "ours-sync": "ours:OursSync",
+    "ours-plain": "ours:OursPlain",
     "stdlib-json": "stdlib:StdlibJson",
     "stdlib-json-queue": "stdlib:StdlibJsonQueue",
     "concurrent-log-handler": "stdlib:ConcurrentLogHandler",

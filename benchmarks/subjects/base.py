@@ -28,6 +28,9 @@ class Subject(ABC):
     writes: ClassVar[bool] = True
     #: Whether the next start on the same directory brings back what a killed process left behind.
     recovers: ClassVar[bool] = False
+    #: Variables that its process gets, and the measures that it takes part in; empty for all.
+    environment: ClassVar[Mapping[str, str]] = {}
+    only: ClassVar[tuple[str, ...]] = ()
     #: What a reader must know to judge the figures.
     note: ClassVar[str] = ""
 
@@ -63,6 +66,10 @@ class Subject(ABC):
             "level": entry.get("level", entry.get("levelname")),
             "logger": entry.get("logger", entry.get("name")),
         }
+
+    def expert(self, directory: Path, number: int) -> Entry:
+        """Return log calls of one more expert in this process, into *directory*; `close` closes it."""
+        raise NotImplementedError
 
     def experts(self, directory: Path, count: int) -> Sequence[Entry]:
         """Return log calls of *count* experts in this process; `close` closes them."""

@@ -50,9 +50,10 @@ class _Ours(Subject):
 
     @override
     def experts(self, directory: Path, count: int) -> Sequence[Entry]:
-        return [self._expert(directory / f"expert-{number:02d}", number) for number in range(count)]
+        return [self.expert(directory / f"expert-{number:02d}", number) for number in range(count)]
 
-    def _expert(self, directory: Path, number: int) -> Entry:
+    @override
+    def expert(self, directory: Path, number: int) -> Entry:
         log = self._meta_logger(directory, Rotation(), install=False, expert_name=f"Expert{number:02d}").bind(**BOUND)
 
         def entry(number: int, order_id: str) -> None:
@@ -64,6 +65,7 @@ class _Ours(Subject):
         from metaexpert.logger import MetaLogger  # noqa: PLC0415
 
         sizes: dict[str, Any] = {"max_file_size": rotation.max_bytes, "backup_count": rotation.backups}
+        sizes["compress_backups"] = rotation.compress
         logger = MetaLogger(log_dir=str(directory), **_ALONE, **sizes, **self.options, **options)
         self._open.append(logger)
         return logger
@@ -84,3 +86,13 @@ class OursSync(_Ours):
     name = "ours-sync"
     title = "**metaexpert**, synchronous"
     options: ClassVar[dict[str, Any]] = {"async_logging": False}
+
+
+class OursPlain(OursAsync):
+    """`MetaLogger` without its compiled core, as on a machine that has no wheel and no compiler."""
+
+    name = "ours-plain"
+    title = "**metaexpert**, nothing compiled"
+    environment: ClassVar[dict[str, str]] = {"METAEXPERT_PURE_PYTHON": "1"}
+    only = ("burst",)
+    note = "METAEXPERT_PURE_PYTHON=1"

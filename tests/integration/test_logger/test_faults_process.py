@@ -292,6 +292,47 @@ class TestForks:
             assert sorted(logs().numbers(value=value)) == list(range(10))
         assert sorted(logs().numbers(message="after")) == list(range(10))
 
+    def test_beside_hundreds_of_backups_and_busy_threads(self, program: Any) -> None:
+        """They are compressed, files rotate, threads compute: a fork takes no longer than to start some threads."""
+        program(
+            """
+            import os, threading, time, warnings
+            from pathlib import Path
+            warnings.simplefilter("ignore")  # they tell of the program's own threads
+            Path("logs").mkdir()
+            for number in range(1, 301):
+                Path(f"logs/expert.log.{number}").write_text(600 * f"{number:099d}\\n")
+            from metaexpert.logger import MetaLogger
+            logger = MetaLogger(log_to_console=False, max_file_size=65536, backup_count=500, compress_backups=True)
+            def compute():
+                while computes:
+                    sum(range(1000))
+            computes, took, usual = True, [], []
+            threads = [threading.Thread(target=compute) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for number in range(3):
+                for entry in range(1000):
+                    logger.info("m", number=entry, filler="x" * 100)
+                time.sleep(0.2)
+                began = time.monotonic()
+                other = threading.Thread(target=int)
+                other.start()
+                other.join()
+                usual.append(time.monotonic() - began)
+                began = time.monotonic()
+                if not (child := os.fork()):
+                    os._exit(0)
+                took.append(time.monotonic() - began)
+                os.waitpid(child, 0)
+            computes = False
+            for thread in threads:
+                thread.join()
+            assert sum(took) < 15 * sum(usual), (took, usual)
+            os._exit(0)  # without compressing all the rest
+            """
+        )
+
     def test_before_a_program_is_executed(self, program: Any, logs: Callable[..., Any]) -> None:
         """An entry of a preexec_fn, whose process becomes another program: the next start has it."""
         program(

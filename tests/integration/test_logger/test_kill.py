@@ -73,8 +73,9 @@ VICTIM = """
 DIE = """
 import importlib
 from metaexpert.logger.system.native import core
-if hasattr(core, "Appender"):
-    del core.Appender
+for name in ("Appender", "rotate"):
+    if hasattr(core, name):
+        delattr(core, name)
 module, _, path = {target!r}.partition(":")
 owner = importlib.import_module(module)
 *parents, attribute = path.split(".")
@@ -103,7 +104,7 @@ STEPS = [
     "metaexpert.logger.files._rotating_file:_do",
 ]
 #: Dies in the core's way of a batch, at the *AT*th write of entries: before it, in the middle of it, behind it, and
-#: when the lock is given back.
+#: when the lock is given back; or in the middle of a rotation.
 PRELOAD = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -124,6 +125,12 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     ssize_t done = really(fd, bytes, is("half") ? length / 2 : length);
     if (is("half") || is("behind")) die();
     return done;
+}
+int renameat(int from, const char *source, int to, const char *target) {
+    int (*really)(int, const char *, int, const char *) = dlsym(RTLD_NEXT, "renameat");
+    static int renames;
+    if (++renames == 8 && !strcmp(getenv("WHEN"), "rename")) die();
+    return really(from, source, to, target);
 }
 int flock(int fd, int operation) {
     int (*really)(int, int) = dlsym(RTLD_NEXT, "flock");
@@ -295,7 +302,7 @@ def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["asynchronous", "synchronous"])
-@pytest.mark.parametrize("when", ["before", "half", "behind", "unlock"])
+@pytest.mark.parametrize("when", ["before", "half", "behind", "unlock", "rename"])
 def test_at_each_step_of_the_core(victims: Victims, preload: Path, when: str, asynchronous: bool) -> None:
     """Where no function of Python can be replaced, one of the C library is."""
     options = {"max_file_size": 20_000, "journal_size": 65_536, "async_logging": asynchronous}

@@ -155,6 +155,51 @@ def test_targets_compare_ours_with_each_limit(report):
     assert outcome(report, "kill-burst: entries lost").met is True
 
 
+#: Where the requirements' table stands in the targets; the reader's rows are of `benchmarks.reader`.
+ROWS = [
+    "burst: p50_us × floor-c",
+    "throughput: entries_per_s, 1.30 × the best of all",
+    "burst: ours-sync p50_us × structlog-native",
+    "burst: ours-sync p50_us × stdlib-json",
+    "disabled: call_ns × structlog-native",
+    "locks: writing thread holds the interpreter lock, p99",
+    "loop-lag: lag_p99_us × floor-mmap",
+    "paced: main thread's lateness",
+    "forks: the longest",
+    "imports: start_cpu_ms × structlog-native",
+    "burst: ours-plain p50_us × stdlib-json",
+    "crowd: idle, × one logger",
+    "crowd: one more, × the second",
+]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_row_of_the_requirements_has_a_target(report, row):
+    """A figure that nobody compares with its limit grows in silence."""
+    assert outcome(report, row)
+
+
+def test_best_peer_counts_whatever_it_takes(report):
+    """Entries a second are compared with peers that take only texts, too, and have to be well ahead."""
+    assert outcome(report, "throughput: entries_per_s, 1.30").met is False
+    report["summary"]["throughput"]["ours-async"]["entries_per_s"]["median"] = 326_000
+    assert outcome(report, "throughput: entries_per_s, 1.30").met is True
+    report["subjects"]["text"] = subject("text", structured=False)
+    report["summary"]["throughput"]["text"] = {"entries_per_s": {"median": 300_000}}
+    assert outcome(report, "throughput: entries_per_s, 1.30").met is False
+    assert outcome(report, "throughput: entries_per_s, highest").met is True
+
+
+def test_limits_of_forks_and_holds_are_compared(report):
+    """Milliseconds and microseconds, with the floor's beside them."""
+    for measure, figure, limit in (("forks", "fork_max_ms", 100), ("locks", "lock_p99_us", 50)):
+        for value in (limit, limit + 1):
+            spread = {"median": value, "rounds": 1, "total": value}
+            report["summary"][measure] = {"ours-async": {figure: spread}, "floor-noop": {figure: {"median": 2}}}
+            assert outcome(report, f"{measure}: ").met is (value == limit)
+    assert outcome(report, "forks: ").measured == "101 ms (the no-op floor: 2)"
+
+
 def test_figure_of_ours_that_is_missing_is_not_met(report, tmp_path, capsys):
     """What was not measured is not shown: the exit code is 1."""
     assert outcome(report, "imports: import_ms").met is False

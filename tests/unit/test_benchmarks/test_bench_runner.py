@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import runner
+from benchmarks import child, runner
 from benchmarks.__main__ import arguments
 from benchmarks.host import CaseError, Order, Running, run
 from benchmarks.measures import MEASURES, measure_named
@@ -62,6 +66,24 @@ def test_subject_that_does_not_work_is_skipped_with_the_reason(monkeypatch):
     assert report["subjects"]["floor-write"]["skipped"] == "ModuleNotFoundError: No module named 'peer'"
     assert {run["subject"] for run in report["runs"]} == {"ours-async", "floor-noop"}
     assert report["summary"]["burst"]["ours-async"]["p50_us"]["median"] == 1.0
+
+
+def test_subject_may_take_part_in_some_measures_only():
+    """The chain without the core is compared in a burst, and would only take time elsewhere."""
+    plain = subject_class("ours-plain")
+    taken = [measure.name for measure in MEASURES if runner.takes_part(plain, measure)]
+    assert taken == ["burst"]
+
+
+def test_variables_of_a_subject_are_set_before_its_library_is_imported(tmp_path, monkeypatch):
+    """The child that measures the chain without the core tells the library so."""
+    monkeypatch.setenv("METAEXPERT_PURE_PYTHON", "")
+    seen = SimpleNamespace(inside=lambda *_: {"pure": os.environ["METAEXPERT_PURE_PYTHON"]})
+    monkeypatch.setattr(child, "measure_named", lambda _: seen)
+    order = asdict(Order("burst", "ours-plain", str(tmp_path), {}))
+    (tmp_path / "order.json").write_text(json.dumps({**order, "result": str(tmp_path / "result")}), "utf-8")
+    child.main(str(tmp_path / "order.json"))
+    assert json.loads((tmp_path / "result").read_text("utf-8")) == {"pure": "1"}
 
 
 def test_failed_case_is_reported_and_the_run_goes_on(monkeypatch):

@@ -16,6 +16,7 @@ import pytest
 
 from metaexpert.logger.files import _archive
 from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files._indexer import Index
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
@@ -285,6 +286,33 @@ class TestThread:
         archivist.poke()
         assert archivist.wait(20)
         assert names(tmp_path) == ["expert.log.1.gz"]
+
+    @pytest.mark.parametrize("step", ["_tidy", "_meet_budget", "_index"])
+    def test_a_fork_waits_for_one_backup_of_hundreds(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        """Each look at a file lets busy threads in for milliseconds: the work ends between two looks."""
+        for number in range(1, 200):
+            (tmp_path / f"expert.log.{number}.gz").write_bytes(b"")
+        archivist.budget = 10**9
+        looks = [0]
+        really = os.stat
+
+        def stat(*args: Any, **options: Any) -> os.stat_result:
+            looks[0] += 1
+            archivist._thread.forking = looks[0] >= 10
+            return really(*args, **options)
+
+        work = getattr(archivist, step)
+        monkeypatch.setattr(os, "stat", stat)
+        monkeypatch.setattr(Path, "stat", lambda path, **options: stat(path, **options))
+        monkeypatch.setattr(archivist, "_size", lambda entry, real=archivist._size: (stat(entry.path), real(entry))[1])
+        with archivist._lock:
+            looks[0] = 0
+            with pytest.raises(_archive._Stopped):
+                work(*([Index(tmp_path)] if step == "_index" else []))
+        archivist._thread.forking = False
+        assert looks[0] < 20
 
     def test_work_that_finds_no_thread_is_done_at_the_end(
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -153,6 +154,48 @@ def test_participants_are_called_in_order_and_forgotten_with_their_owner(monkeyp
     forks._after_fork_in_parent()
     assert calls == ["failing before", "second before", "failing parent", "second parent"]
     failing.error = None  # the frames in its traceback hold the participant, and the next fork would call it
+
+
+def test_all_threads_are_asked_to_end_before_one_is_waited_for() -> None:
+    """They end at the same time: a fork waits for the slowest, not for one after the other."""
+    asked = [threading.Event(), threading.Event()]
+    met: list[bool] = []
+
+    def made(number: int) -> ForkSafeThread:
+        def run() -> None:
+            asked[number].wait(10)
+            met.append(asked[1 - number].wait(3))
+
+        return ForkSafeThread(f"test-{number}", run, stop=asked[number].set, patience=5.0)
+
+    threads = [made(0), made(1)]
+    for thread in threads:
+        thread.start()
+    forks._before_fork()
+    forks._after_fork_in_parent()
+    assert met == [True, True]
+
+
+def test_busy_threads_give_way_around_a_fork_and_only_then() -> None:
+    """While threads end and start, others hold the interpreter lock for short; then as long as the program wants."""
+    seen: list[float] = []
+
+    class Looks(ForkAware):
+        def before_fork(self) -> None:
+            seen.append(sys.getswitchinterval())
+
+        def start_again(self) -> None:
+            seen.append(sys.getswitchinterval())
+
+    looks, usual = Looks(), sys.getswitchinterval()
+    on_fork(looks)
+    forks._before_fork()
+    between = sys.getswitchinterval()
+    forks._after_fork_in_parent()
+    forks._start_again()
+    assert seen
+    assert max(seen) < 0.1 * usual
+    assert between == sys.getswitchinterval() == usual
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")

@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from properties import examples
 from sinks import FakeClock
 
+from metaexpert.logger.files import _rotating_file
 from metaexpert.logger.files._rotating_file import ROTATION_RETRY, RotatingFile
-from metaexpert.logger.files.rotation import RotationPolicy, backup_number
+from metaexpert.logger.files.rotation import RotationPolicy, backup_number, shift
+from metaexpert.logger.system.calls import QUICK
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -437,6 +442,64 @@ class TestFaults:
         clock.advance(-DAY)
         write(sink, b"new")
         assert files(tmp_path)["expert.log"] == [b"new"]
+
+
+@pytest.mark.skipif(QUICK.rotate is None, reason="nothing is compiled, or files are not moved while they are open")
+class TestRotationOfTheCore:
+    """`core.rotate`, whose reference is `shift`."""
+
+    @given(
+        plain=st.sets(st.integers(1, 14)),
+        packed=st.sets(st.integers(1, 14)),
+        keep=st.integers(1, 14),
+        odd=st.booleans(),
+    )
+    @settings(max_examples=examples(100))
+    def test_it_moves_files_as_the_reference_does(
+        self, tmp_path_factory: pytest.TempPathFactory, plain: set[int], packed: set[int], keep: int, odd: bool
+    ) -> None:
+        """Whatever backups there are: the same names with the same content; others' files stay."""
+        made = ["a", *(f"a.{n}" for n in plain), *(f"a.{n}.gz" for n in packed)]
+        others = ["b.1", "a.01", "a.1.txt", "a.1234567", "a.", "a.2.gz.gz", "ab.1"] if odd else []
+        found = []
+        for by_core in (True, False):
+            place = tmp_path_factory.mktemp("place")
+            for name in made + others:
+                (place / name).write_text(name)
+            if by_core:
+                assert QUICK.rotate is not None
+                QUICK.rotate(place, "a", keep)
+            else:
+                for move in shift([path.name for path in place.iterdir()], "a", keep):
+                    _rotating_file._do(place, move)
+            found.append({path.name: path.read_text() for path in place.iterdir()})
+        assert found[0] == found[1]
+
+    def test_what_fails_is_named(self, tmp_path: Path) -> None:
+        """As an OSError with the system's reason and the file."""
+        assert QUICK.rotate is not None
+        with pytest.raises(FileNotFoundError, match=r"'expert\.log'"):
+            QUICK.rotate(tmp_path, "expert.log", 3)
+        (tmp_path / "expert.log").mkdir()
+        (tmp_path / "expert.log.1").write_bytes(b"")
+        (tmp_path / "expert.log.2").mkdir()
+        (tmp_path / "expert.log.2" / "inside").write_bytes(b"")
+        with pytest.raises(OSError, match=r"'expert\.log\.2'"):
+            QUICK.rotate(tmp_path, "expert.log", 2)
+        with pytest.raises(FileNotFoundError, match="missing"):
+            QUICK.rotate(tmp_path / "missing", "expert.log", 3)
+        with pytest.raises(ValueError, match="too long"):
+            QUICK.rotate(tmp_path, "x" * 600, 3)
+
+    def test_hundreds_of_backups_move_in_one_call(
+        self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In Python each of the steps waits for the interpreter lock."""
+        for number in range(1, 300):
+            (tmp_path / f"expert.log.{number}").write_text(f"{number}\n")
+        monkeypatch.setattr(_rotating_file, "_do", lambda *_: pytest.fail("a step in Python"))
+        write(make(RotationPolicy(max_size=20, backups=400), calls=QUICK), b"0123456789", b"9876543210")
+        assert in_order(tmp_path) == [*(b"%d" % n for n in range(299, 0, -1)), b"0123456789", b"9876543210"]
 
 
 class TestSystemCalls:

@@ -158,9 +158,13 @@ class Archivist:
             self._again = False
             self.work()
 
-    def _try_lock(self, fd: int) -> None:
+    def _check(self) -> None:
+        """Raise `_Stopped` if a fork waits. Called in each loop that asks the system something in each round."""
         if self._stop:
             raise _Stopped
+
+    def _try_lock(self, fd: int) -> None:
+        self._check()
         if monotonic() > self._index_until:  # the program ends, and the other process may be stopped
             raise _Hurried
         try_lock(fd)
@@ -190,8 +194,7 @@ class Archivist:
                 gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed,
             ):
                 while piece := os.read(plain.fd, _PIECE):
-                    if self._stop:
-                        raise _Stopped
+                    self._check()
                     plain.check()  # else it was read from somebody else's
                     packed.write(piece)
                     indexer.add(piece)
@@ -205,6 +208,7 @@ class Archivist:
     def _replace(self, copy: Path, name: str, status: os.stat_result) -> None:
         base = next(base for base in self.compressed if backup_number(name, base))
         for path in self._directory.iterdir():
+            self._check()
             if backup_number(path.name, base) and _same(path.stat(), status):
                 packed = copy.replace(path.with_name(path.name + _SUFFIX))
                 try:
@@ -223,6 +227,7 @@ class Archivist:
 
     def _size(self, entry: os.DirEntry[str]) -> int:
         """Return the size of a file; of a backup that the next work will compress, what is to be expected then."""
+        self._check()
         size = entry.stat().st_size
         waits = self._again and not entry.name.endswith(_SUFFIX) and self._is_compressed(entry.name)
         return int(size * self._packed / self._plain) if waits and self._plain else size
@@ -250,6 +255,7 @@ class Archivist:
         stamps: dict[str, bytes] = {}
         with self._lock:  # so that none moves from a name not yet looked at to one that was
             for name in self._backups():
+                self._check()
                 with contextlib.suppress(FileNotFoundError):
                     stamps[name] = stamp_of((self._directory / name).stat())
         index.keep(stamps.values())
@@ -273,8 +279,7 @@ class Archivist:
                 index.note(key, spans)
 
     def _look(self) -> None:
-        if self._stop:
-            raise _Stopped
+        self._check()
         more = self._again and (self.compressed or self.budget is not None)
         if more or monotonic() > self._index_until:
             raise _Hurried
@@ -287,6 +292,7 @@ class Archivist:
             path.unlink(missing_ok=True)
         with self._lock:
             for path in self._directory.glob(f"*{_SUFFIX}"):
+                self._check()
                 plain = path.with_suffix("")
                 if any(backup_number(path.name, base) for base in self.bases) and _same_time(plain, path):
                     plain.unlink()

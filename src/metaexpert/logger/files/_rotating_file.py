@@ -227,9 +227,7 @@ class RotatingFile:
         self._settle()
         self.close()
         try:
-            moves = shift([path.name for path in self.path.parent.iterdir()], self.path.name, self.policy.backups)
-            for move in moves:
-                _do(self.path.parent, move)
+            self._move()
         except OSError as error:
             self._on_trouble(error)
             self._retry_rotation_at = now + ROTATION_RETRY
@@ -237,6 +235,14 @@ class RotatingFile:
         self._retry_rotation_at = 0.0
         self._on_rotated(self.path)
         return True
+
+    def _move(self) -> None:
+        directory, name, keep = self.path.parent, self.path.name, self.policy.backups
+        if self._calls.rotate is not None and self._hold_open:
+            self._calls.rotate(directory, name, keep)
+            return
+        for move in shift([path.name for path in directory.iterdir()], name, keep):
+            _do(directory, move)
 
 
 def written_already(directory: Path, name: str, intent: Intent, data: Any) -> int:

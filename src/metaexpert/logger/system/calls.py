@@ -96,6 +96,9 @@ class Calls(NamedTuple):
     unlock: Callable[[int], None] = unlock
     status: Callable[[int], Status] = status
     is_open_at: Callable[[int, Path], bool] = is_open_at
+    #: Moves a file and its backups up by one, given the directory, the file's name and how many to keep; None: step by
+    #: step, each of which waits for the interpreter lock.
+    rotate: Callable[[Path, str, int], None] | None = None
 
 
 #: They let other threads run meanwhile, however long the call takes.
@@ -106,7 +109,7 @@ def _quick() -> Calls:
     if not hasattr(core, "status"):
         return PATIENT
     make, asked = Status._make, core.status
-    return Calls(core.lock, core.unlock, lambda fd: make(asked(fd)), core.is_open_at)
+    return Calls(core.lock, core.unlock, lambda fd: make(asked(fd)), core.is_open_at, getattr(core, "rotate", None))
 
 
 #: They return at once, on a local file system.

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -31,13 +31,18 @@ from metaexpert.logger.system.threads import RLock, Thread
 #: Longest wait until the operating system has forgotten a thread that has ended, in seconds.
 _LAST_BREATH: Final = 1.0
 _PAUSE: Final = 0.0001
+#: Seconds that a thread may hold the interpreter lock around a fork while another one waits for it.
+_SWITCH: Final = 0.0002
 
 
 class ForkAware:
     """Takes part in forks, in the order in which the participants have registered; by default it does nothing."""
 
+    def announce_fork(self) -> None:
+        """Ask threads to end, without waiting: they do it all at the same time."""
+
     def before_fork(self) -> None:
-        """End threads, and close what two processes must not have open."""
+        """Wait for the end of threads, and close what two processes must not have open."""
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -153,11 +158,15 @@ class ForkSafeThread(ForkAware):
 
     # -- fork -------------------------------------------------------------------------------------------------
 
-    def before_fork(self) -> None:
-        """End the thread, and start no other until the fork is over."""
+    def announce_fork(self) -> None:
+        """Ask the thread to end, and start no other until the fork is over."""
         with self._lock:  # a start that is under way comes first
             self.forking = True
         self.dismiss()
+
+    def before_fork(self) -> None:
+        """Wait for the thread's end."""
+        self.announce_fork()
         self.join(self._patience)
         _await_end(self._latest)
 
@@ -225,7 +234,20 @@ def _before_fork() -> None:
         _start_anew()
     _one_fork_at_a_time.acquire()
     _register_last()
-    _call_all("before_fork")
+    with _impatience():
+        _call_all("announce_fork")
+        _call_all("before_fork")
+
+
+@contextlib.contextmanager
+def _impatience() -> Iterator[None]:
+    """Have busy threads of the program give way soon: a thread of ours waits for them at each of its steps."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @cache
@@ -249,7 +271,8 @@ def _after_fork_in_parent() -> None:
 
 
 def _start_again() -> None:
-    _call_all("start_again")
+    with _impatience():
+        _call_all("start_again")
 
 
 def _after_fork_in_child() -> None:

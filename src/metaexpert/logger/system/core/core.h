@@ -9,6 +9,7 @@
    tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
+   rotate.c   a rotation
    scan.c     the reader's first look at lines
    tally.c    counts of lines by their headers, and values of fields; tally_result.c hands them to Python
    header.c   the header of a line, and whether the line is sound
@@ -210,6 +211,7 @@ typedef struct {
 FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef rotate_functions[]; /* rotate.c */
 extern PyMethodDef deliver_functions[]; /* deliver.c */
 extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
