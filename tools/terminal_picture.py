@@ -1,4 +1,4 @@
-"""Draw the picture of README: commands typed into a terminal, and what they print.
+"""Draw the picture of README: commands typed into a terminal, what they print, and the screen of the last one.
 
     python -m uv run python tools/terminal_picture.py docs/terminal.svg
 
@@ -9,6 +9,8 @@ and every run of text has a fixed width, so that columns stay in line whatever f
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import shlex
 import shutil
@@ -22,16 +24,21 @@ from typing import Final
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
+from textual.widgets import Static
+
+from metaexpert.cli.live.app import Live
+from metaexpert.cli.live.records import Records
+from metaexpert.logs import open_logs
 
 EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
 COMMANDS: Final = (
-    "metaexpert run examples/expert_ema_cross.py --no-log-to-console",
-    "metaexpert logs --level warning --fields message,order_id,wanted,equity",
-    "metaexpert logs --level info --limit 6 --fields message,order_id,side,size,price,pnl",
-    "metaexpert logs order ord-7",
+    "python examples/many_experts.py",
+    "metaexpert logs live logs/breakout-24 logs/breakout-72 logs/together --level info",
 )
 #: Characters in a line: what README's width of some 850 pixels shows in a legible size.
 WIDTH: Final = 104
+#: Lines of the screen.
+HEIGHT: Final = 26
 #: Seconds after which a command is given up.
 PATIENCE: Final = 60
 #: A dark window reads well on a light page and on a dark one. Contrast of each colour to the ground is at least 4.5.
@@ -80,15 +87,30 @@ def outputs(directory: Path) -> Iterator[tuple[str, str]]:
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("METAEXPERT_", "LOG_"))}
     environment = {**settings, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "PYTHONIOENCODING": "utf-8"}
     environment.pop("NO_COLOR", None)
-    for command in COMMANDS:
-        program = [sys.executable, "-m", *shlex.split(command)]
+    for command in COMMANDS[:-1]:
+        words = shlex.split(command)
+        program = [sys.executable, *(words[1:] if words[0] == "python" else ["-m", *words])]
         done = subprocess.run(
             program, cwd=directory, env=environment, capture_output=True, timeout=PATIENCE, check=True, encoding="utf-8"
         )
         yield command, done.stdout
+    *_, level = words = shlex.split(COMMANDS[-1])
+    yield COMMANDS[-1], asyncio.run(screen([directory / word for word in words[3:-2]], level))
 
 
-def picture(session: list[tuple[str, str]], title: str = "Run an expert, then ask its logs") -> str:
+async def screen(directories: list[Path], level: str) -> str:
+    """Return the screen of `metaexpert logs live`, in colour. Raises TimeoutError when the files are not read."""
+    app = Live(open_logs(*directories), [("level", level)])
+    async with asyncio.timeout(PATIENCE), app.run_test(size=(WIDTH, HEIGHT)) as pilot:
+        panel, records = app.query_one("#experts", Static), app.query_one(Records)
+        while str(panel.content).count("\n") < len(directories) or not records.records or not records.many:
+            await pilot.pause(0.1)
+        await pilot.pause(1)  # all workers have brought what they look for, and the screen is painted
+        console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        return "\n".join(strip.render(console).rstrip() for strip in app.screen._compositor.render_strips())
+
+
+def picture(session: list[tuple[str, str]], title: str = "Run experts, watch them") -> str:
     """Return the SVG of a terminal in which *session*, commands with their output, has taken place."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")

@@ -10,8 +10,10 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from metaexpert.cli import output
 from metaexpert.cli.dispatch import with_options
 from metaexpert.logger import LoggerConfig
+from metaexpert.logger.config.alert_routes import SECRETS
 from metaexpert.logger.config.field_types import read_size
 from metaexpert.logger.config.sources import ALIASES
 
@@ -31,7 +33,10 @@ def with_logger_options[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given."""
+    """Return the options that were given. Raises InputError if one holds a secret, which `ps` would show."""
+    for text in options.get("alert_routes") or ():
+        if any(name in text for name in SECRETS):
+            raise output.InputError("alert_routes: an address or token does not belong on a command line; use .env")
     return {name: value for name, value in options.items() if value is not None and value != []}
 
 

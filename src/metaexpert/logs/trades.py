@@ -210,12 +210,13 @@ class Ledger:
         executed = facts.is_execution and facts.side != 0
         if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
             return None
-        trade = (facts.entry.expert, facts.text("symbol"), facts.text("trade_id"), facts.step == POSITION)
-        if facts.text("trade_id") and self._recent.seen(trade):
+        expert, symbol, trade_id = facts.entry.expert, facts.text("symbol"), facts.text("trade_id")
+        if trade_id and self._recent.seen((expert, symbol, trade_id, facts.step == POSITION)):
             self.duplicates += 1
             return None
-        symbol = facts.text("symbol")
-        totals = self.totals.setdefault((facts.entry.expert, symbol), Totals(currency=currency_of(symbol)))
+        totals = self.totals.get((expert, symbol))
+        if totals is None:
+            totals = self.totals[expert, symbol] = Totals(currency=currency_of(symbol))
         execution = _execution(facts) if executed else None
         if execution is not None:
             totals.add(execution)

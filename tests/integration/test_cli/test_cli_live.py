@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -312,6 +313,19 @@ def test_without_the_extra(tmp_path: Path, logger: Any) -> None:
     assert "pip install 'metaexpert[live]'" in done.stderr
 
 
+async def served(url: str) -> str:
+    """Return what the screen behind *url* sends until the last entry is there."""
+    import aiohttp
+
+    text = ""
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        while "number=59" not in text:
+            data = (await socket.receive()).data
+            assert isinstance(data, bytes | str), text  # otherwise it was closed
+            text += re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", data if isinstance(data, str) else data.decode())
+    return text
+
+
 @pytest.mark.program
 def test_the_web_page_is_for_this_machine_only(tmp_path: Path, logger: Any) -> None:
     """Pages and sockets are served to its own address alone, and load nothing from elsewhere."""
@@ -341,6 +355,7 @@ def test_the_web_page_is_for_this_machine_only(tmp_path: Path, logger: Any) -> N
         assert "googleapis" not in page.text
         assert httpx.get(url, headers={"Host": "evil.example"}, trust_env=False).status_code == 403
         assert httpx.get(f"{url}/ws", headers={"Origin": "http://evil.example"}, trust_env=False).status_code == 403
+        assert "number=59" in asyncio.run(served(f"{url}/ws?width=80&height=24"))
     finally:
         process.terminate()
         process.communicate(timeout=30)

@@ -211,3 +211,9 @@ def test_why_and_runs(cli: Cli, story: Path, refused: Callable[..., str]) -> Non
     Path("empty").mkdir()
     assert cli("logs", "why", "empty") == (1, "", "error: no run in empty\n")
     assert cli("logs", "runs", "empty").err == "note: there are no runs\n"
+
+
+@pytest.mark.parametrize("extra", ["live", "report"])
+def test_help_names_the_extra(cli: Cli, extra: str) -> None:
+    """What has to be installed stands there with its brackets, which are no markup."""
+    assert f"pip install 'metaexpert[{extra}]'" in cli("logs", extra, "--help").out

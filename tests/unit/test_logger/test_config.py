@@ -304,10 +304,17 @@ class TestErrors:
         Path("pyproject.toml").write_text("[tool")
         assert "pyproject.toml: cannot be read" in wrong()
 
-    def test_a_table_that_is_none(self) -> None:
-        """[tool.metaexpert] logger = 3 is an error."""
-        Path("pyproject.toml").write_text("[tool.metaexpert]\nlogger = 3\n")
-        assert "not a table" in wrong()
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("[tool.metaexpert]\nlogger = 3\n", "tool.metaexpert.logger"),
+            ("[tool]\nmetaexpert = 3\n", "tool.metaexpert"),
+        ],
+    )
+    def test_a_table_that_is_none(self, text: str, name: str) -> None:
+        """[tool.metaexpert] logger = 3 is an error, and so is [tool] metaexpert = 3."""
+        Path("pyproject.toml").write_text(text)
+        assert f"[{name}] is not a table but 3" in wrong()
 
     def test_given_twice(self) -> None:
         """A field and its alias together are a contradiction; both names are told."""

@@ -793,6 +793,21 @@ def test_threads_may_use_different_lanes(make: Callable[..., Journal]) -> None:
     assert bytes(bucket.data) == b"".join(map(line, range(300))) * 6
 
 
+def test_a_segment_that_takes_no_line_although_it_has_room_holds_up_nobody(
+    make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the child of a fork whose preparations failed: the line is refused."""
+    lane = make().lane("expert.log")
+    assert lane.append(line(1))
+
+    def refuse(_: bytes) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(lane, "write", refuse)
+    monkeypatch.setattr(lane, "has_room", lambda _: True)
+    assert lane.append(line(2)) is False
+
+
 def test_a_journal_in_memory_goes_to_disk_when_it_can(
     tmp_path: Path, make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:

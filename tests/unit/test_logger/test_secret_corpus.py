@@ -18,7 +18,7 @@ def cases(name: str) -> Iterator[str]:
     """Yield the texts of a corpus file; its first lines tell its form."""
     for line in (CORPUS / name).read_text("utf-8").splitlines():
         if line and not line.startswith("#"):
-            yield line.replace("·", "").replace("↵", "\n")
+            yield line.replace("·", "").replace("↵", "\n").replace("␛", "\x1b")
 
 
 SECRETS = [*cases("secrets.txt"), *cases("library_secrets.txt"), *cases("neighbour_secrets.txt")]

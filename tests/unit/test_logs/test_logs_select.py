@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metaexpert.logger.system.native import core
 from metaexpert.logs.entry import glance
-from metaexpert.logs.reading._literals import ignores_case, required
+from metaexpert.logs.reading._literals import all_required, ignores_case, required
 from metaexpert.logs.reading._selection import Group, plain_select, select
 from tests.unit.test_logs.conftest import Line
 
@@ -146,3 +146,32 @@ def test_what_matches_holds_a_required_text(pattern: str, flags: int) -> None:
 def test_the_longest_certain_text_is_taken(pattern: str, flags: int, texts: tuple[bytes, ...]) -> None:
     """Of several the longest; none where an alternative has none, or where there are too many."""
     assert required(re.compile(pattern, flags)) == texts
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("flags", [0, re.IGNORECASE])
+def test_what_matches_holds_a_text_of_each_group(pattern: str, flags: int) -> None:
+    """Of each group of texts that were taken from an expression, its best one among them."""
+    expression = re.compile(pattern, flags)
+    groups = all_required(expression)
+    assert next(iter(groups), ()) == required(expression)
+    found = expression.search(
+        "Order filled after 3 ticks; no answer within 250 ms: timeout, abcabcx foobaz barbaz abab abcxcde"
+    )
+    if found is not None:
+        matched = found[0].lower().encode()
+        assert all(any(text.lower() in matched for text in texts) for texts in groups)
+
+
+def test_a_line_has_a_text_of_each_group(line: Line) -> None:
+    """The texts of a second group count in the line alone, not in those behind it."""
+    groups = tuple(Group((text,), fold=False, odd=False) for text in (b"answer", b"within 7"))
+    lines = [line(1, "no answer within 6 s"), line(2, "answer within 7 s"), line(3, "within 7 s"), line(4, "answer")]
+    assert list(select(b"".join(lines), b"", b"", groups).bounds[2::3]) == [2]
+
+
+def test_groups_of_an_expression() -> None:
+    """All that a match must hold, the longest first."""
+    assert all_required(re.compile("no answer from (okx|mt5) within 7[0-9]+ ms")) == [
+        (b"no answer from ",), (b" within 7",), (b" ms",), (b"mt5", b"okx")
+    ]  # fmt: skip

@@ -57,7 +57,7 @@ class Live(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     #experts { max-height: 9; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    #chips { height: 1; padding: 0 1; background: $boost; text-wrap: nowrap; text-overflow: ellipsis; }
+    #chips { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[Any]] = [
         Binding("q,ctrl+c", "quit", "quit"),
@@ -79,6 +79,8 @@ class Live(App[None]):
 
     def __init__(self, logs: Logs, chips: list[Chip]) -> None:
         super().__init__()
+        # The terminal's own colours, like those of the log: legible on any ground, dark or light.
+        self.theme = "ansi-dark"
         self._logs = logs
         self._feed = Feed(logs)
         self.chips = chips
@@ -161,7 +163,8 @@ class Live(App[None]):
         text.append(
             f"{state or ('following' if following else 'at a line; End follows')}  ", "yellow" if state else "dim"
         )
-        text.append(f"{len(self._list.records):,} entries   ? keys", "dim")
+        count = len(self._list.records)
+        text.append(f"{count:,} {'entry' if count == 1 else 'entries'}   ? keys", "dim")
         self._bar.update(text, layout=False)
 
     def on_records_chosen(self, chosen: Records.Chosen) -> None:

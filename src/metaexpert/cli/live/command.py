@@ -21,7 +21,7 @@ def live(
     port: Annotated[str, typer.Option("--port", metavar="N", help="Port of --web.")] = "8000",
     **filters: Any,
 ) -> None:
-    """Show the experts and their log on a screen, while they run or after.
+    r"""Show the experts and their log on a screen, while they run or after.
 
     The experts stand above: alive or dead, age of the last entry, rate,
     drops, errors, open positions and orders, result of today (UTC, before
@@ -31,7 +31,7 @@ def live(
     Reads files only: works beside running experts, after them and over ssh.
     --web serves the same to browsers on this machine, at 127.0.0.1.
 
-    Needs the extra live: pip install 'metaexpert[live]'
+    Needs the extra live: pip install 'metaexpert\[live]'
 
     Example:
       metaexpert logs live
@@ -50,15 +50,18 @@ def live(
 
         serve(logs, chips, _port(port))
         return
-    if not output.to_terminal() and "TEXTUAL_DRIVER" not in os.environ:  # textual-serve sets it
+    from_web = "TEXTUAL_DRIVER" in os.environ  # textual-serve sets it, and waits for what Textual writes first
+    if not output.to_terminal() and not from_web:
         raise output.InputError("logs live needs a terminal; into a pipe: metaexpert logs --follow")
-    output.write_escaped(_first_paint(selected(filters)))
+    if not from_web:
+        output.write_escaped(_first_paint(selected(filters)))
     try:
         from metaexpert.cli.live.app import Live  # noqa: PLC0415
 
         Live(logs, chips).run()
     finally:
-        output.write_escaped("\x1b[?1049l")
+        if not from_web:
+            output.write_escaped("\x1b[?1049l")
 
 
 def _first_paint(logs: Logs) -> str:

@@ -48,7 +48,7 @@ class Feed:
     @property
     def experts(self) -> list[ExpertState]:
         """The experts as they stand; empty until the files are read."""
-        return [state for states in list(self._states.values()) for state in states]
+        return [state for directory in self._logs.directories for state in self._states.get(directory, ())]
 
     @property
     def read(self) -> bool:

@@ -23,12 +23,12 @@ def report(
     as_json: Json = False,
     **filters: Any,
 ) -> None:
-    """Write a report: one page of HTML that needs no network and no scripts.
+    r"""Write a report: one page of HTML that needs no network and no scripts.
 
     A verdict in one sentence, equity and drawdown, results by day and symbol,
     trades, slippage, time from order to fill, rejections, runs and how they
     ended, errors in groups, and each order. --json prints the same figures.
-    HTML needs the extra `report`: pip install 'metaexpert[report]'
+    HTML needs the extra `report`: pip install 'metaexpert\[report]'
 
     Example:
       metaexpert logs report -o report.html

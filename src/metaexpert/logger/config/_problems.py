@@ -80,7 +80,7 @@ def _problem(
         field = str(detail["loc"][0])
         wanted = detail["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
         text = f"{_quoted(fields[field], values.get(field))} {wanted}"
-    source = sources.get(field, DEFAULT_LABEL)
+    source = sources.get(field.partition("[")[0], DEFAULT_LABEL)
     return Problem(field, source, f"{field}: {text} ({source})")
 
 

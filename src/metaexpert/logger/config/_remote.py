@@ -89,7 +89,8 @@ def remote_conflicts(config: Any) -> Iterator[tuple[str, str]]:
         if getattr(config, one) and not _is_installed(module):
             yield one, f"it needs the extra {extra}: pip install 'metaexpert[{extra}]'"
     for one, other in _NEEDED:
-        if getattr(config, one) is not None and getattr(config, other) is None:
+        routed = any(other in route for route in config.alert_routes) and one == "telegram_token"
+        if getattr(config, one) is not None and getattr(config, other) is None and not routed:
             yield other, f"{one} is set, and needs {other} too"
     for one in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
         if getattr(config, one) is not None and not (config.syslog_address or "").startswith("tls://"):

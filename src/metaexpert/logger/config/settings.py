@@ -7,9 +7,18 @@ not the state of the file system.
 # No `from __future__ import annotations`: pydantic would compile each of fifty annotations anew at import.
 from collections import ChainMap
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from metaexpert.logger import schema
 from metaexpert.logger.config import locations
@@ -24,6 +33,7 @@ from metaexpert.logger.config._remote import (
     WebAddress,
     remote_conflicts,
 )
+from metaexpert.logger.config.alert_routes import Route, read_routes, route_conflicts, secrets_in
 from metaexpert.logger.config.field_types import (
     KIB,
     MIB,
@@ -61,6 +71,9 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
     },
     "for_backtesting": {"log_level": "INFO", "log_to_console": False, "overflow": "block"},
 }
+
+
+AlertRoutes = Annotated[list[Route], BeforeValidator(read_routes)]
 
 
 class Setting(NamedTuple):
@@ -129,6 +142,7 @@ class LoggerConfig(BaseModel):
     processors: ProcessorList | None = Field(None, description="Own structlog processors, run on each entry.")
     alert_level: Level = Field("CRITICAL", description="Lowest level that is sent as an alert.")
     alert_heartbeat: bool = Field(False, description="Tell the channels of start, stop and sudden death.")
+    alert_routes: AlertRoutes = Field([], description="Alerts to addresses of their own (JSON).")
     telegram_token: Token | None = Field(None, description="Token of a Telegram bot.")
     telegram_chat_id: ChatId | None = Field(None, description="Telegram chat that gets the alerts.")
     telegram_thread_id: ThreadId | None = Field(None, description="Topic of that chat (message_thread_id).")
@@ -185,7 +199,7 @@ class LoggerConfig(BaseModel):
             other = names.setdefault(str(getattr(self, field)).casefold(), field)
             if other != field:
                 raise conflict(field, f"{getattr(self, field)!r} is the name of {other} too; they need two files")
-        for field, text in remote_conflicts(self):
+        for field, text in (*remote_conflicts(self), *route_conflicts(self)):
             raise conflict(field, text)
         if self.max_total_size is not None and self.max_total_size < self.max_file_size:
             text = f"{self.max_total_size} bytes should be at least max_file_size, {self.max_file_size} bytes"
@@ -198,10 +212,8 @@ class LoggerConfig(BaseModel):
         This is done when a configuration is made, and needed again in a process that received it by pickle.
         """
         for field in type(self).model_fields:
-            value = getattr(self, field)
-            for item in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(item, SecretStr):
-                    add_secret(item)
+            for secret in secrets_in(getattr(self, field)):
+                add_secret(secret)
 
     def sources(self) -> dict[str, Setting]:
         """Return each setting by its field: the value, with secrets as ``***``, and the source that it came from."""

@@ -231,10 +231,11 @@ def _pyproject(fields: Fields) -> Layer:
     shown = str(path)
     try:
         table: Any = _parsed(text, shown)
-        for key in PYPROJECT_TABLE:
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        if not isinstance(table, dict):
-            raise TypeError("[tool.metaexpert.logger] is not a table")  # noqa: TRY301
+        for depth, key in enumerate(PYPROJECT_TABLE, 1):
+            table = table.get(key, {})
+            if not isinstance(table, dict):
+                name = ".".join(PYPROJECT_TABLE[:depth])
+                raise TypeError(f"[{name}] is not a table but {table!r}")  # noqa: TRY301
     except (ValueError, RecursionError, TypeError) as error:
         layer.problems.append(Problem(shown, shown, f"{shown}: cannot be read: {error}"))
         return layer

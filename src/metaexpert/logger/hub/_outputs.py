@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from metaexpert.logger import schema
+from metaexpert.logger.config.alert_routes import lowest_level
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.console import stderr
 from metaexpert.logger.console.console import Console
@@ -84,10 +85,10 @@ class Outputs:
         self.show: Final = self.console.put
         self.alerts: RemotePart[Alerts] | None = None
         self.exports: RemotePart[Exports] | None = None
-        if config.telegram_token or config.discord_webhook_url or config.webhook_url:
+        if config.telegram_token or config.discord_webhook_url or config.webhook_url or config.alert_routes:
             make = partial(_alerts, config, directory.path, self._remote_trouble, stamper.notice)
             self.alerts = RemotePart("alerts", make, self._remote_trouble)
-            routing.alert_level = LEVEL_NUMBERS[config.alert_level.lower()]
+            routing.alert_level = lowest_level(config)
         if config.syslog_address or config.otlp_endpoint or config.metrics:
             make_exports = partial(_exports, config, directory.path, self._remote_trouble)
             self.exports = RemotePart("exports", make_exports, self._remote_trouble)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Emptied segments that a lane keeps; more are given back.
 MAX_SPARE: Final = 2
+#: How often others may be faster in taking the room that was made, before a line is refused: a segment that takes no
+#: line, as in the child of a fork whose preparations failed, must not hold up a call for ever.
+_MOST_TRIES: Final = 1000
 #: Seconds that a caller leaves to the writing thread after it has filled a segment while others wait: as long as it
 #: takes a thread to wake up and take the interpreter lock, for which it would otherwise wait a hundred times as long.
 _YIELD: Final = 0.00005
@@ -58,7 +61,7 @@ class JournalLane:
             line: The line with its newline.
             reserve: Whether the reserve may be used.
         """
-        while True:
+        for _ in range(_MOST_TRIES):
             try:
                 self.write(line)
             except ValueError:
@@ -66,6 +69,7 @@ class JournalLane:
                     return False
             else:
                 return True
+        return False
 
     def has_room(self, length: int) -> bool:
         """Return whether `write` takes a line of *length* bytes now."""

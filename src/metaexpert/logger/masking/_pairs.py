@@ -81,13 +81,16 @@ _LONGEST_NAME: Final = 100
 _LONGEST_WORD: Final = 9
 #: Letters that stand for others of the alphabet: full-width ones and those of mathematics.
 _COMPATIBLE: Final = lazy_pattern("[\uff01-\uff5e\u2100-\u214f\U0001d400-\U0001d7ff]")
+#: Colours of a terminal and marks of a message, which may begin and end on either side of a separator.
+_LOOKS: Final = r"(?:\x1b\[[\d;]{0,16}m|\*\*(?!\*)|</?(?:b|strong|i|em|code)>|\[/?(?:bold|b|i|dim)\]){0,4}+"
+_COLOUR: Final = lazy_pattern(r"\x1b\[[\d;]{0,16}m")
 _SEPARATOR: Final = lazy_pattern(
-    r"""((?:\\*+["'`]|&quot;|&\#3[49];|\\u0022|\\x22)?+\]?+)  # the end of its quotes, of an index
-        [ \t]{0,40}+
+    rf"""((?:\\*+["'`]|&quot;|&\#3[49];|\\u0022|\\x22)?+\]?+)  # the end of its quotes, of an index
+        {_LOOKS}[ \t]{{0,40}}+
         (\|(?=[ ])|│
-        |:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={1,3}+
+        |:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={{1,3}}+
         |:(?!:|//))
-        ([ \t]{0,40}+)(?:&quot;|&\#3[49];|\\u0022|\\x22)?+""",
+        {_LOOKS}([ \t]{{0,40}}+){_LOOKS}(?:&quot;|&\#3[49];|\\u0022|\\x22)?+""",
     re.VERBOSE,
 )
 _BLANKS: Final = lazy_pattern(r"[ \t]++(?=[^\s\-|&<>;])")
@@ -98,7 +101,7 @@ _OPENING: Final = lazy_pattern(r"""[bBrRuUfF]{0,2}(\\*+)(\"{3}|'{3}|["'`])""")
 _BEFORE: Final = lazy_pattern(r"([A-Za-z]{1,12})[ ]\Z")
 #: A value without quotes. It ends at a space, at a quote, and where another pair or parameter begins.
 _RUN: Final = lazy_pattern(
-    r"""(?:[^\s"'`<>,;&\\]
+    r"""(?:[^\s"'`<>,;&\\\x1b]
         |["'`](?=[A-Za-z0-9])
         |[,;](?!["'\\]*+[\w.\-]++\\*+["']?+[=:]|["'\s]|\Z)
         |&(?![\w.\-%\[\]]++=|amp;|quot;|["'\s]|\Z)
@@ -199,6 +202,8 @@ def _beginning(text: str, position: int) -> int:
         start > 0 and not text[start - 1].isascii() and text[start - 1].isalnum() and position - start < _LONGEST_NAME
     ):
         start -= 1
+    if (colour := _COLOUR.match(text, max(text.rfind("\x1b[", max(0, start - 18), start), 0), position)) is not None:
+        return max(start, colour.end())
     return start
 
 

@@ -68,6 +68,11 @@ _PARENTS_OF_KEY: Final = frozenset({"api", "secret", "private", "access", "signi
 AMBIGUOUS: Final = frozenset(
     ("token", "sign", "pin", "auth", "secret", "cookie", "bearer", "credential", "signature", "pass")
 )
+#: Ends of words that mean a secret whatever they begin with: ``PGPASSWORD``, ``mysecret``.
+_ENDS_OF_WORDS: Final = (
+    *("password", "passwd", "passphrase", "secret", "apikey", "secretkey", "accesskey", "privatekey"),
+    *("sshpass", "dbpass", "smtppass", "userpass", "telegramtoken", "discordtoken", "slacktoken", "githubtoken"),
+)
 _LONGER: Final = (("key", _SERVICES, SECRET), ("token", _TRADED, TRADED), ("pass", _NO_PASSWORDS, PLAIN))
 #: A part of each secret name, in lower case. A text without any of them holds no secret name.
 _STEMS: Final = (
@@ -155,7 +160,7 @@ class Names:
             kind = self._kinds.get(tuple(found[-count:]))
             if kind is not None:
                 return kind
-        return PLAIN
+        return SECRET if found and found[-1].endswith(_ENDS_OF_WORDS) else PLAIN
 
 
 def words(name: str) -> list[str]:

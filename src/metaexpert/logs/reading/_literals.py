@@ -28,14 +28,22 @@ def required(pattern: re.Pattern[str]) -> tuple[bytes, ...]:
 
     In lower case where the pattern ignores case (`ignores_case`).
     """
+    return next(iter(all_required(pattern)), ())
+
+
+def all_required(pattern: re.Pattern[str]) -> list[tuple[bytes, ...]]:
+    """Return all such groups of texts that are known, the best one first: each match has a text of each."""
     try:
         tree = _parser.parse(pattern.pattern, pattern.flags)
     except (re.error, RecursionError):  # pragma: no cover - it was compiled before
-        return ()
-    fold = ignores_case(pattern)
-    texts = _of(tree, fold=fold) or frozenset()
-    shortest = [one for one in texts if not any(other != one and other in one for other in texts)]
-    return tuple(sorted(text.encode() for text in shortest)) if len(shortest) <= _MOST else ()
+        return []
+    groups = sorted(_each_of(tree, fold=ignores_case(pattern)), key=_worth, reverse=True)
+    return [texts for group in groups if 0 < len(texts := _shortest(group)) <= _MOST]
+
+
+def _shortest(texts: frozenset[str]) -> tuple[bytes, ...]:
+    kept = [one for one in texts if not any(other != one and other in one for other in texts)]
+    return tuple(sorted(text.encode() for text in kept))
 
 
 def ignores_case(pattern: re.Pattern[str]) -> bool:
@@ -45,6 +53,11 @@ def ignores_case(pattern: re.Pattern[str]) -> bool:
 
 def _of(tree: Any, *, fold: bool) -> frozenset[str] | None:
     """Return the best set of texts of a sequence; None when nothing is certain."""
+    return max(_each_of(tree, fold=fold), key=_worth, default=None)
+
+
+def _each_of(tree: Any, *, fold: bool) -> list[frozenset[str]]:
+    """Return all sets of texts of a sequence: whatever it matches has one of each."""
     found: list[frozenset[str]] = []
     run = ""
     for kind, value in tree:
@@ -56,7 +69,7 @@ def _of(tree: Any, *, fold: bool) -> frozenset[str] | None:
         inner = _inside(kind, value, fold=fold)
         found += [inner] if inner else []
     found += [frozenset({run})] if len(run) >= _SHORTEST else []
-    return max(found, key=_worth, default=None)
+    return found
 
 
 def _inside(kind: Any, value: Any, *, fold: bool) -> frozenset[str] | None:

@@ -19,7 +19,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logs.entry import HEADER_END, START, TIME_BEGIN, TIME_END, Entry, Record, time_key
-from metaexpert.logs.reading._literals import ignores_case, required
+from metaexpert.logs.reading._literals import all_required, ignores_case
 from metaexpert.logs.reading._selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
 from metaexpert.logs.reading.tally import Tally, tally
 from metaexpert.logs.reading.times import parse_time
@@ -226,8 +226,8 @@ def _groups(criteria: Criteria) -> tuple[Group, ...]:
     for pattern in criteria.patterns:
         if isinstance(pattern, str):
             found.append(_spelled([pattern]))
-        elif texts := required(pattern):
-            found.append(Group(texts, fold=ignores_case(pattern), odd=False))
+        else:
+            found += [Group(texts, fold=ignores_case(pattern), odd=False) for texts in all_required(pattern)]
     if criteria.level > schema.INFO:  # lines of lower levels are too many to gain anything
         words = [word for word, number in schema.LEVEL_NUMBERS.items() if number >= criteria.level]
         found.append(Group(tuple(b'"%b"' % word.encode() for word in words), fold=False, odd=True))

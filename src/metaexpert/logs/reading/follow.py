@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -271,7 +270,7 @@ class Follower:
         hold: bool = os.name != "nt",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._find = partial(find_logs, directory, diagnostics=diagnostics, recorder=recorder)
+        self._find = lambda: find_logs(directory, diagnostics=diagnostics, recorder=recorder)
         self._make: Callable[[], _Chain] = lambda: _Chain(counts, hold=hold, clock=clock)
         self._chains: dict[str, _Chain] = {}
         for base, files in chains.items():

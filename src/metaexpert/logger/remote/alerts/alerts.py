@@ -13,14 +13,13 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
+from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.alerts._alert import Kind
 from metaexpert.logger.remote.alerts._channel import Channel
 from metaexpert.logger.remote.alerts._delivery import Delivery
-from metaexpert.logger.remote.alerts._discord import Discord
 from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 from metaexpert.logger.remote.alerts._outbox import Outbox
-from metaexpert.logger.remote.alerts._telegram import Telegram
-from metaexpert.logger.remote.alerts._webhook import Webhook
+from metaexpert.logger.remote.alerts._routes import Routes
 from metaexpert.logger.remote.endpoints import Endpoint, Endpoints
 from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import Report
@@ -34,20 +33,8 @@ Stamp = Callable[[str, str], dict[str, Any]]
 
 
 def channels(config: LoggerConfig) -> list[Channel]:
-    """Return the channels that *config* names."""
-    found: list[Channel] = []
-    if config.telegram_token is not None and config.telegram_chat_id is not None:
-        token = config.telegram_token.get_secret_value()
-        thread = config.telegram_thread_id
-        found.append(Telegram(token, config.telegram_chat_id, config.telegram_api_url, thread=thread))
-    if config.discord_webhook_url is not None:
-        found.append(Discord(config.discord_webhook_url.get_secret_value(), thread=config.discord_thread_id))
-    if config.webhook_url is not None:
-        headers = {}
-        if config.webhook_token is not None:
-            headers = {"Authorization": f"Bearer {config.webhook_token.get_secret_value()}"}
-        found.append(Webhook(config.webhook_url.get_secret_value(), headers))
-    return found
+    """Return the channels that *config* names, those of its routes among them."""
+    return Routes(config).channels
 
 
 class Alerts(Endpoints[Delivery]):
@@ -68,7 +55,8 @@ class Alerts(Endpoints[Delivery]):
         self._stamp = stamp
         self._report = report
         self._directory = None if directory is None else directory / schema.PRIVATE_DIRECTORY / DIRECTORY
-        for channel in channels(config):
+        self._routes = Routes(config)
+        for channel in self._routes.channels:
             outbox, rate_limit = Outbox(self._directory, channel.endpoint), RateLimit(channel.token, channel.limits)
             make = partial(Delivery, channel, outbox, rate_limit, self._directory, report)
             self.open(self._directory, channel, make)
@@ -81,6 +69,18 @@ class Alerts(Endpoints[Delivery]):
             self._begin_heartbeat()
             self._notify("heartbeat", self._stamp("info", f"{self._expert} started"))
         super().start()
+
+    def put(self, line: bytes) -> None:
+        """Send the entry *line* where it belongs. Any thread and any signal handler may call this; it never waits."""
+        if not self._routes.choose:
+            super().put(line)
+            return
+        for endpoint in self._chosen(decode_line(line)):
+            endpoint.worker.put(line)
+
+    def _chosen(self, entry: Mapping[str, Any], *, insist: bool = False) -> list[Endpoint[Delivery]]:
+        places = self._routes.places(entry, insist=insist)
+        return [endpoint for place, endpoint in enumerate(self._endpoints) if place in places]
 
     def _begin_heartbeat(self) -> None:
         if self._directory is None:
@@ -102,7 +102,7 @@ class Alerts(Endpoints[Delivery]):
 
     def _notify(self, kind: Kind, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry).encode()
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints if kind == "test" else self._chosen(entry, insist=True):
             endpoint.sender.notify(kind, line)
             endpoint.worker.ensure()
             endpoint.worker.wake()

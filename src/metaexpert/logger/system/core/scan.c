@@ -207,12 +207,14 @@ next_hidden(Search *search, const unsigned char *from, const unsigned char *end)
     return search->hidden;
 }
 
-/* Return whether a line has a text of the group; *end* is that of all data. */
+/* Return whether a line has a text of a group; *end* is that of all data. Few lines come as far as to the second group:
+   its texts are searched for in those lines alone. */
 static int
-has_text(Search *search, Group *group, const unsigned char *line, const unsigned char *stop, const unsigned char *end)
+has_text(Search *search, int number, const unsigned char *line, const unsigned char *stop, const unsigned char *end)
 {
+    Group *group = &search->groups[number];
     for (int i = 0; i < group->count; i++)
-        if (next_hit(&group->needles[i], line, end) < stop)
+        if (number ? find(&group->needles[i], line, stop) < stop : next_hit(&group->needles[i], line, end) < stop)
             return 1;
     return next_hidden(search, line, end) < stop;
 }
@@ -268,7 +270,7 @@ judge(Search *search, Found *found, const unsigned char *line, const unsigned ch
         Group *group = &search->groups[i];
         if (group->odd && regular < 0)
             regular = is_regular(line, stop, &number);
-        if (!(group->odd && !regular) && !has_text(search, group, line, stop, end))
+        if (!(group->odd && !regular) && !has_text(search, i, line, stop, end))
             return;
     }
     regular = regular < 0 ? is_regular(line, stop, &number) : regular;
