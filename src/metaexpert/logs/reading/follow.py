@@ -270,7 +270,9 @@ class Follower:
         hold: bool = os.name != "nt",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._find = lambda: find_logs(directory, diagnostics=diagnostics, recorder=recorder)
+        self._find: Callable[[], dict[str, list[LogName]]] = lambda: find_logs(
+            directory, diagnostics=diagnostics, recorder=recorder
+        )
         self._make: Callable[[], _Chain] = lambda: _Chain(counts, hold=hold, clock=clock)
         self._chains: dict[str, _Chain] = {}
         for base, files in chains.items():
