@@ -19,6 +19,7 @@ class _Commands(LazyGroup):
     references: ClassVar[dict[str, str]] = {
         "run": "metaexpert.cli.run:app",
         "logs": "metaexpert.cli.logs:app",
+        "watch": "metaexpert.cli.watch:watch",
         "control": "metaexpert.cli.control:control",
         "config": "metaexpert.cli.config:app",
     }
@@ -45,13 +46,14 @@ def metaexpert(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Run trading experts, and read what they logged.
+    """Run trading experts, watch them, and read what they logged.
 
     Use --help with a command to learn more.
 
     Example:
       metaexpert run expert.py --data bars.csv
       metaexpert logs --follow --level warning
+      metaexpert watch logs --hang 5m
     """
     if context.invoked_subcommand is None:
         output.write(context.get_help())

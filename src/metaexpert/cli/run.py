@@ -12,6 +12,7 @@ from metaexpert.cli.loading import compile_expert, experts_in, load_expert, own_
 from metaexpert.cli.options import given, with_logger_options
 from metaexpert.cli.run_screen import progress_of, tell
 from metaexpert.cli.settings import input_errors, settings, unwritable
+from metaexpert.cli.watch_beside import start_beside
 from metaexpert.expert import MetaExpert
 from metaexpert.logger import LoggerConfig
 from metaexpert.logger.config.settings import command_line
@@ -28,6 +29,7 @@ def run(
         str | None, typer.Option(metavar="BARS.csv", help="Bars to run over; the expert's own data by default.")
     ] = None,
     mode: Annotated[Literal["backtest", "paper"], typer.Option(help="paper: bars arrive in real time.")] = "backtest",
+    watch: Annotated[bool, typer.Option("--watch", help="Have a watcher beside it, see metaexpert watch.")] = False,
     **options: Any,
 ) -> None:
     """Run an expert over bars.
@@ -52,6 +54,8 @@ def run(
             with input_errors():
                 module = load_expert(path)
             experts = experts_in(module, path)
+            if watch:
+                start_beside({expert.config.log_dir.absolute() for expert in experts}, given(options))
             _run_all(experts, data, mode)
 
 

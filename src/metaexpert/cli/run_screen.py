@@ -9,8 +9,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.cli import output
-from metaexpert.cli.tables import counted
 from metaexpert.logger.entry.console_text import escape
+from metaexpert.logs.vocabulary import counted
 from metaexpert.trading.bars import check_bars
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Tables, bars, amounts and spans of time as text for terminals and pipes; and tables as CSV.
+"""Tables and bars as text for terminals and pipes; and tables as CSV.
 
 Cells are escaped, so that no value can send control characters to the terminal.
 """
@@ -6,12 +6,10 @@ Cells are escaped, so that no value can send control characters to the terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import Final
 
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.render import csv_row, guard
-from metaexpert.logs.vocabulary import Amounts, plain
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
@@ -43,33 +41,3 @@ def bar(value: float, most: float, width: int) -> str:
     """Return a bar of *value* where *most* fills *width* characters, in eighths of a character."""
     eighths = round(value / most * width * 8) if most else 0
     return "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
-
-
-def money(number: Decimal | None, *, sign: bool = False) -> str:
-    """Return an amount for people; empty when there is none."""
-    if number is None:
-        return ""
-    text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
-    return f"+{text}" if sign and number > 0 else text
-
-
-def amounts(sums: Amounts) -> str:
-    """Return sums of money for people, one figure for each currency."""
-    return " + ".join(f"{money(amount)} {currency}".rstrip() for currency, amount in sums.items())
-
-
-def seconds(span: float | None) -> str:
-    """Return a span of time for people, with a sign."""
-    if span is None:
-        return ""
-    size = abs(span)
-    text = f"{size * 1000:.1f} ms" if size < 1 else f"{size:.3f} s" if size < 120 else f"{size / 60:.1f} min"
-    if size >= 7200:
-        text = f"{size / 3600:.1f} h"
-    return ("-" if span < 0 else "+") + text
-
-
-def counted(count: int, noun: str) -> str:
-    """Return *count* with its *noun*, in the plural unless it is one."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds; a writer that lives shows it every second.
 _SILENT: Final = 3.0
+#: Flag of a process that ends (PF_EXITING of Linux's sched.h).
+_EXITING: Final = 0x4
 #: More than an owner file has.
 _MOST_BYTES: Final = 64 * 1024
 
@@ -60,7 +62,7 @@ def owners(directory: Path) -> list[Path]:
 
 def process_of(owner: Path) -> tuple[str, str] | None:
     """Return host and process id of the writer of an owner file; None when it has logged nothing, or closed."""
-    found = _described(owner)
+    found = described(owner)
     return (str(found["hostname"]), str(found["procid"])) if found else None
 
 
@@ -69,9 +71,9 @@ def is_alive(owner: Path) -> bool:
 
     On this machine its process tells; on another one, a sign of life within the last seconds.
     """
-    found = _described(owner)
+    found = described(owner)
     if found and sys.platform != "win32" and found["hostname"] == os.uname().nodename:
-        exists = _has_process(str(found["procid"]), found.get("began"))
+        exists = has_process(str(found["procid"]), found.get("began"))
         if exists is not None:
             return exists
     with contextlib.suppress(OSError):
@@ -79,7 +81,8 @@ def is_alive(owner: Path) -> bool:
     return False
 
 
-def _described(owner: Path) -> dict[str, Any]:
+def described(owner: Path) -> dict[str, Any]:
+    """Return what the writer of an owner file says of itself; empty when it has logged nothing, or closed."""
     with contextlib.suppress(OSError, ValueError):  # it has just closed, or is of an earlier version
         with open(owner, "rb", opener=_open_plain) as file:
             found = json.loads(file.read(_MOST_BYTES) or b"{}")
@@ -93,7 +96,7 @@ def _open_plain(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
-def _has_process(procid: str, began: str | None) -> bool | None:
+def has_process(procid: str, began: str | None) -> bool | None:
     """Return whether that process still exists, by what Linux tells of it; None where that is not known."""
     if began is None or not Path("/proc/self/stat").exists():
         return None
@@ -101,4 +104,6 @@ def _has_process(procid: str, began: str | None) -> bool | None:
         told = Path(f"/proc/{procid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return False
-    return told[0] not in (b"Z", b"X") and began.endswith(f" {told[19].decode()}")
+    if told[0] in (b"Z", b"X") or int(told[6]) & _EXITING:
+        return False
+    return began.endswith(f" {told[19].decode()}")

@@ -264,3 +264,33 @@ def number(value: Any) -> Decimal | None:
 
 #: `FIELDS`, folded.
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(map(folded_name, names)) for name, names in FIELDS.items()}
+
+
+def money(number: Decimal | None, *, sign: bool = False) -> str:
+    """Return an amount for people; empty when there is none."""
+    if number is None:
+        return ""
+    text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
+    return f"+{text}" if sign and number > 0 else text
+
+
+def amounts(sums: Amounts) -> str:
+    """Return sums of money for people, one figure for each currency."""
+    return " + ".join(f"{money(amount)} {currency}".rstrip() for currency, amount in sums.items())
+
+
+def seconds(span: float | None) -> str:
+    """Return a span of time for people, with a sign."""
+    if span is None:
+        return ""
+    size = abs(span)
+    text = f"{size * 1000:.1f} ms" if size < 1 else f"{size:.3f} s" if size < 120 else f"{size / 60:.1f} min"
+    if size >= 7200:
+        text = f"{size / 3600:.1f} h"
+    return ("-" if span < 0 else "+") + text
+
+
+def counted(count: int, noun: str) -> str:
+    """Return *count* with its *noun*, in the plural unless it is one."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"

@@ -131,6 +131,33 @@ def test_reader_and_writer_meet_in_few_rooms() -> None:
         assert all(map(is_shared, ours)), path
 
 
+#: Rooms of the logger that the watcher uses: it sends alerts, and looks at journals. It never logs.
+WATCHED = (
+    "schema",
+    "config",
+    "encoding.line",
+    "entry",
+    "files.archive",
+    "files.watched",
+    "journal",
+    "remote.alerts",
+    "system",
+)
+
+
+def test_the_watcher_stands_beside_the_reader() -> None:
+    """The watcher imports the reader and few rooms of the logger; only the command line imports it."""
+    for path in ROOT.rglob("*.py"):
+        names = imports(path)
+        if path.parent == ROOT / "watch":
+            for name in names:
+                inside = name.removeprefix("metaexpert.logger.")
+                logger = name in ("metaexpert.logger", "metaexpert") or inside.startswith(WATCHED)
+                assert logger or name.startswith(("metaexpert.logs", "metaexpert.watch")), (path, name)
+        elif path.parent != ROOT / "cli":
+            assert not any(name.startswith("metaexpert.watch") for name in names), path
+
+
 def test_public_names() -> None:
     """`metaexpert.logger` exports what the contract names, each documented."""
     expected = {"MetaLogger", "LoggerConfig", "get_logger", "log_context", "trade_context", "register_secret"}

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from metaexpert.logger.files import _archive
-from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files import archive
 from metaexpert.logger.files._indexer import Index
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
@@ -270,7 +270,7 @@ class TestThread:
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Before a fork the thread ends in the middle of a file and leaves nothing half done; after it, all is done."""
-        monkeypatch.setattr(_archive, "_PIECE", 1000)
+        monkeypatch.setattr(archive, "_PIECE", 1000)
         gate = Gate(monkeypatch)
         backup(tmp_path, 1)
         archivist.poke()
@@ -309,7 +309,7 @@ class TestThread:
         monkeypatch.setattr(archivist, "_size", lambda entry, real=archivist._size: (stat(entry.path), real(entry))[1])
         with archivist._lock:
             looks[0] = 0
-            with pytest.raises(_archive._Stopped):
+            with pytest.raises(archive._Stopped):
                 work(*([Index(tmp_path)] if step == "_index" else []))
         archivist._thread.forking = False
         assert looks[0] < 20

@@ -17,10 +17,10 @@ import pytest
 from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry import time_index
 from metaexpert.logger.entry.time_index import Span
-from metaexpert.logger.files import _archive, _indexer
-from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files import _indexer, archive
 from metaexpert.logger.files._indexer import Indexer, key_of, spans_of
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
@@ -275,7 +275,7 @@ class TestArchivist:
     ) -> None:
         """After a rotation the index tells of each backup, compressed or not, what its lines hold."""
         monkeypatch.setattr(_indexer, "STRETCH", 3 * len(line(10)))
-        monkeypatch.setattr(_archive, "_PIECE", 100)
+        monkeypatch.setattr(archive, "_PIECE", 100)
         monkeypatch.setattr(_indexer, "PIECE", 100)
         archivist.compressed |= {"expert.log"} if compress else set()
         sink = RotatingFile(
@@ -320,7 +320,7 @@ class TestArchivist:
         backup(tmp_path, 2, b"text\n")
         archivist.work()
         before = (tmp_path / schema.PRIVATE_DIRECTORY / "index").stat()
-        monkeypatch.setattr(_archive, "spans_of", None)
+        monkeypatch.setattr(archive, "spans_of", None)
         (tmp_path / "expert.log.2").rename(tmp_path / "expert.log.3")
         archivist.work()
         assert os.path.samestat(before, (tmp_path / schema.PRIVATE_DIRECTORY / "index").stat())
@@ -385,7 +385,7 @@ class TestArchivist:
             return spans
 
         with monkeypatch.context() as patch:
-            patch.setattr(_archive, "spans_of", and_append)
+            patch.setattr(archive, "spans_of", and_append)
             archivist.work()
         assert not (tmp_path / schema.PRIVATE_DIRECTORY / "index").exists()
         archivist.work()
@@ -474,8 +474,8 @@ class TestArchivist:
             return spans_of(file, *args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(_archive, "spans_of", gated)
-            patch.setattr(_archive, "_INDEX_PATIENCE", -1.0)
+            patch.setattr(archive, "spans_of", gated)
+            patch.setattr(archive, "_INDEX_PATIENCE", -1.0)
             archivist.poke()
             assert reached.wait(10)
             threading.Timer(0.05, go.set).start()
@@ -505,7 +505,7 @@ class TestArchivist:
             done.append("budget")
             meet(self)
 
-        monkeypatch.setattr(_archive, "spans_of", gated)
+        monkeypatch.setattr(archive, "spans_of", gated)
         monkeypatch.setattr(Archivist, "_meet_budget", met)
         backup(tmp_path, 1, line(1))
         archivist.poke()
@@ -552,7 +552,7 @@ class TestArchivist:
             return spans_of(*args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(_archive, "spans_of", gated)
+            patch.setattr(archive, "spans_of", gated)
             archivist.poke()
             assert reached.wait(10)
             threading.Timer(0.05, go.set).start()

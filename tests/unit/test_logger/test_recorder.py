@@ -17,7 +17,7 @@ from sinks import FailingSink, FakeClock
 
 from metaexpert.logger import BoundLogger, ConfigurationError, LoggerConfig, MetaLogger, log_context, register_secret
 from metaexpert.logger.files import recorder as module
-from metaexpert.logger.files._dumps import MOST_FILES, MOST_RINGS, delete_oldest, dump_name
+from metaexpert.logger.files._dead_journal import MOST_FILES, MOST_RINGS, delete_oldest, dump_name
 from metaexpert.logger.files.recorder import Recorder
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.ring import Ring, count_lines, last_time

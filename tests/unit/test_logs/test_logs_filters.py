@@ -16,9 +16,9 @@ from properties import examples
 
 from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry.rfc5424 import from_layout
-from metaexpert.logger.files import _archive, _indexer
-from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files import _indexer, archive
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.testing import reset
@@ -194,7 +194,7 @@ def rotate(directory: Path, *, compress: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_indexer, "STRETCH", 900)
         patch.setattr(_indexer, "PIECE", 300)
-        patch.setattr(_archive, "_PIECE", 300)
+        patch.setattr(archive, "_PIECE", 300)
         for path in directory.glob("*.log"):
             lines = path.read_bytes().splitlines(keepends=True)
             path.unlink()

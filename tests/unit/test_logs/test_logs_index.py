@@ -15,9 +15,9 @@ import pytest
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry import time_index
-from metaexpert.logger.files import _archive, _indexer
-from metaexpert.logger.files._archive import Archivist
+from metaexpert.logger.files import _indexer, archive
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logs import Logs, Record, open_logs
@@ -38,7 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stretches of eight kilobytes."""
     monkeypatch.setattr(_indexer, "STRETCH", 8000)
     monkeypatch.setattr(_indexer, "PIECE", 2000)
-    monkeypatch.setattr(_archive, "_PIECE", 2000)
+    monkeypatch.setattr(archive, "_PIECE", 2000)
 
 
 def index_of(directory: Path) -> Path:

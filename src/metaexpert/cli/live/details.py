@@ -12,11 +12,10 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from metaexpert.cli.tables import amounts, money, seconds
 from metaexpert.logger.entry.console_text import ConsoleText, escape, time_text, value_text
 from metaexpert.logs import Entry, Record
 from metaexpert.logs.orders import OrderLife
-from metaexpert.logs.vocabulary import SIDES, plain
+from metaexpert.logs.vocabulary import SIDES, amounts, money, plain, seconds
 
 
 class Page(ModalScreen[None]):

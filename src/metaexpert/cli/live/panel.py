@@ -9,10 +9,9 @@ from typing import Final
 
 from rich.text import Text
 
-from metaexpert.cli.tables import amounts
 from metaexpert.logger.entry.console_text import cells, escape
 from metaexpert.logs.runs.present import ExpertState
-from metaexpert.logs.vocabulary import plain
+from metaexpert.logs.vocabulary import amounts, plain
 
 #: Seconds without an entry after which a living expert is marked.
 SILENCE: Final = 60

@@ -10,7 +10,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters
-from metaexpert.cli.tables import counted
+from metaexpert.logs.vocabulary import counted
 
 
 @with_filters

@@ -9,10 +9,10 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
-from metaexpert.cli.tables import amounts, money, seconds, table
+from metaexpert.cli.tables import table
 from metaexpert.logger.entry.console_text import escape, time_text
 from metaexpert.logs.orders import OrderLife, order_life
-from metaexpert.logs.vocabulary import SIDES, plain
+from metaexpert.logs.vocabulary import SIDES, amounts, money, plain, seconds
 
 
 @with_filters

@@ -9,8 +9,8 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Directories, Json, opened
-from metaexpert.cli.tables import counted
 from metaexpert.logs.recover import recover_logs
+from metaexpert.logs.vocabulary import counted
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.recovery import Recovery

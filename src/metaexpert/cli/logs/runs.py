@@ -6,10 +6,11 @@ from typing import Any
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
-from metaexpert.cli.tables import amounts, table
+from metaexpert.cli.tables import table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.runs.why import reason_of
+from metaexpert.logs.vocabulary import amounts
 
 
 @with_filters

@@ -9,7 +9,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json
-from metaexpert.cli.tables import counted
+from metaexpert.logs.vocabulary import counted
 
 if TYPE_CHECKING:
     from metaexpert.logs.scan import Finding, Report

@@ -23,11 +23,11 @@ from metaexpert.cli.logs.filters import (
     zone,
 )
 from metaexpert.cli.progress import shown
-from metaexpert.cli.tables import counted
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs import Entry, Logs, Record
 from metaexpert.logs.recover import waiting_entries
 from metaexpert.logs.render import FormatName, make_format
+from metaexpert.logs.vocabulary import counted
 
 #: Records written at once.
 _BATCH: Final = 1000

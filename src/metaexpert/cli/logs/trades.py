@@ -9,10 +9,10 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters, zone
-from metaexpert.cli.tables import amounts, csv_table, money, table
+from metaexpert.cli.tables import csv_table, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.trades import Execution, Ledger
-from metaexpert.logs.vocabulary import SIDES
+from metaexpert.logs.vocabulary import SIDES, amounts, money
 
 
 @with_filters

@@ -9,11 +9,11 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.progress import shown
-from metaexpert.cli.tables import counted
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.recover import waiting_journals
 from metaexpert.logs.verify import Report
 from metaexpert.logs.verify import verify as run_verify
+from metaexpert.logs.vocabulary import counted
 
 
 def verify(

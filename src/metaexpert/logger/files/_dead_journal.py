@@ -1,6 +1,6 @@
 """One dead journal: its lines are brought into their files exactly once, and what is none of ours is set aside.
 
-Imported when there is one.
+Imported when there is one, and for the files of the flight recorder, whose ring it dumps.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from metaexpert.logger import schema
 from metaexpert.logger.config.field_types import file_name_problem
 from metaexpert.logger.encoding.line import SEQUENCE_ID
-from metaexpert.logger.files._dumps import delete_oldest, dump_file, dump_name, dumped_already
-from metaexpert.logger.files._rotating_file import LINE_START, written_already
+from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
+from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.ring import RING_NAME, last_time
 from metaexpert.logger.journal.segment import (
     FIXED,
@@ -28,6 +29,7 @@ from metaexpert.logger.journal.segment import (
     RING_SUFFIX,
     SEGMENT_SUFFIX,
     VERSION,
+    Intent,
     Segment,
     State,
     read_name,
@@ -47,6 +49,11 @@ MOST_BYTES: Final = 256 * 1024 * 1024
 #: Endings that make a name a log's, although no such file is there.
 _LOG_SUFFIXES: Final = frozenset({".log", ".jsonl", ".json", ".ndjson", ".txt"})
 _FARTHEST: Final = 2**63 - 1
+#: Of the flight recorder's files, which never rotate, so many stay, with so many times the bytes of the ring together.
+MOST_FILES: Final = 20
+MOST_RINGS: Final = 10
+_NO_TIME: Final = "0000-01-01T00:00:00.000000Z"
+_POLICY: Final = RotationPolicy(max_size=_FARTHEST, backups=0)
 _ZEROS: Final = bytes(64 * 1024)
 
 
@@ -288,3 +295,41 @@ def _is_entry(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def dump_name(time: str) -> str:
+    """Return the name of the file whose last entry has that *time*; for what is no time, one of the year 0."""
+    digits = time.replace("-", "").replace(":", "").removesuffix("Z")
+    name = f"{schema.RECORDER_PREFIX}{digits}{schema.RECORDER_SUFFIX}"
+    return name if schema.is_recorder_file(name) else dump_name(_NO_TIME)
+
+
+def dump_file(directory: Path, name: str, lock: Any) -> RotatingFile:
+    """Return the sink of the file *name*. *lock* is the directory's."""
+    return RotatingFile(directory / name, _POLICY, lock)
+
+
+def dumped_already(directory: Path, intent: Intent, data: Any) -> int:
+    """Return how many bytes of the batch of *intent* a file of the recorder has, see `written_already`."""
+    return max((written_already(directory, name, intent, data) for name in _files(directory)), default=0)
+
+
+def delete_oldest(directory: Path, ring: int) -> int:
+    """Delete what is too much of the recorder's files, for a ring of so many bytes. Returns how many files.
+
+    Raises:
+        OSError: A file cannot be deleted.
+    """
+    left, deleted = ring * MOST_RINGS, 0
+    for place, (_, path) in enumerate(sorted(_files(directory).items(), reverse=True)):
+        left -= path.stat().st_size
+        if place and (place >= MOST_FILES or left < 0):
+            path.unlink(missing_ok=True)
+            deleted += 1
+    return deleted
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    with os.scandir(directory) as found:
+        ours = [item for item in found if schema.is_recorder_file(item.name) and item.is_file(follow_symlinks=False)]
+    return {item.name: Path(item.path) for item in ours}

@@ -22,10 +22,10 @@ from metaexpert.logger.config.control import Inbox
 from metaexpert.logger.console import stderr
 from metaexpert.logger.encoding.line import Header, renumbered
 from metaexpert.logger.encoding.route import Route, complete, keep
-from metaexpert.logger.files._archive import Archivist
 from metaexpert.logger.files._diagnostics import Diagnostics
 from metaexpert.logger.files._listeners import Listener, Listeners
 from metaexpert.logger.files._rotating_file import RotatingFile
+from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.recovery import Recovery, recover
 from metaexpert.logger.files.rotation import RotationPolicy

@@ -4,7 +4,7 @@ An ERROR wants a dump (`Recorder.want`), `Recorder.dump` makes one at once, and 
 process has left. A dump brings the lines before it that none has brought yet, in their order, into a file of its own.
 
 Bound: while errors follow each other, the pauses between two dumps double, up to `_LONGEST_PAUSE`. No line is lost by
-a pause alone: the next dump brings what the ring still has. For the files see `metaexpert.logger.files._dumps`.
+a pause alone: the next dump brings what the ring still has. For the files see `metaexpert.logger.files._dead_journal`.
 
 Threads: any thread may call `want` and `dump`; the rest is the writing thread's, as of any `LogFile`.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from metaexpert.logger.files._dumps import delete_oldest, dump_file, dump_name
+from metaexpert.logger.files._dead_journal import delete_oldest, dump_file, dump_name
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.recovery import Recovery

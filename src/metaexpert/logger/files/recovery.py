@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import sys
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -30,10 +28,11 @@ from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.files.watched import give_to_owner, note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
-from metaexpert.logger.system.descriptors import Descriptor, is_plain, open_private, trusted_users
+from metaexpert.logger.system.descriptors import is_plain, open_private, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
@@ -134,6 +133,7 @@ def _recover_if_dead(owner: Path, place: tuple[Any, ...], result: Recovery) -> N
         entries = result.entries
         recover_journal(Place(*place), journal, result)
         if (end := end_of(owner, left=result.entries > entries)) is not None:
+            note_end(private, journal, end, result.entries - entries)
             result.ends.append(end)
         owner.with_suffix(CRASH_SUFFIX).unlink(missing_ok=True)
         finished = True
@@ -209,17 +209,9 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
         for sink in sinks.values():
             sink.close()
         lock.close()
-        _give_back(private, {*directory.iterdir(), *private.iterdir()} - before)
+        for made in {*directory.iterdir(), *private.iterdir()} - before:
+            give_to_owner(made, private)
     return result
-
-
-def _give_back(private: Path, made: set[Path]) -> None:
-    """Give what root has *made* to the owner of *private*: else the expert could not write its own files."""
-    owner = private.stat()
-    if sys.platform != "win32" and owner.st_uid and os.geteuid() == 0:
-        for path in made:
-            with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
-                os.fchown(file.fd, owner.st_uid, owner.st_gid)
 
 
 def _usual_file(directory: Path) -> str:

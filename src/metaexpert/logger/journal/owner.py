@@ -23,8 +23,12 @@ from metaexpert.logger.system.host import hostname
 #: Suffix of the file that `faulthandler` writes into.
 CRASH_SUFFIX: Final = ".crash"
 KILLED, CRASHED, UNCAUGHT, REPLACED = "killed or power lost", "crashed", "uncaught", "replaced by another program"
+#: Of a description: that the process was seen to go on as another program.
+REPLACED_KEY: Final = "replaced"
 _MOST_BYTES: Final = 64 * 1024
 _MOST_FRAMES: Final = 8
+#: Flag of a process that ends (PF_EXITING of Linux's sched.h).
+_EXITING: Final = 0x4
 #: Tells this program from another one in the same process, before or after an exec.
 _PROGRAM: Final = uuid.uuid4().hex
 _FATAL: Final = re.compile(r"^(?:Fatal Python error|Windows fatal exception): (.+)$", re.MULTILINE)
@@ -84,7 +88,8 @@ def end_of(owner: Path, *, left: bool) -> End | None:
         return End(CRASHED, last_alive, {**facts, **crash})
     if error is not None:
         return End(UNCAUGHT, last_alive, {**facts, "error": str(error)})
-    if began is not None and (facts["died_procid"], began) == (str(os.getpid()), _birth()):
+    # It goes on, without its journal; or it was seen to.
+    if found.get(REPLACED_KEY) or (began is not None and began == _birth(facts["died_procid"])):
         return End(REPLACED, last_alive, facts)
     return End(KILLED, last_alive, facts) if left or not forked else None
 
@@ -101,9 +106,17 @@ def _crash(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _birth() -> str | None:
-    """Return when this process began, as the system counts (Linux): with its id it is the same only over an exec."""
+def _birth(procid: str | None = None) -> str | None:
+    """Return when a process began, as the system counts (Linux): with its id it is the same only over an exec.
+
+    This process if none is named. None where that is not known, and for one that is about to end.
+    """
+    if procid is not None and not procid.isdecimal():
+        return None
     with contextlib.suppress(OSError, IndexError):  # UTF-8 needs no codec that a process without rights cannot load
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
-        return f"{boot.decode()} {Path('/proc/self/stat').read_bytes().rpartition(b')')[2].split()[19].decode()}"
+        told = Path(f"/proc/{procid or 'self'}/stat").read_bytes().rpartition(b")")[2].split()
+        if told[0] in b"ZX" or (procid and int(told[6]) & _EXITING):
+            return None
+        return f"{boot.decode()} {told[19].decode()}"
     return None

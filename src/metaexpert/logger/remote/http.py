@@ -9,6 +9,7 @@ level, are dropped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -95,6 +96,11 @@ class Poster:
         self._client: httpx.Client | None = None
         #: The setting that holds the address, for the words of an error.
         self.setting = "the address"
+
+    def prepare(self) -> None:
+        """Do now, where it can be done, what the first `post` would begin with: authorities take long to load."""
+        with contextlib.suppress(Exception):  # `post` reports it
+            self._opened()
 
     def post(self, url: str, payload: object, headers: Mapping[str, str] | None = None) -> Reply:
         """Post *payload* as JSON and return the answer of any status. Redirects are not followed.

@@ -63,15 +63,24 @@ def parse_zone(name: str) -> tzinfo:
         raise ValueError(f"{name!r} is no time zone; it should be like Europe/Berlin, UTC or local") from None
 
 
+def parse_span(text: str) -> timedelta:
+    """Return the length that *text* names: ``90s``, ``15m``, ``2h30m``, ``1d``.
+
+    Raises:
+        ValueError: It names none.
+    """
+    word = " ".join(text.lower().split())
+    if not _SPAN.fullmatch(word):
+        raise ValueError(f"{text!r} is no length of time; it should be like 90s, 15m or 2h30m")
+    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(word)), timedelta())
+
+
 def _span(word: str, now: datetime) -> datetime | None:
     word = word.removesuffix(" ago")
     if word == "now":
         return now
-    if not _SPAN.fullmatch(word):
-        return None
     # Subtracted in UTC: a change to summer time must not change the length of a span.
-    spans = (timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(word))
-    return now.astimezone(UTC) - sum(spans, timedelta())
+    return now.astimezone(UTC) - parse_span(word) if _SPAN.fullmatch(word) else None
 
 
 def _day(word: str, now: datetime) -> datetime | None:

@@ -24,7 +24,7 @@ from metaexpert.logs.entry import Entry, moment
 from metaexpert.logs.orders import OrderLife
 from metaexpert.logs.reading.dedup import Recent
 from metaexpert.logs.runs._blocks import Block, Process
-from metaexpert.logs.runs._ends import CLOSED, RUNNING, UNCAUGHT, UNKNOWN, End, marked
+from metaexpert.logs.runs.ends import CLOSED, RUNNING, UNCAUGHT, UNKNOWN, End, marked
 from metaexpert.logs.runs.names import Mention, orders_in
 from metaexpert.logs.stats import error_text
 from metaexpert.logs.trades import Execution, Ledger, Totals

@@ -19,9 +19,9 @@ from metaexpert.logs.entry import Entry, Record, by_time
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.tally import tally
-from metaexpert.logs.runs import _ends as ends
+from metaexpert.logs.runs import ends
 from metaexpert.logs.runs._blocks import TELLING, Counted, is_counted
-from metaexpert.logs.runs._ends import End
+from metaexpert.logs.runs.ends import End
 from metaexpert.logs.runs.model import Run, Runs
 from metaexpert.logs.runs.reading import entries_for
 from metaexpert.logs.vocabulary import Amounts

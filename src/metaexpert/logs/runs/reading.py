@@ -10,9 +10,9 @@ from pathlib import Path
 
 from metaexpert.logs.entry import Entry, by_time, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.runs import _ends as ends
+from metaexpert.logs.runs import ends
 from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted
-from metaexpert.logs.runs._ends import End
+from metaexpert.logs.runs.ends import End
 from metaexpert.logs.runs.model import Listener, Run, Runs
 
 #: How a stretch of JSON lines in a journal is named where a file is.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from metaexpert.logs.entry import Entry, moment
 from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.reading.merge import ignore
-from metaexpert.logs.runs._ends import RUNNING
+from metaexpert.logs.runs.ends import RUNNING
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.runs.reading import Directory, read_runs
@@ -73,25 +73,26 @@ class Verdict:
         }
 
 
-def verdict(logs: Logs, *, last_only: bool = False) -> Verdict:
+def verdict(logs: Logs, wanted: Callable[[Run], bool] = lambda _: True, *, last_only: bool = False) -> Verdict:
     """Return how the last run in *logs* ended.
 
     Args:
         logs: The logs.
+        wanted: Which runs it may be.
         last_only: Of the other runs only times, ends and experts are asked for, which takes less time.
     """
-    found = _verdict(logs, read_runs(logs, last_only=last_only))
-    return found if found.run is None or found.run.whole else _verdict(logs, read_runs(logs))
+    found = _verdict(logs, read_runs(logs, last_only=last_only), wanted)
+    return found if found.run is None or found.run.whole else _verdict(logs, read_runs(logs), wanted)
 
 
-def _verdict(logs: Logs, directories: list[Directory]) -> Verdict:
+def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], bool]) -> Verdict:
     found = Verdict(waiting={one.path: len(one.waiting) for one in directories if one.waiting})
     runs = sorted(((_event(run), number, run) for number, one in enumerate(directories) for run in one.runs),
                   key=lambda item: item[:2])  # fmt: skip
-    if runs:
-        _, number, found.run = runs[-1]
+    if chosen := [at for at, (*_, run) in enumerate(runs) if wanted(run)]:
+        _, number, found.run = runs[chosen[-1]]
         found.directory = directories[number].path
-        found.before = runs[-2][-1] if len(runs) > 1 else None
+        found.before = runs[chosen[-1] - 1][-1] if chosen[-1] else None
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
         here = replace(logs, directories=(found.directory,), progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)

@@ -129,6 +129,10 @@ class Channel(ABC):
         hint = self.hints.get(status) or (f"check {self.address_setting}, it redirects" if status < 400 else "")
         return Outcome("refused", f"{text}; {hint}" if hint else text)
 
+    def prepare(self) -> None:
+        """Be ready for a `send`, which is faster then."""
+        self._poster.prepare()
+
     def close(self) -> None:
         """Release the connection. A later `send` works again. Idempotent."""
         self._poster.close()

@@ -107,6 +107,14 @@ class Delivery(Sender):
         self._ending = False
         #: Why the last alert was given up.
         self.last_refusal = ""
+        #: Called with each alert that has arrived or was given up.
+        self.on_settled: Callable[[Alert], None] = lambda _: None
+        self._most_single = MOST_SINGLE
+
+    def hasten(self) -> None:
+        """Be ready to send, and send what comes together as one list, which the rate limit delays less."""
+        self._most_single = 1
+        self._channel.prepare()
 
     # -- in ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +198,7 @@ class Delivery(Sender):
     def _compose(self, now: float) -> _Sending:
         """Make a message of what is due, and note that it is being sent."""
         due = self._outbox.due(now, _MOST_LISTED)
-        alerts = due[:1] if len(due) <= MOST_SINGLE else due
+        alerts = due[:1] if len(due) <= self._most_single else due
         message = self._channel.render(alerts)
         alerts = alerts[: message.alerts]
         self._outbox.begin(alerts)
@@ -229,7 +237,7 @@ class Delivery(Sender):
             self.counts.delivered += alert.count
             if alert.kind == "alert":
                 self._windows.sent(alert.fingerprint, now)
-        self._outbox.remove(sending.alerts)
+        self._settle(sending.alerts)
 
     def _postpone(self, sending: _Sending, outcome: Outcome) -> None:
         self.trouble = outcome.reason
@@ -258,7 +266,12 @@ class Delivery(Sender):
             where = f"they could not be kept ({error.strerror})"
         text = f"{count} alerts were not delivered to {self.name}: {reason}; {where}"
         self._report(f"alerts undelivered {self.name}", text)
+        self._settle(alerts)
+
+    def _settle(self, alerts: Sequence[Alert]) -> None:
         self._outbox.remove(alerts)
+        for alert in alerts:
+            self.on_settled(alert)
 
     # -- the end ----------------------------------------------------------------------------------------------
 

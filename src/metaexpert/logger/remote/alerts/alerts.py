@@ -6,7 +6,7 @@ Loggers of one process that log to the same directory and alert to the same endp
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.entry.line import decode_line
-from metaexpert.logger.remote.alerts._alert import Kind
+from metaexpert.logger.remote.alerts._alert import Alert, Kind
 from metaexpert.logger.remote.alerts._channel import Channel
 from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
@@ -100,12 +100,40 @@ class Alerts(Endpoints[Delivery]):
         text = f"{expert} died without stopping (process {process}, started {since})"
         self._notify("heartbeat", self._stamp("critical", text))
 
-    def _notify(self, kind: Kind, entry: Mapping[str, Any]) -> None:
+    def tell(self, entry: Mapping[str, Any], without: Collection[str] = ()) -> set[str]:
+        """Send *entry*, which no log has: at once, and not collapsed with others.
+
+        Args:
+            entry: An entry, flat.
+            without: Ids of endpoints that do not get it.
+
+        Returns:
+            Ids of the endpoints that get it.
+        """
+        return self._notify("alert", entry, without)
+
+    def hasten(self) -> None:
+        """Have alerts arrive as soon as can be, in lists where several come together. Before the first of them."""
+        for endpoint in self._endpoints:
+            endpoint.sender.hasten()
+
+    def on_settled(self, call: Callable[[str, Mapping[str, Any]], None]) -> None:
+        """Have *call* told of each alert that has arrived or was given up: the id of the endpoint, and the entry.
+
+        The endpoint's thread calls it.
+        """
+        for endpoint in self._endpoints:
+            endpoint.sender.on_settled = partial(_hand_on, call, endpoint.key[1])
+
+    def _notify(self, kind: Kind, entry: Mapping[str, Any], without: Collection[str] = ()) -> set[str]:
         line = json.dumps(entry).encode()
-        for endpoint in self._endpoints if kind == "test" else self._chosen(entry, insist=True):
+        wanted = self._endpoints if kind == "test" else self._chosen(entry, insist=True)
+        chosen = [endpoint for endpoint in wanted if endpoint.key[1] not in without]
+        for endpoint in chosen:
             endpoint.sender.notify(kind, line)
             endpoint.worker.ensure()
             endpoint.worker.wake()
+        return {endpoint.key[1] for endpoint in chosen}
 
     def test(self, patience: float) -> dict[str, str]:
         """Send a test to every channel, and wait *patience* seconds at most for each.
@@ -135,6 +163,10 @@ class Alerts(Endpoints[Delivery]):
             self._heartbeat.after_fork()
             self._heartbeat = None
         self._beats = False
+
+
+def _hand_on(call: Callable[[str, Mapping[str, Any]], None], endpoint: str, alert: Alert) -> None:
+    call(endpoint, alert.entry)
 
 
 def _trouble(endpoint: Endpoint[Delivery]) -> str:

@@ -4,6 +4,8 @@ It runs on a thread that lives only while there is work, never on the calling an
 processes that share a directory one at a time does this work, under a lock of its own. The lock that writers need is
 held for renames and deletions only. A backup may move up while it is compressed, so it is found again by its inode. A
 copy lies in the private directory until it is complete; the next work removes unfinished and doubled copies.
+
+Where a watcher keeps house, the work is left to it (`metaexpert.logger.files.watched`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, Final
 from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
+from metaexpert.logger.files.watched import Job, leave_to_watcher
 from metaexpert.logger.system.calls import Calls, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
@@ -60,11 +63,19 @@ class Archivist:
         private: Where unfinished copies lie.
         lock: The lock of the directory, held for renames and deletions only.
         on_trouble: Called with what could not be done and why.
+        leaves: Whether to leave the work to a watcher, where one keeps house.
     """
 
     def __init__(
-        self, directory: Path, private: Path, lock: DirectoryLock, on_trouble: Callable[[str, OSError], None]
+        self,
+        directory: Path,
+        private: Path,
+        lock: DirectoryLock,
+        on_trouble: Callable[[str, OSError], None],
+        *,
+        leaves: bool = True,
     ) -> None:
+        self._leaves = leaves
         self._directory = directory
         self._private = private
         self._lock = lock
@@ -127,6 +138,9 @@ class Archivist:
 
     def work(self) -> None:
         """Compress what should be, meet the budget, then see to the index. Errors are told, never raised."""
+        job = Job(sorted(self.bases), sorted(self.compressed), self.budget)
+        if self._leaves and leave_to_watcher(self._private, job):
+            return
         index = Index(self._private)
         try:
             with self._one_process:
