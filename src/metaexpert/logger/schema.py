@@ -110,6 +110,21 @@ DOMAIN_FIELDS: Final = ("expert_name", "symbol", "trade_id", "order_id", "strate
 #: The file and the directory in a log directory that are not application logs.
 DIAGNOSTICS_FILE: Final = "logging_errors.log"
 PRIVATE_DIRECTORY: Final = ".metaexpert"
+#: What the flight recorder has dumped; between them stands the time of the last entry, without ``-`` and ``:``.
+RECORDER_PREFIX: Final = "recorder-"
+RECORDER_SUFFIX: Final = "Z.log"
+_RECORDER_TIME: Final = len("20261122T103100.000000")
+
+
+def is_recorder_file(name: str) -> bool:
+    """Return whether a file of that *name* holds what the flight recorder has dumped."""
+    time = name[len(RECORDER_PREFIX) : -len(RECORDER_SUFFIX)]
+    return (
+        name == f"{RECORDER_PREFIX}{time}{RECORDER_SUFFIX}"
+        and len(time) == _RECORDER_TIME
+        and (time[8], time[15]) == ("T", ".")
+        and f"{time[:8]}{time[9:15]}{time[16:]}".isdecimal()
+    )
 
 
 def level_named(name: str) -> int | None:

@@ -35,6 +35,7 @@ def open_logs(
     limit: int | None = None,
     reverse: bool = False,
     diagnostics: bool = False,
+    recorder: bool = False,
     **filters: Unpack[Filters],
 ) -> Logs:
     """Return the logs of one directory, or of several together. Opens no file yet.
@@ -46,6 +47,7 @@ def open_logs(
             not count, but no more than *limit* of them are kept.
         reverse: Iterate from the last record to the first.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
+        recorder: Include what the flight recorder has dumped (``recorder-*.log``).
         filters: ``level``, ``expert``, ``symbol``, ``order``, ``trade_id``, ``since``, ``until``, ``grep`` and ``tz``,
             as `metaexpert.logs.reading.filters.Filters` describes them.
 
@@ -60,7 +62,8 @@ def open_logs(
             raise FileNotFoundError(f"there is no directory {directory}")
         if not directory.is_dir():
             raise NotADirectoryError(f"{directory} is not a directory")
-    return Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics).filter(**filters)
+    logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics, recorder=recorder)
+    return logs.filter(**filters)
 
 
 @dataclass(slots=True)
@@ -102,6 +105,7 @@ class Logs:
         limit: Only the last so many records, see `open_logs`; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
+        recorder: Read ``recorder-*.log`` too.
         compressed: Only the compressed files, or only the others; None for all.
         progress: Called with the bytes done so far, from 0 to `size`.
         counts: Counts of the current or last iteration.
@@ -112,6 +116,7 @@ class Logs:
     limit: int | None = None
     reverse: bool = False
     diagnostics: bool = False
+    recorder: bool = False
     compressed: bool | None = None
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
@@ -186,7 +191,14 @@ class Logs:
             snapshots = [stack.enter_context(self._snapshot(directory)) for directory in self.directories]
             for directory, snapshot in zip(self.directories, snapshots, strict=True):
                 snapshot.trim()
-                followers.append(Follower(directory, snapshot.chains, diagnostics=self.diagnostics, counts=self.counts))
+                follower = Follower(
+                    directory,
+                    snapshot.chains,
+                    diagnostics=self.diagnostics,
+                    recorder=self.recorder,
+                    counts=self.counts,
+                )
+                followers.append(follower)
             first = self._last(self._logs(snapshots), last, once) if last else []
         if first:
             yield first
@@ -219,7 +231,9 @@ class Logs:
             yield self._logs([stack.enter_context(self._snapshot(directory)) for directory in self.directories])
 
     def _snapshot(self, directory: Path) -> Snapshot:
-        return Snapshot(directory, diagnostics=self.diagnostics, shared_by=len(self.directories))
+        return Snapshot(
+            directory, diagnostics=self.diagnostics, recorder=self.recorder, shared_by=len(self.directories)
+        )
 
     def _logs(self, snapshots: list[Snapshot]) -> list[Log]:
         alone = len(self.directories) == 1

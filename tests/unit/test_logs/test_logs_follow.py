@@ -115,7 +115,7 @@ def test_a_backup_that_was_renamed_while_the_directory_was_listed(
         session.rotate()
         session.append("expert.log", line(number))
 
-    def torn(directory: Path, *, diagnostics: bool) -> dict[str, list[files.LogName]]:
+    def torn(directory: Path, *, diagnostics: bool, recorder: bool = False) -> dict[str, list[files.LogName]]:
         found = files.find_logs(directory, diagnostics=diagnostics)
         return {base: [name for name in names if name.number != 1] for base, names in found.items()}
 

@@ -75,6 +75,7 @@ _FILTERS: Final[dict[str, Any]] = {
         help="Time zone, typed and shown: UTC, local, Europe/Berlin. Default: UTC",
     ),
     "diagnostics": _filter(bool, "--diagnostics", help="Include the logger's own problems (logging_errors.log)."),
+    "recorder": _filter(bool, "--recorder", help="Include what the flight recorder kept (recorder-*.log)."),
 }  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def selected(filters: dict[str, Any]) -> Logs:
         since, until = (wanted[name].isoformat(" ", "seconds") for name in ("since", "until"))
         raise output.InputError(f"--since: {since} is later than --until, {until}")
     logs = opened(filters.get("directories") or (), wait=bool(filters.get("follow")))
-    logs = replace(logs, diagnostics=bool(filters.get("diagnostics"))).filter(**wanted)
+    logs = replace(logs, diagnostics=bool(filters.get("diagnostics")), recorder=bool(filters.get("recorder")))
+    logs = logs.filter(**wanted)
     for text in filters.get("grep") or ():
         logs = logs.filter(grep=pattern(text, ignore_case=bool(filters.get("ignore_case"))))
     return logs

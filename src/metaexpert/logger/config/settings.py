@@ -129,6 +129,7 @@ class LoggerConfig(BaseModel):
     secrets: list[Secret] = Field([], description="Values that are masked wherever they stand.")
     extra_secret_keys: list[SecretKey] = Field([], description="More names of fields that are secret.")
     journal_size: Size = Field(8 * MIB, ge=4 * KIB, description="Most that may wait to be written.")
+    recorder: Size | None = Field(None, ge=64 * KIB, description="Keep so much of what is below log_level for a crash.")
     overflow: Literal["drop_low", "block"] = Field("drop_low", description="What a call does when that is full.")
     overflow_timeout: float = Field(5.0, ge=0, le=3600, description="Longest wait of a call with block, in seconds.")
     repeat_limit: int | None = Field(None, ge=1, description="Most equal entries a minute; more are counted.")

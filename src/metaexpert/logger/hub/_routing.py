@@ -12,7 +12,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.schema import LEVEL_NUMBERS
 
-EXPERT, TRADES, ERRORS, CONSOLE, ALERTS, EXPORT = 1, 2, 4, 8, 16, 32
+EXPERT, TRADES, ERRORS, CONSOLE, ALERTS, EXPORT, RECORDER = 1, 2, 4, 8, 16, 32, 64
 FILES: Final = EXPERT | TRADES | ERRORS
 #: What leaves the machine, by threads of its own.
 REMOTE: Final = ALERTS | EXPORT
@@ -33,6 +33,8 @@ class Routing:
         self.alert_level: int | None = None
         #: Whether there is a collector, which gets what the files get.
         self.exports = False
+        #: Whether there is a flight recorder, which gets what the files do not.
+        self.records = False
 
     def at(self, number: int) -> Routing:
         """Return the like for loggers with a level of their own."""
@@ -48,6 +50,8 @@ class Routing:
 
     def gate(self) -> int:
         """Return the lowest level number that goes anywhere."""
+        if self.records:
+            return schema.DEBUG
         levels = [self.log_level] if self._to_file or self.exports else []
         levels += [self._console_level] if self._to_console else []
         return min([*levels, self.alert_level] if self.alert_level is not None else levels)
@@ -59,6 +63,8 @@ class Routing:
             to |= EXPERT if number >= self.log_level else 0
             to |= TRADES if trade else 0
             to |= ERRORS if number >= schema.ERROR else 0
+        elif self.records:
+            to |= RECORDER
         return to
 
     def own_destinations(self, number: int) -> int:

@@ -15,7 +15,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.settings import LoggerConfig
@@ -31,11 +31,12 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub._control import Control
+from metaexpert.logger.hub._extras import adapt, recorder_for, repeats_for
 from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_level
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
 from metaexpert.logger.hub._outputs import Outputs
-from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, REMOTE, TRADES, Routing
+from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILES, RECORDER, REMOTE, TRADES, Routing
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.hub._waiting import elsewhere, time_left
 from metaexpert.logger.masking.rules import Rules, mask_text
@@ -45,9 +46,6 @@ from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
 from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict, Processor
 from metaexpert.logger.system.threads import RLock
-
-if TYPE_CHECKING:
-    from metaexpert.logger.hub._repeats import Repeats
 
 #: Longest wait of `close` for the compression of backups when no timeout is given.
 _ARCHIVE_PATIENCE: Final = 60.0
@@ -86,6 +84,7 @@ class Pipeline:
         header = Header(mask_text(config.expert_name), config.facility)
         self.directory = open_directory(config.log_dir if config.log_to_file else None, header, config.journal_size)
         self.files = files_of(config, self.directory)
+        self.recorder = recorder_for(config, self.directory, self.routing)
         self._stamper = Stamper(config, header, self.directory, self.rules, now)
         self._pending = functools.partial(waiting_by_level, self.directory, dumps(header.appname)[1:-1])
         self._counts = Counts(config.journal_size, self.directory.journal.used, self._pending)
@@ -112,7 +111,7 @@ class Pipeline:
         self.routes = self.levels.base.by_kind
         self.control = Control(self, self._announce, self._stamper.clock)
         self.obey = self.control.obey
-        self._repeats = _repeats(config, self._announce, self._stamper.clock)
+        self._repeats = repeats_for(config, self._announce, self._stamper.clock)
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -131,10 +130,6 @@ class Pipeline:
 
     # -- routes -----------------------------------------------------------------------------------------------
 
-    def dump(self) -> int | None:
-        """Write what the flight recorder holds. Returns how many entries; None without a recorder."""
-        return None
-
     def refresh(self) -> None:
         """Have the calls find everything as it is now: levels, room, thread, process, processors."""
         self._tight = {key for key in self.routes if share_of(key[0], trade=key[1]) not in self._state[0]}
@@ -146,10 +141,10 @@ class Pipeline:
             to = routes.destinations[word, trade] = routes.routing.destinations(LEVEL_NUMBERS[word], trade=trade)
             plain = self.closed or self.config.layout != "flat" or not self.processors.untouched
             limited = self._repeats is not None and self._repeats.concern(word, trade=trade)
-            if plain or limited or not to & FILES:
+            if plain or (not to & RECORDER and (limited or not to & FILES)):
                 route.check = never
             else:
-                tight = (word, trade) in self._tight
+                tight = (word, trade) in self._tight and to & FILES
                 room = functools.partial(self._counts.has_room, word, trade=trade) if tight else None
                 route.check = self._tracing.check(room)
             route.head = self._stamper.head(word, trade=trade)
@@ -159,6 +154,8 @@ class Pipeline:
                 route.count = self._counts.accepted_counts[word] if to & FILES else None
             urgent = LEVEL_NUMBERS[word] >= schema.ERROR and bool(to & CONSOLE)
             route.after = self._after(to | ERRORS if urgent else to)
+            if self.recorder is not None:
+                adapt(self.recorder, route, LEVEL_NUMBERS[word], to, self._show_recorded)
 
     def _files_for(self, to: int) -> tuple[LogFile, ...]:
         return tuple(file for bit, file in self.files if to & bit)
@@ -209,7 +206,8 @@ class Pipeline:
         alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
         if not to and not alert:
             raise DropEvent
-        if self._repeats is not None and not self._repeats.takes(name, level, event_dict, trade=trade):
+        repeats = None if to & RECORDER else self._repeats
+        if repeats is not None and not repeats.takes(name, level, event_dict, trade=trade):
             raise DropEvent
         if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
             line = self._stamper.line(name, level, event_dict, trade=trade, counted=False)
@@ -264,6 +262,9 @@ class Pipeline:
             self.outputs.show(line)
         self.outputs.send(line, to)
 
+    def _show_recorded(self, to: int, line: bytes) -> None:
+        self._show_own(to, self._stamper.refused(line))  # with the number that it would have without a recorder
+
     def _admit(self, level: str, trade: bool) -> bool:
         """Return whether there is room for an entry; with ``overflow="block"``, wait for it."""
         return self._when(lambda: self._counts.has_room(level, trade=trade))
@@ -286,7 +287,10 @@ class Pipeline:
         """Wait for room, or count an entry that only *taken* of its files will get: the journal is full or closed."""
         entry = json.loads(line)
         level, trade = entry["level"], entry["msgid"] == schema.MSGID_TRADE
-        if taken:
+        if self.recorder is not None and routes.destinations[level, trade] & RECORDER:
+            next(self.recorder.ring.refused)
+            self._show_recorded(routes.destinations[level, trade], line)
+        elif taken:
             self.health.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
         elif self.closed or not self._when(lambda: self.directory.keep(routes.by_kind[level, trade], line)):
             to = routes.destinations[level, trade] & FILES
@@ -362,6 +366,10 @@ class Pipeline:
                 return done
             time.sleep(min(_PAUSE, left))
 
+    def dump(self) -> int | None:
+        """Write what the flight recorder holds. Returns how many entries that were; None without a recorder."""
+        return None if self.recorder is None else self.recorder.dump()
+
     def close(self, timeout: float | None = None) -> bool:
         """Flush, stop and release. Idempotent; returns whether everything is in the files."""
         deadline = None if timeout is None else monotonic() + timeout
@@ -371,6 +379,8 @@ class Pipeline:
                 if self._repeats is not None:
                     self._repeats.serve(final=True)
                 self.closed = True
+                for routes in self.levels.all:
+                    routes.routing.records = False
                 self.refresh()
                 self.on_closed()
                 self._complete = self.flush(time_left(deadline))
@@ -404,6 +414,8 @@ class Pipeline:
             counts["dropped_by_route"]["console"] = self.outputs.console.skipped
         if self._repeats is not None:
             counts["repeated"] = self._repeats.count
+        if self.recorder is not None:
+            counts["recorder"] = self.recorder.stats()
         return counts | self.outputs.stats()
 
     def after_fork_in_child(self) -> None:
@@ -417,14 +429,6 @@ class Pipeline:
         self._stamper.after_fork()
         self._state = (ALL_SHARES, False, False)
         self.refresh()
-
-
-def _repeats(config: LoggerConfig, announce: Callable[..., bool], clock: Callable[[], str]) -> Repeats | None:
-    if config.repeat_limit is None:
-        return None
-    from metaexpert.logger.hub._repeats import Repeats  # noqa: PLC0415 - few loggers have such a limit
-
-    return Repeats(config, announce, clock)
 
 
 def _state(counts: Counts, directory: LogDirectory, filled: int) -> tuple[frozenset[float], bool, bool]:

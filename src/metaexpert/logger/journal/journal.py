@@ -92,16 +92,20 @@ class Journal:
 
     def new_segment(self, name: str, size: int, *, reserve: bool) -> Segment | None:
         """Return a new segment of *size* bytes, or None when the journal is full."""
-        if time.monotonic() < self._refused_until:
-            return None
         if self._is_full(size, reserve=reserve):
             for lane in list(self.lanes.values()):
                 lane.give_back()
             if self._is_full(size, reserve=reserve):
                 return None
+        return self.make_segment(name, size)
+
+    def make_segment(self, name: str, size: int, suffix: str = SEGMENT_SUFFIX) -> Segment | None:
+        """Return a new segment of *size* bytes, however full the journal is; None when there is no memory."""
+        if time.monotonic() < self._refused_until:
+            return None
         if self._unclaimed:
             self._claim()
-        path = self._path(f".{next(self._numbers)}{SEGMENT_SUFFIX}")
+        path = self._path(f".{next(self._numbers)}{suffix}")
         try:
             self._describe()
             segment = Segment(size, name, path)

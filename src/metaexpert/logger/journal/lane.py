@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from metaexpert.logger.journal.segment import HEADER_SIZE, Pending, Segment
 from metaexpert.logger.system.forks import catch_up
@@ -38,6 +38,9 @@ _YIELD: Final = 0.00005
 
 class JournalLane:
     """The segments of one file. `write` is replaced whenever a new segment becomes the active one."""
+
+    #: With more segments than this it is filled faster than drained.
+    _most_waiting: ClassVar = 1
 
     def __init__(self, journal: Journal, name: str) -> None:
         self._journal = journal
@@ -71,7 +74,7 @@ class JournalLane:
     def has_room(self, length: int) -> bool:
         """Return whether `write` takes a line of *length* bytes now."""
         tail = getattr(self.write, "__self__", None)
-        segment = next((segment for segment in list(self._segments) if segment.tail is tail), None)
+        segment = next((segment for segment in list(self._segments)[::-1] if segment.tail is tail), None)
         try:
             return segment is not None and bool(segment.size - segment.tail.tell() >= length)
         except ValueError:  # given back meanwhile
@@ -117,25 +120,36 @@ class JournalLane:
             segment.open(next(self._epochs))
             self._segments.append(segment)
             self.write = _writer(segment.tail)
-            if len(waiting) > 1:  # filled faster than drained: larger pieces are drained in fewer turns
+            if len(waiting) > self._most_waiting:  # larger pieces are drained in fewer turns
                 self._size = min(self._size * 2, self._journal.largest_segment)
-        self._journal.on_growth()
-        if len(waiting) > 1:
+        self._grown()
+        if len(waiting) > self._most_waiting:
             sleep(_YIELD)
         return True
 
+    def _grown(self) -> None:
+        self._journal.on_growth()
+
     def _take(self, length: int, *, reserve: bool) -> Segment | None:
+        if (spare := self._fitting_spare(length)) is not None:
+            return spare
+        return self._new_segment(max(self._size, length + HEADER_SIZE), reserve=reserve)
+
+    def _new_segment(self, size: int, *, reserve: bool) -> Segment | None:
+        return self._journal.new_segment(self._name, size, reserve=reserve)
+
+    def _fitting_spare(self, length: int) -> Segment | None:
         for segment in list(self._spare):
             if segment.size - HEADER_SIZE >= length and self._journal.keeps(segment):
                 with contextlib.suppress(ValueError):  # a signal handler or __del__ took it in the middle of this
                     self._spare.remove(segment)
                     return segment
-        return self._journal.new_segment(self._name, max(self._size, length + HEADER_SIZE), reserve=reserve)
+        return None
 
     def prepare(self) -> None:
         """Have a spare segment ready, so that no caller has to make one. For the writing thread."""
         if self._segments and not self._spare:
-            segment = self._journal.new_segment(self._name, self._size, reserve=False)
+            segment = self._new_segment(self._size, reserve=False)
             if segment is not None:
                 segment.warm()
                 self._spare.append(segment)
@@ -161,7 +175,7 @@ class JournalLane:
         if active is None or self._journal.keeps(active):
             return
         if not any(map(self._journal.keeps, self._spare)):
-            fresh = self._journal.new_segment(self._name, self._size, reserve=True)
+            fresh = self._new_segment(self._size, reserve=True)
             if fresh is None:
                 return
             if not self._journal.keeps(fresh):

@@ -36,6 +36,7 @@ SLOTS: Final = (320, 416)
 U64: Final = 2**64 - 1
 #: Suffixes of a journal's files.
 SEGMENT_SUFFIX: Final = ".segment"
+RING_SUFFIX: Final = ".ring"
 LOCK_SUFFIX: Final = ".owner"
 _ZEROS: Final = bytes(64 * 1024)
 #: Up to Python 3.12 a map keeps a descriptor of its own, and closes it whosever number that is by then. Of a program

@@ -154,6 +154,14 @@ def is_regular(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
 
 
+def is_plain(path: Path) -> bool:
+    """Whether it is an ordinary file: to open a pipe may never return, a link may lead to something without an end."""
+    try:
+        return is_regular(path.lstat())
+    except FileNotFoundError:  # another process was faster
+        return False
+
+
 def _checked(fd: int, path: Path) -> int:
     if not is_regular(os.fstat(fd)):  # not closed: the number may be the program's by now (`Descriptor`)
         raise _foreign(path)

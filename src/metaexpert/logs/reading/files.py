@@ -76,12 +76,15 @@ class LogName:
     compressed: bool
 
 
-def find_logs(directory: Path, *, diagnostics: bool, refused: dict[str, str] | None = None) -> dict[str, list[LogName]]:
+def find_logs(
+    directory: Path, *, diagnostics: bool, recorder: bool = False, refused: dict[str, str] | None = None
+) -> dict[str, list[LogName]]:
     """Return the chains of a directory by the name of their current file, each newest first.
 
     Args:
         directory: Where to look; a missing one holds no logs.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
+        recorder: Include what the flight recorder has dumped (``recorder-*.log``).
         refused: Takes the names of logs that are no regular files, and why they cannot be read.
     """
     chains: dict[str, list[LogName]] = {}
@@ -89,6 +92,8 @@ def find_logs(directory: Path, *, diagnostics: bool, refused: dict[str, str] | N
         for item in found:
             match = _NAME.fullmatch(item.name)
             if match is None or (match["base"] == schema.DIAGNOSTICS_FILE and not diagnostics):
+                continue
+            if schema.is_recorder_file(match["base"]) and not recorder:
                 continue
             if why := _refusal(item):
                 if refused is not None:
@@ -204,7 +209,7 @@ class LogFile:
     def _found(self) -> BinaryIO:
         if (handle := self._opened(self.name.path)) is not None:
             return handle
-        for name in find_logs(self.name.path.parent, diagnostics=True).get(self.name.base, []):
+        for name in find_logs(self.name.path.parent, diagnostics=True, recorder=True).get(self.name.base, []):
             if (handle := self._opened(name.path)) is not None:
                 return handle
         raise FileNotFoundError(2, "it was removed while the logs were read")

@@ -253,6 +253,7 @@ class Follower:
         directory: Where the logs are.
         chains: The files of a `Snapshot`; reading goes on after the size of each.
         diagnostics: Whether ``logging_errors.log`` is followed too.
+        recorder: Whether what the flight recorder dumps is followed too.
         counts: Problems are noted there.
         hold: Keep the files open; not on Windows, see `_Tail`.
         clock: Seconds of a clock that never steps back.
@@ -264,12 +265,14 @@ class Follower:
         chains: Mapping[str, Sequence[LogFile]],
         *,
         diagnostics: bool,
+        recorder: bool = False,
         counts: Counts,
         hold: bool = os.name != "nt",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory = directory
-        self._diagnostics = diagnostics
+        self._find: Callable[[], dict[str, list[LogName]]] = lambda: find_logs(
+            directory, diagnostics=diagnostics, recorder=recorder
+        )
         self._make: Callable[[], _Chain] = lambda: _Chain(counts, hold=hold, clock=clock)
         self._chains: dict[str, _Chain] = {}
         for base, files in chains.items():
@@ -278,7 +281,7 @@ class Follower:
 
     def poll(self) -> Iterator[Record]:
         """Yield the records that were added since the last call, merged by time; none is decoded yet."""
-        for base, names in find_logs(self._directory, diagnostics=self._diagnostics).items():
+        for base, names in self._find().items():
             if base not in self._chains:
                 self._chains[base] = self._make()
             self._chains[base].advance(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ class Snapshot:
     Args:
         directory: Where to look.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
+        recorder: Include what the flight recorder has dumped.
         shared_by: How many snapshots are open at the same time.
 
     Attributes:
@@ -30,14 +32,15 @@ class Snapshot:
         refused: Names of logs that are no regular files, and why they cannot be read.
     """
 
-    def __init__(self, directory: Path, *, diagnostics: bool, shared_by: int = 1) -> None:
+    def __init__(self, directory: Path, *, diagnostics: bool, recorder: bool = False, shared_by: int = 1) -> None:
+        find = partial(find_logs, directory, diagnostics=diagnostics, recorder=recorder)
         for attempt in range(1, _ATTEMPTS + 1):
             self.refused: dict[str, str] = {}
-            chains = find_logs(directory, diagnostics=diagnostics, refused=self.refused)
+            chains = find(refused=self.refused)
             self._room = _MOST_OPEN // shared_by
             self._index = Index(directory)
             self.chains = {base: self._opened(names) for base, names in chains.items()}
-            if attempt == _ATTEMPTS or self._still(find_logs(directory, diagnostics=diagnostics)):
+            if attempt == _ATTEMPTS or self._still(find()):
                 break
             self.close()
         self.chains = {base: _without_twins(files)[::-1] for base, files in self.chains.items() if files}
