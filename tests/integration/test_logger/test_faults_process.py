@@ -328,7 +328,7 @@ class TestForks:
             computes = False
             for thread in threads:
                 thread.join()
-            assert sum(took) < 15 * sum(usual), (took, usual)
+            assert sum(took) < 15 * max(sum(usual), 0.1), (took, usual)  # it took seconds
             os._exit(0)  # without compressing all the rest
             """
         )
