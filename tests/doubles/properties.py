@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 #: See CONTRIBUTING.md.
-SHARE = float(os.environ.get("METAEXPERT_EXAMPLES", 10 if os.environ.get("METAEXPERT_NIGHTLY") else 0.3))
+SHARE = float(os.environ.get("METAEXPERT_EXAMPLES", 10 if os.environ.get("METAEXPERT_NIGHTLY") else 0.2))
 
 
 def examples(count: int) -> int:

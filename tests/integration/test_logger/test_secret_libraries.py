@@ -14,6 +14,8 @@ import pytest
 from metaexpert.logger import MetaLogger
 from metaexpert.logger.stdlib import TALKATIVE
 
+pytestmark = pytest.mark.program
+
 BOT = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 KEY, SECRET, PASSWORD = "Ab12Cd34Ef56Gh78Ij90Kl12Mn34Op56", "c2VjcmV0LXRoYXQtaXMtaW4tYmFzZTY0", "0kx-Phr4se"
 

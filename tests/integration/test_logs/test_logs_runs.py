@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.program
+
 #: Plays a script of orders and ends as it is told. It prints nothing: the test made the script and knows the truth.
 PROGRAM = """
 import faulthandler, json, os, signal, sys, time

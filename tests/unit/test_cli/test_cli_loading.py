@@ -87,7 +87,11 @@ def test_options_leave_the_commands_own_alone() -> None:
 
 @pytest.mark.parametrize(
     ("words", "incomplete", "wanted"),
-    [([], "", ["run", "logs", "control", "config"]), (["logs"], "sch", ["schema"]), (["config"], "ch", ["check"])],
+    [
+        ([], "", ["run", "logs", "watch", "control", "config"]),
+        (["logs"], "sch", ["schema"]),
+        (["config"], "ch", ["check"]),
+    ],
 )
 def test_completion_knows_the_commands(words: list[str], incomplete: str, wanted: list[str]) -> None:
     """Shell completion can find every command, also beside a default one."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.program
+
 LOGGER = "from metaexpert.logger import MetaLogger\nlogger = MetaLogger(log_dir='logs', log_to_console=False)\n"
 
 
