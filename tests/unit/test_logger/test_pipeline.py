@@ -708,7 +708,7 @@ class TestRecovery:
         eventually(lambda: logger.health != "ok")
         really = writing_thread._serve
 
-        def serve() -> bool:
+        def serve() -> bool | None:
             turns.append(time.monotonic())
             return really()
 
