@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +11,7 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.files.watched import DIRECTORY, END_SUFFIX, JOB
 from metaexpert.logger.journal.segment import LOCK_SUFFIX
-from metaexpert.logger.system.descriptors import make_private_directory
+from metaexpert.logger.system.descriptors import give_to_owner_above, make_private_directory
 from metaexpert.logs.library import open_logs
 from metaexpert.logs.recover import recover_logs
 from metaexpert.watch import _claims as claims
@@ -90,9 +88,7 @@ class Place:
     def _prepare(self) -> None:
         """Make the directory of the incidents: from now on ends are noted there."""
         make_private_directory(self._watch)
-        owner = self._private.stat()
-        if sys.platform != "win32" and owner.st_uid and os.geteuid() == 0:
-            os.chown(self._watch, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        give_to_owner_above(self._watch)
 
     # -- processes --------------------------------------------------------------------------------------------
 

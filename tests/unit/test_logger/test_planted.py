@@ -24,7 +24,7 @@ from metaexpert.logger.journal.segment import HEADER_SIZE, NO_INTENT, State, pac
 from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 from metaexpert.logger.remote.alerts._outbox import Outbox
 from metaexpert.logger.remote.rate_limit import Limit, RateLimit
-from metaexpert.logger.system.descriptors import Descriptor, open_file, open_private
+from metaexpert.logger.system.descriptors import Descriptor, give_to_owner_above, open_file, open_private
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links and modes of POSIX")
@@ -524,3 +524,30 @@ def test_a_directory_that_others_have_made_keeps_no_rate_limit(
     assert isinstance(limit.error, OSError)
     assert not list(place.iterdir())
     limit.close()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, who alone gives files away")
+class TestGivenAway:
+    """A directory that root makes in another user's belongs to that user."""
+
+    @pytest.fixture
+    def theirs(self, tmp_path: Path) -> Path:
+        """Another user's directory."""
+        (tmp_path / "theirs").mkdir()
+        os.chown(tmp_path / "theirs", 12345, 12345)
+        return tmp_path / "theirs"
+
+    def test_it_is_given_to_the_owner_of_the_one_above(self, theirs: Path) -> None:
+        """With the group."""
+        (theirs / "watch").mkdir()
+        give_to_owner_above(theirs / "watch")
+        assert ((theirs / "watch").stat().st_uid, (theirs / "watch").stat().st_gid) == (12345, 12345)
+
+    @pytest.mark.parametrize("plant", [os.symlink, os.link])
+    def test_nothing_is_given_that_was_put_in_its_place(self, theirs: Path, victim: Path, plant: Any) -> None:
+        """A link, or a second name, by which another file of root's would change hands."""
+        plant(victim, theirs / "watch")
+        with pytest.raises(OSError, match="watch"):
+            give_to_owner_above(theirs / "watch")
+        assert victim.stat().st_uid == 0

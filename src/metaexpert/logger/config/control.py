@@ -25,7 +25,12 @@ from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
 from metaexpert.logger.system.calls import monotonic
-from metaexpert.logger.system.descriptors import make_private_directory, open_private, trusted_users
+from metaexpert.logger.system.descriptors import (
+    give_to_owner_above,
+    make_private_directory,
+    open_private,
+    trusted_users,
+)
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.interrupts import let_pass
 
@@ -211,11 +216,8 @@ def asked(private: Path, request: Request) -> Iterator[Callable[[], list[dict[st
 
 
 def _prepare(directory: Path) -> None:
-    made = not directory.exists()
     make_private_directory(directory)
-    above = directory.parent.stat()
-    if made and sys.platform != "win32" and above.st_uid != os.geteuid():
-        os.chown(directory, above.st_uid, above.st_gid)  # root's would keep the process's answers out
+    give_to_owner_above(directory)  # root's would keep the process's answers out
     for path in directory.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _LEFT_BEHIND:

@@ -184,6 +184,33 @@ def make_private_directory(path: Path) -> None:
     make_directory(path)
 
 
+def give_to_owner_above(directory: Path) -> None:
+    """Give a *directory* that root has made to the owner of the one above: no other could write there. Raises OSError.
+
+    By its descriptor, since that owner may put another file in its place meanwhile.
+    """
+    if sys.platform == "win32":
+        return
+    above = directory.parent.stat()
+    if os.geteuid() != 0 or not above.st_uid:
+        return
+    fd = os.open(directory, os.O_RDONLY | _DIRECTORY | _NO_LINK | _OPEN_FLAGS)
+    try:
+        os.fchown(fd, above.st_uid, above.st_gid)
+    finally:
+        os.close(fd)
+
+
+def written_beside(path: Path, data: bytes) -> Path:
+    """Write *data* into a private file beside *path*, to be renamed to it. Returns its path. Raises OSError."""
+    part = path.with_suffix(".part")
+    with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file.fd, rest) :]
+    return part
+
+
 def exposure(directory: Path, private: Path) -> list[str]:
     """Return why files in a log directory may be planted, and which were; nothing where all is well. Raises OSError."""
     if os.name == "nt":  # access is in lists there, which the modes do not tell
