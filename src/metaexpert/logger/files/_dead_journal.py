@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,10 +35,10 @@ from metaexpert.logger.journal.segment import (
     write_out,
 )
 from metaexpert.logger.journal.sink import Sink
-from metaexpert.logger.system.descriptors import Descriptor, is_plain, open_private, trusted_users
+from metaexpert.logger.system.descriptors import is_plain, open_private, written_beside
 
 if TYPE_CHECKING:
-    from metaexpert.logger.files.recovery import Recovery
+    from metaexpert.logger.files.recovery import Place, Recovery
 
 UNREADABLE_SUFFIX: Final = ".unreadable"
 DAMAGED_SUFFIX: Final = ".damaged"
@@ -61,42 +59,6 @@ class UnreadableError(ValueError):
     """A segment whose header is foreign, newer or damaged; says which."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where to recover to; see `recover`."""
-
-    directory: Path
-    private: Path
-    sink_of: Callable[[str], Sink]
-    lock: AbstractContextManager[object]
-    known: Container[str]
-
-    def inspect(self, path: Path) -> tuple[str, State]:
-        """Return what `inspect` does. Raises UnreadableError also for a segment that its writer would not have made."""
-        name, state = inspect(path)
-        if not (name == RING_NAME if path.suffix == RING_SUFFIX else self.is_log(name)):
-            raise UnreadableError("names a file that is no log")
-        if not self.is_trusted(path):
-            raise UnreadableError("is another user's")
-        return name, state
-
-    def is_trusted(self, path: Path) -> bool:
-        """Whether a file belongs to one who may decide what is in the logs."""
-        return path.lstat().st_uid in trusted_users(self.directory, self.private)
-
-    def is_log(self, name: str) -> bool:
-        """Whether lines may go into the file *name*: a planted segment must not make or change any other."""
-        if file_name_problem(name):
-            return False
-        if name in self.known or Path(name).suffix in _LOG_SUFFIXES:
-            return True
-        path = self.directory / name
-        if not is_plain(path):
-            return False
-        with path.open("rb") as file:
-            return file.read(len(LINE_START)) in (b"", LINE_START)
-
-
 def recover_journal(place: Place, journal: str, result: Recovery) -> None:
     """Recover one journal, oldest segment first, until nothing of it is left."""
     entries: set[bytes] = set()
@@ -115,12 +77,35 @@ def _segments(place: Place, pattern: str, result: Recovery) -> list[tuple[str, P
     found: list[tuple[int, str, Path]] = []
     for path in place.private.glob(pattern):
         try:
-            name, state = place.inspect(path)
+            name, state = _inspected(place, path)
         except UnreadableError as error:
             _put_away(path, str(error), result)
         else:
             found.append((state.epoch, name, path))
     return [(name, path) for _, name, path in sorted(found)]
+
+
+def _inspected(place: Place, path: Path) -> tuple[str, State]:
+    """Return what `inspect` does. Raises UnreadableError also for a segment that its writer would not have made."""
+    name, state = inspect(path)
+    if not (name == RING_NAME if path.suffix == RING_SUFFIX else _is_log(place, name)):
+        raise UnreadableError("names a file that is no log")
+    if not place.is_trusted(path):
+        raise UnreadableError("is another user's")
+    return name, state
+
+
+def _is_log(place: Place, name: str) -> bool:
+    """Return whether lines may go into the file *name*: a planted segment must not make or change any other."""
+    if file_name_problem(name):
+        return False
+    if name in place.known or Path(name).suffix in _LOG_SUFFIXES:
+        return True
+    path = place.directory / name
+    if not is_plain(path):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(LINE_START)) in (b"", LINE_START)
 
 
 def _dump(place: Place, ring: Sequence[Path], result: Recovery) -> None:
@@ -238,12 +223,7 @@ def _keep(path: Path, data: bytes, result: Recovery) -> None:
     result.damaged += len(data)
     result.set_aside.append(path.name)
     if not is_plain(path):
-        part = path.with_suffix(".part")
-        with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(file.fd, rest) :]
-        part.replace(path)
+        written_beside(path, data).replace(path)
 
 
 def inspect(path: Path) -> tuple[str, State]:

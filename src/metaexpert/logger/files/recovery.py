@@ -108,7 +108,7 @@ def recover(
         raise OSError(errno.ELOOP, "is a link, and what it leads to is none of ours", str(private))
     for owner in sorted(private.glob(f"*{LOCK_SUFFIX}")):
         try:
-            _recover_if_dead(owner, (directory, private, sink_of, lock, known), result)
+            _recover_if_dead(Place(directory, private, sink_of, lock, known), owner, result)
         except OSError as error:
             errors.append(error)
     if errors:
@@ -116,24 +116,38 @@ def recover(
     return result
 
 
-def _recover_if_dead(owner: Path, place: tuple[Any, ...], result: Recovery) -> None:
-    directory, private = place[:2]
+@dataclass(frozen=True)
+class Place:
+    """Where to recover to; see `recover`."""
+
+    directory: Path
+    private: Path
+    sink_of: Callable[[str], Sink]
+    lock: AbstractContextManager[object]
+    known: Container[str]
+
+    def is_trusted(self, path: Path) -> bool:
+        """Whether a file belongs to one who may decide what is in the logs."""
+        return path.lstat().st_uid in trusted_users(self.directory, self.private)
+
+
+def _recover_if_dead(place: Place, owner: Path, result: Recovery) -> None:
     if not is_plain(owner):
         return  # not ours, whatever it is
-    if owner.lstat().st_uid not in trusted_users(directory, private):
+    if not place.is_trusted(owner):
         result.set_aside.append(f"{owner.name} (left where it is: another user's)")
         return
     lock = FileLock(owner)
     if not lock.acquire():
         return  # its writer lives
-    from metaexpert.logger.files._dead_journal import Place, recover_journal  # noqa: PLC0415 - few starts find one
+    from metaexpert.logger.files._dead_journal import recover_journal  # noqa: PLC0415 - few starts find one
 
     finished, journal = False, owner.name.removesuffix(LOCK_SUFFIX)
     try:
         entries = result.entries
-        recover_journal(Place(*place), journal, result)
+        recover_journal(place, journal, result)
         if (end := end_of(owner, left=result.entries > entries)) is not None:
-            note_end(private, journal, end, result.entries - entries)
+            note_end(place.private, journal, end, result.entries - entries)
             result.ends.append(end)
         owner.with_suffix(CRASH_SUFFIX).unlink(missing_ok=True)
         finished = True

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from metaexpert.logger.journal.owner import REPLACED, End
-from metaexpert.logger.system.descriptors import Descriptor, open_private
+from metaexpert.logger.system.descriptors import Descriptor, open_private, written_beside
 from metaexpert.logger.system.locks import FileLock
 
 #: In the private directory.
@@ -78,9 +78,7 @@ def note_end(private: Path, journal: str, end: End, recovered: int) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    part = path.with_suffix(".part")
-    with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
-        os.write(file.fd, content)
+    part = written_beside(path, content)
     give_to_owner(part, path.parent.parent)
     part.replace(path)
 
