@@ -32,14 +32,14 @@ TRADED: Final = 5
 DIRECTORY: Final = 6
 
 _ENDINGS: Final = """
-    password; passwd; pwd; passphrase; passcode; secret; token; api key; apikey; secret key; access key; private key;
+    pwd; passcode; token; api key; secret key; access key; private key;
     encryption key; signing key; credential; credentials; authorization; auth; signature; sign; cookie; session id;
     mnemonic; seed phrase; listen key; jwt; csrf; otp; totp; pin;
     access key id; api sign; account key; session key; session token; recovery phrase; mnemonic phrase; backup phrase;
     seed words; mnemonic words; xsrf; bearer; pin code; otp code; totp code; mfa code; 2 fa code; key secret;
-    secretkey; accesskey; accesskeyid; privatekey; signingkey; encryptionkey; listenkey; sessionid; sessionkey;
+    accesskeyid; signingkey; encryptionkey; listenkey; sessionid; sessionkey;
     seedphrase; accesstoken; refreshtoken; authtoken; bottoken; apitoken; idtoken; csrftoken; xsrftoken; sessiontoken;
-    apisecret; clientsecret; appsecret; apisign; apisignature; apipassphrase; apipassword; dbpassword; setcookie;
+    apisign; apisignature; setcookie;
     jsessionid; phpsessid; privkey; priv key; secret phrase; wif key; bm key; auth sig
 """
 _PLURALS: Final = """
