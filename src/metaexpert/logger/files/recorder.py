@@ -11,7 +11,6 @@ Threads: any thread may call `want` and `dump`; the rest is the writing thread's
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from metaexpert.logger.files._dead_journal import delete_oldest, dump_file, dump_name
@@ -24,6 +23,7 @@ from metaexpert.logger.journal.ring import RING_NAME, Ring, count_lines, last_ti
 from metaexpert.logger.journal.segment import write_out
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.threads import sleep
 
 #: Seconds between two dumps that errors want: at first, and at most.
 _FIRST_PAUSE: Final = 1.0
@@ -65,7 +65,7 @@ class Recorder(LogFile):
     def want(self) -> None:
         """Have the lines that were recorded until now dumped soon, by the writing thread."""
         self.ring.wanted = self.ring.numbers.value
-        writing_thread.wake()
+        writing_thread.wake(self._directory)
 
     def dump(self) -> int:
         """Dump the lines that were recorded until now, by the calling thread. Returns how many.
@@ -85,7 +85,7 @@ class Recorder(LogFile):
                 while monotonic() < deadline:
                     if self.ring.hold():
                         return self._dump(self.ring.numbers.value)
-                    time.sleep(_PAUSE)
+                    sleep(_PAUSE)
             finally:
                 self.lock.release()
         raise TimeoutError("other threads write, or record, without a pause")
