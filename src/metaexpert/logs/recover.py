@@ -101,9 +101,20 @@ def has_process(procid: str, began: str | None) -> bool | None:
     if began is None or not Path("/proc/self/stat").exists():
         return None
     try:
-        told = Path(f"/proc/{procid}/stat").read_bytes().rpartition(b")")[2].split()
+        told = status_of(procid)
     except OSError:
         return False
     if told[0] in (b"Z", b"X") or int(told[6]) & _EXITING:
         return False
     return began.endswith(f" {told[19].decode()}")
+
+
+def status_of(procid: str) -> list[bytes]:
+    """Return what Linux tells of a process behind its name: proc_pid_stat(5), from the field ``state`` on.
+
+    Raises:
+        OSError: There is no such process.
+    """
+    if not procid.isdecimal():
+        raise FileNotFoundError(2, "is no id of a process", procid)
+    return Path(f"/proc/{procid}/stat").read_bytes().rpartition(b")")[2].split()

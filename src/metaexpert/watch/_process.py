@@ -21,7 +21,7 @@ from metaexpert.logger.journal.owner import REPLACED_KEY
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, SLOTS
 from metaexpert.logger.system.calls import try_lock
 from metaexpert.logger.system.descriptors import open_private
-from metaexpert.logs.recover import described, has_process
+from metaexpert.logs.recover import described, has_process, status_of
 
 #: Seconds for which the lock of a process that exists must be free: it may have lost it, and takes it again.
 EXEC_GRACE: Final = 2.0
@@ -112,7 +112,7 @@ class Process:
             self.host, self.procid = str(found["hostname"]), str(found["procid"])
             self._began = found.get("began")
             with contextlib.suppress(OSError, IndexError):
-                self.parent = _stat(self.procid)[1] if self.local else ""
+                self.parent = status_of(self.procid)[1].decode() if self.local else ""
         return bool(found)
 
     def silent_for(self) -> float:
@@ -154,8 +154,7 @@ class Process:
         if not self.local:
             return ""
         with contextlib.suppress(OSError, IndexError, ValueError):
-            state = _stat(self.procid)[0]
-            if state in ("T", "t"):
+            if status_of(self.procid)[0] in (b"T", b"t"):
                 return "stopped by a signal or a debugger"
             ticks, since = self._ticks
             share = (self._processor_ticks() - ticks) / _TICKS / max(now - since, 0.1)
@@ -168,7 +167,7 @@ class Process:
     def _processor_ticks(self) -> int:
         if self.local:
             with contextlib.suppress(OSError, IndexError, ValueError):
-                told = _stat(self.procid)
+                told = status_of(self.procid)
                 return int(told[11]) + int(told[12])
         return 0
 
@@ -195,10 +194,3 @@ def is_free(owner: Path) -> bool:
         return True
     finally:
         os.close(fd)
-
-
-def _stat(procid: str) -> list[str]:
-    """Return what Linux tells of a process behind its name (proc_pid_stat(5), from the field ``state`` on)."""
-    if not procid.isdecimal():
-        raise OSError
-    return Path(f"/proc/{procid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()

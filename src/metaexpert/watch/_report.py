@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Clock, Header
 from metaexpert.logs.library import Logs, open_logs
 from metaexpert.logs.runs.ends import marked
@@ -61,7 +62,7 @@ def report(directory: Path, name: str, facts: Mapping[str, Any], header: Header,
         page = list(reason_lines(found, run, UTC))
     text = _sentence(expert, facts, run, alive) if is_end else f"{expert} {facts.get('what', '')}"
     entry = header.stamp(Clock()(), "critical", "log", 0, text)
-    entry |= {"appname": header_name(expert), "hostname": host, "procid": procid, "expert_name": expert}
+    entry |= {"appname": schema.printable_ascii(expert, 48), "hostname": host, "procid": procid, "expert_name": expert}
     entry |= {"reason": str(facts.get("reason", facts.get("kind", ""))), "directory": str(directory), "incident": name}
     if recovered := facts.get("recovered"):
         entry["recovered"] = recovered
@@ -70,11 +71,6 @@ def report(directory: Path, name: str, facts: Mapping[str, Any], header: Header,
     if page:
         entry["verdict"] = "\n".join(page)
     return Report(expert, text, entry)
-
-
-def header_name(expert: str) -> str:
-    """Return *expert* as a name of RFC 5424: printable ASCII."""
-    return re.sub(r"[^!-~]", "_", expert)[:48] or "-"
 
 
 def _sentence(expert: str, facts: Mapping[str, Any], run: Run | None, alive: str) -> str:

@@ -6,6 +6,7 @@ It only needs to look: nothing in an expert waits for it, and a watcher that was
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,8 @@ _SEARCH_SHARE: Final = 0.002
 _SEARCH_PAUSE: Final = 1.0
 #: How deep below a root a log directory may lie.
 _DEEPEST: Final = 4
-#: Longest wait for the channels at the end, in seconds.
+#: Seconds between two looks whether the channels have everything, and longest wait for them at the end.
+_PAUSE: Final = 0.05
 LAST_PATIENCE: Final = 5.0
 
 
@@ -88,9 +90,8 @@ class Watcher:
     def wait(self, patience: float) -> None:
         """Wait until all alerts were sent, at most *patience* seconds."""
         deadline = monotonic() + patience
-        pause = threading.Event()
         while not self._teller.idle and monotonic() < deadline:
-            pause.wait(0.05)
+            time.sleep(_PAUSE)
 
     def close(self, patience: float = LAST_PATIENCE) -> None:
         """Send what can be sent within *patience* seconds; the next watcher sends the rest."""

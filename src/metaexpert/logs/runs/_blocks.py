@@ -21,19 +21,8 @@ from metaexpert.logs.reading.tally import HEADER, Tally, expert_in, lines_at
 #: Without one of these, in lower case, an entry says nothing of orders (`names`) and decisions.
 TELLING: Final = (
     *(b'decision_id":', b'order_id":', b'orderid":', b'order-id":', b'order id":', b'link_id":', b'linkid":'),
-    *(
-        b'ord_id":',
-        b'ordid":',
-        b'oid":',
-        b'txid":',
-        b'permid":',
-        b'perm_id":',
-        b'"order":',
-        b'"ticket":',
-        b'"deal":',
-        b'"id":',
-        b'"c":',
-    ),
+    *(b'ord_id":', b'ordid":', b'oid":', b'txid":', b'permid":', b'perm_id":'),
+    *(b'"order":', b'"ticket":', b'"deal":', b'"id":', b'"c":'),
 )
 _HEAD: Final = re.compile(rb'.*?"hostname":"([^"]*)","appname":"([^"]*)","procid":"([^"]*)"')
 _MOST_DIGITS: Final = 18
