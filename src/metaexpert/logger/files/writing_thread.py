@@ -76,7 +76,7 @@ class _Waiter:
 
 
 class _Turn:
-    """A pass over one directory. Whoever takes the one claim goes on: the thread, or another one in its place."""
+    """A pass over one directory. The thread that takes its one claim goes on: this one, or another in its place."""
 
     __slots__ = ("back", "claim", "directory", "since")
 

@@ -2,7 +2,7 @@
 
 Entries are equal if level, logger and message are the same apart from numbers and ids. The minute begins with the first
 of them; when it is over, ``log.repeated`` has how many were counted, when the first and the last came, and the range of
-each number, in the message and in the fields. What is written and what is counted add up to the calls, also at `close`.
+each number, in the message and in the fields. Written and counted entries add up to the calls, also at `close`.
 After a fork each process counts its own; a kill takes along what was counted since the last ``log.repeated``.
 
 Bound: a thousand kinds of entries; the one that came least recently is told of and forgotten.
