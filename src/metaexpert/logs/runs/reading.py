@@ -44,7 +44,7 @@ def read_runs(logs: Logs, listener: Listener | None = None, *, last_only: bool =
     """
     found = []
     for directory in logs.directories:
-        here = replace(logs, directories=(directory,))
+        here = replace(logs, directories=(directory,), copies=False)
         found.append(_read(directory, here, Runs(listener), last_only=last_only))
     return found
 
