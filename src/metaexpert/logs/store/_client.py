@@ -102,24 +102,26 @@ class Client:
             raise self._wrong(f"cannot be asked: {reason(error, self._url, 'the address')}") from None
 
     def _whole(self, response: httpx.Response) -> Iterator[bytes]:
-        rest, deadline = b"", monotonic() + _WHOLE * self._patience
+        rest, deadline = bytearray(), monotonic() + _WHOLE * self._patience
         for chunk in response.iter_bytes():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in filter(None, lines):
-                if not line.startswith(b"{"):
-                    raise self._told(line)
-                yield line
+            rest += chunk
+            if b"\n" in chunk:
+                *lines, rest = rest.split(b"\n")
+                yield from map(self._entry, filter(None, lines))
             if monotonic() > deadline:
                 raise self._late()
             if len(rest) > _LONGEST:
                 raise self._wrong("does not answer as VictoriaLogs does: a line does not end")
         if rest:
-            raise self._told(rest) if not rest.startswith(b"{") else self._wrong("broke off in the middle of an entry")
+            self._entry(rest)
+            raise self._wrong("broke off in the middle of an entry")
 
-    def _told(self, line: bytes) -> StoreError:
+    def _entry(self, line: bytearray) -> bytes:
+        if line.startswith(b"{"):
+            return bytes(line)
         if line.startswith(b"<"):
-            return self._wrong("does not answer as VictoriaLogs does: it sends a page of HTML")
-        return self._wrong(f"broke off: {_text(line)}")
+            raise self._wrong("does not answer as VictoriaLogs does: it sends a page of HTML")
+        raise self._wrong(f"broke off: {_text(line)}")
 
     def _refusal(self, response: httpx.Response) -> StoreError:
         status = response.status_code
@@ -146,5 +148,5 @@ class Client:
         self._http.close()
 
 
-def _text(raw: bytes) -> str:
+def _text(raw: bytes | bytearray) -> str:
     return " ".join(raw.decode("utf-8", "replace").split())[:_SHOWN]

@@ -24,7 +24,6 @@ from metaexpert.logs.entry import Entry
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
 #: What the store says where an entry has no message.
 _NO_MESSAGE: Final = "missing _msg field;"
-_BOM: Final = "\ufeff"
 #: The store's own fields, and where each part of a header stands by the way in.
 _OWN: Final = frozenset({"_time", "_msg", "_stream", "_stream_id"})
 _HOST: Final = ("hostname", "host.name")
@@ -54,8 +53,10 @@ def entry_of(line: bytes, store: str) -> Entry | None:
         row = orjson.loads(line)
     except ValueError:
         return None
-    time = _TIME.fullmatch(str(row.get("_time", "")))
-    if time is None or not all(isinstance(value, str) for value in row.values()):
+    if not isinstance(row, dict) or {*map(type, row.values())} != {str}:
+        return None
+    time = _TIME.fullmatch(row.get("_time", ""))
+    if time is None:
         return None
     timestamp = f"{time[1]}.{(time[2] or '')[:6]:0<6}Z"
     data = _from_syslog(row, timestamp) if _SYSLOG in row else _from_fields(row, timestamp)
@@ -87,7 +88,7 @@ def _from_syslog(row: Mapping[str, str], timestamp: str) -> dict[str, Any] | Non
     priority = row.get("priority") or str(int(_number(row, "facility", 16)) * 8 + int(_number(row, "severity", 6)))
     header = [row.get(name) or schema.NILVALUE for name in ("hostname", "app_name", "proc_id", "msg_id")]
     groups = "".join(f"[{sd_id} {' '.join(parameters)}]" for sd_id, parameters in elements.items())
-    text = f"<{priority}>1 {timestamp} {' '.join(header)} {groups} {_message(row).removeprefix(_BOM)}"
+    text = f"<{priority}>1 {timestamp} {' '.join(header)} {groups} {_message(row)}"
     try:
         return parse_message(text.encode("utf-8", "replace"))
     except MessageError:

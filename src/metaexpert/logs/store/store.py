@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -36,6 +36,8 @@ MOST_BYTES: Final = 32 << 20
 _GROWTH: Final = 16
 #: The unit of an entry's time. The store has nanoseconds, our entries have none.
 _MICROSECOND: Final = timedelta(microseconds=1)
+#: After every time, as the first part of a key.
+_LAST: Final = b"~"
 #: An entry's bytes, about, for the progress over a store.
 BYTES_EACH: Final = 512
 #: Seconds between two looks while following; how far each looks back, since entries come late and clocks differ; and
@@ -93,11 +95,10 @@ class Store:
         """Return the address."""
         return self.name
 
-    @cached_property
-    def _client(self) -> Client:
+    def _opened(self) -> closing[Client]:
         from metaexpert.logs.store._client import Client  # noqa: PLC0415 - httpx is slow to import
 
-        return Client(self.name, self.url)
+        return closing(Client(self.name, self.url))
 
     def records(
         self,
@@ -120,25 +121,33 @@ class Store:
         Raises:
             ConnectionError: The store cannot be asked, or its answer is not whole (a `StoreError`).
         """
+        with self._opened() as client:
+            yield from self._paged(client, criteria, counts, progress, backward=backward, page=page or PAGE)
+
+    def _paged(
+        self, client: Client, criteria: Criteria, counts: Counts, progress: Progress, *, backward: bool, page: int
+    ) -> Iterator[Entry]:
         low, high = _bounds(criteria)
         width: timedelta | None = None
-        page, done = page or PAGE, 0
+        done = 0
         while low is None or high is None or low < high:
             page = min(page, PAGE)
             first, last = _stretch(low, high, width, backward=backward)
-            found, full = self._page(criteria, first, last, page, counts, backward=backward)
+            found, full = self._page(client, criteria, first, last, page, counts, backward=backward)
             if not full:
                 at_end = first == low if backward else last == high
                 low, high = (low, first) if backward else (last, high)
-                width = width and width * min(_GROWTH, max(1, page // (len(found) + 1)))
+                width = width and width * (_GROWTH if _GROWTH * len(found) < page else 2)
             else:
-                at_end, edge = False, found[-1].time
+                at_end, edge, beyond = False, found[-1].time, found[-1].key[0]
                 width = max(abs(edge - found[0].time), _MICROSECOND)
-                if edge == found[0].time:  # there may be more of one microsecond than a page holds
-                    found = self._page(criteria, edge, edge + _MICROSECOND, None, counts, backward=backward).entries
+                if beyond == found[0].key[0]:  # there may be more of one microsecond than a page holds
+                    found = self._page(
+                        client, criteria, edge, edge + _MICROSECOND, None, counts, backward=backward
+                    ).entries
                     low, high = (low, edge) if backward else (edge + _MICROSECOND, high)
                 else:
-                    found = [entry for entry in found if entry.time != edge]
+                    found = [entry for entry in found if entry.key[0] != beyond]
                     low, high = (low, edge + _MICROSECOND) if backward else (edge, high)
             yield from filter(criteria.accept, found)
             done += len(found)
@@ -149,6 +158,7 @@ class Store:
 
     def _page(
         self,
+        client: Client,
         criteria: Criteria,
         low: datetime | None,
         high: datetime | None,
@@ -161,12 +171,13 @@ class Store:
 
         entries: list[Entry] = []
         size = lines_read = 0
-        with closing(self._client.lines(_logsql.query(criteria, low, high, limit, backward=backward))) as lines:
+        start, end = time_key(low) if low else b"", time_key(high) if high else _LAST
+        with closing(client.lines(_logsql.query(criteria, low, high, limit, backward=backward))) as lines:
             for line in lines:
                 lines_read, size = lines_read + 1, size + len(line)
                 if (entry := _entries.entry_of(line, self.name)) is None:
                     counts.unreadable[self.name] = "some of its answers are no entries of MetaExpert"
-                elif (low is None or entry.time >= low) and (high is None or entry.time < high):
+                elif start <= entry.key[0] < end:
                     entries.append(entry)
                 if limit is not None and size > MOST_BYTES:
                     break
@@ -178,10 +189,10 @@ class Store:
         """Return about how many bytes `records` will read; 0 if the store does not tell."""
         from metaexpert.logs.store import _logsql  # noqa: PLC0415 - as above
 
-        for line in self._client.lines(_logsql.count(criteria, *_bounds(criteria))):
-            found = re.search(rb'"entries":"([0-9]{1,15})"', line)
-            return int(found[1]) * BYTES_EACH if found else 0
-        return 0
+        with self._opened() as client:
+            answer = b"".join(islice(client.lines(_logsql.count(criteria, *_bounds(criteria))), 1))
+        found = re.search(rb'"entries":"([0-9]{1,15})"', answer)
+        return int(found[1]) * BYTES_EACH if found else 0
 
 
 class StoreFollower:
