@@ -17,7 +17,7 @@ from typing import Final, Unpack
 
 from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked, parse
 from metaexpert.logs.reading import merge
-from metaexpert.logs.reading.dedup import Once
+from metaexpert.logs.reading.dedup import Once, copied
 from metaexpert.logs.reading.files import Counts, Identity
 from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
@@ -116,6 +116,7 @@ class Logs:
         recorder: Read ``recorder-*.log`` too.
         compressed: Only the compressed files, or only the others; None for all.
         stores: The stores that are asked beside the directories.
+        copies: Read files too that are copies of another one, or of its beginning; otherwise they are only noted.
         progress: Called with the bytes done so far, from 0 to `size`.
         counts: Counts of the current or last iteration.
     """
@@ -128,6 +129,7 @@ class Logs:
     recorder: bool = False
     compressed: bool | None = None
     stores: tuple[Store, ...] = ()
+    copies: bool = True
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
@@ -306,7 +308,16 @@ class Logs:
                 for file in files:
                     file.label = file.label if alone else str(file.name.path)
                 logs += [Log(len(logs), files)] if files else []
-        return logs
+        return logs if self.copies else self._without_copies(logs)
+
+    def _without_copies(self, logs: list[Log]) -> list[Log]:
+        copies = {id(copy): other for copy, other in copied([file for log in logs for file in log.files])}
+        left: list[Log] = []
+        for log in logs:
+            files = [file for file in log.files if id(file) not in copies]
+            self.counts.copies |= {file.label: copies[id(file)].label for file in log.files if id(file) in copies}
+            left += [Log(len(left), files)] if files else []
+        return left
 
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
         newest: list[Record] = []

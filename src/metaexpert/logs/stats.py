@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -132,7 +132,7 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
     stats = Stats(fields={name: Distribution() for name in fields}, partial=logs.criteria.by_content)
     collector = _Collector(stats, logs.criteria, logs.counts)
     decoded = len(stats.fields) > MOST_FIELDS or not schema.RESERVED_KEYS.isdisjoint(stats.fields)
-    with logs.opened() as chains:
+    with replace(logs, copies=False).opened() as chains:
         if logs.filtered or decoded:
             stretches = merge.survey(chains, logs.criteria, logs.counts, logs.progress)
             for stretch in merge.with_progress(stretches, chains, logs.progress):

@@ -302,3 +302,4 @@ def report(counts: Counts) -> None:
     if counts.overrun:
         output.complain("warning", ["files were rotated away before they could be read; entries may be missing"])
     output.complain("warning", [f"{name} cannot be read: {why}" for name, why in counts.unreadable.items()])
+    output.complain("note", [f"{name} is a copy of {other}: it is read once" for name, other in counts.copies.items()])

@@ -52,6 +52,7 @@ class Counts:
             memory.
         unreadable: Files that could not be read, or not to their end, and why.
         overrun: How often, while following, a log had been rotated so far that entries may be gone unread.
+        copies: Files that were left out because they are copies of another one, or of its beginning, and that one.
     """
 
     entries: int = 0
@@ -59,11 +60,18 @@ class Counts:
     unordered: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     overrun: int = 0
+    copies: dict[str, str] = field(default_factory=dict)
 
     def reset(self) -> None:
         """Reset all counts."""
         self.entries = self.unparsed = self.unordered = self.overrun = 0
         self.unreadable.clear()
+        self.copies.clear()
+
+    def note_files(self, other: Counts) -> None:
+        """Take in what *other* tells of files."""
+        self.unreadable |= other.unreadable
+        self.copies |= other.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,5 +336,5 @@ class LogFile:
         """Return its first line, or the start of a long one; compression does not change it. May be empty."""
         handle = self.open()
         handle.seek(0)
-        blocks = Inflater(handle) if self.name.compressed else [handle.read(BEGINNING)]
+        blocks = Inflater(handle, BEGINNING) if self.name.compressed else [handle.read(BEGINNING)]
         return next(iter(blocks), b"")[:BEGINNING].partition(b"\n")[0]

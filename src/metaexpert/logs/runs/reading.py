@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def read_runs(logs: Logs, listener: Listener | None = None, *, last_only: bool =
         listener: Is told of executions and orders, see `metaexpert.logs.runs.model.Listener`.
         last_only: Take in only runs of the process that probably logged last; `Run.whole` tells which.
     """
-    found = [_read(path, logs.at(path), Runs(listener), last_only=last_only) for path in logs.directories]
+    once = replace(logs, copies=False)
+    found = [_read(path, once.at(path), Runs(listener), last_only=last_only) for path in logs.directories]
     return found + [_stored(store, logs.at(store), Runs(listener)) for store in logs.stores]
 
 

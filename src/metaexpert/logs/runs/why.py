@@ -95,7 +95,7 @@ def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], b
         found.directory = directories[number].path
         found.before = runs[chosen[-1] - 1][-1] if chosen[-1] else None
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
-        here = replace(logs.at(found.directory), progress=ignore)
+        here = replace(logs.at(found.directory), copies=False, progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)
     return found
 
