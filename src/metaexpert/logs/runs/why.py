@@ -22,6 +22,7 @@ from metaexpert.logs.runs.ends import RUNNING
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.runs.reading import Directory, read_runs
+from metaexpert.logs.store.store import Store
 from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
 
 #: A decision this near to the time in the question was made then.
@@ -36,7 +37,7 @@ class Verdict:
     """How the last run ended: the one that ended last, unless another one has started since.
 
     Attributes:
-        directory: Where it logged.
+        directory: Where it logged: a directory or a store.
         run: The run; None when there is none.
         before: The run before it.
         others: Runs that go on beside it.
@@ -45,11 +46,11 @@ class Verdict:
         recorded: Files in its directory that the flight recorder dumped of it.
     """
 
-    directory: Path | None = None
+    directory: Path | Store | None = None
     run: Run | None = None
     before: Run | None = None
     others: list[Run] = field(default_factory=list)
-    waiting: dict[Path, int] = field(default_factory=dict)
+    waiting: dict[Path | Store, int] = field(default_factory=dict)
     last: list[Entry] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
 
@@ -99,7 +100,7 @@ def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], b
         found.directory = directories[number].path
         found.before = runs[chosen[-1] - 1][-1] if chosen[-1] else None
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
-        here = replace(logs, directories=(found.directory,), copies=False, progress=ignore)
+        here = replace(logs.at(found.directory), copies=False, progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)
         found.recorded = list(_dumps_of(found.run, directories[number]))
     return found
