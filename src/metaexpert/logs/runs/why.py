@@ -111,7 +111,8 @@ def _dumps_of(run: Run, directory: Directory) -> Iterator[str]:
     # Containers give a process id again and again.
     before = [other.ended for other in directory.runs if other.process == run.process and other.start < run.start]
     earliest = f"{schema.RECORDER_PREFIX}{max(before):%Y%m%dT%H%M%S.%f}" if before else ""
-    for name, chain in find_logs(directory.path, diagnostics=False, recorder=True).items():
+    path = directory.path  # a store gets no dumps
+    for name, chain in find_logs(path, diagnostics=False, recorder=True).items() if isinstance(path, Path) else ():
         if not schema.is_recorder_file(name) or name <= earliest:
             continue
         with suppress(OSError), closing(LogFile(chain[-1])) as file:  # one that cannot be read tells nothing here
