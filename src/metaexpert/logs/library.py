@@ -16,7 +16,7 @@ from typing import Final, Unpack
 from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked, parse
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once
-from metaexpert.logs.reading.files import Counts, Identity
+from metaexpert.logs.reading.files import Counts, Identity, is_log
 from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
@@ -41,8 +41,8 @@ def open_logs(
     """Return the logs of one directory, or of several together. Opens no file yet.
 
     Args:
-        path: Directory of the files, such as ``logs``.
-        more: Further directories.
+        path: Directory of the files, such as ``logs``; or a file.
+        more: Further ones.
         limit: Iterate over the last so many records only; None for all. With *level*, lines that are no entries do
             not count, but no more than *limit* of them are kept.
         reverse: Iterate from the last record to the first.
@@ -53,14 +53,14 @@ def open_logs(
 
     Raises:
         FileNotFoundError: There is no such directory.
-        NotADirectoryError: A path is a file.
+        NotADirectoryError: A path is an empty file, or no regular one.
         ValueError: *level* is not a level, or a time cannot be read.
     """
     directories = tuple(Path(part) for part in (path, *more))
     for directory in directories:
         if not directory.exists():
             raise FileNotFoundError(f"there is no directory {directory}")
-        if not directory.is_dir():
+        if not (directory.is_dir() or is_log(directory)):
             raise NotADirectoryError(f"{directory} is not a directory")
     logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics, recorder=recorder)
     return logs.filter(**filters)
@@ -100,12 +100,13 @@ class Logs:
     when they contain its text. Use it from one thread at a time.
 
     Attributes:
-        directories: Where the files are.
+        directories: Where the files are; may be files.
         criteria: The filters.
         limit: Only the last so many records, see `open_logs`; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
         recorder: Read ``recorder-*.log`` too.
+        foreign: Read the files of other loggers too, as far as they are recognised.
         compressed: Only the compressed files, or only the others; None for all.
         progress: Called with the bytes done so far, from 0 to `size`.
         counts: Counts of the current or last iteration.
@@ -117,6 +118,7 @@ class Logs:
     reverse: bool = False
     diagnostics: bool = False
     recorder: bool = False
+    foreign: bool = True
     compressed: bool | None = None
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
@@ -196,6 +198,7 @@ class Logs:
                     snapshot.chains,
                     diagnostics=self.diagnostics,
                     recorder=self.recorder,
+                    foreign=self.foreign,
                     counts=self.counts,
                 )
                 followers.append(follower)
@@ -232,7 +235,11 @@ class Logs:
 
     def _snapshot(self, directory: Path) -> Snapshot:
         return Snapshot(
-            directory, diagnostics=self.diagnostics, recorder=self.recorder, shared_by=len(self.directories)
+            directory,
+            diagnostics=self.diagnostics,
+            recorder=self.recorder,
+            shared_by=len(self.directories),
+            foreign=self.foreign,
         )
 
     def _logs(self, snapshots: list[Snapshot]) -> list[Log]:

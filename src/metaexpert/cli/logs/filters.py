@@ -21,6 +21,7 @@ from metaexpert.cli.dispatch import with_options
 from metaexpert.logger import schema
 from metaexpert.logger.config import locations
 from metaexpert.logs import Counts, Logs, level_number, open_logs
+from metaexpert.logs.reading.files import is_log
 from metaexpert.logs.reading.times import parse_time, parse_zone
 from metaexpert.logs.render import FormatName
 
@@ -31,7 +32,7 @@ _PANEL: Final = "Which entries"
 
 Directories = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DIR", help="Log directories; the configured log_dir if left out."),
+    typer.Argument(metavar="DIR", help="Log directories, or files; the configured log_dir if left out."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonFormat = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
@@ -85,18 +86,23 @@ def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def reading(filters: dict[str, Any], task: str) -> Iterator[Logs]:
+def reading(filters: dict[str, Any], task: str, *, files: bool = False) -> Iterator[Logs]:
     """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
+
+    Args:
+        filters: The options.
+        task: What the progress bar says.
+        files: Whether files may stand in the place of directories.
 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
-    with progress.shown(selected(filters), task) as logs:
+    with progress.shown(selected(filters, files=files), task) as logs:
         yield logs
     report(logs.counts)
 
 
-def selected(filters: dict[str, Any]) -> Logs:
+def selected(filters: dict[str, Any], *, files: bool = False) -> Logs:
     """Return the logs that the options ask for; errors as `reading`."""
     tz = zone(filters.get("tz"))
     wanted: dict[str, Any] = {name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")}
@@ -108,7 +114,7 @@ def selected(filters: dict[str, Any]) -> Logs:
     if {"since", "until"} <= wanted.keys() and wanted["since"] > wanted["until"]:
         since, until = (wanted[name].isoformat(" ", "seconds") for name in ("since", "until"))
         raise output.InputError(f"--since: {since} is later than --until, {until}")
-    logs = opened(filters.get("directories") or (), wait=bool(filters.get("follow")))
+    logs = opened(filters.get("directories") or (), wait=bool(filters.get("follow")), files=files)
     logs = replace(logs, diagnostics=bool(filters.get("diagnostics")), recorder=bool(filters.get("recorder")))
     logs = logs.filter(**wanted)
     for text in filters.get("grep") or ():
@@ -208,12 +214,13 @@ class _Bounded:
             cls._arm()
 
 
-def opened(directories: Sequence[str], *, wait: bool = False) -> Logs:
+def opened(directories: Sequence[str], *, wait: bool = False, files: bool = False) -> Logs:
     """Return all logs of *directories*, or of the configured one.
 
     Args:
         directories: Their names.
         wait: Wait for those that do not exist yet.
+        files: Whether they may be files.
 
     Raises:
         InputError: There is no such directory.
@@ -229,9 +236,10 @@ def opened(directories: Sequence[str], *, wait: bool = False) -> Logs:
     for path in paths:
         try:
             exists = path.exists()
+            wanted = path.is_dir() or (files and is_log(path))
         except OSError as error:  # a directory above it may not be searched
             raise output.InputError(f"{path} cannot be read: {error.strerror}") from None
-        if exists and not path.is_dir():
+        if exists and not wanted:
             raise output.InputError(f"{path} is a file; give its directory: metaexpert logs {path.parent}")
         if not exists:
             hint = _meant(str(path)) if directories else "; give the directory: metaexpert logs DIR"
