@@ -77,6 +77,9 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         output.abandon_output()
         output.complain("error", [str(error)])
         return PROBLEM
+    except ConnectionError as error:  # of a store
+        output.complain("error", [str(error)])
+        return PROBLEM
     except typer.TyperException as error:
         # Typer keeps pydantic's prefix of the reason.
         output.complain("error", [error.format_message().replace("Value error, ", "")])

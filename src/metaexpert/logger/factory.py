@@ -69,6 +69,7 @@ def take_over(logger: BoundLogger) -> None:
             uncaught.release()
 
     pipeline.on_close, pipeline.on_serve = release, capture.check
+    pipeline.directory.listeners.ask(pipeline)
     pipeline.control.on_level, pipeline.control.on_override = capture.set_level, capture.override
 
 

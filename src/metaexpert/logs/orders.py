@@ -224,7 +224,7 @@ class _Search:
                 mention = next((one for one in orders_in(record.flat) if self._is_meant(one, record)), None)
                 if mention is not None:
                     self._take(record, mention)
-        logs.counts.unreadable.update(records.counts.unreadable)
+        logs.counts.note_files(records.counts)
         return {name.text for name in self.known - before} - {self._asked}
 
     def _is_meant(self, mention: Mention, entry: Entry) -> bool:

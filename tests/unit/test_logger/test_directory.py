@@ -16,6 +16,7 @@ from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
+from metaexpert.logger.files.recovery import Recovery
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.sink import Note, ignore
@@ -33,6 +34,8 @@ class Listening:
     def __init__(self) -> None:
         self.told = 0
         self.shown: list[bytes] = []
+        self.errors: list[Exception] = []
+        self.served = 0
 
     def changed(self, filled: int) -> None:
         """Count it."""
@@ -44,11 +47,8 @@ class Listening:
         return []
 
     def serve(self) -> bool:
-        """Do nothing."""
-        return False
-
-    def has_work(self) -> bool:
-        """Have none."""
+        """Count it."""
+        self.served += 1
         return False
 
     def obey(self, request: object) -> None:
@@ -93,6 +93,41 @@ class TestDirectory:
         assert (next(again.sequence), next(other.sequence)) == (4, 1)
         leave_directory(again)
         leave_directory(other)
+
+    def test_an_idle_listener_is_served_only_for_a_reason(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Many loggers cost what one does: each asks, needs a look each second, has failed, or the directory has."""
+        clock = FakeClock(100)
+        directory = LogDirectory(tmp_path, HEADER, SIZE, clock)
+        directory.file("expert.log", POLICY)
+        idle, regular = Listening(), Listening()
+        for listener in (idle, regular):
+            directory.listeners.add(listener)  # and no thread serves it
+        directory.listeners.attend(regular, regularly=True)
+
+        def served() -> tuple[int, int]:
+            idle.served = regular.served = 0
+            clock.advance(1)
+            directory.serve()
+            return idle.served, regular.served
+
+        assert served() == (1, 1)  # at first
+        directory.recovery = None  # announced
+        assert [served() for _ in range(3)] == [(0, 1)] * 3
+        directory.listeners.ask(idle)
+        assert served() == (1, 1)
+        idle.errors.append(RecursionError())
+        assert served() == (1, 1)
+        idle.errors.clear()
+        directory.listeners.attend(regular, regularly=False)
+        assert served() == (0, 0)
+        directory.recovery = Recovery()
+        assert served() == (1, 1)
+        directory.recovery = None
+        monkeypatch.setattr(LogDirectory, "error", OSError(errno.ENOSPC, "full"))
+        assert [served(), served()] == [(1, 1), (0, 0)]
+        directory.release()
 
     def test_files_are_made_by_the_first_drain(self, directory: LogDirectory) -> None:
         """A new directory shows its files before the first entry."""

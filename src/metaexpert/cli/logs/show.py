@@ -91,7 +91,7 @@ def show(
     chosen = format_name(form, as_json=as_json)
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
-    found = replace(selected({**filters, "follow": follow}, files=True), reverse=reverse)
+    found = replace(selected({**filters, "follow": follow}, files=True, stores=True), reverse=reverse)
     wanted = [name.strip() for name in (fields or "").split(",") if name.strip()]
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):
@@ -183,7 +183,7 @@ def _report(found: Logs) -> None:
 
 
 def _nothing(found: Logs) -> str:
-    where = " and ".join(map(str, found.directories))
+    where = " and ".join(map(str, found.places))
     if found.filtered:
         return f"no entry in {where} is what was asked for{_present(found)}"
     below = sorted(str(path.parent) for directory in found.directories for path in directory.glob("*/*.log"))

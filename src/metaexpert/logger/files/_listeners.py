@@ -6,7 +6,7 @@ for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any, Protocol
 
 from metaexpert.logger.config.control import Request
@@ -15,6 +15,11 @@ from metaexpert.logger.files.writing_thread import writing_thread
 
 class Listener(Protocol):
     """A logger of a directory: the pipeline behind it."""
+
+    @property
+    def errors(self) -> Sized:
+        """Errors of log calls that had no room on the stack even to ask for a service."""
+        ...
 
     def changed(self, filled: int) -> None:
         """Take note that another amount waits, that files fail or work again, or that the thread has come or gone.
@@ -32,10 +37,6 @@ class Listener(Protocol):
 
     def serve(self) -> bool:
         """Print, announce, and do what is due. Returns whether there is more to do at once."""
-        ...
-
-    def has_work(self) -> bool:
-        """Return whether something waits to be printed."""
         ...
 
     def obey(self, request: Request) -> dict[str, Any] | None:
@@ -58,30 +59,49 @@ class Listeners:
         # Replaced, never changed, so that it can be walked over at any time.
         self.all: tuple[Listener, ...] = ()
         self._requests: set[Listener] = set()
+        self._regular: set[Listener] = set()
+        # Two hundred idle loggers are not looked at one by one: a second of that is ten times the rest of a pass.
+        self._errors: tuple[Sized, ...] = ()
         self._told: tuple[int, OSError | None] = (0, None)
         self._shown: set[int] = set()
 
     def add(self, listener: Listener) -> None:
         """Tell and serve *listener* from now on."""
-        self.all = (*self.all, listener)
+        self._change((*self.all, listener))
+        self.ask(listener)
 
     def remove(self, listener: Listener) -> None:
         """Tell and serve *listener* no longer."""
-        self.all = tuple(other for other in self.all if other is not listener)
+        self._change(tuple(other for other in self.all if other is not listener))
         self._requests.discard(listener)
+        self._regular.discard(listener)
+
+    def _change(self, listeners: tuple[Listener, ...]) -> None:
+        self.all, self._errors = listeners, tuple(listener.errors for listener in listeners)
 
     def ask(self, listener: Listener) -> None:
         """Have *listener* served in the next pass. Safe in a signal handler."""
         self._requests.add(listener)
         writing_thread.stir()
 
-    def has_work(self) -> bool:
-        """Return whether a listener has asked, or has something to print."""
-        return bool(self._requests) or any(listener.has_work() for listener in self.all)
+    def attend(self, listener: Listener, *, regularly: bool) -> None:
+        """Have *listener* served each second, or again only when it asks."""
+        (self._regular.add if regularly else self._regular.discard)(listener)
 
-    def serve(self, *, everyone: bool) -> bool:
-        """Serve *everyone*, or those who have asked for it. Returns whether there is more to do at once."""
+    def has_work(self) -> bool:
+        """Return whether a listener has asked."""
+        return bool(self._requests)
+
+    def serve(self, *, everyone: bool = False, regular: bool = False) -> bool:
+        """Serve those who have asked for it, also the *regular* ones, or *everyone*.
+
+        Returns:
+            Whether there is more to do at once.
+        """
         more = False
+        if regular and not everyone:
+            everyone = any(self._errors)
+            self._requests |= self._regular
         for listener in self.all if everyone else [*self._requests]:
             self._requests.discard(listener)  # first: what comes from now on is for another pass
             more = listener.serve() or more

@@ -43,8 +43,8 @@ from metaexpert.logger.system.threads import RLock
 _RECOVERY_PAUSE: Final = 5.0
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
-#: Seconds after which idle loggers are served too: an error may have had no room on the stack even to ask for it, and a
-#: capture that somebody has taken out is put back within a second.
+#: Seconds after which loggers are served that have not asked for it: an error may have had no room on the stack even to
+#: ask, and a capture that somebody has taken out is put back within a second.
 _SERVICE: Final = 0.9
 #: Seconds between two forced writes with ``fsync="interval"``.
 _SYNC_INTERVAL: Final = 1.0
@@ -97,6 +97,7 @@ class LogDirectory(ForkAware):
         self.syncs = False
         self.users = 0
         self._released = False
+        self._faults: tuple[object, ...] = ()
         self._rotating: dict[str, RotatingFile] = {}
         self._recovered = False
         self._next_recovery = self._next_sync = self._next_look = self._next_service = 0.0
@@ -154,7 +155,7 @@ class LogDirectory(ForkAware):
             writing_thread.remove(self, patience)
 
     def serve(self) -> bool:
-        """Drain, and serve the listeners that have asked for it; every second all of them.
+        """Drain, and serve the listeners that have asked for it. A new state of the directory concerns all of them.
 
         Returns:
             Whether there is more to do at once. An exception is the writing thread's end.
@@ -163,10 +164,11 @@ class LogDirectory(ForkAware):
         if self.path is not None:
             self._inbox.serve(self.listeners.obey)
         stderr.stream.push()
-        everyone = self.recovery is not None or self._monotonic() >= self._next_service
-        if everyone:
+        before, due = self._faults, self._monotonic() >= self._next_service
+        if due:
             self._next_service = self._monotonic() + _SERVICE
-        more = self.listeners.serve(everyone=everyone)
+            self._faults = self.error, self.journal.starved, writing_thread.hangs_in(self)
+        more = self.listeners.serve(everyone=self.recovery is not None or self._faults != before, regular=due)
         if not self.empty and self.error is None:  # they have announced something
             self.drain()
         return more
@@ -229,7 +231,7 @@ class LogDirectory(ForkAware):
     def has_work(self) -> bool:
         """Return whether something waits to be written, to be forced to the device, or for a listener."""
         waits = any(not file.empty or (self.syncs and file.needs_sync) for file in self.files.values())
-        return waits or self.listeners.has_work()
+        return waits or self.listeners.has_work() or not stderr.stream.clear
 
     def rest(self) -> bool:
         """Have the next entry stir the writing thread, unless there is work. Returns whether it will."""

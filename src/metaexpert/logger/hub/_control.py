@@ -100,6 +100,10 @@ class Control:
             return {"flushed": directory.error is None}
         return {"dumped": self._pipeline.dump()} if request.action == DUMP else {}
 
+    def is_idle(self) -> bool:
+        """Return whether `serve` would find nothing."""
+        return not self._overrides
+
     def serve(self) -> None:
         """End the levels whose time is over."""
         if not self._overrides:
@@ -130,6 +134,7 @@ class Control:
             self._pipeline.levels.override(own)
             self.on_override(level, own)
             self._apply(level)
+        self._pipeline.directory.listeners.ask(self._pipeline)  # from now on, or no longer, served each second
 
     def after_fork(self) -> None:
         """Start anew in a child; what holds in the parent holds here too, until its end."""

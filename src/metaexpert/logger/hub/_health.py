@@ -48,9 +48,8 @@ class Health:
         self._uncaptured_told: str | None = None
         #: Returns what outputs could not be started, and why; empty when all were.
         self.outputs_lack: Callable[[], str] = str
-        #: Errors of log calls that had no room on the stack even to count them.
-        self.errors: deque[Exception] = deque()
-        self._unreported: deque[tuple[str, BaseException]] = deque()
+        #: Errors of log calls that had no room on the stack even to count them; with a text, only to report them.
+        self.errors: deque[BaseException | tuple[str, BaseException]] = deque()
 
     def __str__(self) -> str:
         if self._reason is not None:
@@ -78,30 +77,38 @@ class Health:
             self._directory.diagnostics.report(f"entry {type(error).__name__}", message, error=error)
         except Exception as failure:  # no room on the stack, perhaps; the writing thread has some
             let_pass(failure)
-            self._unreported.append((message, error.with_traceback(None)))
+            self.errors.append((message, error.with_traceback(None)))
 
     def catch_up(self) -> None:
         """Count and report what log calls could not."""
-        if not self.errors and not self._unreported:
-            return
         with contextlib.suppress(IndexError):  # another thread is doing the same
-            while self.errors:
-                self.failed("a log call met an error, and its entry may be missing", self.errors.popleft())
-            while self._unreported:
-                self.report(*self._unreported.popleft())
+            for _ in range(len(self.errors)):  # one that cannot be reported comes back
+                error = self.errors.popleft()
+                if isinstance(error, tuple):
+                    self.report(*error)
+                else:
+                    self.failed("a log call met an error, and its entry may be missing", error)
 
     # -- entries of the logger's own -----------------------------------------------------------------------------
 
-    def serve(self, unsent: Mapping[str, int]) -> None:
+    def is_idle(self) -> bool:
+        """Return whether `serve` would find nothing, unless the directory's state or recovery is a new one."""
+        told = self._uncaptured == self._uncaptured_told and not self._unsent and not self._counts.has_dropped
+        return told and self._reason is None
+
+    def serve(self, unsent: Mapping[str, int]) -> bool:
         """Announce what is new.
 
         Args:
             unsent: By channel or collector, how many entries were dropped on the way there, since last asked.
+
+        Returns:
+            Whether that was possible; if not, another thread is about to.
         """
         self.catch_up()
         self._unsent.update(unsent)
         if not self._has_news():
-            return
+            return True
         # Never wait for this lock: its holder may have been interrupted by a caller that waits for us.
         if self._counts.lock.acquire(blocking=False):
             try:
@@ -112,6 +119,8 @@ class Health:
                 self._announce_unsent()
             finally:
                 self._counts.lock.release()
+            return True
+        return False
 
     def _has_news(self) -> bool:
         """Return whether there may be something to announce: this is asked of every logger, idle ones too."""

@@ -94,6 +94,7 @@ class Outputs:
             self.exports = RemotePart("exports", make_exports, self._remote_trouble)
             routing.exports = True
         self._remote: Final = [part for part in (self.alerts, self.exports) if part is not None]
+        self.has_remote: Final = bool(self._remote)
 
     @property
     def metrics(self) -> Metrics | None:

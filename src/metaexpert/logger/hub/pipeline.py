@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -102,7 +102,7 @@ class Pipeline:
         #: Called once it is closed: by its loggers, whose calls must get through then to be counted or handed on.
         self.on_closed: Callable[[], None] = lambda: None
         #: Called about once a second: looks whether they still come in.
-        self.on_serve: Callable[[], None] = lambda: None
+        self.on_serve: Callable[[], None] | None = None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
         clean = CleanValues(*limits, self.rules).fields
         self.encoder = Encoder(self._stamper.expert_name, limit, clean, now, self.rules)
@@ -323,6 +323,7 @@ class Pipeline:
         served = writing_thread.wait_for_pass(timeout, self.directory)
         if writing_thread.hangs_in(self.directory):
             self.health.serve({})
+            self.directory.listeners.ask(self)
         if served is None:
             try:
                 self.directory.serve()
@@ -336,19 +337,26 @@ class Pipeline:
         self.control.serve()
         if self._repeats is not None:
             self._repeats.serve()
-        self.on_serve()
+        if self.on_serve is not None:
+            self.on_serve()
         self.outputs.ensure()
-        self.health.serve(self.outputs.dropped())
-        if self.outputs.console.empty:
-            return False
-        more = self.outputs.console.tick()
-        if not self.outputs.console.empty:
-            self.directory.listeners.ask(self)
+        listeners, told = self.directory.listeners, self.health.serve(self.outputs.dropped())
+        listeners.attend(self, regularly=not self._is_idle())
+        more = not self.outputs.console.empty and self.outputs.console.tick()
+        if not (told and self.outputs.console.empty):
+            listeners.ask(self)
         return more
 
-    def has_work(self) -> bool:
+    @property
+    def errors(self) -> Sized:
         """See `metaexpert.logger.files._listeners.Listener`."""
-        return not self.outputs.console.empty
+        return self.health.errors
+
+    def _is_idle(self) -> bool:
+        """Return whether a service that nothing asks for would find nothing to do."""
+        if self.on_serve is not None or self._repeats is not None or self.outputs.has_remote:
+            return False
+        return self.control.is_idle() and self.health.is_idle()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Write everything logged so far. Returns whether all of it is in the files.

@@ -59,6 +59,7 @@ class Counts:
             memory.
         unreadable: Files that could not be read, or not to their end, and why.
         overrun: How often, while following, a log had been rotated so far that entries may be gone unread.
+        copies: Files that were left out because they are copies of another one, or of its beginning, and that one.
     """
 
     entries: int = 0
@@ -66,11 +67,18 @@ class Counts:
     unordered: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     overrun: int = 0
+    copies: dict[str, str] = field(default_factory=dict)
 
     def reset(self) -> None:
         """Reset all counts."""
         self.entries = self.unparsed = self.unordered = self.overrun = 0
         self.unreadable.clear()
+        self.copies.clear()
+
+    def note_files(self, other: Counts) -> None:
+        """Take in what *other* tells of files."""
+        self.unreadable |= other.unreadable
+        self.copies |= other.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,5 +365,5 @@ class LogFile:
         """Return its first bytes, at most *length*. Leaves the file open."""
         handle = self.open()
         handle.seek(0)
-        blocks = Inflater(handle) if self.name.compressed else [handle.read(length)]
+        blocks = Inflater(handle, length) if self.name.compressed else [handle.read(length)]
         return next(iter(blocks), b"")[:length]

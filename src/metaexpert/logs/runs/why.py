@@ -20,6 +20,7 @@ from metaexpert.logs.runs.ends import RUNNING
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.runs.reading import Directory, read_runs
+from metaexpert.logs.store.store import Store
 from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
 
 #: A decision this near to the time in the question was made then.
@@ -34,7 +35,7 @@ class Verdict:
     """How the last run ended: the one that ended last, unless another one has started since.
 
     Attributes:
-        directory: Where it logged.
+        directory: Where it logged: a directory or a store.
         run: The run; None when there is none.
         before: The run before it.
         others: Runs that go on beside it.
@@ -42,11 +43,11 @@ class Verdict:
         last: The last entries of the run.
     """
 
-    directory: Path | None = None
+    directory: Path | Store | None = None
     run: Run | None = None
     before: Run | None = None
     others: list[Run] = field(default_factory=list)
-    waiting: dict[Path, int] = field(default_factory=dict)
+    waiting: dict[Path | Store, int] = field(default_factory=dict)
     last: list[Entry] = field(default_factory=list)
 
     @property
@@ -94,7 +95,7 @@ def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], b
         found.directory = directories[number].path
         found.before = runs[chosen[-1] - 1][-1] if chosen[-1] else None
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
-        here = replace(logs, directories=(found.directory,), progress=ignore)
+        here = replace(logs.at(found.directory), copies=False, progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)
     return found
 
