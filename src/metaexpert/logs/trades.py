@@ -7,7 +7,7 @@ logged twice under one ``trade_id`` counts once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -187,13 +187,13 @@ class Ledger:
 
     def read(self, logs: Logs) -> Iterator[Execution]:
         """Count the trades of *logs*, and yield each execution in order of time."""
-        trades = logs.filter(grep=_TRADES)
+        trades = replace(logs.filter(grep=_TRADES), copies=False)
         for record in trades:
             if isinstance(record, Entry) and record.get("msgid") == schema.MSGID_TRADE:
                 execution = self.take(Facts(record))
                 if execution is not None:
                     yield execution
-        logs.counts.unreadable.update(trades.counts.unreadable)
+        logs.counts.note_files(trades.counts)
 
     def absorb(self, other: Ledger) -> None:
         """Add the trades of *other*, which are earlier."""

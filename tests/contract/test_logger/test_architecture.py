@@ -27,8 +27,9 @@ LAYERS = [
 MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, what is secret in it, the formats of the seal, and the compiled
 #: core, which has the first look at lines. `recovery` is the one part of the writer that it runs, for `logs recover`.
+#: `remote.reasons` are words for what goes wrong on the way to an endpoint, or to a store.
 SEAL = ("seal.tree", "seal.note", "seal.keys", "seal.proof")
-SHARED = ("schema", "entry", "masking", "system.native", "files.recovery", *SEAL)
+SHARED = ("schema", "entry", "masking", "system.native", "files.recovery", "remote.reasons", *SEAL)
 
 
 def imports(path: Path) -> set[str]:

@@ -1,13 +1,16 @@
-"""Each entry once, although several files may have it."""
+"""Each entry once, although several files may have it, the logger's own or a copy that someone made."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import closing, suppress
 from typing import Final
 
 import orjson
 
-from metaexpert.logs.entry import Entry, Record, is_ordinary
+from metaexpert.logs.entry import START, Entry, Record, is_ordinary
+from metaexpert.logs.reading.files import Counts, LogFile
+from metaexpert.logs.reading.tally import tally
 
 #: Trades and errors remembered. Copies of an entry have the same time, so they come close together.
 _WINDOW: Final = 65_536
@@ -92,3 +95,50 @@ def header_of(entry: Entry) -> bytes:
     """Return the line of an entry from its time to its number, as our writer writes it."""
     keys = ("level", "severity", "facility", "version", "hostname", "appname", "procid", "msgid", "sequence_id")
     return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
+
+
+def copied(files: Sequence[LogFile]) -> list[tuple[LogFile, LogFile]]:
+    """Return the files that are copies of another one, or of its beginning, each with that one.
+
+    Only files with entries of the logger that are in one file alone: trades and errors are in several files anyway.
+    """
+    alike: dict[bytes, list[LogFile]] = {}
+    for file in sorted(files, key=lambda one: one.modified):  # of two equal ones the older is the original
+        with suppress(OSError):  # reported when it is read
+            if (first := file.beginning()).startswith(START):
+                alike.setdefault(first, []).append(file)
+    found: list[tuple[LogFile, LogFile]] = []
+    for group in (group for group in alike.values() if len(group) > 1):
+        longest: list[LogFile] = []
+        for file in group:
+            pairs = ((other, _within(file, other)) for other in longest)
+            other, copy = next(((other, copy) for other, copy in pairs if copy), (file, None))
+            longest = [one for one in longest if one is not copy] + ([] if copy is file else [file])
+            if copy is not None and _has_ordinary(copy):
+                found.append((copy, file if copy is other else other))
+    return found
+
+
+def _within(one: LogFile, other: LogFile) -> LogFile | None:
+    """Return which of two files the other one begins with, *one* if they are equal; None for neither."""
+    counts = Counts()
+    with closing(_bytes_of(one, counts)) as mine, closing(_bytes_of(other, counts)) as others:
+        left, right = next(mine, b""), next(others, b"")
+        while left and right:
+            size = min(len(left), len(right))
+            if left[:size] != right[:size]:
+                return None
+            left, right = left[size:] or next(mine, b""), right[size:] or next(others, b"")
+    return None if counts.unreadable else other if left else one
+
+
+def _has_ordinary(file: LogFile) -> bool:
+    with closing(_bytes_of(file, Counts())) as pieces:
+        return any(count for data in pieces for *_, count in tally(data).kinds)
+
+
+def _bytes_of(file: LogFile, counts: Counts) -> Generator[bytes]:
+    try:
+        yield from (piece.data for piece in file.pieces(counts))
+    finally:
+        file.rest()

@@ -1,0 +1,140 @@
+"""A log file that someone copied beside the original is read once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaexpert.__main__ import main
+from metaexpert.logs import open_logs
+from metaexpert.logs.runs.reading import read_runs
+from metaexpert.logs.stats import collect_stats
+from metaexpert.logs.trades import Ledger
+from tests.unit.test_logs.conftest import Line
+
+FILL: dict[str, Any] = {"category": "trade", "side": "BUY", "size": 1, "price": 5, "symbol": "BTCUSDT", "fee": "0.1"}
+
+
+def story(line: Line, count: int = 20) -> list[bytes]:
+    """Return a run: ticks, and each fifth entry a fill without an id."""
+    return [line(number, "filled" if number % 5 == 0 else "Tick", **(FILL if number % 5 == 0 else {"bid": number}))
+            for number in range(1, count + 1)]  # fmt: skip
+
+
+def assert_once(directory: Path, entries: int, copies: dict[str, str]) -> None:
+    """Each question counts *entries*, and names the *copies*."""
+    logs = open_logs(directory)
+    (found,) = read_runs(logs)
+    assert [(run.entries, run.trades) for run in found.runs] == [(entries, entries // 5)]
+    assert logs.counts.copies == copies
+    logs = open_logs(directory)
+    assert collect_stats(logs).entries == entries
+    assert collect_stats(logs).gaps == []
+    assert logs.counts.copies == copies
+    logs = open_logs(directory)
+    ledger = Ledger()
+    assert len(list(ledger.read(logs))) == entries // 5
+    assert logs.counts.copies == copies
+
+
+def test_a_copied_log_is_read_once(tmp_path: Path, line: Line) -> None:
+    """The copy is named."""
+    (tmp_path / "expert.log").write_bytes(b"".join(story(line)))
+    shutil.copy(tmp_path / "expert.log", tmp_path / "backup-of-mine.log")
+    assert_once(tmp_path, 20, {"backup-of-mine.log": "expert.log"})
+
+
+@pytest.mark.parametrize("cut", [0, 7])
+def test_a_copy_of_what_has_grown_since_is_its_beginning(tmp_path: Path, line: Line, cut: int) -> None:
+    """Also if it was copied while a line was being written."""
+    lines = story(line)
+    (tmp_path / "backup-of-mine.log").write_bytes(b"".join(lines[:8]) + lines[8][:cut])
+    (tmp_path / "expert.log").write_bytes(b"".join(lines))
+    assert_once(tmp_path, 20, {"backup-of-mine.log": "expert.log"})
+
+
+@pytest.mark.parametrize("packed", ["expert.log.1", "old.log.1"])
+def test_a_copy_of_a_backup_may_be_compressed_or_not(tmp_path: Path, line: Line, packed: str) -> None:
+    """The original, the copy, or another copy of it."""
+    lines = story(line)
+    for name in ("expert.log.1", "old.log.1"):
+        path = tmp_path / (f"{name}.gz" if name == packed else name)
+        path.write_bytes(gzip.compress(b"".join(lines[:9]), 9) if name == packed else b"".join(lines[:9]))
+    (tmp_path / "expert.log").write_bytes(b"".join(lines[9:]))
+    shutil.copy(next(tmp_path.glob(f"{packed}*")), tmp_path / "again.log.3.gz")
+    logs = open_logs(tmp_path)
+    assert collect_stats(logs).entries == 20
+    assert len(logs.counts.copies) == 2
+    assert [(run.entries, run.trades) for run in read_runs(logs)[0].runs] == [(20, 4)]
+
+
+def test_files_of_trades_and_errors_are_no_copies(tmp_path: Path, line: Line) -> None:
+    """Even if a log begins with trades: the logger wrote both."""
+    trades = [line(number, "filled", **FILL) for number in range(1, 6)]
+    (tmp_path / "trades.log").write_bytes(b"".join(trades))
+    (tmp_path / "expert.log").write_bytes(b"".join(trades))
+    logs = replace(open_logs(tmp_path), copies=False)
+    assert len(list(logs)) == 5
+    assert logs.counts.copies == {}
+    (tmp_path / "expert.log").write_bytes(b"".join([*trades, line(6)]))
+    assert len(list(logs)) == 6
+    assert logs.counts.copies == {}
+
+
+def test_the_same_text_of_other_programs_is_no_copy(tmp_path: Path, line: Line) -> None:
+    """Only an entry of the logger has a place and number that no other entry has."""
+    (tmp_path / "one.log").write_bytes(b"started\n")
+    (tmp_path / "two.log").write_bytes(b"started\nstopped\n")
+    (tmp_path / "empty.log").write_bytes(b"")
+    logs = replace(open_logs(tmp_path), copies=False)
+    assert len(list(logs)) == 3
+    assert logs.counts.copies == {}
+
+
+def test_a_copy_that_someone_wrote_on_in_is_read(tmp_path: Path, line: Line) -> None:
+    """What it has beyond the original must not vanish."""
+    lines = story(line)
+    (tmp_path / "expert.log").write_bytes(b"".join(lines))
+    (tmp_path / "mine.log").write_bytes(b"".join(lines[:5]) + line(6, "changed by hand"))
+    logs = replace(open_logs(tmp_path), copies=False)
+    assert "changed by hand" in [record.text for record in logs]
+    assert logs.counts.copies == {}
+
+
+def test_a_damaged_copy_is_told_as_damaged(tmp_path: Path, line: Line) -> None:
+    """Its readable beginning alone proves nothing."""
+    lines = story(line, 400)
+    (tmp_path / "expert.log").write_bytes(b"".join(lines))
+    packed = gzip.compress(b"".join(lines[:300]))
+    (tmp_path / "old.log.1.gz").write_bytes(packed[: len(packed) // 2])
+    logs = replace(open_logs(tmp_path), copies=False)
+    list(logs)
+    assert "old.log.1.gz" in logs.counts.unreadable
+
+
+def figures(out: str) -> Any:
+    """Return what a command printed, without the time at which a report was made."""
+    found = json.loads(out)
+    return {key: found[key] for key in found if key != "made"} if isinstance(found, dict) else found
+
+
+def test_commands_name_a_copy(tmp_path: Path, line: Line, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error; what they count is as without it."""
+    (tmp_path / "expert.log").write_bytes(b"".join(story(line)))
+    commands = (["runs", "--json"], ["trades", "--json"], ["stats", "--json"], ["why", "--json"], ["report", "--json"])
+    alone = []
+    for command in commands:
+        main(["logs", command[0], *command[1:], str(tmp_path)])
+        alone.append(figures(capsys.readouterr().out))
+    shutil.copy(tmp_path / "expert.log", tmp_path / "backup-of-mine.log")
+    for command, before in zip(commands, alone, strict=True):
+        main(["logs", command[0], *command[1:], str(tmp_path)])
+        out, err = capsys.readouterr()
+        assert figures(out) == before
+        assert "note: backup-of-mine.log is a copy of expert.log: it is read once" in err
