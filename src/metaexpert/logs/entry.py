@@ -47,6 +47,7 @@ _LONG_NEGATIVE: Final = b"-" + b"0" * 19
 _LONG_INTEGER: Final = re.compile(rb"(?:\A|[:,\[])\s*(?:\d{20}|-\d{19})")
 #: More do not fit into 64 bits.
 _MOST_SEQUENCE_DIGITS: Final = 18
+_OUR_KINDS: Final = (schema.MSGID_LOG, schema.MSGID_TRADE)
 #: Errors of decoding a line that is not an entry.
 _NO_ENTRY: Final = (ValueError, TypeError, LookupError, RecursionError)
 # Python does not convert longer text to a number (sys.set_int_max_str_digits); such a number stays text.
@@ -139,6 +140,11 @@ class Entry:
     def process(self) -> tuple[str, str]:
         """Host and process id of the writer, as the header has them."""
         return str(self.data.get("hostname", "")), str(self.data.get("procid", ""))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another logger wrote it, see `metaexpert.logs.foreign`; its ``msgid`` says which."""
+        return self.key[1] == 0 and self.data.get("msgid", schema.MSGID_LOG) not in _OUR_KINDS
 
     @property
     def identity(self) -> tuple[Any, ...] | None:

@@ -1,7 +1,8 @@
-"""`open_logs`: the entries of log directories, filtered, in order of time; follows them while they are written."""
+"""`open_logs`: the entries of log directories and stores, filtered, in order of time; follows them as they come."""
 
 from __future__ import annotations
 
+import heapq
 import sys
 import time
 from collections import Counter, deque
@@ -9,23 +10,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 from typing import Final, Unpack
 
 from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked, parse
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once, copied
-from metaexpert.logs.reading.files import Counts, Identity
+from metaexpert.logs.reading.files import Counts, Identity, is_log
 from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
 from metaexpert.logs.reading.tally import RawProcess
+from metaexpert.logs.store.store import Store, StoreFollower, is_store
 
 #: The last records are searched for no further than through so many lines that are no entries.
 _MOST_UNPARSED: Final = 20_000
 #: Bytes at the ends of a file from which `Logs.present` tells what there is.
 _SAMPLE: Final = 1 << 18
+#: Entries at each end of a store, likewise.
+_SAMPLED: Final = 500
 #: Seconds between two looks at the files while following.
 POLL_INTERVAL: Final = 0.025
 
@@ -39,11 +44,12 @@ def open_logs(
     recorder: bool = False,
     **filters: Unpack[Filters],
 ) -> Logs:
-    """Return the logs of one directory, or of several together. Opens no file yet.
+    """Return the logs of one directory or store, or of several together. Opens no file yet, and asks no store.
 
     Args:
-        path: Directory of the files, such as ``logs``.
-        more: Further directories.
+        path: Directory of the files, such as ``logs``; a file; or the address of a VictoriaLogs that experts feed:
+            ``vlogs://HOST:9428`` or ``vlogs+https://HOST``, with the token in ``METAEXPERT_VLOGS_TOKEN``.
+        more: Further ones.
         limit: Iterate over the last so many records only; None for all. With *level*, lines that are no entries do
             not count, but no more than *limit* of them are kept.
         reverse: Iterate from the last record to the first.
@@ -54,16 +60,17 @@ def open_logs(
 
     Raises:
         FileNotFoundError: There is no such directory.
-        NotADirectoryError: A path is a file.
-        ValueError: *level* is not a level, or a time cannot be read.
+        NotADirectoryError: A path is an empty file, or no regular one.
+        ValueError: *level* is not a level, a time cannot be read, or an address of a store is wrong.
     """
-    directories = tuple(Path(part) for part in (path, *more))
+    directories = tuple(Path(part) for part in (path, *more) if not is_store(part))
+    stores = tuple(Store.at(str(part)) for part in (path, *more) if is_store(part))
     for directory in directories:
         if not directory.exists():
             raise FileNotFoundError(f"there is no directory {directory}")
-        if not directory.is_dir():
+        if not (directory.is_dir() or is_log(directory)):
             raise NotADirectoryError(f"{directory} is not a directory")
-    logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics, recorder=recorder)
+    logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics, recorder=recorder, stores=stores)
     return logs.filter(**filters)
 
 
@@ -94,20 +101,23 @@ class Present:
 
 @dataclass(frozen=True)
 class Logs:
-    """The entries of one or more directories; made by `open_logs`.
+    """The entries of one or more directories and stores; made by `open_logs`.
 
     Each iteration reads the files as they are at its start. Memory is bounded for files of any size. Nothing is
     written or locked. Lines that are not entries have no level and pass every level filter; they pass another filter
-    when they contain its text. Use it from one thread at a time.
+    when they contain its text. When a store gives no whole answer, ConnectionError says why. Use it from one thread
+    at a time.
 
     Attributes:
-        directories: Where the files are.
+        directories: Where the files are; may be files.
         criteria: The filters.
         limit: Only the last so many records, see `open_logs`; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
         recorder: Read ``recorder-*.log`` too.
+        foreign: Read the files of other loggers too, as far as they are recognised.
         compressed: Only the compressed files, or only the others; None for all.
+        stores: The stores that are asked beside the directories.
         copies: Read files too that are copies of another one, or of its beginning; otherwise they are only noted.
         progress: Called with the bytes done so far, from 0 to `size`.
         counts: Counts of the current or last iteration.
@@ -119,7 +129,9 @@ class Logs:
     reverse: bool = False
     diagnostics: bool = False
     recorder: bool = False
+    foreign: bool = True
     compressed: bool | None = None
+    stores: tuple[Store, ...] = ()
     copies: bool = True
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
@@ -140,8 +152,37 @@ class Logs:
             return
         self.counts.reset()
         with self.opened() as logs:
-            found = merge.streamed(logs, self.criteria, self.counts, self.progress, backward=self.reverse)
-            yield from self._once(found, Once())
+            read = sum(file.size for log in logs for file in log.files) if self.stores else 0
+            found: Iterator[Record] = merge.streamed(
+                logs, self.criteria, self.counts, self.progress, backward=self.reverse
+            )
+            if self.stores:
+                found = self._merged(found, lambda done: self.progress(read + done))
+            yield from self._once(found, self._once_each())
+
+    def stored(self) -> Iterator[Entry]:
+        """Iterate over the entries of the stores, in order of time; those that senders repeat come once."""
+        found = self._once(self._merged(iter(()), self.progress), self._once_each())
+        return (record for record in found if isinstance(record, Entry))
+
+    def _merged(self, found: Iterator[Record], progress: Progress, *, page: int | None = None) -> Iterator[Record]:
+        """Merge *found*, which comes from the files, with the entries of the stores."""
+        if self.compressed:  # the part of the files that is read last; a store was asked with the first
+            return found
+        done: Counter[Store] = Counter()
+
+        def report(store: Store, count: int) -> None:
+            done[store] = count
+            progress(done.total())
+
+        streams = (
+            store.records(self.criteria, self.counts, partial(report, store), backward=self.reverse, page=page)
+            for store in self.stores
+        )
+        return heapq.merge(found, *streams, key=by_time, reverse=self.reverse)
+
+    def _once_each(self) -> Once:
+        return Once(everything=bool(self.stores))
 
     def with_keys(self, keys: tuple[bytes, ...], see: merge.See, process: RawProcess | None = None) -> Iterator[Record]:
         """Iterate over the records that `metaexpert.logs.reading.tally.tally` tells by these *keys*; the oldest first.
@@ -164,7 +205,7 @@ class Logs:
         """
         self.counts.reset()
         with self.opened() as logs:
-            return self._last(logs, limit, Once())
+            return self._last(logs, limit, self._once_each())
 
     def follow(
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
@@ -190,7 +231,9 @@ class Logs:
 
         self.counts.reset()
         once = Once(everything=True)
-        followers = []
+        followers: list[Follower] = []
+        stores = [StoreFollower(store, self.criteria, self.counts) for store in self.stores]
+        before = [entry for store in stores for entry in store.poll()]  # of the last seconds, not to be shown again
         with ExitStack() as stack:
             snapshots = [stack.enter_context(self._snapshot(directory)) for directory in self.directories]
             for directory, snapshot in zip(self.directories, snapshots, strict=True):
@@ -200,15 +243,20 @@ class Logs:
                     snapshot.chains,
                     diagnostics=self.diagnostics,
                     recorder=self.recorder,
+                    foreign=self.foreign,
                     counts=self.counts,
                 )
                 followers.append(follower)
-            first = self._last(self._logs(snapshots), last, once) if last else []
+            first = self._last(self._logs(snapshots), last, once if not stores else self._once_each()) if last else []
+        if stores:
+            for _ in self._once([*before, *first], once):
+                pass
+            self.counts.entries = len(first)
         if first:
             yield first
         try:
             while True:
-                new = merged([follower.poll() for follower in followers])
+                new = merged([*(one.poll() for one in followers), *(one.poll() for one in stores)])
                 if batch := [record for record in self._once(new, once) if self.criteria.accept(record)]:
                     yield batch
                 else:
@@ -224,9 +272,21 @@ class Logs:
 
     @property
     def size(self) -> int:
-        """Bytes of all files at this moment, the end of `progress`."""
+        """Bytes of all files at this moment, and about those of the stores, the end of `progress`."""
         with self.opened() as logs:
-            return sum(file.size for log in logs for file in log.files)
+            stored = sum(store.size(self.criteria) for store in self.stores)
+            return stored + sum(file.size for log in logs for file in log.files)
+
+    @property
+    def places(self) -> tuple[Path | Store, ...]:
+        """The directories and stores."""
+        return (*self.directories, *self.stores)
+
+    def at(self, place: Path | Store) -> Logs:
+        """Return the logs of one of the `places` alone."""
+        if isinstance(place, Store):
+            return replace(self, directories=(), stores=(place,))
+        return replace(self, directories=(place,), stores=())
 
     @contextmanager
     def opened(self) -> Iterator[list[Log]]:
@@ -236,7 +296,11 @@ class Logs:
 
     def _snapshot(self, directory: Path) -> Snapshot:
         return Snapshot(
-            directory, diagnostics=self.diagnostics, recorder=self.recorder, shared_by=len(self.directories)
+            directory,
+            diagnostics=self.diagnostics,
+            recorder=self.recorder,
+            shared_by=len(self.directories),
+            foreign=self.foreign,
         )
 
     def _logs(self, snapshots: list[Snapshot]) -> list[Log]:
@@ -267,7 +331,10 @@ class Logs:
     def _last(self, logs: list[Log], limit: int, once: Once) -> list[Record]:
         newest: list[Record] = []
         entries = unparsed = 0
-        for record in self._once(merge.newest(logs, self.criteria, self.counts), once) if limit else ():
+        found: Iterator[Record] = merge.newest(logs, self.criteria, self.counts)
+        if self.stores:
+            found = replace(self, reverse=True)._merged(found, merge.ignore, page=limit + 1)
+        for record in self._once(found, once) if limit else ():
             # Lines without a level pass a filter by level; they must not crowd out what was asked for.
             if isinstance(record, Entry) or not self.criteria.level:
                 entries += 1
@@ -317,7 +384,7 @@ class Logs:
                 held.append(record)
 
     def present(self) -> Present:
-        """Return what there is, whatever the filters, by a look at the ends of the files."""
+        """Return what there is, whatever the filters, by a look at the ends of the files and stores."""
         found = Present()
         with self.opened() as logs:
             for file in (file for log in logs for file in log.files):
@@ -326,6 +393,9 @@ class Logs:
                 for line in (line for data in ends for line in data.split(b"\n")):
                     if (entry := parse(line, "")) is not None:
                         found.add(entry)
+        for store, newest in product(self.stores, (True, False)):
+            for entry in islice(store.records(Criteria(), Counts(), backward=newest, page=_SAMPLED), _SAMPLED):
+                found.add(entry)
         return found
 
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:

@@ -141,6 +141,8 @@ def collect_stats(logs: Logs, fields: Iterable[str] = ()) -> Stats:
             pieces = merge.once_through(chains, logs.counts, logs.progress)
             for (file, data), found in ahead(pieces, collector.count):
                 collector.take(data, file, found)
+    for entry in logs.stored():
+        collector.take_entry(entry)
     collector.finish()
     logs.counts.entries, logs.counts.unparsed = stats.entries, stats.unparsed
     return stats
@@ -179,7 +181,7 @@ class _Collector:
         self._count(found, data)
         for entry in others:
             if entry is not None:
-                self._take_entry(entry)
+                self.take_entry(entry)
         self.stats.unparsed += others.count(None)
 
     def take_stretch(self, stretch: Stretch) -> None:
@@ -245,9 +247,10 @@ class _Collector:
             if isinstance(entry, Unparsed):
                 self.stats.unparsed += 1
             else:
-                self._take_entry(entry)
+                self.take_entry(entry)
 
-    def _take_entry(self, entry: Entry) -> None:
+    def take_entry(self, entry: Entry) -> None:
+        """Count an entry."""
         level = entry.level
         if entry.identity is not None:
             numbers = self.stats.numbers.setdefault(entry.process, SeenNumbers())

@@ -26,8 +26,9 @@ LAYERS = [
 ]
 MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, what is secret in it, and the compiled core, which has the first
-#: look at lines. `recovery` is the one part of the writer that it runs, for `metaexpert logs recover`.
-SHARED = ("schema", "entry", "masking", "system.native", "files.recovery")
+#: look at lines. `recovery` is the one part of the writer that it runs, for `metaexpert logs recover`. `remote.reasons`
+#: are words for what goes wrong on the way to an endpoint, or to a store.
+SHARED = ("schema", "entry", "masking", "system.native", "files.recovery", "remote.reasons")
 
 
 def imports(path: Path) -> set[str]:

@@ -41,7 +41,7 @@ def report(
     command = mask_text(shlex.join(["metaexpert", *sys.argv[1:]]))
     if to is not None:
         page_of = _renderer()
-    with reading(filters, "reading") as logs:
+    with reading(filters, "reading", stores=True) as logs:
         found = collect_report(logs, command)
     if to is not None:
         _write(Path(to), page_of(found))

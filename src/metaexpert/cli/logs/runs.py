@@ -24,7 +24,7 @@ def runs(as_json: Json = False, **filters: Any) -> None:
       metaexpert logs runs
       metaexpert logs runs --since 7d --expert EmaBot --json
     """
-    with reading(filters, "reading") as logs:
+    with reading(filters, "reading", stores=True) as logs:
         found = read_runs(logs)
     if as_json:
         output.write_json([{"directory": str(one.path), **run.as_dict()} for one in found for run in one.runs])

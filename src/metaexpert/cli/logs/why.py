@@ -49,7 +49,7 @@ def why(
         _tell_order(orders, filters, tz, as_json=as_json)
     elif at is not None and symbols:
         del filters["symbol"]
-        with reading(filters, "searching") as logs:
+        with reading(filters, "searching", stores=True) as logs:
             moment = moment_of(logs, symbols[0], parsed_time("--at", at, tz))
         _print(moment, _moment_lines(moment, tz), as_json=as_json)
     else:
@@ -64,10 +64,10 @@ def _print(found: Chain | Moment | Verdict, lines: Iterator[str], *, as_json: bo
 
 
 def _tell_run(filters: dict[str, Any], tz: tzinfo, *, as_json: bool) -> None:
-    with reading(filters, "reading") as logs:
+    with reading(filters, "reading", stores=True) as logs:
         found = verdict(logs, last_only=not as_json)
     if found.run is None:
-        output.complain("error", [f"no run in {' and '.join(map(str, logs.directories))}"])
+        output.complain("error", [f"no run in {' and '.join(map(str, logs.places))}"])
         raise typer.Exit(1)
     _print(found, run_lines(found, found.run, tz, output.width()), as_json=as_json)
     if found.is_bad:
@@ -76,7 +76,7 @@ def _tell_run(filters: dict[str, Any], tz: tzinfo, *, as_json: bool) -> None:
 
 def _tell_order(orders: list[str], filters: dict[str, Any], tz: tzinfo, *, as_json: bool) -> None:
     for order_id in orders:
-        with reading(filters, "searching") as logs:
+        with reading(filters, "searching", stores=True) as logs:
             found = chain(logs, order_id)
         if not found.life.steps:
             output.complain("error", [f"nothing is logged about order {order_id}"])

@@ -50,7 +50,16 @@ from metaexpert.logger.entry._rfc5424_parser import (
 )
 from metaexpert.logger.entry.patterns import lazy_pattern
 
-__all__ = ["MessageError", "from_layout", "parse_message", "render_message", "structured_data", "to_layout"]
+__all__ = [
+    "MessageError",
+    "escape_text",
+    "escape_value",
+    "from_layout",
+    "parse_message",
+    "render_message",
+    "structured_data",
+    "to_layout",
+]
 
 _BOM: Final = "\ufeff"
 #: Private enterprise numbers have 32 bits.

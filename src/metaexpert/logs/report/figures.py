@@ -42,7 +42,7 @@ def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
     found = {
         "command": command,
         "made": _stamp(datetime.now(UTC)),
-        "directories": [str(path) for path in logs.directories],
+        "directories": [str(path) for path in logs.places],
         "from": _stamp(min(run.start for run in runs)) if runs else None,
         "to": _stamp(max(run.ended for run in runs)) if runs else None,
         "experts": sorted({name for run in runs for name in run.experts}),

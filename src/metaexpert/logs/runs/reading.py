@@ -16,6 +16,7 @@ from metaexpert.logs.runs import ends
 from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted, raw_process
 from metaexpert.logs.runs.ends import End
 from metaexpert.logs.runs.model import Listener, Run, Runs
+from metaexpert.logs.store.store import Store
 
 #: A process that there is not.
 _NONE: Final = ("", "")
@@ -25,32 +26,38 @@ JOURNAL = "journal"
 
 @dataclass(slots=True)
 class Directory:
-    """The runs in a directory.
+    """The runs in a directory, or in a store.
 
     Attributes:
-        path: The directory.
+        path: The directory or store.
         runs: In the order of their starts.
         waiting: Entries that no file has, only the journal of a dead process; they are part of its run.
     """
 
-    path: Path
+    path: Path | Store
     runs: list[Run]
     waiting: list[Entry]
 
 
 def read_runs(logs: Logs, listener: Listener | None = None, *, last_only: bool = False) -> list[Directory]:
-    """Return the runs in each directory of *logs*, from all entries that pass its filters.
+    """Return the runs in each directory and store of *logs*, from all entries that pass its filters.
 
     Args:
         logs: The logs.
         listener: Is told of executions and orders, see `metaexpert.logs.runs.model.Listener`.
         last_only: Take in only runs of the process that probably logged last; `Run.whole` tells which.
     """
-    found = []
-    for directory in logs.directories:
-        here = replace(logs, directories=(directory,), copies=False)
-        found.append(_read(directory, here, Runs(listener), last_only=last_only))
-    return found
+    once = replace(logs, copies=False)
+    found = [_read(path, once.at(path), Runs(listener), last_only=last_only) for path in logs.directories]
+    return found + [_stored(store, logs.at(store), Runs(listener)) for store in logs.stores]
+
+
+def _stored(store: Store, logs: Logs, runs: Runs) -> Directory:
+    """Return the runs in a store: it has neither journals nor owner files, only what the log says of ends."""
+    for entry in logs.stored():
+        runs.feed(entry)
+        entry.forget()
+    return Directory(store, runs.finish({}, marked_all=False), [])
 
 
 def _read(directory: Path, logs: Logs, runs: Runs, *, last_only: bool) -> Directory:
@@ -73,6 +80,7 @@ def entries_for(logs: Logs, runs: Runs, last: Mapping[Process, End] | None = Non
 
     With *last*, how the processes stand, *runs* takes in those of one process only.
     """
+    logs = replace(logs, foreign=False)
     return _each(logs) if logs.criteria.by_content else _counted(logs, runs, last)
 
 

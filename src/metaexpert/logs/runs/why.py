@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, moment
+from metaexpert.logs.entry import Entry, moment, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import OrderLife, order_life
+from metaexpert.logs.reading.files import LogFile, find_logs
 from metaexpert.logs.reading.merge import ignore
 from metaexpert.logs.runs.ends import RUNNING
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.runs.reading import Directory, read_runs
+from metaexpert.logs.store.store import Store
 from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
 
 #: A decision this near to the time in the question was made then.
@@ -34,20 +37,22 @@ class Verdict:
     """How the last run ended: the one that ended last, unless another one has started since.
 
     Attributes:
-        directory: Where it logged.
+        directory: Where it logged: a directory or a store.
         run: The run; None when there is none.
         before: The run before it.
         others: Runs that go on beside it.
         waiting: How many entries wait in the journals of dead processes, by directory.
         last: The last entries of the run.
+        recorded: Files in its directory that the flight recorder dumped of it.
     """
 
-    directory: Path | None = None
+    directory: Path | Store | None = None
     run: Run | None = None
     before: Run | None = None
     others: list[Run] = field(default_factory=list)
-    waiting: dict[Path, int] = field(default_factory=dict)
+    waiting: dict[Path | Store, int] = field(default_factory=dict)
     last: list[Entry] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
 
     @property
     def is_bad(self) -> bool:
@@ -67,6 +72,7 @@ class Verdict:
             ],
             "open_orders": [order.as_dict() for order in run.open_orders] if run else [],
             "last_entries": [entry.data for entry in self.last],
+            "recorded": self.recorded,
             "before": self.before.as_dict() if self.before else None,
             "running": [other.as_dict() for other in self.others],
             "waiting": {str(path): count for path, count in self.waiting.items()},
@@ -94,9 +100,25 @@ def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], b
         found.directory = directories[number].path
         found.before = runs[chosen[-1] - 1][-1] if chosen[-1] else None
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
-        here = replace(logs, directories=(found.directory,), copies=False, progress=ignore)
+        here = replace(logs.at(found.directory), copies=False, progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)
+        found.recorded = list(_dumps_of(found.run, directories[number]))
     return found
+
+
+def _dumps_of(run: Run, directory: Directory) -> Iterator[str]:
+    """Yield the files that the flight recorder dumped of *run*, the oldest first."""
+    # Containers give a process id again and again.
+    before = [other.ended for other in directory.runs if other.process == run.process and other.start < run.start]
+    earliest = f"{schema.RECORDER_PREFIX}{max(before):%Y%m%dT%H%M%S.%f}" if before else ""
+    path = directory.path  # a store gets no dumps
+    for name, chain in find_logs(path, diagnostics=False, recorder=True).items() if isinstance(path, Path) else ():
+        if not schema.is_recorder_file(name) or name <= earliest:
+            continue
+        with suppress(OSError), closing(LogFile(chain[-1])) as file:  # one that cannot be read tells nothing here
+            first = parse(file.beginning(), name)
+            if first is not None and first.process == run.process:
+                yield name
 
 
 def _last_entries(run: Run, logs: Logs, waiting: list[Entry]) -> list[Entry]:

@@ -39,6 +39,8 @@ _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 _INT64: Final = range(-(2**63), 2**63)
 #: Keys that a record, or its resource, has fields of its own for.
 _OWN_FIELDS: Final = frozenset({"timestamp", "level", "severity", "message", "hostname", "procid", schema.LOGGER_KEY})
+#: VictoriaLogs' own names: a field called so hides the time or the message of all entries that it keeps beside it.
+_STORES: Final = frozenset({"_time", "_msg", "_stream", "_stream_id"})
 _ERROR_NAMES: Final = {"type": "exception.type", "value": "exception.message", "text": "exception.stacktrace"}
 #: Status codes after which a batch is sent again (specification of OTLP/HTTP, "Retryable Response Codes").
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
@@ -157,7 +159,11 @@ def record(entry: Mapping[str, Any]) -> ReadableLogRecord:
 
 def _attributes(entry: Mapping[str, Any], traced: bool) -> dict[str, Any]:
     left_out = _OWN_FIELDS | ({"trace_id", "span_id"} if traced else set()) | {schema.EXCEPTION_KEY}
-    attributes = {name: _attribute(value) for name, value in entry.items() if name not in left_out}
+    attributes = {
+        schema.RESERVED_PREFIX + name if name in _STORES else name: _attribute(value)
+        for name, value in entry.items()
+        if name not in left_out
+    }
     error = entry.get(schema.EXCEPTION_KEY)
     if isinstance(error, Mapping):
         rest = {name: value for name, value in error.items() if name not in _ERROR_NAMES}
