@@ -15,10 +15,12 @@ LANGUAGES = {"python", "console", "text", "json", "toml", "ini", "bash", ""}
 
 
 def runnable_sections():
+    """Yield the sections with code to run; those of the guides, many programs, are for a step of `.ci/run`."""
     for page in PAGES:
+        marks = [] if page.name == "README.md" else [pytest.mark.program]
         for heading, blocks in doc_blocks.sections(page.read_text("utf-8")):
             if {block.language for block in blocks} - {"bash", ""}:
-                yield pytest.param(page, heading, id=f"{page.stem}: {heading}")
+                yield pytest.param(page, heading, id=f"{page.stem}: {heading}", marks=marks)
 
 
 @pytest.mark.timeout(300)

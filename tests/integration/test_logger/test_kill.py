@@ -278,6 +278,7 @@ def test_the_next_logger_says_what_it_recovered(victims: Victims) -> None:
     check(victims)
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 def test_at_each_step_of_the_way(victims: Victims, step: str, when: str) -> None:
@@ -301,6 +302,7 @@ def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "die.so"
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["asynchronous", "synchronous"])
 @pytest.mark.parametrize("when", ["before", "half", "behind", "unlock", "rename"])
 def test_at_each_step_of_the_core(victims: Victims, preload: Path, when: str, asynchronous: bool) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 from metaexpert.logger import MetaLogger
 from metaexpert.logger.files.recovery import recover_directory
 from metaexpert.logs import open_logs
+from metaexpert.logs.runs.page import run_lines
+from metaexpert.logs.runs.why import verdict
 from metaexpert.logs.verify import verify
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -89,6 +92,21 @@ def test_a_kill_brings_what_was_recorded_before_it(dumped: Any, read_log: Read) 
     assert [path.name for path in Path("logs/.metaexpert").iterdir()] == ["lock"]
     assert (len(list(open_logs("logs"))), len(list(open_logs("logs", recorder=True)))) == (3, 503)
     assert verify(open_logs("logs")).ok
+
+
+def test_the_verdict_names_what_was_recorded() -> None:
+    """`metaexpert logs why` says where the entries before the end are, for the run whose they are."""
+    assert run("record(0, 5); logger.info('last'); die()") == -signal.SIGKILL
+    recover_directory(Path("logs"))
+    (name,) = (path.name for path in Path("logs").glob("recorder-*.log"))
+    found = verdict(open_logs("logs"))
+    assert found.recorded == found.as_dict()["recorded"] == [name]
+    assert found.run is not None
+    assert any("metaexpert logs --recorder logs" in line for line in run_lines(found, found.run, UTC))
+    logger = MetaLogger(log_to_console=False)
+    logger.info("another run")
+    logger.close()
+    assert verdict(open_logs("logs")).recorded == []
 
 
 def test_an_error_just_before_the_kill(dumped: Any) -> None:

@@ -82,6 +82,8 @@ def _next(found: Verdict, advice: str) -> Iterator[str]:
         yield f"{counted(count, 'entry')} only in the journal: metaexpert logs recover {path}, or a new start"
     if advice:
         yield advice.format(logs=f"metaexpert logs {found.directory}")
+    if found.recorded:
+        yield f"the flight recorder kept what came before: metaexpert logs --recorder {found.directory}"
     run = found.run
     if run is not None and run.end.how != "running" and (run.open_orders or held(run)):
         yield "compare open orders and positions with those at the exchange"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any, Final
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, moment
+from metaexpert.logs.entry import Entry, moment, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import OrderLife, order_life
+from metaexpert.logs.reading.files import LogFile, find_logs
 from metaexpert.logs.reading.merge import ignore
 from metaexpert.logs.runs.ends import RUNNING
 from metaexpert.logs.runs.model import Run
@@ -41,6 +43,7 @@ class Verdict:
         others: Runs that go on beside it.
         waiting: How many entries wait in the journals of dead processes, by directory.
         last: The last entries of the run.
+        recorded: Files in its directory that the flight recorder dumped of it.
     """
 
     directory: Path | Store | None = None
@@ -49,6 +52,7 @@ class Verdict:
     others: list[Run] = field(default_factory=list)
     waiting: dict[Path | Store, int] = field(default_factory=dict)
     last: list[Entry] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
 
     @property
     def is_bad(self) -> bool:
@@ -68,6 +72,7 @@ class Verdict:
             ],
             "open_orders": [order.as_dict() for order in run.open_orders] if run else [],
             "last_entries": [entry.data for entry in self.last],
+            "recorded": self.recorded,
             "before": self.before.as_dict() if self.before else None,
             "running": [other.as_dict() for other in self.others],
             "waiting": {str(path): count for path, count in self.waiting.items()},
@@ -97,7 +102,23 @@ def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], b
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
         here = replace(logs.at(found.directory), copies=False, progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)
+        found.recorded = list(_dumps_of(found.run, directories[number]))
     return found
+
+
+def _dumps_of(run: Run, directory: Directory) -> Iterator[str]:
+    """Yield the files that the flight recorder dumped of *run*, the oldest first."""
+    # Containers give a process id again and again.
+    before = [other.ended for other in directory.runs if other.process == run.process and other.start < run.start]
+    earliest = f"{schema.RECORDER_PREFIX}{max(before):%Y%m%dT%H%M%S.%f}" if before else ""
+    path = directory.path  # a store gets no dumps
+    for name, chain in find_logs(path, diagnostics=False, recorder=True).items() if isinstance(path, Path) else ():
+        if not schema.is_recorder_file(name) or name <= earliest:
+            continue
+        with suppress(OSError), closing(LogFile(chain[-1])) as file:  # one that cannot be read tells nothing here
+            first = parse(file.beginning(), name)
+            if first is not None and first.process == run.process:
+                yield name
 
 
 def _last_entries(run: Run, logs: Logs, waiting: list[Entry]) -> list[Entry]:
