@@ -43,6 +43,7 @@ _HEADER_LENGTH: Final = 1024
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * 19
 _LONG_INTEGER: Final = re.compile(rb"(?:\A|[:,\[])\s*(?:\d{20}|-\d{19})")
+_OUR_KINDS: Final = (schema.MSGID_LOG, schema.MSGID_TRADE)
 #: Errors of decoding a line that is not an entry.
 _NO_ENTRY: Final = (ValueError, TypeError, LookupError, RecursionError)
 # Python does not convert longer text to a number (sys.set_int_max_str_digits); such a number stays text.
@@ -135,6 +136,11 @@ class Entry:
     def process(self) -> tuple[str, str]:
         """Host and process id of the writer, as the header has them."""
         return str(self.data.get("hostname", "")), str(self.data.get("procid", ""))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another logger wrote it, see `metaexpert.logs.foreign`; its ``msgid`` says which."""
+        return self.key[1] == 0 and self.data.get("msgid", schema.MSGID_LOG) not in _OUR_KINDS
 
     @property
     def identity(self) -> tuple[Any, ...] | None:

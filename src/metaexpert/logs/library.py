@@ -18,7 +18,7 @@ from typing import Final, Unpack
 from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked, parse
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once, copied
-from metaexpert.logs.reading.files import Counts, Identity
+from metaexpert.logs.reading.files import Counts, Identity, is_log
 from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
@@ -46,7 +46,7 @@ def open_logs(
     """Return the logs of one directory or store, or of several together. Opens no file yet, and asks no store.
 
     Args:
-        path: Directory of the files, such as ``logs``; or the address of a VictoriaLogs that experts feed:
+        path: Directory of the files, such as ``logs``; a file; or the address of a VictoriaLogs that experts feed:
             ``vlogs://HOST:9428`` or ``vlogs+https://HOST``, with the token in ``METAEXPERT_VLOGS_TOKEN``.
         more: Further ones.
         limit: Iterate over the last so many records only; None for all. With *level*, lines that are no entries do
@@ -59,7 +59,7 @@ def open_logs(
 
     Raises:
         FileNotFoundError: There is no such directory.
-        NotADirectoryError: A path is a file.
+        NotADirectoryError: A path is an empty file, or no regular one.
         ValueError: *level* is not a level, a time cannot be read, or an address of a store is wrong.
     """
     directories = tuple(Path(part) for part in (path, *more) if not is_store(part))
@@ -67,7 +67,7 @@ def open_logs(
     for directory in directories:
         if not directory.exists():
             raise FileNotFoundError(f"there is no directory {directory}")
-        if not directory.is_dir():
+        if not (directory.is_dir() or is_log(directory)):
             raise NotADirectoryError(f"{directory} is not a directory")
     logs = Logs(directories, limit=limit, reverse=reverse, diagnostics=diagnostics, recorder=recorder, stores=stores)
     return logs.filter(**filters)
@@ -108,12 +108,13 @@ class Logs:
     at a time.
 
     Attributes:
-        directories: Where the files are.
+        directories: Where the files are; may be files.
         criteria: The filters.
         limit: Only the last so many records, see `open_logs`; None for all.
         reverse: Newest record first.
         diagnostics: Read ``logging_errors.log`` too.
         recorder: Read ``recorder-*.log`` too.
+        foreign: Read the files of other loggers too, as far as they are recognised.
         compressed: Only the compressed files, or only the others; None for all.
         stores: The stores that are asked beside the directories.
         copies: Read files too that are copies of another one, or of its beginning; otherwise they are only noted.
@@ -127,6 +128,7 @@ class Logs:
     reverse: bool = False
     diagnostics: bool = False
     recorder: bool = False
+    foreign: bool = True
     compressed: bool | None = None
     stores: tuple[Store, ...] = ()
     copies: bool = True
@@ -239,6 +241,7 @@ class Logs:
                     snapshot.chains,
                     diagnostics=self.diagnostics,
                     recorder=self.recorder,
+                    foreign=self.foreign,
                     counts=self.counts,
                 )
                 followers.append(follower)
@@ -291,7 +294,11 @@ class Logs:
 
     def _snapshot(self, directory: Path) -> Snapshot:
         return Snapshot(
-            directory, diagnostics=self.diagnostics, recorder=self.recorder, shared_by=len(self.directories)
+            directory,
+            diagnostics=self.diagnostics,
+            recorder=self.recorder,
+            shared_by=len(self.directories),
+            foreign=self.foreign,
         )
 
     def _logs(self, snapshots: list[Snapshot]) -> list[Log]:

@@ -194,7 +194,7 @@ def order_life(logs: Logs, order_id: str) -> OrderLife:
         new = search.look(replace(logs, compressed=compressed), texts)
         waiting = {part: names | new for part, names in waiting.items()}
     life = OrderLife(order_id, ids={order_id} | {name.text for name in search.known})
-    for key in sorted(search.found):
+    for key in sorted(search.found, key=lambda key: key if key[1] else (*key[:2], b"")):  # without number: as found
         life.add(Facts(*search.found[key]))
     return life
 
@@ -239,6 +239,8 @@ class _Search:
 
     def _take(self, entry: Entry, mention: Mention) -> None:
         self.found[(*entry.key[:2], entry.line)] = entry, mention.fields
+        if entry.foreign:
+            return
         self._experts.add(entry.expert)
         for key, name in mention.names:
             if name.is_strong or key not in NUMBERS:
@@ -248,6 +250,9 @@ class _Search:
 
 def _add(life: OrderLife, facts: Facts) -> None:
     entry = facts.entry
+    if entry.foreign:  # other loggers may mean something else by the same words
+        life.steps.append(Step(entry, words.NOTE, before=life.steps[-1].entry if life.steps else None))
+        return
     step = Step(entry, facts.step, reason=facts.text("reason"))
     if step.step == words.REJECTED and not _may_be_rejected(life, facts):
         step.step = words.NOTE

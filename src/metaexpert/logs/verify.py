@@ -114,7 +114,7 @@ class _Directory:
 
     def __init__(self, report: Report, logs: Logs, directory: Path) -> None:
         self._report = report
-        self._logs = Logs((directory,), diagnostics=True, progress=logs.progress)
+        self._logs = Logs((directory,), diagnostics=True, foreign=False, progress=logs.progress)
         self._alone = len(logs.directories) == 1
         self._numbers: dict[tuple[str, str], SeenNumbers] = {}
         self._copies = Recent(_COPIES)

@@ -42,6 +42,8 @@ def logs() -> None:
     Reads NAME.log, NAME.log.1, NAME.log.2.gz … of running, stopped and
     crashed experts. Each entry is shown once, although trades and errors
     are in several files. Lines that are not entries are shown as they are.
+    Files of other loggers (structlog, loguru, pino, freqtrade …) are read
+    as far as they are recognised; --explain says what each file is.
 
     If a directory has the name of a command, write ./NAME.
 
@@ -51,6 +53,7 @@ def logs() -> None:
       metaexpert logs --since 15m --symbol BTCUSDT --grep "time.?out"
       metaexpert logs ./ema ./rsi -n 1000 --format csv > entries.csv
       metaexpert logs order ord-42
+      metaexpert logs ~/freqtrade/freqtrade.log --since 1h
     """
 
 

@@ -21,6 +21,7 @@ from metaexpert.cli.dispatch import with_options
 from metaexpert.logger import schema
 from metaexpert.logger.config import locations
 from metaexpert.logs import Counts, Logs, level_number, open_logs
+from metaexpert.logs.reading.files import is_log
 from metaexpert.logs.reading.times import parse_time, parse_zone
 from metaexpert.logs.render import FormatName
 from metaexpert.logs.store.store import is_store
@@ -34,7 +35,8 @@ _PANEL: Final = "Which entries"
 Directories = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="DIR", help="Log directories, or stores: vlogs://HOST:9428; the configured log_dir if left out."
+        metavar="DIR",
+        help="Log directories, files, or stores: vlogs://HOST:9428; the configured log_dir if left out.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -89,23 +91,24 @@ def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def reading(filters: dict[str, Any], task: str, *, stores: bool = False) -> Iterator[Logs]:
+def reading(filters: dict[str, Any], task: str, *, files: bool = False, stores: bool = False) -> Iterator[Logs]:
     """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
 
     Args:
         filters: The options.
         task: What is done with them, for the progress bar.
+        files: Whether files may stand in the place of directories.
         stores: Whether the command can ask a store too.
 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
-    with progress.shown(selected(filters, stores=stores), task) as logs:
+    with progress.shown(selected(filters, files=files, stores=stores), task) as logs:
         yield logs
     report(logs.counts)
 
 
-def selected(filters: dict[str, Any], *, stores: bool = False) -> Logs:
+def selected(filters: dict[str, Any], *, files: bool = False, stores: bool = False) -> Logs:
     """Return the logs that the options ask for; arguments and errors as `reading`."""
     tz = zone(filters.get("tz"))
     wanted: dict[str, Any] = {name: filters.get(name) or None for name in ("expert", "symbol", "order", "trade_id")}
@@ -117,7 +120,8 @@ def selected(filters: dict[str, Any], *, stores: bool = False) -> Logs:
     if {"since", "until"} <= wanted.keys() and wanted["since"] > wanted["until"]:
         since, until = (wanted[name].isoformat(" ", "seconds") for name in ("since", "until"))
         raise output.InputError(f"--since: {since} is later than --until, {until}")
-    logs = opened(filters.get("directories") or (), wait=bool(filters.get("follow")), stores=stores)
+    follow = bool(filters.get("follow"))
+    logs = opened(filters.get("directories") or (), wait=follow, files=files, stores=stores)
     logs = replace(logs, diagnostics=bool(filters.get("diagnostics")), recorder=bool(filters.get("recorder")))
     logs = logs.filter(**wanted)
     for text in filters.get("grep") or ():
@@ -217,12 +221,13 @@ class _Bounded:
             cls._arm()
 
 
-def opened(directories: Sequence[str], *, wait: bool = False, stores: bool = False) -> Logs:
+def opened(directories: Sequence[str], *, wait: bool = False, files: bool = False, stores: bool = False) -> Logs:
     """Return all logs of *directories*, or of the configured one.
 
     Args:
         directories: Their names; with *stores*, addresses of stores among them.
         wait: Wait for those that do not exist yet.
+        files: Whether they may be files.
         stores: Whether the command can ask a store too.
 
     Raises:
@@ -234,7 +239,7 @@ def opened(directories: Sequence[str], *, wait: bool = False, stores: bool = Fal
     paths = (
         []
         if addresses and len(addresses) == len(directories)
-        else _directories([name for name in directories if not is_store(name)], wait=wait)
+        else _directories([name for name in directories if not is_store(name)], wait=wait, files=files)
     )
     try:
         return open_logs(*addresses, *paths)
@@ -242,7 +247,7 @@ def opened(directories: Sequence[str], *, wait: bool = False, stores: bool = Fal
         raise output.InputError(str(error)) from None
 
 
-def _directories(directories: Sequence[str], *, wait: bool) -> list[Path]:
+def _directories(directories: Sequence[str], *, wait: bool, files: bool) -> list[Path]:
     from metaexpert.cli.logs import Commands  # noqa: PLC0415 - it imports this module
 
     for name in directories:
@@ -254,9 +259,10 @@ def _directories(directories: Sequence[str], *, wait: bool) -> list[Path]:
     for path in paths:
         try:
             exists = path.exists()
+            wanted = path.is_dir() or (files and is_log(path))
         except OSError as error:  # a directory above it may not be searched
             raise output.InputError(f"{path} cannot be read: {error.strerror}") from None
-        if exists and not path.is_dir():
+        if exists and not wanted:
             raise output.InputError(f"{path} is a file; give its directory: metaexpert logs {path.parent}")
         if not exists:
             hint = _meant(str(path)) if directories else "; give the directory: metaexpert logs DIR"

@@ -36,7 +36,7 @@ def order(
       metaexpert logs order ord-42
       metaexpert logs order ord-42 ./ema ./rsi --json
     """
-    with reading(filters, "searching", stores=True) as logs:
+    with reading(filters, "searching", files=True, stores=True) as logs:
         life = order_life(logs, order_id)
     if not life.steps:
         output.complain("error", [f"nothing is logged about order {order_id}"])

@@ -41,7 +41,7 @@ def query(
       metaexpert logs query --since 1d "SELECT sum(fee) FROM logs" --json
     """
     form = format_name(form, as_json=as_json)
-    with reading(filters, "loading") as logs:
+    with reading(filters, "loading", files=True) as logs:
         try:
             answer = run_query(logs, sql, _seconds(timeout))
         except QueryError as error:

@@ -75,9 +75,15 @@ def show(
     context: Annotated[
         str | None, typer.Option("--context", "-C", metavar="N", help="Also N entries before and after each.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each file is recognised as, and no entries.")
+    ] = False,
     **filters: Any,
 ) -> None:  # fmt: skip
     """Show the last entries."""
+    if explain:
+        _explain(filters, as_json=as_json or form == "json")
+        return
     around = _number("--before", before or context), _number("--after", after or context)
     if any(around) and (follow or reverse):
         raise output.InputError("--after, --before and --context go with neither --follow nor --reverse")
@@ -85,7 +91,7 @@ def show(
     chosen = format_name(form, as_json=as_json)
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
-    found = replace(selected({**filters, "follow": follow}, stores=True), reverse=reverse)
+    found = replace(selected({**filters, "follow": follow}, files=True, stores=True), reverse=reverse)
     wanted = [name.strip() for name in (fields or "").split(",") if name.strip()]
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):
@@ -103,6 +109,18 @@ def show(
         output.complain("note", [f"no entry shown has a field {name!r}" for name in wanted if name in missing])
     if found.counts.unreadable:
         raise typer.Exit(1)
+
+
+def _explain(filters: dict[str, Any], *, as_json: bool) -> None:
+    from metaexpert.cli.tables import table  # noqa: PLC0415 - rarely asked
+    from metaexpert.logs.foreign.explain import explain  # noqa: PLC0415
+
+    logs = selected(filters, files=True)
+    found = explain(logs.directories, diagnostics=logs.diagnostics, recorder=logs.recorder)
+    if as_json:
+        output.write_json([one.as_dict() for one in found])
+    else:
+        output.write(table(("file", "format", "times", "lines"), found))
 
 
 def _limit(text: str | None, *, follow: bool, filters: dict[str, Any]) -> int | None:
@@ -159,7 +177,7 @@ def _report(found: Logs) -> None:
     if not (counts.entries or counts.unparsed or counts.unreadable):
         output.complain("note", [_nothing(found)])
     for directory in found.directories:
-        if waiting := waiting_entries(directory):
+        if directory.is_dir() and (waiting := waiting_entries(directory)):
             text = f"{counted(waiting, 'entry')} of dead processes only in the journal of {directory}"
             output.complain("note", [f"{text}: metaexpert logs recover {directory} brings them into the files"])
 

@@ -41,7 +41,7 @@ def stats(
     """
     if not top.isdecimal():
         raise output.InputError(f"--top: {top!r} should be a number")
-    with reading(filters, "counting", stores=True) as logs:
+    with reading(filters, "counting", files=True, stores=True) as logs:
         found = collect_stats(logs, field or ())
     if as_json:
         output.write_json(found.as_dict(int(top)))

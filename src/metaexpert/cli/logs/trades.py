@@ -42,7 +42,7 @@ def trades(
     if limit != "all" and not limit.isdecimal():
         raise output.InputError(f"--limit: {limit!r} should be a number of executions, or all")
     ledger = Ledger()
-    with reading(filters, "searching", stores=True) as logs:
+    with reading(filters, "searching", files=True, stores=True) as logs:
         listed = deque(ledger.read(logs), maxlen=None if limit == "all" else int(limit))
     if form == "json":
         output.write_json(_as_dict(ledger, listed))

@@ -1,8 +1,8 @@
 """The log files of a directory: their names, their chains of backups, and their bytes.
 
 A log is ``NAME.log``, its backups are ``NAME.log.1`` (the newest), ``NAME.log.2`` …, each maybe with ``.gz``.
-Together they are a chain. Other names are ignored; a log's name that leads to no regular file is told with the files
-that cannot be read.
+Together they are a chain. A log's name that leads to no regular file is told with the files that cannot be read. Files
+of other names (``NAME.jsonl``, ``NAME.log.2026-11-22``) are logs only if `metaexpert.logs.foreign` recognises them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from metaexpert.logger.entry.time_index import Span
 
 _NAME: Final = re.compile(r"(?P<base>.+\.log)(?:\.(?P<number>[1-9]\d{0,8})(?P<gzip>\.gz)?)?", re.DOTALL)
-#: Bytes at the beginning of a file by which it is recognised.
+#: About so many bytes are read at a time.
+BLOCK: Final = FORWARD_BLOCK
+#: Names that other loggers give to their files.
+_OTHER_NAME: Final = re.compile(
+    r"(?P<base>.+\.(?:log|jsonl|ndjson|json)(?:[.-]\d{4}-?\d\d-?\d\d[\w-]*)?)(?:\.(?P<number>[1-9]\d{0,8}))?(?P<gzip>\.gz)?",
+    re.DOTALL,
+)
+#: Bytes at the beginning of a file by which it is known again.
 BEGINNING: Final = 1024
 
 #: Device and inode of a file: they stay when it is renamed.
@@ -76,12 +83,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class LogName:
-    """Name of a log file: its chain, and its number there (0 is the current file)."""
+    """Name of a log file: its chain, its number there (0 is the current file), and whether it is called like ours."""
 
     path: Path
     base: str
     number: int
     compressed: bool
+    usual: bool = True
 
 
 def find_logs(
@@ -90,27 +98,43 @@ def find_logs(
     """Return the chains of a directory by the name of their current file, each newest first.
 
     Args:
-        directory: Where to look; a missing one holds no logs.
+        directory: Where to look; a missing one holds no logs. A file is a chain of its own.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
         recorder: Include what the flight recorder has dumped (``recorder-*.log``).
         refused: Takes the names of logs that are no regular files, and why they cannot be read.
     """
     chains: dict[str, list[LogName]] = {}
+    if directory.is_file():
+        return {directory.name: [_named(directory)]}
     with suppress(FileNotFoundError), os.scandir(directory) as found:
         for item in found:
-            match = _NAME.fullmatch(item.name)
+            usual = _NAME.fullmatch(item.name)
+            match = usual or _OTHER_NAME.fullmatch(item.name)
             if match is None or (match["base"] == schema.DIAGNOSTICS_FILE and not diagnostics):
                 continue
             if schema.is_recorder_file(match["base"]) and not recorder:
                 continue
             if why := _refusal(item):
-                if refused is not None:
+                if refused is not None and usual:
                     refused[item.name] = why
                 continue
-            name = LogName(Path(item.path), match["base"], int(match["number"] or 0), bool(match["gzip"]))
+            name = _named(Path(item.path), match, usual=usual is not None)
             chains.setdefault(name.base, []).append(name)
     # Of .1 and .1.gz side by side the plain one is the newer: compression was interrupted.
     return {base: sorted(chain, key=lambda n: (n.number, n.compressed)) for base, chain in sorted(chains.items())}
+
+
+def _named(path: Path, match: re.Match[str] | None = None, *, usual: bool = True) -> LogName:
+    match = match or _OTHER_NAME.fullmatch(path.name)
+    if match is None:
+        return LogName(path, path.name, 0, path.suffix == ".gz", usual)
+    number = int(match["number"] or bool(match["gzip"]))  # a compressed file is no current one
+    return LogName(path, match["base"], number, bool(match["gzip"]), usual)
+
+
+def is_log(path: Path) -> bool:
+    """Return whether *path* is a file that may be read as a log. An empty one is none."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _refusal(item: os.DirEntry[str]) -> str:
@@ -212,6 +236,7 @@ class LogFile:
             return self._found()
         # Compressed or removed by now: only the handle that is open here is left.
         handle, self._handle = self.open(), None
+        handle.seek(0)
         return handle
 
     def _found(self) -> BinaryIO:
@@ -262,7 +287,7 @@ class LogFile:
         whole = bool(spans) and (self.name.compressed or spans[-1].offset + spans[-1].length == self.size)
         return spans if whole else ()
 
-    def pieces(self, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
+    def pieces(self, counts: Counts, block: int = BLOCK) -> Iterator[Piece]:
         """Yield its whole lines in pieces of about *block* bytes; an error ends them and is noted in *counts*."""
         yield from self.within(0, sys.maxsize if self.name.compressed else self.size, counts, block)
         self.rest()
@@ -282,7 +307,7 @@ class LogFile:
         """Return the whole lines in a range of bytes. Leaves the file open."""
         return b"".join(piece.data for piece in self.within(offset, length, counts))
 
-    def within(self, offset: int, length: int, counts: Counts, block: int = FORWARD_BLOCK) -> Iterator[Piece]:
+    def within(self, offset: int, length: int, counts: Counts, block: int = BLOCK) -> Iterator[Piece]:
         """Yield the whole lines in a range of bytes, in pieces of about *block* bytes. Leaves the file open."""
         with self._noting(counts):
             blocks = self._blocks(offset, length, block)
@@ -334,7 +359,11 @@ class LogFile:
 
     def beginning(self) -> bytes:
         """Return its first line, or the start of a long one; compression does not change it. May be empty."""
+        return self.head(BEGINNING).partition(b"\n")[0]
+
+    def head(self, length: int) -> bytes:
+        """Return its first bytes, at most *length*. Leaves the file open."""
         handle = self.open()
         handle.seek(0)
-        blocks = Inflater(handle, BEGINNING) if self.name.compressed else [handle.read(BEGINNING)]
-        return next(iter(blocks), b"")[:BEGINNING].partition(b"\n")[0]
+        blocks = Inflater(handle, length) if self.name.compressed else [handle.read(length)]
+        return next(iter(blocks), b"")[:length]

@@ -274,6 +274,8 @@ def _has(entry: Entry, name: str, values: frozenset[str]) -> bool:
     value = entry.get(name)
     if value is not None and str(value) in values:
         return True
+    if value is None and entry.foreign and any(text in entry.text for text in values):  # as a line that is no entry
+        return True
     return name == "order_id" and any(not values.isdisjoint(order.texts) for order in orders_in(entry.flat))
 
 

@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, glance, time_key
+from metaexpert.logs.entry import Entry, Key, Record, Unparsed, by_time, glance, regular_number, time_key
+from metaexpert.logs.foreign.dialect import HEAD, Dialect, recognise
+from metaexpert.logs.foreign.files import ForeignFile, appname_of, log_file
 from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, find_logs, identity
 
 #: Seconds for which a rotated file is still watched.
@@ -45,6 +47,7 @@ class _Tail:
         self._file = file
         self._offset = offset
         self._partial = b""
+        self._dialect: Dialect | None = file.dialect if isinstance(file, ForeignFile) else None
         self._held: BinaryIO | None = file.take() if hold else None
         try:
             self._start = _start(self._held or file.open())
@@ -65,7 +68,17 @@ class _Tail:
             self._file.close()
         self._offset += len(block)
         *complete, self._partial = (self._partial + block).split(b"\n")
-        return cut + list(filter(None, complete)), self._offset < size
+        return cut + self._translated(list(filter(None, complete))), self._offset < size
+
+    def _translated(self, lines: list[bytes]) -> list[bytes]:
+        """Return new lines as lines of ours, if another logger writes the file; it may have been empty before."""
+        if self._dialect is None and lines and self._offset <= HEAD and not regular_number(lines[0]):
+            with suppress(OSError):
+                self._dialect = recognise(self._file.head(HEAD))
+            self._file.close()
+        if self._dialect is None or not lines:
+            return lines
+        return self._dialect.translate(b"\n".join(lines), appname_of(self._file.name)).split(b"\n")
 
     def _truncated(self, start: bytes, size: int) -> list[bytes]:
         """Go back if the file was truncated; return the part of a line that will never be completed.
@@ -184,7 +197,7 @@ class _Chain:
                     raise FileNotFoundError(2, "a file was renamed while the directory was listed")
                 self._counts.overrun += bool(self._known or self._tails)
             number = name.number
-            file = LogFile(name)
+            file = log_file(name)
             looked_at.append(file)
             beginning = file.beginning()
             if self._is_known(file, beginning):
@@ -255,6 +268,7 @@ class Follower:
         diagnostics: Whether ``logging_errors.log`` is followed too.
         recorder: Whether what the flight recorder dumps is followed too.
         counts: Problems are noted there.
+        foreign: Whether files of other loggers are followed too.
         hold: Keep the files open; not on Windows, see `_Tail`.
         clock: Seconds of a clock that never steps back.
     """
@@ -267,6 +281,7 @@ class Follower:
         diagnostics: bool,
         recorder: bool = False,
         counts: Counts,
+        foreign: bool = True,
         hold: bool = os.name != "nt",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -274,6 +289,8 @@ class Follower:
             directory, diagnostics=diagnostics, recorder=recorder
         )
         self._make: Callable[[], _Chain] = lambda: _Chain(counts, hold=hold, clock=clock)
+        self._foreign = foreign
+        self._no_logs: dict[str, tuple[int, int]] = {}
         self._chains: dict[str, _Chain] = {}
         for base, files in chains.items():
             self._chains[base] = self._make()
@@ -283,9 +300,27 @@ class Follower:
         """Yield the records that were added since the last call, merged by time; none is decoded yet."""
         for base, names in self._find().items():
             if base not in self._chains:
+                if not (names[0].usual or self._is_foreign_log(names[0])):
+                    continue
                 self._chains[base] = self._make()
             self._chains[base].advance(names)
         return merged([_placed(list(chain.read())) for chain in self._chains.values()])
+
+    def _is_foreign_log(self, name: LogName) -> bool:
+        """Return whether a file of another name is a log for certain; asks again when it has changed."""
+        if not self._foreign:
+            return False
+        try:
+            status = name.path.stat()
+            seen = (status.st_size, status.st_mtime_ns)
+            if self._no_logs.get(name.base) == seen:
+                return False
+            file = log_file(name)
+            file.close()
+        except OSError:
+            return False
+        self._no_logs[name.base] = seen
+        return isinstance(file, ForeignFile) and file.dialect.certain
 
     def close(self) -> None:
         """Release all files."""

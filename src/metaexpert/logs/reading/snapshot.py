@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from metaexpert.logs.foreign.files import ForeignFile, log_files
 from metaexpert.logs.reading.files import Index, LogFile, LogName, find_logs, identity
 
 #: Files held open from the start of a reading; macOS allows a process 256 by default.
@@ -22,28 +23,34 @@ class Snapshot:
     others are opened when they are read). Use it as a context manager.
 
     Args:
-        directory: Where to look.
+        directory: Where to look; or a file.
         diagnostics: Include the logger's own problems (``logging_errors.log``).
         recorder: Include what the flight recorder has dumped.
         shared_by: How many snapshots are open at the same time.
+        foreign: Include the files of other loggers, as far as they are recognised.
 
     Attributes:
         chains: The files by the name of their log, oldest first.
         refused: Names of logs that are no regular files, and why they cannot be read.
     """
 
-    def __init__(self, directory: Path, *, diagnostics: bool, recorder: bool = False, shared_by: int = 1) -> None:
+    def __init__(
+        self, directory: Path, *, diagnostics: bool, recorder: bool = False, shared_by: int = 1, foreign: bool = True
+    ) -> None:
+        self._foreign = foreign
         find = partial(find_logs, directory, diagnostics=diagnostics, recorder=recorder)
         for attempt in range(1, _ATTEMPTS + 1):
             self.refused: dict[str, str] = {}
             chains = find(refused=self.refused)
             self._room = _MOST_OPEN // shared_by
-            self._index = Index(directory)
+            self._index = Index(directory if directory.is_dir() else directory.parent)
             self.chains = {base: self._opened(names) for base, names in chains.items()}
             if attempt == _ATTEMPTS or self._still(find()):
                 break
             self.close()
-        self.chains = {base: _without_twins(files)[::-1] for base, files in self.chains.items() if files}
+        self.chains = {
+            base: kept for base, files in self.chains.items() if (kept := self._wanted(_without_twins(files))[::-1])
+        }
 
     def __enter__(self) -> Snapshot:
         return self
@@ -65,16 +72,29 @@ class Snapshot:
 
     def _opened(self, names: list[LogName]) -> list[LogFile]:
         files = []
-        for name in names:
-            with suppress(FileNotFoundError):
-                files.append(LogFile(name, self._index))
-                self._room -= 1
-                # Any other error is reported when the file is read.
-                with suppress(OSError):
-                    if self._room > 0:
-                        files[-1].open()
-                        files[-1].held = True
+        for file in log_files(names, self._index):
+            files.append(file)
+            self._room -= 1
+            with suppress(OSError):  # reported when the file is read
+                if self._room > 0:
+                    file.open()
+                    file.held = True
+            file.rest()
         return files
+
+    def _wanted(self, files: list[LogFile]) -> list[LogFile]:
+        """Leave out files that are certainly not ours, or not certainly a log."""
+        kept = []
+        for file in files:
+            if isinstance(file, ForeignFile):
+                wanted = self._foreign and (file.name.usual or file.dialect.certain)
+            else:
+                wanted = file.name.usual
+            if wanted:
+                kept.append(file)
+            else:
+                file.close()
+        return kept
 
     def _still(self, chains: dict[str, list[LogName]]) -> bool:
         """Return whether the directory still holds exactly the files that were opened, under the same names."""

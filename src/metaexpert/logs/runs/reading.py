@@ -76,6 +76,7 @@ def entries_for(logs: Logs, runs: Runs, last: Mapping[Process, End] | None = Non
 
     With *last*, how the processes stand, *runs* takes in those of one process only.
     """
+    logs = replace(logs, foreign=False)
     return _each(logs) if logs.criteria.by_content else _counted(logs, runs, last)
 
 
