@@ -65,6 +65,7 @@ _REFERENCE = (
     "api/expert",
     "guarantees",
     "journal",
+    "seal",
 )
 _PROJECT = (
     "docs/README",
