@@ -61,6 +61,8 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return 
 """
 #: Of the group `test`, what has no use there: it is large, or its tests are not among those that are chosen.
 LEFT_OUT: Final = ("duckdb", "numpy", "pandas", "opentelemetry", "textual", "pytest-cov")
+#: All markers, two processes on two cores, and patience: a program takes seconds to start.
+OPTIONS: Final = ("-p", "wine_selection", "-n", "2", "-m", "", "-p", "no:cacheprovider", "--timeout", "300")
 
 
 class Missing(Exception):  # noqa: N818 - a reason to skip rather than an error
@@ -189,7 +191,7 @@ def test(directory: Path, arguments: list[str]) -> int:
     lines = ["python312.zip", ".", on_windows(packages), tools, "import site"]
     (python / "python312._pth").write_text("\n".join(lines) + "\n")
     with windows(directory) as environment:
-        command = [str(wine()), str(python / "python.exe"), "-u", "-m", "pytest", "-p", "wine_selection", *arguments]
+        command = [str(wine()), str(python / "python.exe"), "-u", "-m", "pytest", *OPTIONS, *arguments]
         # Standard streams must be pipes.
         with subprocess.Popen(
             command,
