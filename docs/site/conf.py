@@ -66,6 +66,7 @@ _REFERENCE = (
     "guarantees",
     "platforms",
     "journal",
+    "seal",
 )
 _PROJECT = (
     "docs/README",

@@ -27,6 +27,9 @@ class Commands(DefaultGroup):
         "alert-test": "metaexpert.cli.logs.alerts:app",
         "query": "metaexpert.cli.logs.query:query",
         "verify": "metaexpert.cli.logs.verify:verify",
+        "seal": "metaexpert.cli.seal.commands:seal",
+        "prove": "metaexpert.cli.seal.commands:prove",
+        "check-proof": "metaexpert.cli.seal.commands:check_proof",
         "recover": "metaexpert.cli.logs.recover:recover",
         "schema": "metaexpert.cli.logs.verify:schema_app",
     }
