@@ -64,6 +64,7 @@ _REFERENCE = (
     "api/logs",
     "api/expert",
     "guarantees",
+    "platforms",
     "journal",
     "seal",
 )
