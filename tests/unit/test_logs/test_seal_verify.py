@@ -278,6 +278,8 @@ class TestSeals:
         """Another one there is a problem."""
         (copy.seal / "checkpoint").write_text(str(self.records(copy)[2]["checkpoint"]), "utf-8")
         assert copy.problems() == [("seal", "checkpoint", 0)]
+        (copy.seal / "checkpoint").write_text(str(self.records(copy)[4]["checkpoint"]), "utf-8")
+        assert copy.problems() == []  # a kill came before the file was replaced
 
 
 class TestTiles:
