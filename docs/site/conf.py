@@ -55,7 +55,7 @@ html_css_files = ["site.css"]
 templates_path = ["templates"]
 html_additional_pages = {"index": "index.html"}
 
-_GUIDES = ("logging", "use-with", "reading", "alerts", "watch", "collect", "secrets", "safety", "backtest")
+_GUIDES = ("logging", "use-with", "reading", "alerts", "watch", "collect", "fleet", "secrets", "safety", "backtest")
 _REFERENCE = (
     "api/logger",
     "api/testing",

@@ -33,17 +33,12 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        output.write(f"metaexpert {__version__}\n")
-        raise typer.Exit
-
-
 @app.callback(invoke_without_command=True)
 def metaexpert(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --version: also what `config doctor` finds.")
     ] = False,
 ) -> None:
     """Run trading experts, watch them, and read what they logged.
@@ -55,8 +50,19 @@ def metaexpert(
       metaexpert logs --follow --level warning
       metaexpert watch logs --hang 5m
     """
+    if verbose and not version:
+        raise output.InputError("--verbose goes with --version; after a command, see its --help")
+    if version:
+        output.write(f"metaexpert {__version__}\n")
+        raise typer.Exit(0 if not verbose or _reported() else PROBLEM)
     if context.invoked_subcommand is None:
         output.write(context.get_help())
+
+
+def _reported() -> bool:
+    from metaexpert.cli.config.doctor import report  # noqa: PLC0415 - imports nearly everything
+
+    return report(as_json=False)
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:

@@ -62,14 +62,20 @@ def unwritable(config: LoggerConfig) -> str | None:
     return None
 
 
+def existing_above(directory: Path) -> Path:
+    """Return *directory*, or the nearest one above it that exists. Raises OSError if that cannot be told."""
+    nearest = directory.absolute()
+    while _status(nearest) is None and not nearest.is_symlink():
+        nearest = nearest.parent
+    return nearest
+
+
 def _check_directory(directory: Path) -> None:
     """Raise OSError unless files can be created in *directory*, which may have to be created first."""
-    nearest = directory.absolute()
-    while (status := _status(nearest)) is None:
-        if nearest.is_symlink():
-            raise OSError(errno.ENOENT, "it is a link to nowhere", str(nearest))
-        nearest = nearest.parent
-    if not stat.S_ISDIR(status.st_mode):
+    nearest = existing_above(directory)
+    if nearest.is_symlink() and _status(nearest) is None:
+        raise OSError(errno.ENOENT, "it is a link to nowhere", str(nearest))
+    if not nearest.is_dir():
         raise OSError(errno.ENOTDIR, "it is not a directory", str(nearest))
     try:
         tempfile.TemporaryFile(dir=nearest).close()

@@ -26,9 +26,14 @@ def open_descriptors() -> int:
 
 
 class MandatoryLocks:
-    """A double of `msvcrt.locking`: one owner per file, refusing with EACCES, released when closed or unlocked."""
+    """A double of `msvcrt.locking`: one owner per file, released when closed or unlocked.
 
-    def __init__(self) -> None:
+    Args:
+        number: The error with which it refuses: EACCES on Windows, none at all under Wine.
+    """
+
+    def __init__(self, number: int = errno.EACCES) -> None:
+        self.number = number
         self.owner: int | None = None
         self.refused = 0
 
@@ -36,13 +41,13 @@ class MandatoryLocks:
         """Lock for *fd* or refuse as Windows does."""
         if self.owner not in (None, fd):
             self.refused += 1
-            raise PermissionError(errno.EACCES, "Permission denied")
+            raise OSError(self.number, "refused")
         self.owner = fd
 
     def unlock(self, fd: int) -> None:
         """Unlock; raises for a descriptor that does not hold the lock, as Windows does."""
         if self.owner != fd:
-            raise PermissionError(errno.EACCES, "Permission denied")
+            raise OSError(self.number, "refused")
         self.owner = None
 
 
@@ -128,9 +133,13 @@ def test_what_was_done_does_not_fail_because_unlocking_fails(tmp_path: Path) -> 
         pass
 
 
-def test_windows_like_locks(tmp_path: Path) -> None:
-    """With locks that refuse by EACCES and know their owner, holders wait for each other and get in in turn."""
-    system = MandatoryLocks()
+REFUSALS = [errno.EACCES, errno.EAGAIN, errno.EDEADLK, 0]
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_windows_like_locks(tmp_path: Path, number: int) -> None:
+    """With locks that refuse by any of their errors and know their owner, holders wait and get in in turn."""
+    system = MandatoryLocks(number)
     first, second = (
         DirectoryLock(tmp_path / "lock", patience=0.05, calls=Calls(system.try_lock, system.unlock)) for _ in range(2)
     )
@@ -141,6 +150,19 @@ def test_windows_like_locks(tmp_path: Path) -> None:
     with second:
         assert system.owner is not None
     assert system.owner is None
+
+
+@pytest.mark.parametrize("error", [*(OSError(number, "refused") for number in REFUSALS), OSError("refused")])
+def test_a_file_lock_that_is_refused_in_any_way_is_held_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """A journal, a spool or a heartbeat whose lock is refused belongs to a living process, and that is no trouble."""
+
+    def refuse(fd: int) -> None:
+        raise error
+
+    monkeypatch.setattr("metaexpert.logger.system.locks.try_lock", refuse)
+    assert not FileLock(tmp_path / "owner").acquire()
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.rename(path.with_name("moved"))])

@@ -42,6 +42,24 @@ _INVALID: Final = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProto
 _NOT_SENT: Final = (*_UNREACHABLE, *_INVALID)
 
 
+def unreachable(url: str, setting: str) -> str:
+    """Ask the server of *url* for any answer, and return why there is none, in one line; ``""`` if there is one.
+
+    Only its scheme, host and port are used, since all else may be a secret. Takes some seconds at most.
+
+    Args:
+        url: An address of the server.
+        setting: The setting that holds it, for the words of an error.
+    """
+    try:
+        origin = httpx.URL(url).copy_with(userinfo=b"", raw_path=b"/", fragment=None)
+        with silenced(_TALKATIVE), httpx.Client(timeout=CONNECT_TIMEOUT) as client:
+            client.head(origin)
+    except Exception as error:  # proxies and authorities of the environment: any library may be missing
+        return reason(error, url, setting)
+    return ""
+
+
 class NotSent(Exception):  # noqa: N818 - an outcome rather than an error
     """The request has certainly not been sent."""
 

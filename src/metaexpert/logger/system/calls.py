@@ -51,6 +51,15 @@ if sys.platform == "win32":
 else:
     monotonic: Final[Callable[[], float]] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
+#: A lock is refused with one of these. Wine's C library sets no error at all, and nothing else fails with 0.
+_REFUSED: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK, 0, None}
+
+
+def is_refused(error: OSError) -> bool:
+    """Return whether `try_lock` failed with *error* because another holds the lock."""
+    return error.errno in _REFUSED
+
+
 #: Windows locks are mandatory for the bytes that they cover, so the byte lies beyond any data.
 _LOCKED_BYTE: Final = 2**30
 #: File systems over a network, where a mapped page may vanish or show another machine's bytes, and where any call may

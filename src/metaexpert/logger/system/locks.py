@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from metaexpert.logger.system._holder import holder_of
-from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, monotonic, try_lock
+from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, is_refused, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
 from metaexpert.logger.system.threads import RLock, sleep
 
-_BUSY: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 #: Such a lock has no queue, and a process that takes it again and again would keep all others out. So a process that
 #: has waited in vain touches the lock file this often. The last holder sees that before it locks again, and waits for
@@ -153,7 +152,7 @@ class DirectoryLock:
                     self.supported = False
                     self._on_unsupported(error)
                     return
-                if error.errno not in _BUSY:
+                if not is_refused(error):
                     raise
                 if (now := monotonic()) >= deadline:
                     self._wait = min(self._patience, _SHORT)
@@ -238,7 +237,7 @@ class FileLock:
             try_lock(file.fd)
         except OSError as error:
             file.close()
-            if error.errno in _BUSY:
+            if is_refused(error):
                 return False
             raise
         if not is_open_at(file.fd, self._path):  # deleted by the one who held it before us

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 #: Set to 1, it keeps the package pure Python, as on a machine without a compiler.
@@ -24,5 +25,23 @@ def load(name: str) -> Any:
         return None
 
 
+_CORE: Final = "metaexpert.logger.system._core"
 #: The module, or None.
-core: Final[Any] = load("metaexpert.logger.system._core")
+core: Final[Any] = load(_CORE)
+
+
+def why_pure() -> str:
+    """Return why there is no `core`, in one line."""
+    if os.environ.get(PURE) == "1":
+        return f"{PURE} is set to 1"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "this Python runs without the global lock that the compiled core needs"
+    try:
+        import_module(_CORE)
+    except ModuleNotFoundError:
+        others = sorted(path.name for path in Path(__file__).parent.glob("_core.*[do]"))
+        built = f"it was compiled for another Python: {', '.join(others)}" if others else "nothing was compiled"
+        return f"{built} when the package was installed"
+    except ImportError as error:
+        return f"the compiled core cannot be loaded: {error}"
+    return "the compiled core could not be loaded when the program started"

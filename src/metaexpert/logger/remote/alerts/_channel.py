@@ -14,7 +14,7 @@ from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.remote.alerts import _text
 from metaexpert.logger.remote.alerts._alert import Alert
 from metaexpert.logger.remote.alerts._text import units
-from metaexpert.logger.remote.http import NotSent, Poster, Reply, Unknown, seconds
+from metaexpert.logger.remote.http import NotSent, Poster, Reply, Unknown, seconds, unreachable
 from metaexpert.logger.remote.rate_limit import Limit
 
 _FIREWALL: Final = "a firewall or filter may stand before the service; ask who runs it, or use another network"
@@ -128,6 +128,10 @@ class Channel(ABC):
             return Outcome("unsent", f"{text}; {_MAY_PASS.get(status, _FIREWALL)}", seconds(wait))
         hint = self.hints.get(status) or (f"check {self.address_setting}, it redirects" if status < 400 else "")
         return Outcome("refused", f"{text}; {hint}" if hint else text)
+
+    def unreachable(self) -> str:
+        """Return why the service cannot be asked, in one line; ``""`` where it answers. Waits some seconds at most."""
+        return unreachable(self._url, self.address_setting)
 
     def prepare(self) -> None:
         """Be ready for a `send`, which is faster then."""

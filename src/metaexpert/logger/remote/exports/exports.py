@@ -14,7 +14,7 @@ from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.config.syslog_address import parse_address
 from metaexpert.logger.remote.endpoints import Endpoints, last_patience
 from metaexpert.logger.remote.exports._backlog import Backlog
-from metaexpert.logger.remote.exports._forwarder import Forwarder, Transport
+from metaexpert.logger.remote.exports._forwarder import Forwarder, Transport, TransportError
 from metaexpert.logger.remote.sender import Report
 from metaexpert.logger.remote.worker import Worker
 
@@ -40,6 +40,17 @@ def transports(config: LoggerConfig) -> list[Transport]:
 
         found.append(Otlp(config.otlp_endpoint))
     return found
+
+
+def failure(transport: Transport) -> str:
+    """Connect for a moment, and return why that fails; ``""`` if it does not."""
+    try:
+        transport.connect()
+    except TransportError as error:
+        return str(error)
+    finally:
+        transport.abort()
+    return ""
 
 
 class Exports(Endpoints[Forwarder]):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
+from metaexpert.cli.config.doctor import report
 from metaexpert.cli.settings import settings, unwritable
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logger.masking.rules import mask_text
@@ -72,6 +73,21 @@ def check(as_json: _Json = False) -> None:
     output.write(
         f"the configuration is valid; log files go to {log_dir}\n" if log_dir else "the configuration is valid\n"
     )
+
+
+@app.command("doctor")
+def diagnose(as_json: _Json = False) -> None:
+    """Print what a bug report needs: Python, system, compiled core, files, locks.
+
+    Also the terminal, and whether the servers of alerts and exports can be
+    reached; nothing is sent to them. Leaves nothing behind.
+
+    Exit code 0: no problems. 1: problems, marked with !.
+
+    Example:
+      metaexpert config doctor
+    """
+    raise typer.Exit(0 if report(as_json=as_json) else 1)
 
 
 def _problems() -> tuple[list[str], str | None]:
