@@ -26,7 +26,7 @@ class Commands(DefaultGroup):
         "scan": "metaexpert.cli.logs.scan:scan",
         "alert-test": "metaexpert.cli.logs.alerts:app",
         "query": "metaexpert.cli.logs.query:query",
-        "export": "metaexpert.cli.logs.export:export",
+        "export": "metaexpert.cli.logs.query:export",
         "verify": "metaexpert.cli.logs.verify:verify",
         "recover": "metaexpert.cli.logs.recover:recover",
         "schema": "metaexpert.cli.logs.verify:schema_app",

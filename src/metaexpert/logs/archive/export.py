@@ -27,7 +27,7 @@ from metaexpert.logs.entry import Entry, Record
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.files import ARCHIVED
 
-_MEMORY: Final = "512MB"
+_MEMORY: Final = "1GB"
 #: Rows of a group: what a reader takes at once. Larger ones are packed only a little better.
 _GROUP: Final = 20_480
 _WRITING: Final = ".export-"
@@ -45,7 +45,7 @@ _NEW: Final = (
     "SELECT (t || '+00')::TIMESTAMPTZ AS timestamp, n AS sequence_id, s AS severity, f AS file, "  # noqa: S608
     f"{_MADE}, l AS line, x AS text, p AS place, false AS old FROM (SELECT *, CASE WHEN json_valid(coalesce(d, l)) "
     f"THEN json_extract_string(coalesce(d, l), [{_PATHS}]) END AS v FROM read_json($new, format='newline_delimited', "
-    f"columns={_STAGED}, maximum_object_size=134217728))"
+    f"columns={_STAGED}, maximum_object_size=33554432))"
 )
 #: Of lines that both have, as many as the one that has more of them.
 _MERGED: Final = (
