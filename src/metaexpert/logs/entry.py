@@ -39,10 +39,14 @@ _SEQUENCE: Final = b',"sequence_id":'
 _HEADER_LENGTH: Final = 1024
 
 # orjson silently reads integers beyond 64 bits as floats; the shortest such number has 20 digits, or 19 and a minus.
-# Replacing all digits by 0 and searching literally takes a tenth of the time of a regular expression.
+# Replacing all digits by 0 and searching literally takes a tenth of the time of a regular expression. Ids of orders
+# often have 19 digits, and fit.
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER: Final = b"0" * 19
+_LONG_NUMBER: Final = b"0" * 20
+_LONG_NEGATIVE: Final = b"-" + b"0" * 19
 _LONG_INTEGER: Final = re.compile(rb"(?:\A|[:,\[])\s*(?:\d{20}|-\d{19})")
+#: More do not fit into 64 bits.
+_MOST_SEQUENCE_DIGITS: Final = 18
 _OUR_KINDS: Final = (schema.MSGID_LOG, schema.MSGID_TRADE)
 #: Errors of decoding a line that is not an entry.
 _NO_ENTRY: Final = (ValueError, TypeError, LookupError, RecursionError)
@@ -209,7 +213,7 @@ def regular_number(line: bytes) -> bytes:
     if line.startswith(START) and line[TIME_END:HEADER_END] == _AFTER_TIME and line.endswith(b"}"):
         at = line.find(_SEQUENCE, HEADER_END, _HEADER_LENGTH) + len(_SEQUENCE)
         number = line[at : line.find(b",", at)] if at >= len(_SEQUENCE) else b""
-        if number.isdigit() and len(number) < len(_LONG_NUMBER):
+        if number.isdigit() and len(number) <= _MOST_SEQUENCE_DIGITS:
             return number
     return b""
 
@@ -274,7 +278,8 @@ def moment(key: bytes) -> datetime:
 
 
 def _decode(line: bytes) -> Any:
-    if _LONG_NUMBER in line.translate(_DIGITS_ALIKE) and _LONG_INTEGER.search(line):
+    alike = line.translate(_DIGITS_ALIKE)
+    if (_LONG_NUMBER in alike or _LONG_NEGATIVE in alike) and _LONG_INTEGER.search(line):
         import json  # noqa: PLC0415 - for such numbers only
 
         return json.loads(line.decode("utf-8"), parse_int=_integer)

@@ -22,6 +22,7 @@ from metaexpert.logs.reading.files import Counts, Identity, is_log
 from metaexpert.logs.reading.filters import Criteria, Filters
 from metaexpert.logs.reading.merge import Log, Progress
 from metaexpert.logs.reading.snapshot import Snapshot
+from metaexpert.logs.reading.tally import RawProcess
 from metaexpert.logs.store.store import Store, StoreFollower, is_store
 
 #: The last records are searched for no further than through so many lines that are no entries.
@@ -183,15 +184,16 @@ class Logs:
     def _once_each(self) -> Once:
         return Once(everything=bool(self.stores))
 
-    def with_keys(self, keys: tuple[bytes, ...], see: merge.See) -> Iterator[Record]:
+    def with_keys(self, keys: tuple[bytes, ...], see: merge.See, process: RawProcess | None = None) -> Iterator[Record]:
         """Iterate over the records that `metaexpert.logs.reading.tally.tally` tells by these *keys*; the oldest first.
 
         Before the first of them, *see* is given all whole lines that may be of the wanted time and their counts, piece
-        by piece, in no order and by several threads.
+        by piece, in no order and by several threads. With a *process*, the records of others are left out, except
+        those about the logger itself.
         """
         self.counts.reset()
         with self.opened() as logs:
-            criteria = replace(self.criteria, keys=keys)
+            criteria = replace(self.criteria, keys=keys, process=process)
             yield from self._once(merge.streamed(logs, criteria, self.counts, self.progress, see=see), Once())
 
     def last(self, limit: int) -> list[Record]:

@@ -54,7 +54,9 @@ def test_foreign_times_are_compared_as_instants() -> None:
     assert {entry.time for entry in entries if entry} == {datetime(2026, 11, 22, 10, 31, tzinfo=UTC)}
 
 
-@pytest.mark.parametrize("number", [2**63, 2**64, 10**30, -(10**30)])
+@pytest.mark.parametrize(
+    "number", [2**63, 2**64, 10**30, -(10**30), 10**18, 2**63 - 1, 2**64 - 1, 10**19, -(2**63), -(2**63) - 1, -(10**18)]
+)
 def test_long_integers_keep_every_digit(line: Line, number: int) -> None:
     """An integer beyond 64 bits is not turned into a float."""
     entry = parse(line(1, nonce=number), "expert.log")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metaexpert.logs import Entry, open_logs
-from metaexpert.logs.runs import _blocks, reading
+from metaexpert.logs.runs import _blocks, ends, reading
 from metaexpert.logs.runs.model import Run, Runs
 from metaexpert.logs.runs.why import verdict
 
@@ -92,6 +92,44 @@ def test_the_last_run_is_told_without_the_others(tmp_path: Path, line: Line, see
     if whole.before is not None:
         assert brief.before is not None
         assert (brief.before.end, brief.before.ended) == (whole.before.end, whole.before.ended)
+
+
+@pytest.mark.parametrize("seed", [3, 11, 40, 83, 93])
+def test_the_last_run_beside_running_ones_is_told_without_the_others(
+    tmp_path: Path, line: Line, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their trades and errors are counted with their other entries, each in the run that it belongs to."""
+    write(tmp_path, line, random.Random(seed))
+    for running in (["0"], ["0", "1"]):
+        states = {("box", procid): ends.End(ends.RUNNING) for procid in running}
+        monkeypatch.setattr(ends, "found_in", lambda _, states=states: states)
+        brief, whole = verdict(open_logs(tmp_path), last_only=True), verdict(open_logs(tmp_path))
+        assert [figures(one.run) for one in (brief,) if one.run] == [figures(one.run) for one in (whole,) if one.run]
+        before = [(one.end, one.ended) for one in (brief.before, whole.before) if one is not None]
+        assert before[:1] == before[1:]
+        assert [sorted(one.experts) for one in brief.others] == [sorted(one.experts) for one in whole.others]
+
+
+def test_the_last_run_alone_is_decoded(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two experts that trade, the entries of the one that logged last."""
+    fed: list[Entry] = []
+    feed = Runs.feed
+
+    def noted(runs: Runs, entry: Entry, **more: Any) -> Run:
+        fed.append(entry)
+        return feed(runs, entry, **more)
+
+    monkeypatch.setattr(Runs, "feed", noted)
+    trade = {"category": "trade", "status": "filled", "order_id": "o1"}
+    ended, other = ([line(number, "m", procid=procid, at=number + int(procid), **(trade if number % 2 else {}))
+                     for number in range(1, 11)] for procid in ("2", "1"))  # fmt: skip
+    (tmp_path / "expert.log").write_bytes(b"".join([*other, *ended]))
+    (tmp_path / "trades.log").write_bytes(b"".join([*other[::2], *ended[::2]]))
+    found = verdict(open_logs(tmp_path), last_only=True)
+    assert found.run is not None
+    assert found.before is not None
+    assert [(run.process[1], run.entries) for run in (found.run, found.before)] == [("2", 10), ("1", 10)]
+    assert {entry.process[1] for entry in fed} == {"2"}
 
 
 @pytest.mark.parametrize("last", ["log", "trade"])

@@ -127,6 +127,28 @@ def test_lines_with_certain_keys_are_told(lines: list[tuple[bytes, bytes, bool]]
     assert runs[0] == runs[1]
     assert (list(found.specials), list(found.odd)) == (list(expected.specials), list(expected.odd))
     assert (found.low, found.high) == (expected.low, expected.high)
+    for process in ((b"box", b"1"), (b"box2", b"1"), (b"", b"")):
+        found, expected = tally(data, keys=KEYS, process=process), plain_tally(data, keys=KEYS, process=process)
+        assert list(found.telling) == list(expected.telling)
+        assert list(found.specials) == list(expected.specials)
+
+
+def test_with_a_process_the_others_tell_only_of_the_logger() -> None:
+    """Their trades, errors and orders are counted; a line of another form may be of any process."""
+    box = [("box", "1"), ("box", "2")]
+    lines = [
+        *(_line(1, "info", "trade", one, 1, "filled", {"order_id": "7"}) for one in box),
+        *(_line(2, "error", "log", one, 2, "failed", {}) for one in box),
+        *(_line(3, "info", "log", one, 3, "placed", {"order_id": "7"}) for one in box),
+        *(_line(4, "warning", "log", one, 4, "log.dropped", {"dropped": 1}) for one in box),
+        b"text of another program",
+    ]
+    data = b"\n".join(lines)
+    for count in (tally, plain_tally):
+        found = count(data, keys=KEYS, process=(b"box", b"2"))
+        told = [data[start : abs(stop)] for start, stop in zip(found.telling[::3], found.telling[1::3], strict=True)]
+        assert told == [lines[1], lines[3], lines[5], lines[6], lines[7], lines[8]]
+        assert len(found.specials) == 8
 
 
 def test_keys_are_told_apart(line: Line) -> None:

@@ -20,7 +20,7 @@ from metaexpert.logs.reading._selection import Selection
 from metaexpert.logs.reading.files import Counts, LogFile, Piece
 from metaexpert.logs.reading.filters import Criteria
 from metaexpert.logs.reading.search import Before, found_in, last_key
-from metaexpert.logs.reading.tally import Tally, tally
+from metaexpert.logs.reading.tally import Tally
 
 #: Bytes that a record takes in memory besides its line.
 RECORD: Final = 400
@@ -220,7 +220,7 @@ class _Survey:
     def _place(self, looked: _Looked, log: Log, file: LogFile, piece: Piece, before: Before) -> None:
         selection = None
         if self._see is not None:
-            counts = tally(piece.data, keys=self._criteria.keys)
+            counts = self._criteria.count(piece.data)
             self._see(piece.data, counts)
             selection = self._criteria.told(piece.data, counts)
         try:

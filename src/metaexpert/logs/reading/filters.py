@@ -21,7 +21,7 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import HEADER_END, START, TIME_BEGIN, TIME_END, Entry, Record, time_key
 from metaexpert.logs.reading._literals import all_required, ignores_case
 from metaexpert.logs.reading._selection import MOST_GROUPS, MOST_TEXTS, Group, Selection, select
-from metaexpert.logs.reading.tally import Tally, tally
+from metaexpert.logs.reading.tally import RawProcess, Tally, tally
 from metaexpert.logs.reading.times import parse_time
 from metaexpert.logs.runs.names import orders_in
 
@@ -90,6 +90,7 @@ class Criteria:
         patterns: Texts and expressions that must all be found, see `greps`.
         keys: Ends of keys, in lower case: lines that have none of them, and say nothing either of trades, errors and
             the logger itself, are left out (see `metaexpert.logs.reading.tally.Tally.telling`); empty for none.
+        process: With *keys*, of other processes only the lines about the logger itself are told; None for all.
     """
 
     level: int = 0
@@ -98,6 +99,7 @@ class Criteria:
     until: bytes = b""
     patterns: tuple[str | re.Pattern[str], ...] = ()
     keys: tuple[bytes, ...] = ()
+    process: RawProcess | None = None
 
     def narrowed(
         self,
@@ -173,11 +175,17 @@ class Criteria:
     def select(self, data: bytes) -> Selection:
         """Return which of these whole lines may pass: all but those that certainly do not."""
         if self.keys:
-            return self.told(data, tally(data, keys=self.keys))
+            return self.told(data, self.count(data))
         return select(data, self.since, self.until, _groups(self))
+
+    def count(self, data: bytes) -> Tally:
+        """Return the counts of whole lines, and where those with `keys` are."""
+        return tally(data, keys=self.keys, process=self.process)
 
     def told(self, data: bytes, found: Tally) -> Selection:
         """Return the lines with `keys` that were found in *data*, those of the wanted time."""
+        if not (self.since or self.until or found.odd) and min(found.telling[2::3], default=-1) >= 0:
+            return Selection(found.telling, found.low, found.high, regular=True)
         bounds, times = array("q"), []
         for start, end, number in zip(found.telling[::3], found.telling[1::3], found.telling[2::3], strict=True):
             time = data[start + TIME_BEGIN : start + TIME_END] if number >= 0 else self.since

@@ -29,19 +29,18 @@ def found_in(
     A line that is not an entry gets the place in time of the entry before it, else of the one after it, else the time
     when the file was modified. *before* returns the last entry of earlier pieces, *after* is the first of later ones.
     """
+    selection, by_content = criteria.select(data), criteria.by_content
+    if selection.regular and not by_content:  # most of all
+        return sorted((_entry(data, *bounds, file.label, log) for bounds in selection.each()), key=by_time)
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
-    by_content = criteria.by_content
-    for start, stop, number in criteria.select(data).each():
+    for start, stop, number in selection.each():
         line = data[start : abs(stop)]
         passes = criteria.glance(line) if by_content else True
         if passes is False:
             continue
         record: Record | None
-        if number >= 0:
-            record = Entry(line, file.label, (line[TIME_BEGIN:TIME_END], number, log))
-        else:
-            record = glance(line, file.label, log)
+        record = _entry(data, start, stop, number, file.label, log) if number >= 0 else glance(line, file.label, log)
         if record is None:
             record = Unparsed(line, file.label, place.of(start))
         else:
@@ -57,6 +56,10 @@ def found_in(
         records.append(record)
     records.sort(key=by_time)
     return records
+
+
+def _entry(data: bytes, start: int, stop: int, number: int, file: str, log: int) -> Entry:
+    return Entry(data[start:stop], file, (data[start + TIME_BEGIN : start + TIME_END], number, log))
 
 
 class _Places:

@@ -32,6 +32,8 @@ _ERRORS: Final = frozenset({b"error", b"critical"})
 _TRADE: Final = schema.MSGID_TRADE.encode()
 #: Most fields whose values are taken; the same in `system/core/tally.c`.
 MOST_FIELDS: Final = 8
+#: Host and process id, as they are in a line.
+RawProcess = tuple[bytes, bytes]
 #: More digits do not fit into 64 bits.
 _MOST_DIGITS: Final = 18
 
@@ -79,14 +81,19 @@ class Tally(NamedTuple):
     telling: Sequence[int] = ()
 
 
-def tally(data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = ()) -> Tally:
+def tally(
+    data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = (), process: RawProcess | None = None
+) -> Tally:
     """Return the counts of the whole lines in *data*, and the values of the fields with these *names*.
 
     At most `MOST_FIELDS` names, in quotes as they are in a line; none of the header (`schema.HEADER_KEYS`). With
     *keys*, ends of keys in lower case such as ``order_id":``, the lines with one of them are told, and messages and
-    minutes need not be counted.
+    minutes need not be counted. With a *process*, those of the others are told only if they are about the logger
+    itself, or of another form.
     """
-    return plain_tally(data, names, keys) if core is None else _compiled(data, names, keys, strict=False)
+    if core is None:
+        return plain_tally(data, names, keys, process)
+    return _compiled(data, names, keys, *(process or ()), strict=False)
 
 
 def strict_tally(data: bytes) -> Tally | None:
@@ -97,8 +104,8 @@ def strict_tally(data: bytes) -> Tally | None:
     return None if core is None else _compiled(data, (), (), strict=True)
 
 
-def _compiled(data: bytes, names: tuple[bytes, ...], keys: tuple[bytes, ...], *, strict: bool) -> Tally:
-    found = core.tally(data, strict, names, keys)
+def _compiled(data: bytes, names: tuple[bytes, ...], keys: tuple[bytes, ...], *process: bytes, strict: bool) -> Tally:
+    found = core.tally(data, strict, names, keys, *process)
     kinds, runs, minutes, messages, specials, marks, odd, unsure, values, low, high, latest, back, telling = found
     numbers = [(host, pid, _numbers(found)) for host, pid, found in runs]
     return Tally(
@@ -112,7 +119,9 @@ def lines_at(data: bytes, bounds: Sequence[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
 
 
-def plain_tally(data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = ()) -> Tally:
+def plain_tally(
+    data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = (), process: RawProcess | None = None
+) -> Tally:
     """Do what the core does; each message is a shape of its own, and the fields are looked for in decoded lines."""
     kinds: Counter[tuple[bytes, bytes, bytes]] = Counter()
     minutes: Counter[bytes] = Counter()
@@ -132,7 +141,8 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, .
         numbers = runs.setdefault((found["host"], found["pid"]), _Runs())
         level, special = found["level"], found["level"] in _ERRORS or found["msgid"] == _TRADE
         times.append(found["time"])
-        if keys and (special or _tells(line, found.start("message"), keys)):
+        wanted = process in (None, (found["host"], found["pid"]))
+        if keys and _tells(line, found.start("message"), keys, special=special, wanted=wanted):
             telling.extend(_place(bounds, line))
         kinds[level, found["head"], expert] += not special
         minutes[found["minute"]] += not special
@@ -168,9 +178,10 @@ def plain_tally(data: bytes, names: tuple[bytes, ...] = (), keys: tuple[bytes, .
     )
 
 
-def _tells(line: bytes, message: int, keys: tuple[bytes, ...]) -> bool:
-    group = Group(keys, fold=True, odd=False)
-    return line.startswith(b"log.", message) or has_texts(line[message:], (group,), regular=True)
+def _tells(line: bytes, message: int, keys: tuple[bytes, ...], *, special: bool, wanted: bool) -> bool:
+    if line.startswith(b"log.", message) or not wanted:
+        return line.startswith(b"log.", message)
+    return special or has_texts(line[message:], (Group(keys, fold=True, odd=False),), regular=True)
 
 
 def _place(bounds: tuple[int, int], line: bytes) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -16,7 +16,7 @@ from typing import Final
 
 from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Key
 from metaexpert.logs.reading.filters import Criteria
-from metaexpert.logs.reading.tally import HEADER, Tally, expert_in, lines_at
+from metaexpert.logs.reading.tally import HEADER, RawProcess, Tally, expert_in, lines_at
 
 #: Without one of these, in lower case, an entry says nothing of orders (`names`) and decisions.
 TELLING: Final = (
@@ -24,6 +24,7 @@ TELLING: Final = (
     *(b'ord_id":', b'ordid":', b'oid":', b'txid":', b'permid":', b'perm_id":'),
     *(b'"order":', b'"ticket":', b'"deal":', b'"id":', b'"c":'),
 )
+_OWN: Final = b',"message":"log.'
 _HEAD: Final = re.compile(rb'.*?"hostname":"([^"]*)","appname":"([^"]*)","procid":"([^"]*)"')
 _MOST_DIGITS: Final = 18
 
@@ -56,13 +57,17 @@ class Counted:
 
     Args:
         criteria: The wanted time.
+        process: Trades and errors of other processes are counted too; None: those of none are.
 
     Attributes:
         blocks: What was counted.
         latest: Time of the last trade or error of each piece, with its process: the latest ones.
     """
 
-    def __init__(self, criteria: Criteria) -> None:
+    def __init__(self, criteria: Criteria, process: RawProcess | None = None) -> None:
+        self.process = process
+        #: Where an entry of several files was seen first; by its line from the time to the number.
+        self._seen: dict[bytes, object] = {}
         self.blocks: list[Block] = []
         self.latest: dict[Process, bytes] = {}
         self._criteria = criteria
@@ -73,30 +78,53 @@ class Counted:
         if found.high and not self._criteria.may_be_in(found.low, found.high) and not odd:
             return
         in_time = not found.high or (self._criteria.in_time(found.low) and self._criteria.in_time(found.high))
-        blocks = _blocks(found, data) if in_time and not found.back and not any(map(is_counted, odd)) else None
-        self.blocks += self._by_lines(data) if blocks is None else blocks
+        others = self._others(found, data)
+        blocks = _blocks(found, data, others) if in_time and not found.back and not any(map(is_counted, odd)) else None
+        self.blocks += self._by_lines(data, others) if blocks is None else blocks
         if found.specials and (header := HEADER.match(data, found.specials[-2])) is not None:
             process = _names(header["host"], header["pid"])
             self.latest[process] = max(self.latest.get(process, b""), header["time"])
 
-    def _by_lines(self, data: bytes) -> list[Block]:
+    def _others(self, found: Tally, data: bytes) -> dict[int, int]:
+        """Return the trades and errors of other processes that are counted here: where they begin, and their kind.
+
+        A copy of one that was seen is not, nor are those that the logger logged about itself: they are told.
+        """
+        if self.process is None:
+            return {}
+        theirs = [_parts(head)[::2] != self.process for _, head, *_ in found.kinds]
+        each = zip(found.specials[::2], found.marks[::4], found.marks[1::4], strict=True)
+        return {start: kind for start, end, kind in each if theirs[kind] and self._is_first(data, start, end)}
+
+    def _is_first(self, data: bytes, start: int, end: int) -> bool:
+        place = object()  # several threads may have copies of one entry at a time
+        return (
+            not data.startswith(_OWN, end)
+            and self._seen.setdefault(data[start + TIME_BEGIN : end], place) is place
+        )  # fmt: skip
+
+    def _by_lines(self, data: bytes, others: Mapping[int, int]) -> list[Block]:
         """Do what `_blocks` does, line by line, where the numbers of a process go back, or a time is asked for."""
         found: list[Block] = []
         current: dict[tuple[bytes, bytes], Block | None] = {}
         reached: dict[tuple[bytes, bytes], int] = {}
+        stop = -1
         for line in data.split(b"\n"):
+            start, stop = stop + 1, stop + 1 + len(line)
             if not line.endswith(b"}") or (header := HEADER.match(line)) is None:
                 continue
             time, number, process = header["time"], int(header["number"]), (header["host"], header["pid"])
             if number <= reached.get(process, 0):
                 current[process] = None
             reached[process] = number
-            if not is_counted(line) or not self._criteria.in_time(time):
+            if not (start in others or is_counted(line)) or not self._criteria.in_time(time):
                 continue
-            block = current.get(process)
+            block = current.get(process) if start not in others else None
             if block is None or time < block.last:
-                block = current[process] = Block(_names(*process), (time, number, 0))
+                block = Block(_names(*process), (time, number, 0))
                 found.append(block)
+                if start not in others:
+                    current[process] = block
             if block.ranges and block.ranges[-1][1] + 1 == number:
                 block.ranges[-1] = (block.ranges[-1][0], number)
             else:
@@ -115,28 +143,63 @@ def is_counted(line: bytes) -> bool:
     return len(header["number"]) <= _MOST_DIGITS and expert_in(line, header.end()) is not None
 
 
-def _blocks(found: Tally, data: bytes) -> list[Block] | None:
+def _blocks(found: Tally, data: bytes, others: Mapping[int, int]) -> list[Block] | None:
     """Return the blocks of a piece; None if the numbers of a process go back in it."""
     blocks: dict[tuple[bytes, bytes], Block] = {}
+    singles: list[Block] = []
+    kinds = Counter({kind: count for kind, (*_, count) in enumerate(found.kinds) if count})
     for host, pid, runs in found.runs:
         each = list(zip(runs[::3], runs[1::3], runs[2::3], strict=True))
-        ranges = [(first, last) for first, last, place in each if place < 0]
-        if not ranges:
-            continue
+        ordinary = [one for one in each if one[2] < 0]
         if any(max(one[:2]) >= other[0] for one, other in pairwise(each)):
-            return None
-        low, high = _time(data.find, pid, ranges[0][0], data), _time(data.rfind, pid, ranges[-1][1], data)
-        blocks[host, pid] = Block(_names(host, pid), (low, ranges[0][0], 0), high, ranges)
-    for level, head, expert, count in found.kinds:
-        if count:
-            host, _, pid = _parts(head)
-            blocks[host, pid].levels[level.decode()] += count
-            blocks[host, pid].experts[_expert(head, expert)] += count
-    return list(blocks.values())
+            if ordinary or others:
+                return None
+            continue
+        counted = [
+            (first, last or first, -1 if place < 0 else found.specials[2 * place])
+            for first, last, place in each
+            if place < 0 or found.specials[2 * place] in others
+        ] if others else ordinary  # fmt: skip
+        if ordinary:
+            (begin, _, first), (_, end, last) = counted[0], counted[-1]
+            low, high = _time(data.find, pid, begin, data, first), _time(data.rfind, pid, end, data, last)
+            blocks[host, pid] = Block(_names(host, pid), (low, begin, 0), high, _joined(counted))
+            kinds.update(others[start] for *_, start in counted if start >= 0)
+        else:  # copies, maybe of several runs
+            singles += [_single(found, data, number, start, others[start]) for number, _, start in counted]
+    for kind, count in kinds.items():
+        level, head, expert, _ = found.kinds[kind]
+        host, _, pid = _parts(head)
+        blocks[host, pid].levels[level.decode()] += count
+        blocks[host, pid].experts[_expert(head, expert)] += count
+    return [*blocks.values(), *singles]
 
 
-def _time(find: Callable[[bytes], int], pid: bytes, number: int, data: bytes) -> bytes:
-    """Return the time of an ordinary entry of a process."""
+def _single(found: Tally, data: bytes, number: int, start: int, kind: int) -> Block:
+    """Return the block of a trade or an error alone."""
+    level, head, expert, _ = found.kinds[kind]
+    host, _, pid = _parts(head)
+    time = data[start + TIME_BEGIN : start + TIME_END]
+    block = Block(_names(host, pid), (time, number, 0), time, [(number, number)])
+    block.levels[level.decode()] = block.experts[_expert(head, expert)] = 1
+    return block
+
+
+def _joined(each: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Return ranges of numbers, those that follow one another as one."""
+    found: list[tuple[int, int]] = []
+    for first, last, _ in each:
+        if found and found[-1][1] + 1 == first:
+            found[-1] = (found[-1][0], last)
+        else:
+            found.append((first, last))
+    return found
+
+
+def _time(find: Callable[[bytes], int], pid: bytes, number: int, data: bytes, start: int) -> bytes:
+    """Return the time of the line at *start*; if that is negative, of the ordinary entry of a process."""
+    if start >= 0:
+        return data[start + TIME_BEGIN : start + TIME_END]
     at = find(b'"procid":"%b","msgid":"log","sequence_id":%d,' % (pid, number))
     start = data.rfind(b"\n", 0, max(at, 0)) + 1
     return data[start + TIME_BEGIN : start + TIME_END]
@@ -152,6 +215,11 @@ def _parts(head: bytes) -> tuple[bytes, ...]:
 @lru_cache(256)
 def _names(host: bytes, pid: bytes) -> Process:
     return host.decode("utf-8", "backslashreplace"), pid.decode("utf-8", "backslashreplace")
+
+
+def raw_process(process: Process) -> RawProcess | None:
+    """Return host and process id as they are in a line; None if they were no text."""
+    return None if "\\" in "".join(process) else (process[0].encode(), process[1].encode())
 
 
 @lru_cache(256)

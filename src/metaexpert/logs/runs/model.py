@@ -356,7 +356,6 @@ class Runs:
         if holder is None:
             run.count(entry)
         if self.only not in (None, run.process):
-            run.whole = False
             run.take_own(entry)
         elif (order := run.take(entry, self.listener)) is not None:
             self._orders.append((run, order))
@@ -388,7 +387,7 @@ class Runs:
             and run.numbers.ranges[0][0] > ranges[-1][1] + 1
         )  # fmt: skip
         if run is None or again or (first and not run.numbers.add_all(ranges)):
-            before, run = run, Run(process, time, time)
+            before, run = run, Run(process, time, time, whole=self.only in (None, process))
             run.numbers.add_all(ranges)
             self.runs.append(run)
             self._current[process] = run

@@ -44,6 +44,7 @@ _STREAM: Final = frozenset("icXxS")
 #: Smaller numbers count the orders of one day or program, and are no name by which to find more.
 _FEWEST_DIGITS: Final = 6
 _DEEPEST: Final = 8
+_NESTED: Final = frozenset({dict, list})
 _MOST: Final = 1000
 _NOTHING: Final = frozenset({"", "0", "-1", "None", "null", "none"})
 
@@ -98,11 +99,13 @@ class _Shape(NamedTuple):
     Attributes:
         fields: The names, each folded and as it stands.
         naming: Those that may name an order.
+        folded: By the name as it stands, how it is folded.
         is_stream: Whether they are those of Binance's streams.
     """
 
     fields: tuple[tuple[str, str], ...]
     naming: tuple[tuple[str, str], ...]
+    folded: Mapping[str, str]
     is_stream: bool
 
 
@@ -110,17 +113,19 @@ class _Shape(NamedTuple):
 def _shape_of(names: tuple[str, ...]) -> _Shape:
     fields = tuple({folded_name(name): name for name in names}.items())
     naming = tuple((folded, name) for folded, name in fields if folded in _SPACES or folded == "id")
-    return _Shape(fields, naming, set(names) >= _STREAM)
+    return _Shape(fields, naming, {name: folded for folded, name in fields}, set(names) >= _STREAM)
 
 
 def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
     shape = _shape_of(tuple(fields))
     found = Mention(tuple(_own(fields, shape, key)) if shape.naming or shape.is_stream else (), fields)
-    below = []
-    for name, raw in shape.fields:
-        value = fields[raw]
-        if isinstance(value, (dict, list)) and (inner := _below(name, value, depth)):
-            below.append((name, inner))
+    below: list[tuple[str, list[Mention]]] = []
+    for raw, value in fields.items():
+        if value.__class__ in _NESTED and raw in shape.folded:
+            name = shape.folded[raw]
+            below += [(name, inner)] if (inner := _below(name, value, depth)) else []
+    if not below:
+        return [found] if found.names else []
     others = list[Mention]()
     for name, inner in below:
         if len(inner) == 1 and _is_same(found, inner[0], alone=len(below) == 1, under=name):

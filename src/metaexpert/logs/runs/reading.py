@@ -7,15 +7,19 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Final
 
-from metaexpert.logs.entry import Entry, by_time, parse
+from metaexpert.logs.entry import Entry, Record, by_time, parse
 from metaexpert.logs.library import Logs
+from metaexpert.logs.reading.files import Counts
 from metaexpert.logs.runs import ends
-from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted
+from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted, raw_process
 from metaexpert.logs.runs.ends import End
 from metaexpert.logs.runs.model import Listener, Run, Runs
 from metaexpert.logs.store.store import Store
 
+#: A process that there is not.
+_NONE: Final = ("", "")
 #: How a stretch of JSON lines in a journal is named where a file is.
 JOURNAL = "journal"
 
@@ -86,13 +90,16 @@ def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:
 
 def _counted(logs: Logs, runs: Runs, last: Mapping[Process, End] | None) -> Iterator[tuple[Entry, bool]]:
     """Yield the entries that say something, and whether they are counted: all that say nothing are, in blocks."""
-    counting = Counted(logs.criteria)
-    records = logs.with_keys(TELLING + runs.listener.keys, counting.see)
-    first = list(islice(records, 1))  # all was seen
+    running = {process for process, end in (last or {}).items() if end.how == ends.RUNNING}
+    # While some are running, a first look tells which of them started last.
+    guess = None if last is None else _NONE if running else _at_the_end(logs)
+    counting, records = _looked_through(logs, runs, guess)
     if last is not None and counting.blocks:
-        runs.only = _last_of(counting, {process for process, end in last.items() if end.how == ends.RUNNING})
+        runs.only = _last_of(counting, running)
+        if guess not in (None, runs.only):
+            counting, records = _looked_through(logs, runs, runs.only)
     blocks = _Blocks(sorted(counting.blocks, key=by_time), runs)
-    for item in heapq.merge(blocks.all, chain(first, records), key=by_time):
+    for item in heapq.merge(blocks.all, records, key=by_time):
         if isinstance(item, Block):
             blocks.count(item)
         elif isinstance(item, Entry) and not item.foreign:  # an archive has entries of other loggers too
@@ -100,6 +107,20 @@ def _counted(logs: Logs, runs: Runs, last: Mapping[Process, End] | None) -> Iter
             if counted and not runs.has(item):
                 blocks.count_with(item)
             yield item, counted
+
+
+def _looked_through(logs: Logs, runs: Runs, only: Process | None) -> tuple[Counted, Iterator[Record]]:
+    """Look at all lines; return what was counted, and the records that say something of the run of *only*."""
+    counting = Counted(logs.criteria, raw_process(only) if only is not None else None)
+    records = logs.with_keys(TELLING + runs.listener.keys, counting.see, counting.process)
+    first = list(islice(records, 1))  # all was seen
+    return counting, chain(first, records)
+
+
+def _at_the_end(logs: Logs) -> Process | None:
+    """Return the process whose entry is the last."""
+    last = [record for record in replace(logs, counts=Counts()).last(1) if isinstance(record, Entry)]
+    return last[0].process if last else None
 
 
 def _last_of(counting: Counted, running: Container[Process]) -> Process:

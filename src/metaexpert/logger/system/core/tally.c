@@ -212,7 +212,7 @@ take_values(Tally *tally, const char *line, const char *end, const Header *heade
             add_place(tally, &tally->values, found.values[i].at, found.values[i].at + found.values[i].size);
 }
 
-/* Note a line that says something of orders, trades, errors or the logger itself, or may. */
+/* Note a line to be told. */
 static void
 take_telling(Tally *tally, const char *line, const char *end)
 {
@@ -224,13 +224,17 @@ take_telling(Tally *tally, const char *line, const char *end)
         add(tally, &tally->telling, regular ? number : -1);
 }
 
+/* Return whether a line says something of orders, trades, errors or the logger itself, or may. */
 static int
-is_telling(const Tally *tally, const Header *header, const char *end)
+is_telling(const Tally *tally, const Header *header, const Kind *kind, const char *end)
 {
     static const char own[] = "log.";
     Text message = header->message;
-    return (message.size >= sizeof own - 1 && memcmp(message.at, own, sizeof own - 1) == 0) ||
-           has_key(&tally->keys, (const unsigned char *)message.at, (const unsigned char *)end);
+    if (message.size >= sizeof own - 1 && memcmp(message.at, own, sizeof own - 1) == 0)
+        return 1;
+    if (tally->host.at != NULL && !(same(header->host, tally->host) && same(header->pid, tally->pid)))
+        return 0;
+    return kind->special || has_key(&tally->keys, (const unsigned char *)message.at, (const unsigned char *)end);
 }
 
 /* Count a trade or an error: its place, where its header ends, its kind, minute and message (-1 for an error). */
@@ -262,7 +266,7 @@ count_line(Tally *tally, const char *line, const char *end)
     int odd = tally->keys.count ? kind == NULL : minute == NULL;
     if (odd)
         add_place(tally, &tally->odd, line, end);
-    if (tally->keys.count && (odd || kind->special || is_telling(tally, &header, end)))
+    if (tally->keys.count && (odd || is_telling(tally, &header, kind, end)))
         take_telling(tally, line, end);
     if (odd)
         return;

@@ -60,6 +60,7 @@ typedef struct {
     List specials, marks, odd, unsure, values;
     List telling;          /* begin, end and number, as `select` has them */
     Keys keys;             /* with some, messages and minutes are not counted */
+    Text host, pid;        /* with a host, keys, trades and errors tell for this process alone */
     const char *latest;    /* the time of the line before; NULL at first */
     const char *low, *high; /* the earliest time and the latest */
     int strict, back, field_count;

@@ -119,9 +119,13 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Tally *tally = PyMem_RawCalloc(1, sizeof *tally);
     PyObject *names, *keys = NULL, *result = NULL;
+    Py_ssize_t host = 0, pid = 0;
     if (tally == NULL)
         return PyErr_NoMemory();
-    if (PyArg_ParseTuple(args, "y*pO!|O!", &tally->data, &tally->strict, &PyTuple_Type, &names, &PyTuple_Type, &keys)) {
+    if (PyArg_ParseTuple(args, "y*pO!|O!z#z#", &tally->data, &tally->strict, &PyTuple_Type, &names, &PyTuple_Type, &keys,
+                         &tally->host.at, &host, &tally->pid.at, &pid)) {
+        tally->host.size = (size_t)host;
+        tally->pid.size = (size_t)pid;
         if (take_names(tally, names) == 0 && (keys == NULL || take_keys(tally, keys) == 0)) {
             Py_BEGIN_ALLOW_THREADS
             tally->shapes = PyMem_RawMalloc((size_t)tally->data.len + 1);
@@ -148,6 +152,6 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyMethodDef tally_functions[] = {
     {"tally", tally_lines, METH_VARARGS,
-     "tally(data, strict, names, keys=()): return counts of lines; see logs/reading/tally.py."},
+     "tally(data, strict, names, keys=(), host=None, pid=None): return counts of lines; see logs/reading/tally.py."},
     {0},
 };
