@@ -64,7 +64,9 @@ _REFERENCE = (
     "api/logs",
     "api/expert",
     "guarantees",
+    "platforms",
     "journal",
+    "seal",
 )
 _PROJECT = (
     "docs/README",

@@ -171,6 +171,8 @@ class Query:
             return test
         if self._peek().startswith("_time:"):
             return self._time(self._pop().removeprefix("_time:"))
+        if self._take("*"):
+            return lambda _: True
         name = self._word()
         if self._take(":="):
             wanted = self._word()
@@ -213,6 +215,9 @@ class Query:
         if self._take("stats", "count", "(", ")", "as"):
             counted = self._word()
             return lambda rows: [{counted: str(len(rows))}]
+        if self._take("stats", "min", "(", "_time", ")", "as"):
+            least = self._word()
+            return lambda rows: [{least: min((row["_time"] for row in rows), key=_sortable, default="")}]
         if self._take("sort", "by", "(", "_time", ")"):
             backward = self._take("desc")
             limit = int(self._word()) if self._take("limit") else None
@@ -236,7 +241,8 @@ class VictoriaLogs:
     Attributes:
         rows: What it holds; tests add to it.
         queries: What it was asked.
-        deed: ``answer``; ``cut`` an answer in the middle of its second line; ``break`` it off with words of an error;
+        deed: ``answer``; ``cut`` an answer in the middle of its second line; ``break`` it off with words of an error
+            (one of a single line is whole);
             ``hang``; ``drip`` a line that does not end; ``page`` of HTML; or a number: that status.
         token: What a client must show, if anything.
     """
@@ -304,11 +310,17 @@ class VictoriaLogs:
                 self._chunk(b"")
 
             def _cut(self, lines: list[bytes]) -> None:
+                if len(lines) < 2:
+                    self._answer(lines)
+                    return
                 self._start()
                 self._chunk(lines[0] + lines[1][:20])
                 self.close_connection = True
 
             def _break(self, lines: list[bytes]) -> None:
+                if len(lines) < 2:
+                    self._answer(lines)
+                    return
                 self._start()
                 self._chunk(lines[0] + b"\ncannot execute query [...]: memory limit exceeded\n")
                 self.close_connection = True

@@ -114,6 +114,8 @@ PRIVATE_DIRECTORY: Final = ".metaexpert"
 RECORDER_PREFIX: Final = "recorder-"
 RECORDER_SUFFIX: Final = "Z.log"
 _RECORDER_TIME: Final = len("20261122T103100.000000")
+#: Digits of a backup's number.
+_MOST_DIGITS: Final = 6
 
 
 def is_recorder_file(name: str) -> bool:
@@ -125,6 +127,15 @@ def is_recorder_file(name: str) -> bool:
         and (time[8], time[15]) == ("T", ".")
         and f"{time[:8]}{time[9:15]}{time[16:]}".isdecimal()
     )
+
+
+def backup_number(name: str, base: str) -> int | None:
+    """Return N for ``base.N`` and ``base.N.gz``, None for any other name."""
+    if not name.startswith(f"{base}."):
+        return None
+    digits = name[len(base) + 1 :].removesuffix(".gz")
+    valid = digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= _MOST_DIGITS
+    return int(digits) if valid else None
 
 
 def level_named(name: str) -> int | None:

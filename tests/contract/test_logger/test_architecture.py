@@ -19,16 +19,17 @@ LAYERS = [
     "counts entry journal",
     "masking console",
     "config",
-    "encoding",
+    "encoding seal",
     "files remote",
     "hub",
     "factory bound logger_classes lazy children inheritance context decision stdlib uncaught capture testing rfc5424",
 ]
 MOST_MODULES = 14
-#: Where the reader meets the writer: what an entry is, what is secret in it, and the compiled core, which has the first
-#: look at lines. `recovery` is the one part of the writer that it runs, for `metaexpert logs recover`. `remote.reasons`
-#: are words for what goes wrong on the way to an endpoint, or to a store.
-SHARED = ("schema", "entry", "masking", "system.native", "files.recovery", "remote.reasons")
+#: Where the reader meets the writer: what an entry is, what is secret in it, the formats of the seal, and the compiled
+#: core, which has the first look at lines. `recovery` is the one part of the writer that it runs, for `logs recover`.
+#: `remote.reasons` are words for what goes wrong on the way to an endpoint, or to a store.
+SEAL = ("seal.tree", "seal.note", "seal.keys", "seal.proof")
+SHARED = ("schema", "entry", "masking", "system.native", "files.recovery", "remote.reasons", *SEAL)
 
 
 def imports(path: Path) -> set[str]:

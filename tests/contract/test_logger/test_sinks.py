@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from metaexpert.logger.files._rotating_file import RotatingFile
-from metaexpert.logger.files.rotation import RotationPolicy, backup_number
+from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.locks import DirectoryLock
 
 

@@ -34,6 +34,9 @@ class Rows:
         first = 0 if low is None else max(0, -(-(datetime.fromisoformat(low[1]) - START) // STEP) - 1)
         while low is not None and START + first * STEP < datetime.fromisoformat(low[1]):
             first += 1
+        if query.endswith("as first"):
+            yield {"first": START.isoformat().replace("+00:00", "Z")}
+            return
         limit = re.search(r"limit (\d+)", query)
         assert limit is not None
         end = COUNT if high is None else min(COUNT, -(-(datetime.fromisoformat(high[1]) - START) // STEP))

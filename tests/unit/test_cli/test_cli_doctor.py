@@ -65,7 +65,9 @@ def test_wrong_settings_are_problems_and_the_rest_is_still_told(cli: Cli, monkey
     assert "python" in cli("config", "doctor").out
 
 
-@pytest.mark.parametrize("make", [lambda path: path.write_text(""), lambda path: path.symlink_to("nowhere")])
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_text(""), lambda path: path.symlink_to("nowhere")], ids=["file", "link"]
+)
 def test_a_log_directory_that_is_none_is_a_problem(cli: Cli, tmp_path: Path, make: Callable[[Path], object]) -> None:
     """A file, or a link to nowhere, where the directory should be; no other part fails for it."""
     make(tmp_path / "logs")
@@ -102,6 +104,7 @@ def test_a_network_file_system_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch
 
 def test_each_endpoint_is_asked_and_no_secret_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers, one that refuses, a host without name; tokens inside addresses stay inside."""
+    pytest.importorskip("opentelemetry", reason="the extra otel is not installed")
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     monkeypatch.setenv("METAEXPERT_SYSLOG_ADDRESS", f"tcp://127.0.0.1:{port}")

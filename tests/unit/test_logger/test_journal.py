@@ -616,6 +616,30 @@ def test_a_directory_that_cannot_be_made_is_told(make: Callable[..., Journal], t
     assert isinstance(told[0][1], OSError)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for open files in /proc; Windows itself is stricter")
+def test_a_segment_without_room_is_deleted_when_it_is_closed(
+    make: Callable[..., Journal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows deletes no file that is open: the half-made one stayed there, on a full disk, and hid the reason."""
+    told: list[Any] = []
+    really = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if any(os.path.realpath(fd) == str(path) for fd in Path("/proc/self/fd").iterdir()):
+            raise PermissionError(errno.EACCES, "Sharing violation", str(path))
+        really(path, missing_ok)
+
+    def full(fd: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    monkeypatch.setattr(segment_module, "_allocate", full)
+    lane = make(on_trouble=lambda *what: told.append(what)).lane("expert.log")
+    assert lane.append(line(1))
+    assert segments(tmp_path) == []
+    assert told[0][1].errno == errno.ENOSPC
+
+
 def test_a_full_disk_means_memory_until_there_is_room(
     make: Callable[..., Journal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

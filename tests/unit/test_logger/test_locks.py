@@ -165,6 +165,7 @@ def test_a_file_lock_that_is_refused_in_any_way_is_held_by_another(
     assert not FileLock(tmp_path / "owner").acquire()
 
 
+@posix  # Windows deletes and moves no file that is open, as the next ones would
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.rename(path.with_name("moved"))])
 def test_a_lock_file_that_vanished_is_made_anew(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     """After `rm -rf` of the directory two holders must not lock two different files of one name."""
@@ -240,6 +241,7 @@ def test_modes_are_ours_and_a_stricter_umask_is_respected(
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == directory_mode
 
 
+@posix
 def test_a_descriptor_is_above_those_of_the_standard_streams(tmp_path: Path) -> None:
     """With output and errors closed, a log file must not become what C code prints into."""
     saved = [os.dup(fd) for fd in (1, 2)]
@@ -263,6 +265,7 @@ def test_a_descriptor_is_not_inherited_by_executed_programs(tmp_path: Path) -> N
     os.close(fd)
 
 
+@posix
 def test_a_name_whose_directory_became_a_file_is_not_open(tmp_path: Path) -> None:
     """Somebody puts a file in the directory's place: that is as if ours had gone."""
     path = tmp_path / "d" / "file"

@@ -21,7 +21,8 @@ from sinks import FakeClock
 
 from metaexpert.logger.files import _rotating_file
 from metaexpert.logger.files._rotating_file import ROTATION_RETRY, RotatingFile
-from metaexpert.logger.files.rotation import RotationPolicy, backup_number, shift
+from metaexpert.logger.files.rotation import RotationPolicy, shift
+from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import QUICK
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaexpert.logger.files.rotation import FileFact, RotationPolicy, backup_number, over_budget, shift
+from metaexpert.logger.files.rotation import FileFact, RotationPolicy, over_budget, shift
+from metaexpert.logger.schema import backup_number
 
 DAY = 86_400.0
 HOUR = 3_600.0

@@ -28,6 +28,9 @@ class Commands(DefaultGroup):
         "query": "metaexpert.cli.logs.query:query",
         "export": "metaexpert.cli.logs.query:export",
         "verify": "metaexpert.cli.logs.verify:verify",
+        "seal": "metaexpert.cli.seal.commands:seal",
+        "prove": "metaexpert.cli.seal.commands:prove",
+        "check-proof": "metaexpert.cli.seal.commands:check_proof",
         "recover": "metaexpert.cli.logs.recover:recover",
         "schema": "metaexpert.cli.logs.verify:schema_app",
     }

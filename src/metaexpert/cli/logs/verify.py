@@ -9,29 +9,48 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Directories, Json, opened
 from metaexpert.cli.progress import shown
+from metaexpert.cli.seal.files import verify_seal_into
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs.recover import waiting_journals
 from metaexpert.logs.verify import Report
 from metaexpert.logs.verify import verify as run_verify
 from metaexpert.logs.vocabulary import counted
 
+_SEAL_HELP = "Check the sealed trade log against this verification key: a file, or - for standard input."
+
 
 def verify(
     directories: Directories = None,
+    seal: Annotated[str | None, typer.Option(metavar="KEY", help=_SEAL_HELP, show_default=False)] = None,
+    anchor: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="With --seal: checkpoints that a witness has kept.")
+    ] = None,
+    tsa_ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --seal: authorities of the time stamping server (PEM)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check log files: schema, gaps in sequence_id, duplicates, torn lines, order.
 
     Reports each problem with file and line. Reads everything, writes nothing.
+    With --seal, also whether the sealed trade log is as it was: names the
+    first line that was changed, removed, inserted, reordered or cut off, and
+    says which time stamps and anchors prove existence by when.
 
     Exit code 0: no problems. 1: there are problems.
 
     Example:
       metaexpert logs verify
       metaexpert logs verify ./live-logs --json
+      metaexpert logs verify ./live-logs --seal key.txt --anchor chat.txt
     """
     with shown(opened(directories or ()), "verifying") as logs:
         report = run_verify(logs)
+    if seal is not None:
+        verify_seal_into(report, logs, seal, anchor or (), tsa_ca)
+    elif anchor or tsa_ca:
+        raise output.InputError("--anchor and --tsa-ca are for --seal KEY")
     for directory in logs.directories:
         if waiting_journals(directory):
             report.remarks.append(

@@ -20,6 +20,8 @@ _EXTRAS: Final = (
     ("otlp_endpoint", "opentelemetry", "otel"),
     ("trace_ids", "opentelemetry", "otel"),
     ("metrics", "prometheus_client", "metrics"),
+    ("seal", "cryptography", "seal"),
+    ("seal_timestamp_url", "rfc3161_client", "seal"),
 )
 #: Fields that need another field.
 _NEEDED: Final = (
@@ -92,6 +94,10 @@ def remote_conflicts(config: Any) -> Iterator[tuple[str, str]]:
         routed = any(other in route for route in config.alert_routes) and one == "telegram_token"
         if getattr(config, one) is not None and getattr(config, other) is None and not routed:
             yield other, f"{one} is set, and needs {other} too"
+    if config.seal and not config.log_to_file:
+        yield "log_to_file", "seal is set, and is of a log file"
+    if config.seal_timestamp_url is not None and not config.seal:
+        yield "seal", "seal_timestamp_url is set, and needs seal too"
     for one in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
         if getattr(config, one) is not None and not (config.syslog_address or "").startswith("tls://"):
             yield one, "it is for a syslog_address that begins with tls://"

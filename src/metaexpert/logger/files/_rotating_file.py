@@ -12,14 +12,18 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, backup_number, shift
+from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, shift
 from metaexpert.logger.journal.segment import U64, Intent
 from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import PATIENT, Calls, Status
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
+
+if TYPE_CHECKING:
+    from metaexpert.logger.seal.sealer import Sealer
 
 #: Windows cannot rename a file that somebody holds open the ordinary way, so it is held for one batch only.
 HOLD_OPEN: Final = os.name != "nt"
@@ -64,6 +68,8 @@ class RotatingFile:
     ) -> None:
         self.path = path
         self.policy = policy
+        #: Takes all lines in before the file is rotated (`metaexpert.logger.seal.sealer.Sealer`).
+        self.sealer: Sealer | None = None
         #: Whether what was written is forced to the device before the file is rotated.
         self.durable = False
         self._lock = lock
@@ -225,6 +231,8 @@ class RotatingFile:
 
     def _rotate(self, now: float) -> bool:
         self._settle()
+        if self.sealer is not None:
+            self.sealer.before_rotation()
         self.close()
         try:
             self._move()

@@ -23,8 +23,9 @@ from typing import Any, Final
 
 from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
-from metaexpert.logger.files.rotation import FileFact, backup_number, over_budget
+from metaexpert.logger.files.rotation import FileFact, over_budget
 from metaexpert.logger.files.watched import Job, leave_to_watcher
+from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import Calls, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread

@@ -28,11 +28,11 @@ from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import RotationPolicy
-from metaexpert.logger.files.watched import give_to_owner, note_end
+from metaexpert.logger.files.watched import note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
-from metaexpert.logger.system.descriptors import is_plain, open_private, trusted_users
+from metaexpert.logger.system.descriptors import give_to_owner, is_plain, open_private, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1

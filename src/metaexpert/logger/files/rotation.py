@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
+
+from metaexpert.logger.schema import backup_number
 
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
@@ -63,12 +64,6 @@ class FileFact(NamedTuple):
     name: str
     size: int
     modified: float
-
-
-def backup_number(name: str, base: str) -> int | None:
-    """Return N for ``base.N`` and ``base.N.gz``, None for any other name."""
-    match = re.fullmatch(re.escape(base) + r"\.([1-9]\d{0,5})(?:\.gz)?", name)
-    return int(match[1]) if match else None
 
 
 def shift(names: Iterable[str], base: str, keep: int) -> list[Move]:

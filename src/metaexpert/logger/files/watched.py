@@ -10,13 +10,11 @@ While a watcher holds the lock ``housekeeper`` there, what is to be done with th
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from metaexpert.logger.journal.owner import REPLACED, End
-from metaexpert.logger.system.descriptors import Descriptor, open_private, written_beside
+from metaexpert.logger.system.descriptors import give_to_owner, written_beside
 from metaexpert.logger.system.locks import FileLock
 
 #: In the private directory.
@@ -81,11 +79,3 @@ def _replace(path: Path, content: bytes) -> None:
     part = written_beside(path, content)
     give_to_owner(part, path.parent.parent)
     part.replace(path)
-
-
-def give_to_owner(path: Path, private: Path) -> None:
-    """Give what root has made to the owner of *private*: else the expert could not write its own files."""
-    owner = private.stat()
-    if sys.platform != "win32" and owner.st_uid and os.geteuid() == 0:
-        with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
-            os.fchown(file.fd, owner.st_uid, owner.st_gid)

@@ -1,4 +1,4 @@
-"""Parts that few loggers have, imported for those alone: the flight recorder, and the limit of repeats."""
+"""Parts that few loggers have, imported for those alone: the flight recorder, the limit of repeats, the seal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from metaexpert.logger.hub._routing import CONSOLE, RECORDER, REMOTE, Routing
 if TYPE_CHECKING:
     from metaexpert.logger.files.recorder import Recorder
     from metaexpert.logger.hub._repeats import Repeats
+    from metaexpert.logger.hub._seal import Sealing
 
 
 def repeats_for(config: LoggerConfig, announce: Callable[..., bool], clock: Callable[[], str]) -> Repeats | None:
@@ -24,6 +25,15 @@ def repeats_for(config: LoggerConfig, announce: Callable[..., bool], clock: Call
     from metaexpert.logger.hub._repeats import Repeats  # noqa: PLC0415 - few loggers have such a limit
 
     return Repeats(config, announce, clock)
+
+
+def sealing_for(config: LoggerConfig, directory: LogDirectory, announce: Callable[..., bool]) -> Sealing | None:
+    """Return a logger's part in the seal of its directory; None when it has none."""
+    if not config.seal or not config.log_to_file:
+        return None
+    from metaexpert.logger.hub._seal import Sealing  # noqa: PLC0415 - cryptography
+
+    return Sealing(config, directory, announce)
 
 
 def recorder_for(config: LoggerConfig, directory: LogDirectory, routing: Routing) -> Recorder | None:

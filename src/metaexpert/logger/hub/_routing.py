@@ -67,10 +67,11 @@ class Routing:
             to |= RECORDER
         return to
 
-    def own_destinations(self, number: int) -> int:
-        """Return where an entry of the logger's own goes, past the gate of the files."""
+    def own_destinations(self, number: int, *, alert: bool) -> int:
+        """Return where an entry of the logger's own goes, past the gate of the files; as an *alert* at any level."""
         files = (EXPERT | (ERRORS if number >= schema.ERROR else 0)) if self._to_file else 0
-        return files | (CONSOLE if self.shows(number) else 0) | self._remote(number, trade=True)
+        to = files | (CONSOLE if self.shows(number) else 0) | self._remote(number, trade=True)
+        return to | (ALERTS if alert and self.alert_level is not None else 0)
 
     def _remote(self, number: int, trade: bool) -> int:
         to = ALERTS if self.alert_level is not None and number >= self.alert_level else 0

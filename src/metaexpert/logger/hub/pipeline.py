@@ -31,7 +31,7 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.open_directories import leave_directory, open_directory
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub._control import Control
-from metaexpert.logger.hub._extras import adapt, recorder_for, repeats_for
+from metaexpert.logger.hub._extras import adapt, recorder_for, repeats_for, sealing_for
 from metaexpert.logger.hub._files import files_of, report_unwritten, waiting_by_level
 from metaexpert.logger.hub._health import Health
 from metaexpert.logger.hub._levels import LevelRoutes, Levels
@@ -40,7 +40,7 @@ from metaexpert.logger.hub._routing import ALERTS, CONSOLE, ERRORS, EXPORT, FILE
 from metaexpert.logger.hub._stamping import Stamper
 from metaexpert.logger.hub._waiting import elsewhere, time_left
 from metaexpert.logger.masking.rules import Rules, mask_text
-from metaexpert.logger.schema import CATEGORY, LEVEL_NUMBERS, TRADE
+from metaexpert.logger.schema import ALERT, CATEGORY, LEVEL_NUMBERS, TRADE
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import let_pass
@@ -112,6 +112,7 @@ class Pipeline:
         self.control = Control(self, self._announce, self._stamper.clock)
         self.obey = self.control.obey
         self._repeats = repeats_for(config, self._announce, self._stamper.clock)
+        self._sealing = sealing_for(config, self.directory, self._announce)
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
         self.processors.on_change = self.refresh
@@ -203,7 +204,7 @@ class Pipeline:
         routes = self.levels.of(name)
         route, to = routes.by_kind[level, trade], routes.destinations[level, trade]
         # An alert of the level goes out with the entry (`_settle`); an alert that the call asks for, here.
-        alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(schema.ALERT) is True
+        alert = self.routing.alert_level is not None and not to & ALERTS and event_dict.get(ALERT) is True
         if not to and not alert:
             raise DropEvent
         repeats = None if to & RECORDER else self._repeats
@@ -251,7 +252,7 @@ class Pipeline:
     def _announce(self, level: str, message: str, **fields: Any) -> bool:
         """Log an entry of our own, such as ``log.dropped``, past gates and processors. Returns whether files get it."""
         line = self._stamper.own_line(level, message, fields, counted=self.config.log_to_file)
-        to = self.routing.own_destinations(LEVEL_NUMBERS[level])
+        to = self.routing.own_destinations(LEVEL_NUMBERS[level], alert=ALERT in fields)
         lanes = tuple(file.lane for file in self._files_for(to))
         route = Route(lanes=lanes, numbers=self.directory.sequence, count=self._counts.accepted_counts[level])
         route.lost, route.after = functools.partial(self._lost, self.levels.base), functools.partial(self._show_own, to)
@@ -342,10 +343,11 @@ class Pipeline:
         self.outputs.ensure()
         listeners, told = self.directory.listeners, self.health.serve(self.outputs.dropped())
         listeners.attend(self, regularly=not self._is_idle())
+        unsealed = self._sealing is not None and self._sealing.serve()
         more = not self.outputs.console.empty and self.outputs.console.tick()
-        if not (told and self.outputs.console.empty):
+        if unsealed or not (told and self.outputs.console.empty):
             listeners.ask(self)
-        return more
+        return more or unsealed
 
     @property
     def errors(self) -> Sized:
@@ -354,7 +356,7 @@ class Pipeline:
 
     def _is_idle(self) -> bool:
         """Return whether a service that nothing asks for would find nothing to do."""
-        if self.on_serve is not None or self._repeats is not None or self.outputs.has_remote:
+        if self.on_serve or self._repeats is not None or self._sealing is not None or self.outputs.has_remote:
             return False
         return self.control.is_idle() and self.health.is_idle()
 
@@ -386,6 +388,8 @@ class Pipeline:
                 self.flush(time_left(deadline))
                 if self._repeats is not None:
                     self._repeats.serve(final=True)
+                if self._sealing is not None:
+                    self._sealing.finish()
                 self.closed = True
                 for routes in self.levels.all:
                     routes.routing.records = False

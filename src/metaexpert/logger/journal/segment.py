@@ -242,17 +242,20 @@ def _tail(mapped: mmap.mmap) -> Any:
 
 
 def _map_file(path: Path, size: int) -> mmap.mmap:
-    mapped = None
-    with Descriptor.at(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, opener=open_private) as file:
-        try:
-            _allocate(file.fd, size)
-            mapped = mmap.mmap(file.fd, size, **_UNTRACKED)
-            file.check()  # else it may be somebody else's that was mapped; nothing was written to it yet
-        except BaseException:
-            _unmap(mapped)
-            path.unlink(missing_ok=True)
-            file.check()  # that is why, then
-            raise
+    mapped, made = None, Descriptor.at(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, opener=open_private)
+    try:
+        with made as file:
+            try:
+                _allocate(file.fd, size)
+                mapped = mmap.mmap(file.fd, size, **_UNTRACKED)
+                file.check()  # else it may be somebody else's that was mapped; nothing was written to it yet
+            except BaseException:
+                _unmap(mapped)
+                file.check()  # that is why, then
+                raise
+    except BaseException:
+        path.unlink(missing_ok=True)  # when it is closed: Windows deletes no file that is open
+        raise
     return mapped
 
 

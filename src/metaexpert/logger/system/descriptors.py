@@ -201,10 +201,18 @@ def give_to_owner_above(directory: Path) -> None:
         os.close(fd)
 
 
-def written_beside(path: Path, data: bytes) -> Path:
+def give_to_owner(path: Path, private: Path) -> None:
+    """Give what root has made to the owner of *private*: else the expert could not write its own files."""
+    owner = private.stat()
+    if sys.platform != "win32" and owner.st_uid and os.geteuid() == 0:
+        with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
+            os.fchown(file.fd, owner.st_uid, owner.st_gid)
+
+
+def written_beside(path: Path, data: bytes, mode: int = FILE_MODE) -> Path:
     """Write *data* into a private file beside *path*, to be renamed to it. Returns its path. Raises OSError."""
     part = path.with_suffix(".part")
-    with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
+    with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode, opener=open_private) as file:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(file.fd, rest) :]

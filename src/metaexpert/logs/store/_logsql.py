@@ -46,6 +46,8 @@ _NUMBER: Final = re.compile(r"[0-9]*[eE]?-?[0-9]*")
 #: Times lose their last zeros in the store.
 _TIME: Final = re.compile(r"[0-9T-]*Z?")
 _SHORTEST: Final = 2
+#: The query for the time of the first entry; the store knows it without a look at the entries.
+EARLIEST: Final = "* | stats min(_time) as first"
 #: The store's times are nanoseconds since the epoch in 64 bits.
 _EARLIEST: Final = datetime(1678, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)

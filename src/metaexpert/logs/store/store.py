@@ -34,6 +34,9 @@ _ADDRESS: Final = re.compile(r"(vlogs(?:\+https)?)://", re.IGNORECASE)
 PAGE: Final = 10_000
 MOST_BYTES: Final = 32 << 20
 _GROWTH: Final = 16
+#: How long the first stretch is. Everything at once would cost the store seconds for a million entries, whatever is
+#: asked of them: it has to look at each time.
+_FIRST: Final = timedelta(hours=1)
 #: The unit of an entry's time. The store has nanoseconds, our entries have none.
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: After every time, as the first part of a key.
@@ -128,7 +131,9 @@ class Store:
         self, client: Client, criteria: Criteria, counts: Counts, progress: Progress, *, backward: bool, page: int
     ) -> Iterator[Entry]:
         low, high = _bounds(criteria)
-        width: timedelta | None = None
+        if low is None and not backward:
+            low = _earliest(client)
+        width = _FIRST
         done = 0
         while low is None or high is None or low < high:
             page = min(page, PAGE)
@@ -137,7 +142,7 @@ class Store:
             if not full:
                 at_end = first == low if backward else last == high
                 low, high = (low, first) if backward else (last, high)
-                width = width and width * (_GROWTH if _GROWTH * len(found) < page else 2)
+                width *= _GROWTH if _GROWTH * len(found) < page else 2
             else:
                 at_end, edge, beyond = False, found[-1].time, found[-1].key[0]
                 width = max(abs(edge - found[0].time), _MICROSECOND)
@@ -242,14 +247,26 @@ def _bounds(criteria: Criteria) -> tuple[datetime | None, datetime | None]:
     return low, moment(criteria.until) + _MICROSECOND if criteria.until else None
 
 
+def _earliest(client: Client) -> datetime | None:
+    """Return the time of the first entry in the store, of whatever program; None if the store does not tell."""
+    from metaexpert.logs.store import _logsql  # noqa: PLC0415 - only for a store, as the client
+
+    answer = b"".join(islice(client.lines(_logsql.EARLIEST), 1))
+    found = re.search(rb'"first":"([0-9-]{10}T[0-9:]{8})[0-9.]*Z"', answer)
+    return moment(found[1] + b".000000") if found else None
+
+
 def _stretch(
-    low: datetime | None, high: datetime | None, width: timedelta | None, *, backward: bool
+    low: datetime | None, high: datetime | None, width: timedelta, *, backward: bool
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the stretch of that *width* at the beginning of what is left, at its end when *backward*."""
-    if backward and high is not None and width is not None:
-        start = _moved(high, -width)
+    """Return the stretch of that *width* at the beginning of what is left, at its end when *backward*.
+
+    Without an end, that of time is now, and what lies in the future belongs to it.
+    """
+    if backward:
+        start = _moved(high or datetime.now(UTC), -width)
         return (low if start is None or (low is not None and start < low) else start), high
-    if not backward and low is not None and width is not None:
+    if low is not None:
         end = _moved(low, width)
         return low, (high if end is None or (high is not None and end > high) else end)
     return low, high

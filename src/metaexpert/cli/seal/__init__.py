@@ -1,0 +1,1 @@
+"""The commands on a sealed trade log: `metaexpert logs seal`, `prove` and `check-proof`."""
