@@ -36,7 +36,7 @@ class TimeStamps:
         self._on_trouble = on_trouble
         self._wanted: tuple[int, str] | None = None
         self._next = 0.0
-        self._thread = ForkSafeThread("metaexpert-stamps", self._run, patience=_TIMEOUT)
+        self._thread = ForkSafeThread("metaexpert-stamps", self._run, more=self._is_due, patience=_TIMEOUT)
 
     def want(self, number: int, note: str) -> None:
         """Have the seal *number* stamped, by and by."""
@@ -45,16 +45,18 @@ class TimeStamps:
 
     def serve(self) -> None:
         """Try again, when it is time. Returns at once."""
-        if self._wanted is not None and monotonic() >= self._next and not self._thread.running:
-            self._next = monotonic() + _PAUSE
+        if self._is_due():
             try:
-                self._thread.start()
+                self._thread.start(wait=True)
             except RuntimeError as error:  # no thread to be had
                 self._on_trouble("a seal could not be stamped", error)
 
     def wait(self, timeout: float) -> None:
         """Wait for the answer that is under way, *timeout* seconds at most."""
         self._thread.join(timeout)
+
+    def _is_due(self) -> bool:
+        return self._wanted is not None and monotonic() >= self._next
 
     def _run(self) -> None:
         wanted = self._wanted
@@ -64,6 +66,7 @@ class TimeStamps:
             answer = stamp(self._url, wanted[1].encode())
             self._store.write_stamp(wanted[0], answer)
         except Exception as error:  # of the server, the network or the disk: told, and tried again
+            self._next = monotonic() + _PAUSE
             self._on_trouble("a seal could not be stamped, which is tried again", error)
         else:
             if self._wanted == wanted:
