@@ -235,6 +235,12 @@ def _sortable(text: str) -> str:
 # -- the server -----------------------------------------------------------------------------------------------
 
 
+class _Server(ThreadingHTTPServer):
+    """With room for clients that come while the machine is busy: the usual five would be turned away for a second."""
+
+    request_queue_size = 128
+
+
 class VictoriaLogs:
     """The store. A context manager.
 
@@ -254,7 +260,7 @@ class VictoriaLogs:
         self.deed: str | int = "answer"
         self.token = ""
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)

@@ -130,7 +130,9 @@ def served() -> Iterator[VictoriaLogs]:
         yield server
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(
     st.lists(CALLS, max_size=9), st.sampled_from([*WAYS]), st.lists(FILTERS, min_size=1, max_size=2),
     st.integers(1, 5), st.sampled_from([3, 7, 10_000]),

@@ -26,6 +26,7 @@ class Commands(DefaultGroup):
         "scan": "metaexpert.cli.logs.scan:scan",
         "alert-test": "metaexpert.cli.logs.alerts:app",
         "query": "metaexpert.cli.logs.query:query",
+        "export": "metaexpert.cli.logs.query:export",
         "verify": "metaexpert.cli.logs.verify:verify",
         "seal": "metaexpert.cli.seal.commands:seal",
         "prove": "metaexpert.cli.seal.commands:prove",

@@ -1,4 +1,4 @@
-"""`metaexpert logs query`: SQL over the logs."""
+"""`metaexpert logs query` and `export`: SQL over the logs, and an archive for other programs that ask; by DuckDB."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import re
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters
+from metaexpert.cli.logs.filters import Json, JsonFormat, format_name, reading, with_filters
 from metaexpert.cli.tables import csv_table, table
+from metaexpert.logs.archive.export import export as run_export
+from metaexpert.logs.archive.files import ArchiveError
 from metaexpert.logs.query import MOST_SECONDS, QueryError
 from metaexpert.logs.query import query as run_query
+from metaexpert.logs.vocabulary import counted
 
 
 @with_filters
@@ -75,3 +79,38 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         if any(isinstance(row[at], int | float) for row in rows) and not any(isinstance(row[at], str) for row in rows)
     ]
     return table(columns, rows, numeric) if columns else ""
+
+
+@with_filters
+def export(
+    parquet: Annotated[str, typer.Option("--parquet", metavar="DIR", help="Directory of the archive.")],
+    as_json: Json = False,
+    **filters: Any,
+) -> None:
+    """Bring entries into an archive of Parquet files (needs DuckDB: install the extra "query").
+
+    The archive has one file for each day, date=2026-11-22/entries.parquet,
+    with typed columns and each line as it is. DuckDB, pandas, ClickHouse
+    and Spark read it, and so do all commands of metaexpert logs. Exporting
+    again adds only what the archive does not have.
+
+    Exit code 2: DIR holds something else or cannot be written, or DuckDB is
+    not installed.
+
+    Example:
+      metaexpert logs export --parquet archive
+      metaexpert logs export --parquet archive --until yesterday ./ema ./rsi
+      metaexpert logs archive --since 2026-01-01 --order ord-42
+    """
+    with reading(filters, "exporting", files=True) as logs:
+        try:
+            done = run_export(logs, Path(parquet))
+        except ArchiveError as error:
+            raise output.InputError(str(error)) from None
+    if as_json:
+        output.write_json(done._asdict())
+    else:
+        others = f" and {counted(done.others, 'line')} that are no entries" if done.others else ""
+        output.write(f"{counted(done.entries, 'entry')}{others} of {counted(done.days, 'day')} are in {parquet}\n")
+    if logs.counts.unreadable:
+        raise typer.Exit(1)

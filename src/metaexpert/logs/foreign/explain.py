@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from metaexpert.logs.entry import glance
 from metaexpert.logs.foreign.dialect import HEAD
 from metaexpert.logs.foreign.files import ForeignFile, log_files
-from metaexpert.logs.reading.files import LogFile, find_logs
+from metaexpert.logs.reading.files import ARCHIVED, LogFile, find_logs
 
 OURS: Final = "metaexpert"
 EMPTY: Final = "empty"
@@ -59,6 +59,8 @@ def _explained(file: LogFile) -> Explained:
         if isinstance(file, ForeignFile):
             times = "as written" if file.dialect.zoned else "local"
             return Explained(path, file.dialect.name, times, _lines(read=usual or file.dialect.certain))
+        if file.name.base == ARCHIVED:
+            return Explained(path, f"{OURS} archive", "UTC", _lines(read=True))
         if file.size == 0:
             return Explained(path, EMPTY, "", _lines(read=usual))
         if any(glance(line, "") is not None for line in _head(file)):

@@ -88,6 +88,11 @@ def log_files(names: Iterable[LogName], index: Index | None = None) -> Iterator[
     ours = False
     for name in names:
         with suppress(FileNotFoundError):
+            if name.path.suffix == ".parquet":
+                from metaexpert.logs.archive.files import ArchiveFile  # noqa: PLC0415 - few directories are archives
+
+                yield ArchiveFile(name)
+                continue
             file = LogFile(name, index)
             if not ours:
                 ours, dialect = _first_look(file)

@@ -41,6 +41,9 @@ _OTHER_NAME: Final = re.compile(
     r"(?P<base>.+\.(?:log|jsonl|ndjson|json)(?:[.-]\d{4}-?\d\d-?\d\d[\w-]*)?)(?:\.(?P<number>[1-9]\d{0,8}))?(?P<gzip>\.gz)?",
     re.DOTALL,
 )
+#: A day in an archive, see `metaexpert.logs.archive`: directory and file.
+_DAY: Final = "date="
+ARCHIVED: Final = "entries.parquet"
 #: Bytes at the beginning of a file by which it is known again.
 BEGINNING: Final = 1024
 
@@ -108,6 +111,9 @@ def find_logs(
         return {directory.name: [_named(directory)]}
     with suppress(FileNotFoundError), os.scandir(directory) as found:
         for item in found:
+            if item.name.startswith(_DAY) and Path(item.path, ARCHIVED).is_file():
+                chains.setdefault(ARCHIVED, []).append(LogName(Path(item.path, ARCHIVED), ARCHIVED, 0, compressed=True))
+                continue
             usual = _NAME.fullmatch(item.name)
             match = usual or _OTHER_NAME.fullmatch(item.name)
             if match is None or (match["base"] == schema.DIAGNOSTICS_FILE and not diagnostics):
@@ -120,6 +126,9 @@ def find_logs(
                 continue
             name = _named(Path(item.path), match, usual=usual is not None)
             chains.setdefault(name.base, []).append(name)
+    days = sorted(chains.pop(ARCHIVED, ()), key=lambda name: name.path, reverse=True)
+    if days:  # numbered like backups
+        chains[ARCHIVED] = [LogName(name.path, ARCHIVED, at, compressed=True) for at, name in enumerate(days, 1)]
     # Of .1 and .1.gz side by side the plain one is the newer: compression was interrupted.
     return {base: sorted(chain, key=lambda n: (n.number, n.compressed)) for base, chain in sorted(chains.items())}
 

@@ -85,7 +85,7 @@ def entries_for(logs: Logs, runs: Runs, last: Mapping[Process, End] | None = Non
 
 
 def _each(logs: Logs) -> Iterator[tuple[Entry, bool]]:
-    return ((record, False) for record in logs if isinstance(record, Entry))
+    return ((record, False) for record in logs if isinstance(record, Entry) and not record.foreign)
 
 
 def _counted(logs: Logs, runs: Runs, last: Mapping[Process, End] | None) -> Iterator[tuple[Entry, bool]]:
@@ -102,7 +102,7 @@ def _counted(logs: Logs, runs: Runs, last: Mapping[Process, End] | None) -> Iter
     for item in heapq.merge(blocks.all, records, key=by_time):
         if isinstance(item, Block):
             blocks.count(item)
-        elif isinstance(item, Entry):
+        elif isinstance(item, Entry) and not item.foreign:  # an archive has entries of other loggers too
             counted = not item.has_copies and is_counted(item.line)
             if counted and not runs.has(item):
                 blocks.count_with(item)
