@@ -54,7 +54,6 @@ _PATIENCE: Final = 1.0
 #: before a fault, all grown. With less the reserve had room by its bytes, but no segment to be had: an error came into
 #: errors.log and not into expert.log.
 _SLACK: Final = 20
-
 #: Reasons in a report of who may write to the directory.
 _MOST_TOLD: Final = 5
 
@@ -182,6 +181,7 @@ class LogDirectory(ForkAware):
         """Report that there is no writing thread: from here on each call writes by itself."""
         self.diagnostics.report("thread", "the writing thread is lost; each call writes by itself", error=error)
         self.thread_changed()
+        self.drain()  # what the listeners have announced
 
     def thread_changed(self) -> None:
         """Tell the listeners that the writing thread has come or gone."""
