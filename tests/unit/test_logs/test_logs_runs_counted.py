@@ -159,6 +159,16 @@ def test_most_entries_are_not_decoded(tmp_path: Path, line: Line, monkeypatch: p
     assert (run.entries, len(fed)) == (1001, 1)
 
 
+def test_two_hosts_with_the_same_process_ids(tmp_path: Path, line: Line) -> None:
+    """Each run has the times of its own entries, also where process ids and numbers are those of another host's."""
+    lines = [line(number, hostname=host, at=number + after) for number in range(1, 9)
+             for host, after in (("box", 0), ("other", 0.5), ("third", 0.7))]  # fmt: skip
+    (tmp_path / "expert.log").write_bytes(b"".join(lines))
+    assert fast(tmp_path) == plain(tmp_path)
+    assert [run["start"][-9:] for run in fast(tmp_path)] == ["1.000000Z", "1.500000Z", "1.700000Z"]
+    assert [run["end"][-9:] for run in fast(tmp_path)] == ["8.000000Z", "8.500000Z", "8.700000Z"]
+
+
 def test_a_text_that_tells_of_an_order_is_found(line: Line) -> None:
     """Every name of an order is among the texts by which entries are picked."""
     from metaexpert.logs.runs.names import _CLIENT, _EXCHANGE, _PERMANENT, NUMBERS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -162,7 +162,7 @@ def _blocks(found: Tally, data: bytes, others: Mapping[int, int]) -> list[Block]
         ] if others else ordinary  # fmt: skip
         if ordinary:
             (begin, _, first), (_, end, last) = counted[0], counted[-1]
-            low, high = _time(data.find, pid, begin, data, first), _time(data.rfind, pid, end, data, last)
+            low, high = _time(data, host, pid, begin, first), _time(data, host, pid, end, last, latest=True)
             blocks[host, pid] = Block(_names(host, pid), (low, begin, 0), high, _joined(counted))
             kinds.update(others[start] for *_, start in counted if start >= 0)
         else:  # copies, maybe of several runs
@@ -196,12 +196,16 @@ def _joined(each: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def _time(find: Callable[[bytes], int], pid: bytes, number: int, data: bytes, start: int) -> bytes:
-    """Return the time of the line at *start*; if that is negative, of the ordinary entry of a process."""
-    if start >= 0:
-        return data[start + TIME_BEGIN : start + TIME_END]
-    at = find(b'"procid":"%b","msgid":"log","sequence_id":%d,' % (pid, number))
-    start = data.rfind(b"\n", 0, max(at, 0)) + 1
+def _time(data: bytes, host: bytes, pid: bytes, number: int, start: int, *, latest: bool = False) -> bytes:
+    """Return the time of the line at *start*; if that is negative, of the first ordinary one with that header."""
+    needle = b'"procid":"%b","msgid":"log","sequence_id":%d,' % (pid, number)
+    low, high = 0, len(data)
+    while start < 0:
+        at = data.rfind(needle, low, high) if latest else data.find(needle, low, high)
+        line = data.rfind(b"\n", 0, max(at, 0)) + 1
+        if at < 0 or b'"hostname":"%b",' % host in data[line:at]:  # two hosts may have the same process id
+            start = line
+        low, high = (low, at) if latest else (at + 1, high)
     return data[start + TIME_BEGIN : start + TIME_END]
 
 
