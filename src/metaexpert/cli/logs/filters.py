@@ -236,11 +236,8 @@ def opened(directories: Sequence[str], *, wait: bool = False, files: bool = Fals
     addresses = [name for name in directories if is_store(name)]
     if addresses and not stores:
         raise output.InputError(f"{addresses[0]}: this command reads files, not a store; {_STORE_COMMANDS} ask one")
-    paths = (
-        []
-        if addresses and len(addresses) == len(directories)
-        else _directories([name for name in directories if not is_store(name)], wait=wait, files=files)
-    )
+    names = [name for name in directories if not is_store(name)]
+    paths = _directories(names, wait=wait, files=files) if names or not addresses else []
     try:
         return open_logs(*addresses, *paths)
     except ValueError as error:

@@ -123,7 +123,7 @@ class Health:
         return False
 
     def _has_news(self) -> bool:
-        """Return whether there may be something to announce: this is asked of every logger, idle ones too."""
+        """Return whether there may be something to announce."""
         changed = self._current_reason() != self._reason
         changed = changed or self._uncaptured != self._uncaptured_told
         return changed or bool(self._unsent) or self._directory.recovery is not None or self._counts.has_dropped

@@ -24,6 +24,7 @@ from metaexpert.logger.system.descriptors import (
     give_to_owner_above,
     make_private_directory,
     open_private,
+    write_all,
     written_beside,
 )
 
@@ -200,7 +201,7 @@ class Store:
             return
         with Descriptor.at(self._keys, os.O_RDWR, opener=open_private) as old:
             self.replace("keys", secrets.dump())
-            os.write(old.fd, bytes(os.fstat(old.fd).st_size))
+            write_all(old.fd, bytes(os.fstat(old.fd).st_size))
             os.fsync(old.fd)
 
     def append_seal(self, length: int, record: bytes) -> int:
@@ -211,7 +212,7 @@ class Store:
                 raise SealError("seals.jsonl was cut")
             os.ftruncate(file.fd, length)  # a kill came between the seal and its key's end
             os.lseek(file.fd, length, os.SEEK_SET)
-            os.write(file.fd, record)
+            write_all(file.fd, record)
             os.fsync(file.fd)
         give_to_owner(path, self.path)
         return length + len(record)

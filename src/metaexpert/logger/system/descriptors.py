@@ -213,10 +213,15 @@ def written_beside(path: Path, data: bytes, mode: int = FILE_MODE) -> Path:
     """Write *data* into a private file beside *path*, to be renamed to it. Returns its path. Raises OSError."""
     part = path.with_suffix(".part")
     with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode, opener=open_private) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file.fd, rest) :]
+        write_all(file.fd, data)
     return part
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*, whatever a single write takes of it. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def exposure(directory: Path, private: Path) -> list[str]:

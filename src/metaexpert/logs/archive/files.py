@@ -73,11 +73,14 @@ class ArchiveFile(LogFile):
     @property
     def spans(self) -> Sequence[Span]:
         """Its groups of rows; none if it cannot be read."""
+        with self._noting(Counts()):
+            return self._row_groups()
+        return ()
+
+    def _row_groups(self) -> Sequence[Span]:
         if self._groups is None:
-            counts = Counts()
-            with self._noting(counts):
-                self._groups = list(self._read_groups())
-        return self._groups or ()
+            self._groups = list(self._read_groups())
+        return self._groups
 
     def _read_groups(self) -> Iterator[Span]:
         offset = 0
@@ -91,7 +94,7 @@ class ArchiveFile(LogFile):
         """Yield the lines of a range of rows, group by group."""
         del block
         with self._noting(counts):
-            for span in self._groups or list(self._read_groups()):
+            for span in self._row_groups():
                 first, end = max(offset, span.offset), min(offset + length, span.offset + span.length)
                 if first < end:
                     yield Piece(first, end - first, self._lines(first, end))
@@ -99,7 +102,7 @@ class ArchiveFile(LogFile):
     def backward(self, counts: Counts) -> Iterator[bytes]:
         """Yield the same lines in pieces, the last piece first."""
         with self._noting(counts):
-            for span in reversed(self._groups or list(self._read_groups())):
+            for span in reversed(self._row_groups()):
                 yield self._lines(span.offset, span.offset + span.length)
         self.rest()
 

@@ -58,7 +58,7 @@ def _explained(file: LogFile) -> Explained:
     try:
         if isinstance(file, ForeignFile):
             times = "as written" if file.dialect.zoned else "local"
-            return Explained(path, file.dialect.name, times, _lines(read=usual or file.dialect.certain))
+            return Explained(path, file.dialect.name, times, _lines(read=file.is_wanted))
         if file.name.base == ARCHIVED:
             return Explained(path, f"{OURS} archive", "UTC", _lines(read=True))
         if file.size == 0:

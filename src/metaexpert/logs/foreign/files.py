@@ -35,6 +35,11 @@ class ForeignFile(LogFile):
         self._appname = appname_of(name)
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether it is read: it has the name of a log, or is one for certain."""
+        return self.name.usual or self.dialect.certain
+
+    @property
     def spans(self) -> Sequence[Span]:
         """None: the index is of our writer's files."""
         return ()

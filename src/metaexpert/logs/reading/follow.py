@@ -320,7 +320,7 @@ class Follower:
         except OSError:
             return False
         self._no_logs[name.base] = seen
-        return isinstance(file, ForeignFile) and file.dialect.certain
+        return isinstance(file, ForeignFile) and file.is_wanted
 
     def close(self) -> None:
         """Release all files."""

@@ -86,11 +86,7 @@ class Snapshot:
         """Leave out files that are certainly not ours, or not certainly a log."""
         kept = []
         for file in files:
-            if isinstance(file, ForeignFile):
-                wanted = self._foreign and (file.name.usual or file.dialect.certain)
-            else:
-                wanted = file.name.usual
-            if wanted:
+            if (self._foreign and file.is_wanted) if isinstance(file, ForeignFile) else file.name.usual:
                 kept.append(file)
             else:
                 file.close()

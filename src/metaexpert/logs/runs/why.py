@@ -102,17 +102,17 @@ def _verdict(logs: Logs, directories: list[Directory], wanted: Callable[[Run], b
         found.others = [run for *_, run in runs if run.end.how == RUNNING and run is not found.run]
         here = replace(logs.at(found.directory), copies=False, progress=ignore)
         found.last = _last_entries(found.run, here, directories[number].waiting)
-        found.recorded = list(_dumps_of(found.run, directories[number]))
+        if isinstance(found.directory, Path):  # a store gets no dumps
+            found.recorded = list(_dumps_of(found.run, found.directory, directories[number].runs))
     return found
 
 
-def _dumps_of(run: Run, directory: Directory) -> Iterator[str]:
+def _dumps_of(run: Run, directory: Path, runs: Iterable[Run]) -> Iterator[str]:
     """Yield the files that the flight recorder dumped of *run*, the oldest first."""
     # Containers give a process id again and again.
-    before = [other.ended for other in directory.runs if other.process == run.process and other.start < run.start]
+    before = [other.ended for other in runs if other.process == run.process and other.start < run.start]
     earliest = f"{schema.RECORDER_PREFIX}{max(before):%Y%m%dT%H%M%S.%f}" if before else ""
-    path = directory.path  # a store gets no dumps
-    for name, chain in find_logs(path, diagnostics=False, recorder=True).items() if isinstance(path, Path) else ():
+    for name, chain in find_logs(directory, diagnostics=False, recorder=True).items():
         if not schema.is_recorder_file(name) or name <= earliest:
             continue
         with suppress(OSError), closing(LogFile(chain[-1])) as file:  # one that cannot be read tells nothing here

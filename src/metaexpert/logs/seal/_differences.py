@@ -30,7 +30,7 @@ def first_difference(sealed: Sequence[bytes], lines: Sequence[bytes]) -> Differe
 
     Args:
         sealed: The leaf hashes in the tree.
-        lines: Those of the lines that are there. What is beyond the sealed ones is not sealed yet.
+        lines: Those of the lines that are there. Lines beyond the sealed ones are not sealed yet.
     """
     place_of = {leaf: index for index, leaf in enumerate(sealed)}
     common = next((at for at, pair in enumerate(zip(sealed, lines, strict=False)) if pair[0] != pair[1]), None)

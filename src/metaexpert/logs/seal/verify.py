@@ -2,7 +2,7 @@
 
 Problems are added to a report of `metaexpert.logs.verify`: ``changed``, ``removed``, ``inserted``, ``reordered``,
 ``cut off``; ``seal`` for a seal that its key has not signed, ``tile`` for the tree, ``anchor`` for what a witness has
-seen and the log does not hold. What is believed is the key alone, and what it signed.
+seen and the log does not hold. Only the key, and what it signed, is believed.
 """
 
 from __future__ import annotations
