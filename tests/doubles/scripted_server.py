@@ -8,8 +8,10 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from loopback import LoopbackServer
 
 
 class Answer:
@@ -50,7 +52,7 @@ class Request:
         self.accepted = accepted
 
 
-class ScriptedServer:
+class ScriptedServer(LoopbackServer):
     """Answers by the script, then by *usual*. A context manager.
 
     Args:
@@ -63,32 +65,18 @@ class ScriptedServer:
         self.script = list(script)
         self.requests: list[Request] = []
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        super().__init__(self._handler())
 
     @property
     def url(self) -> str:
         """The address."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.place}"
 
     @property
     def accepted(self) -> list[Any]:
         """Payloads of the messages that count as received."""
         with self._lock:
             return [request.payload for request in self.requests if request.accepted]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs
+
+from loopback import LoopbackServer
 
 Row = dict[str, str]
 Test = Callable[[Row], bool]
@@ -235,13 +236,7 @@ def _sortable(text: str) -> str:
 # -- the server -----------------------------------------------------------------------------------------------
 
 
-class _Server(ThreadingHTTPServer):
-    """With room for clients that come while the machine is busy: the usual five would be turned away for a second."""
-
-    request_queue_size = 128
-
-
-class VictoriaLogs:
+class VictoriaLogs(LoopbackServer):
     """The store. A context manager.
 
     Attributes:
@@ -259,26 +254,12 @@ class VictoriaLogs:
         self.headers: dict[str, str] = {}
         self.deed: str | int = "answer"
         self.token = ""
-        self._over = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        super().__init__(self._handler())
 
     @property
     def address(self) -> str:
         """Its address for the reader."""
-        return f"vlogs://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"vlogs://{self.place}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         store = self

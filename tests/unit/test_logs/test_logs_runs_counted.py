@@ -36,6 +36,20 @@ def figures(run: Run) -> dict[str, Any]:
     return {**run.as_dict(), "experts": sorted(run.experts)}
 
 
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """The entries that the model of the runs is fed with."""
+    fed: list[Entry] = []
+    feed = Runs.feed
+
+    def noted(runs: Runs, entry: Entry, **more: Any) -> Run:
+        fed.append(entry)
+        return feed(runs, entry, **more)
+
+    monkeypatch.setattr(Runs, "feed", noted)
+    return fed
+
+
 def write(directory: Path, line: Line, rng: random.Random) -> None:
     """Write some runs of two processes, the second of which starts again and again under one id."""
     files: dict[str, list[bytes]] = {"expert.log": [], "trades.log": [], "errors.log": []}
@@ -110,16 +124,8 @@ def test_the_last_run_beside_running_ones_is_told_without_the_others(
         assert [sorted(one.experts) for one in brief.others] == [sorted(one.experts) for one in whole.others]
 
 
-def test_the_last_run_alone_is_decoded(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_run_alone_is_decoded(tmp_path: Path, line: Line, fed: list[Entry]) -> None:
     """Of two experts that trade, the entries of the one that logged last."""
-    fed: list[Entry] = []
-    feed = Runs.feed
-
-    def noted(runs: Runs, entry: Entry, **more: Any) -> Run:
-        fed.append(entry)
-        return feed(runs, entry, **more)
-
-    monkeypatch.setattr(Runs, "feed", noted)
     trade = {"category": "trade", "status": "filled", "order_id": "o1"}
     ended, other = ([line(number, "m", procid=procid, at=number + int(procid), **(trade if number % 2 else {}))
                      for number in range(1, 11)] for procid in ("2", "1"))  # fmt: skip
@@ -143,16 +149,8 @@ def test_a_run_that_only_trades_may_be_the_last(tmp_path: Path, line: Line, last
     assert (run.process[1], run.trades) == ("9", last == "trade")
 
 
-def test_most_entries_are_not_decoded(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_most_entries_are_not_decoded(tmp_path: Path, line: Line, fed: list[Entry]) -> None:
     """Of a thousand ticks and a trade, the trade is."""
-    fed: list[Entry] = []
-    feed = Runs.feed
-
-    def noted(runs: Runs, entry: Entry, **more: Any) -> Run:
-        fed.append(entry)
-        return feed(runs, entry, **more)
-
-    monkeypatch.setattr(Runs, "feed", noted)
     ticks = [line(number, "Tick", bid=1, strategy_id=7) for number in range(1, 1001)]
     (tmp_path / "expert.log").write_bytes(b"".join([*ticks, line(1001, "filled", category="trade")]))
     (run,) = reading.read_runs(open_logs(tmp_path))[0].runs
