@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from metaexpert.logger import BoundLogger, MetaLogger
+from metaexpert.logger.system.calls import PATIENT, QUICK
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX files can be moved and deleted while they are open")
 
@@ -313,3 +314,35 @@ def test_all_descriptors_closed_by_a_daemon(program: Any, logs: Callable[..., An
     )
     assert logs().numbers() == list(range(5 * 900))
     assert logs().gaps() == []
+
+
+@pytest.mark.storm
+@pytest.mark.skipif(QUICK is PATIENT, reason="between Python's look and its close another thread may have its turn")
+def test_descriptors_taken_away_again_and_again(program: Any) -> None:
+    """Threads open and close our files while the program closes all numbers and uses them anew: it keeps its own."""
+    program(
+        """
+        import os, threading, time
+        from contextlib import suppress
+        from pathlib import Path
+        from metaexpert.logger.system.descriptors import Descriptor, open_private
+        stop = threading.Event()
+        def open_and_close():
+            while not stop.is_set():
+                with suppress(OSError), Descriptor.at(Path("d/file"), os.O_RDWR | os.O_CREAT, opener=open_private):
+                    pass
+        threads = [threading.Thread(target=open_and_close) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        end, taken = time.monotonic() + 5, 0
+        while time.monotonic() < end:
+            os.closerange(3, 64)
+            for fd in [os.dup(1) for _ in range(4)]:
+                os.close(fd)  # raises if it was closed
+            taken += Descriptor.stolen
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert taken, "the threads were never disturbed"
+        """
+    )

@@ -65,6 +65,34 @@ def test_a_closed_descriptor_is_an_error(calls: Calls, tmp_path: Path) -> None:
             call("fd")  # type: ignore[arg-type]
 
 
+@BOTH
+def test_only_the_file_that_was_opened_is_closed(calls: Calls, tmp_path: Path) -> None:
+    """It is closed once; a number that stands for another file, or for none, is left alone."""
+    paths = tmp_path / "ours", tmp_path / "theirs"
+    ours, theirs = (os.open(path, os.O_RDWR | os.O_CREAT) for path in paths)
+    file = os.fstat(ours).st_dev, os.fstat(ours).st_ino
+    assert not calls.close_same(theirs, *file)
+    os.close(theirs)  # raises if it was closed
+    assert calls.close_same(ours, *file)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(ours)
+    assert not calls.close_same(ours, *file)
+
+
+def test_a_device_is_asked_once_for_its_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files on one device get one kind of calls, without a look at the list of mounts for each."""
+    asked: list[Path] = []
+    monkeypatch.setattr(calls, "_BY_DEVICE", {})
+
+    def file_system_of(path: Path) -> str:
+        asked.append(path)
+        return "nfs4"
+
+    monkeypatch.setattr(calls, "file_system_of", file_system_of)
+    assert calls.calls_on(7, tmp_path) is calls.calls_on(7, tmp_path / "other") is PATIENT
+    assert asked == [tmp_path]
+
+
 @posix
 @BOTH
 def test_a_lock_excludes_others_until_it_is_given_back(calls: Calls, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ class RotatingFile:
                 os.ftruncate(self._fd, size)
             return
         # The descriptor was closed under our hands, and maybe the lock's too: so others may have written meanwhile.
-        with Descriptor.at(self.path, os.O_RDWR, status=self._calls.status) as file:
+        with Descriptor.at(self.path, os.O_RDWR) as file:
             if _same(self._calls.status(file.fd), before):
                 os.lseek(file.fd, size, os.SEEK_SET)
                 added = os.read(file.fd, len(data) + 1)
@@ -221,7 +221,7 @@ class RotatingFile:
             self.close()
         if self._fd < 0:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-            self._file = Descriptor.at(self.path, flags, status=self._calls.status)
+            self._file = Descriptor.at(self.path, flags)
             self._fd, self._end, self._timed = self._file.fd, -1, False
 
     def _settle(self) -> None:

@@ -98,6 +98,18 @@ def is_open_at(fd: int, path: Path) -> bool:
         raise
 
 
+def close_same(fd: int, device: int, inode: int) -> bool:
+    """Close *fd* if it still is that file; return whether it was. Raises OSError, as closing does on a full disk."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    if (found.st_dev, found.st_ino) != (device, inode):
+        return False
+    os.close(fd)
+    return True
+
+
 class Calls(NamedTuple):
     """The calls of one kind of file system."""
 
@@ -105,6 +117,8 @@ class Calls(NamedTuple):
     unlock: Callable[[int], None] = unlock
     status: Callable[[int], Status] = status
     is_open_at: Callable[[int, Path], bool] = is_open_at
+    #: Patiently, another thread may have closed the number and opened something under it between look and close.
+    close_same: Callable[[int, int, int], bool] = close_same
     #: Moves a file and its backups up by one, given the directory, the file's name and how many to keep; None: step by
     #: step, each of which waits for the interpreter lock.
     rotate: Callable[[Path, str, int], None] | None = None
@@ -118,17 +132,27 @@ def _quick() -> Calls:
     if not hasattr(core, "status"):
         return PATIENT
     make, asked = Status._make, core.status
-    return Calls(core.lock, core.unlock, lambda fd: make(asked(fd)), core.is_open_at, getattr(core, "rotate", None))
+    rotate = getattr(core, "rotate", None)
+    return Calls(core.lock, core.unlock, lambda fd: make(asked(fd)), core.is_open_at, core.close_same, rotate)
 
 
 #: They return at once, on a local file system.
 QUICK: Final = _quick()
+_BY_DEVICE: Final[dict[int, Calls]] = {}
 
 
 def calls_for(directory: Path) -> Calls:
     """Return the calls that suit the file system of *directory*."""
     kind = file_system_of(directory)
     return PATIENT if kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse") else QUICK
+
+
+def calls_on(device: int, path: Path) -> Calls:
+    """Return the calls that suit the file system of *path*, which is on *device*: it is asked once for each."""
+    found = _BY_DEVICE.get(device)
+    if found is None:
+        found = _BY_DEVICE[device] = calls_for(path)
+    return found
 
 
 def zero(buffer: Any, start: int, end: int) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from metaexpert.logger.system.calls import Status, is_open_at, status
+from metaexpert.logger.system.calls import Status, calls_on
 from metaexpert.logger.system.interrupts import let_pass
 
 FILE_MODE: Final = 0o640
@@ -74,11 +74,12 @@ def _refuse_special(path: Path) -> None:
 def _target(path: Path) -> Path:
     """Return where the link at *path* leads, unless someone made it who is not trusted. Raises OSError."""
     if _PATH:
-        link = os.open(path, _PATH | _NO_LINK | _OPEN_FLAGS)
-        try:
-            found, target = os.fstat(link), os.readlink("", dir_fd=link)
-        finally:
-            os.close(link)
+        link = Descriptor(os.open(path, _PATH | _NO_LINK | _OPEN_FLAGS), path.parent)
+        found = os.fstat(link.fd)
+        if not stat.S_ISLNK(found.st_mode):
+            raise _taken()
+        with link:
+            target = os.readlink("", dir_fd=link.fd)
     else:  # others could exchange the link in between
         found, target = path.lstat(), str(path.readlink())
     if found.st_uid not in trusted_users(path.parent):
@@ -118,11 +119,8 @@ def _held(directory: Path) -> Iterator[int | None]:
     if os.open not in os.supports_dir_fd:
         yield None
         return
-    fd = os.open(directory, _PATH | _DIRECTORY | _NO_LINK | _OPEN_FLAGS)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    with Descriptor.at(directory, _PATH | _DIRECTORY | _NO_LINK | _OPEN_FLAGS, opener=os.open) as held:
+        yield held.fd
 
 
 def _open_regular(path: Path, directory: int | None, flags: int, mode: int) -> int:
@@ -268,16 +266,21 @@ class Descriptor:
 
     Args:
         fd: The descriptor; ours from now on.
-        status: The system's call, as it suits the file system.
+        near: What lies on the same file system.
+
+    Raises:
+        OSError: The descriptor is closed.
     """
 
     #: Whether one of ours was found closed. The maps of a journal cannot tell, so they are left open from then on.
     stolen = False
 
-    def __init__(self, fd: int, status: Callable[[int], Status] = status) -> None:
+    def __init__(self, fd: int, near: Path) -> None:
         self.fd = fd
-        self._status = status
-        self._opened = status(fd)
+        opened = os.fstat(fd)
+        # What the number stands for may change from one look to the next: all that follows compares with this one.
+        self._is, self._links = (opened.st_dev, opened.st_ino), opened.st_nlink
+        self._calls = calls_on(opened.st_dev, near)
 
     @classmethod
     def at(
@@ -286,7 +289,6 @@ class Descriptor:
         flags: int,
         mode: int = FILE_MODE,
         *,
-        status: Callable[[int], Status] = status,
         opener: Callable[[Path, int, int], int] = open_file,
     ) -> Descriptor:
         """Open *path* by *opener*: `open_file` or `open_private`.
@@ -295,12 +297,21 @@ class Descriptor:
             OSError: It cannot be opened, or the number was taken from us before we could look at it; then it is left
                 alone, and the next try opens another.
         """
-        fd = opener(path, flags, mode)
-        descriptor = cls(fd, status)
-        # Deleted or renamed meanwhile, as a rotation does it, is as good.
-        if is_open_at(fd, path) or status(fd).links == 0 or _lies_in(path.parent, fd):
+        descriptor = cls(opener(path, flags, mode), path.parent)
+        if descriptor._was_at(path):
             return descriptor
         raise _taken()
+
+    def _was_at(self, path: Path) -> bool:
+        """Return whether it is the file at *path*, or was: deleted or renamed since, as by a rotation, is as good."""
+        if _identity(path) == self._is:
+            return True
+        try:
+            now = Path(f"/proc/self/fd/{self.fd}").readlink()
+        except OSError as error:  # only Linux tells
+            let_pass(error)
+            return not self._links
+        return str(now.parent) == os.path.realpath(path.parent) and (not self._links or _identity(now) == self._is)
 
     @property
     def ours(self) -> bool:
@@ -314,8 +325,8 @@ class Descriptor:
     def check(self) -> Status:
         """Return the file's status of now. Raises OSError when the number is somebody else's by now."""
         try:
-            found = self._status(self.fd)
-            if found.inode == self._opened.inode and found.device == self._opened.device:
+            found = self._calls.status(self.fd)
+            if (found.device, found.inode) == self._is:
                 return found
         except OSError as error:
             let_pass(error)
@@ -324,8 +335,8 @@ class Descriptor:
 
     def close(self) -> None:
         """Close it, unless the number is somebody else's by now. Raises OSError, as closing does on a full disk."""
-        if self.ours:
-            os.close(self.fd)
+        if not self._calls.close_same(self.fd, *self._is):
+            Descriptor.stolen = True
 
     def __enter__(self) -> Self:
         return self
@@ -334,11 +345,13 @@ class Descriptor:
         self.close()
 
 
-def _lies_in(directory: Path, fd: int) -> bool:
-    """Return whether the system says that the file at *fd* is in *directory* (Linux; False elsewhere)."""
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/self/fd/{fd}").readlink().parent) == os.path.realpath(directory)
-    return False
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError as error:
+        let_pass(error)
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _taken() -> OSError:

@@ -141,9 +141,7 @@ class DirectoryLock:
         deadline, touch_at = now + self._wait, now + _TOUCH
         while True:
             if self._file is None or not self._file.ours:
-                self._file = Descriptor.at(
-                    self._path, os.O_RDWR | os.O_CREAT, status=self._calls.status, opener=open_private
-                )
+                self._file = Descriptor.at(self._path, os.O_RDWR | os.O_CREAT, opener=open_private)
             fd = self._file.fd
             try:
                 self._calls.try_lock(fd)

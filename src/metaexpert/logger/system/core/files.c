@@ -11,6 +11,7 @@
 #ifndef MS_WINDOWS
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Do *operation* with the lock of the file at *fd*. Never waits. */
 static PyObject *
@@ -75,6 +76,22 @@ is_open_at(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     return PyBool_FromLong(!missing && open.st_ino == named.st_ino && open.st_dev == named.st_dev);
 }
+
+/* The lock is kept from the look to the end: another thread could open something under the number in between. */
+static PyObject *
+close_same(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int fd;
+    unsigned long long device, inode;
+    struct stat found;
+    if (!PyArg_ParseTuple(args, "iKK", &fd, &device, &inode))
+        return NULL;
+    if (fstat(fd, &found) < 0 || (unsigned long long)found.st_dev != device || (unsigned long long)found.st_ino != inode)
+        Py_RETURN_FALSE;
+    if (close(fd) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_TRUE;
+}
 #endif
 
 static PyObject *
@@ -102,6 +119,7 @@ PyMethodDef file_functions[] = {
     {"unlock", unlock, METH_O, "unlock(fd): release it."},
     {"status", status, METH_O, "status(fd): return device, inode, size, links and time of modification."},
     {"is_open_at", is_open_at, METH_VARARGS, "is_open_at(fd, path): return whether the descriptor is the file there."},
+    {"close_same", close_same, METH_VARARGS, "close_same(fd, device, inode): close that file; return whether it was it."},
 #endif
     {"zero", zero, METH_VARARGS, "zero(buffer, start, end): write zeros, without the interpreter lock."},
     {0},
