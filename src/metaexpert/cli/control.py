@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,15 +14,13 @@ from metaexpert.cli.logs.filters import Directories, Json, completion, opened
 from metaexpert.logger import schema
 from metaexpert.logger.config import control as requests
 from metaexpert.logger.config.control import Request
+from metaexpert.logs.reading.times import parse_span
 from metaexpert.logs.recover import is_alive, owners
 
 #: Longest wait for the processes that live, in seconds, and for others, which may keep no journal on disk.
 _PATIENCE: Final = 5.0
 _SHORT_PATIENCE: Final = 2.0
 _PAUSE: Final = 0.05
-_SPAN: Final = re.compile(r"(?:\d+[smhd])+")
-_PART: Final = re.compile(r"(\d+)([smhd])")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def control(
@@ -103,8 +100,10 @@ def _level(text: str) -> str:
 
 
 def _seconds(text: str) -> int:
-    span = text.strip().lower()
-    seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(span)) if _SPAN.fullmatch(span) else 0
+    try:
+        seconds = int(parse_span(text).total_seconds())
+    except ValueError:
+        seconds = 0
     if not 0 < seconds <= requests.LONGEST:
         raise output.InputError(f"--for: {text!r} should be a time up to 7d, such as 90s, 10m or 1h30m")
     return seconds

@@ -91,7 +91,7 @@ def read_rules(hang: str | None, silences: Iterable[str]) -> Rules:
 def _span(option: str, text: str) -> float:
     try:
         span = parse_span(text).total_seconds()
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
     if span < LEAST:
         raise ValueError(f"{option}: {text!r} should be {LEAST:g} s or more")

@@ -78,6 +78,7 @@ def test_nobody_takes_it(cli: Cli, running: BoundLogger) -> None:
         (("--level", "debug", "--for", "0s"), "--for: '0s' should be"),
         (("--level", "debug", "--for", "8d"), "--for: '8d' should be"),
         (("--level", "debug", "--for", ""), "--for: '' should be"),
+        (("--level", "debug", "--for", "99999999999d"), "--for: '99999999999d' should be"),
         (("--level", "debug", "--logger", ""), "a name in it is no printable text"),
         (("--level", "debug", "--logger", "a\nb"), "a name in it is no printable text"),
         (("--flush", "--expert", "x" * 999), "too long"),

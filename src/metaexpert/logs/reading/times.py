@@ -67,12 +67,15 @@ def parse_span(text: str) -> timedelta:
     """Return the length that *text* names: ``90s``, ``15m``, ``2h30m``, ``1d``.
 
     Raises:
-        ValueError: It names none.
+        ValueError: It names none, or a length beyond 2.7 million years (`timedelta`).
     """
     word = " ".join(text.lower().split())
     if not _SPAN.fullmatch(word):
         raise ValueError(f"{text!r} is no length of time; it should be like 90s, 15m or 2h30m")
-    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(word)), timedelta())
+    try:
+        return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(word)), timedelta())
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long") from None
 
 
 def _span(word: str, now: datetime) -> datetime | None:
