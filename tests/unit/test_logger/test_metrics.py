@@ -77,6 +77,26 @@ def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(found.values()) == [1, 1, 3]
 
 
+def test_numbers_beyond_all_bounds_spoil_no_count() -> None:
+    """A size or a price that is no sensible number is left out; the volume of other trades stays right."""
+    with MetaLogger(expert_name="EmaBot", metrics=True, log_to_console=False) as logger:
+        registry = logger.metrics
+        for size, price in ((1e308, 1e308), (10**400, 1), (2, 3)):
+            logger.trade.info("Filled", symbol="BTCUSDT", side="BUY", size=size, price=price)
+    found = scrape(registry)
+    buy = ("expert=EmaBot", "side=buy", "symbol=BTCUSDT")
+    assert found[("metaexpert_trades_total", *buy)] == 3
+    assert found[("metaexpert_trade_volume_total", *buy)] == 6
+
+
+def test_a_batch_that_cannot_be_counted_is_counted_as_such() -> None:
+    """Whoever scrapes sees that the counts of trades are too low."""
+    name = ("metaexpert_trade_batches_uncounted_total",)
+    assert scrape(module.metrics.registry)[name] == 0
+    module.metrics.failed(TypeError("an entry of an unexpected shape"))
+    assert scrape(module.metrics.registry)[name] == 1
+
+
 def test_without_the_setting_there_are_none() -> None:
     """A logger that keeps no metrics says so when asked for them."""
     with MetaLogger(log_to_console=False) as logger, pytest.raises(AttributeError, match="metrics=True"):

@@ -51,13 +51,16 @@ class Metrics(Job):
         self._final: list[tuple[str, dict[str, Any]]] = []
         self._lock = Lock()
         self._symbols: set[str] = set()
-        #: Batches of trades that could not be counted.
-        self.uncounted = 0
         labels = ("expert", "symbol", "side")
         registry = self.registry
         self._trades = Counter("metaexpert_trades", "Trade entries logged.", labels, registry=registry)
         self._volume = Counter("metaexpert_trade_volume", "Size times price of fills.", labels, registry=registry)
         self._fees = Counter("metaexpert_trade_fees", "Fees of trades.", labels, registry=registry)
+        self._uncounted = Counter(
+            "metaexpert_trade_batches_uncounted",
+            "Batches of trade entries with one that could not be counted.",
+            registry=registry,
+        )
         self._calls = Histogram(
             "metaexpert_log_call_seconds",
             f"Time of one log call in {SAMPLE}.",
@@ -103,7 +106,7 @@ class Metrics(Job):
 
     def failed(self, error: Exception) -> None:
         """Count a batch with an entry of an unexpected shape as left out."""
-        self.uncounted += 1
+        self._uncounted.inc()
 
     def after_fork(self) -> None:
         """Go on in a child: its counts continue the parent's, as those of prometheus_client do."""
@@ -115,8 +118,8 @@ class Metrics(Job):
         labels = (str(entry.get("expert_name", "")), self._symbol(entry), str(entry.get("side", "")).lower()[:16])
         self._trades.labels(*labels).inc()
         size, price = _number(entry, _SIZES), _number(entry, _PRICES)
-        if size and price:
-            self._volume.labels(*labels).inc(abs(size * price))
+        if size and price and math.isfinite(volume := abs(size * price)):  # a counter never comes back from infinity
+            self._volume.labels(*labels).inc(volume)
         if fee := _number(entry, _FEES):
             self._fees.labels(*labels).inc(max(fee, 0.0))
 
