@@ -17,9 +17,9 @@ from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.alerts._dedup import Windows, fingerprint
 from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._outbox import Outbox
+from metaexpert.logger.remote.alerts._rate_limit import Limit, RateLimit
 from metaexpert.logger.remote.alerts._text import summary
 from metaexpert.logger.remote.http import Reply
-from metaexpert.logger.remote.rate_limit import Limit, RateLimit
 from metaexpert.logger.remote.sender import Backoff
 
 START = 1_800_000_000.0

@@ -23,7 +23,7 @@ from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.segment import HEADER_SIZE, NO_INTENT, State, pack_fixed, pack_slot
 from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 from metaexpert.logger.remote.alerts._outbox import Outbox
-from metaexpert.logger.remote.rate_limit import Limit, RateLimit
+from metaexpert.logger.remote.alerts._rate_limit import Limit, RateLimit
 from metaexpert.logger.system.descriptors import Descriptor, give_to_owner_above, open_file, open_private
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 

@@ -13,9 +13,9 @@ from typing import ClassVar, Final, Literal, NamedTuple
 from metaexpert.logger.masking.rules import mask_text
 from metaexpert.logger.remote.alerts import _text
 from metaexpert.logger.remote.alerts._alert import Alert
+from metaexpert.logger.remote.alerts._rate_limit import Limit
 from metaexpert.logger.remote.alerts._text import units
 from metaexpert.logger.remote.http import NotSent, Poster, Reply, Unknown, seconds, unreachable
-from metaexpert.logger.remote.rate_limit import Limit
 
 _FIREWALL: Final = "a firewall or filter may stand before the service; ask who runs it, or use another network"
 #: Refusals that may pass by themselves, with what they mean (RFC 9110, RFC 8470, RFC 4918).

@@ -29,7 +29,7 @@ from metaexpert.logger.remote.alerts._alert import Alert, Kind
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
 from metaexpert.logger.remote.alerts._dedup import Group, Windows, grouped
 from metaexpert.logger.remote.alerts._outbox import Outbox
-from metaexpert.logger.remote.rate_limit import RateLimit
+from metaexpert.logger.remote.alerts._rate_limit import RateLimit
 from metaexpert.logger.remote.sender import ADOPTION_INTERVAL, Backoff, Counts, Report, Sender
 from metaexpert.logger.system.calls import monotonic
 

@@ -11,9 +11,9 @@ import re
 from typing import ClassVar, Final
 
 from metaexpert.logger.remote.alerts._channel import Outcome, TextChannel
+from metaexpert.logger.remote.alerts._rate_limit import Limit
 from metaexpert.logger.remote.alerts._text import REPEAT_MARK, units
 from metaexpert.logger.remote.http import Poster, Reply, seconds
-from metaexpert.logger.remote.rate_limit import Limit
 from metaexpert.logger.remote.sender import digest
 
 #: SUPPRESS_EMBEDS: no previews of links in the text.

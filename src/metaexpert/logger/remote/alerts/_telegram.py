@@ -12,9 +12,9 @@ import re
 from typing import ClassVar, Final
 
 from metaexpert.logger.remote.alerts._channel import Outcome, TextChannel
+from metaexpert.logger.remote.alerts._rate_limit import Limit
 from metaexpert.logger.remote.alerts._text import REPEAT_MARK, units
 from metaexpert.logger.remote.http import Poster, Reply
-from metaexpert.logger.remote.rate_limit import Limit
 from metaexpert.logger.remote.sender import digest
 
 API: Final = "https://api.telegram.org"

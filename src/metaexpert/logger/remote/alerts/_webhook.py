@@ -13,8 +13,8 @@ from typing import ClassVar, Final
 from metaexpert.logger.remote.alerts import _text
 from metaexpert.logger.remote.alerts._alert import Alert
 from metaexpert.logger.remote.alerts._channel import Channel, Message, Outcome
+from metaexpert.logger.remote.alerts._rate_limit import Limit
 from metaexpert.logger.remote.http import Poster, Reply, seconds
-from metaexpert.logger.remote.rate_limit import Limit
 from metaexpert.logger.remote.sender import digest
 
 #: Alerts in one request.

@@ -19,9 +19,9 @@ from metaexpert.logger.remote.alerts._channel import Channel
 from metaexpert.logger.remote.alerts._delivery import Delivery
 from metaexpert.logger.remote.alerts._heartbeat import Heartbeat, dead
 from metaexpert.logger.remote.alerts._outbox import Outbox
+from metaexpert.logger.remote.alerts._rate_limit import RateLimit
 from metaexpert.logger.remote.alerts._routes import Routes
 from metaexpert.logger.remote.endpoints import Endpoint, Endpoints
-from metaexpert.logger.remote.rate_limit import RateLimit
 from metaexpert.logger.remote.sender import Report
 from metaexpert.logger.system.descriptors import make_private_directory
 
