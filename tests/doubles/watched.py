@@ -33,7 +33,7 @@ HANGS = {"stopped", "busy", "dead lock", "socket"}
 #: Ends that are told, with the words that tell them.
 ENDS = {"killed": "was killed", "crashed": "crashed", "uncaught": "exception that nobody caught"}
 _EXPERT = """
-import ctypes, faulthandler, os, signal, socket, sys, threading
+import ctypes, faulthandler, os, select, signal, socket, sys, threading
 from metaexpert.logger import MetaLogger
 faulthandler.disable()
 fate = os.environ["FATE"]
@@ -42,7 +42,8 @@ for number in range(3):
     logger.info("entry", number=number)
 logger.flush()  # so that a watcher can read its name
 print("ready", flush=True)
-"AGAIN" in os.environ or sys.stdin.readline()
+while "AGAIN" not in os.environ and not select.select([sys.stdin], [], [], 1)[0]:
+    logger.info("waiting")  # the test may take its time, and no entry for long would be a hang
 logger.info("the last words")
 """
 
@@ -88,9 +89,9 @@ class Expert:
         self.process.communicate()
 
     def messages(self) -> list[str]:
-        """Return what it has logged itself, in the order of its file."""
+        """Return what it has logged itself, in the order of its file, without that it waited."""
         entries = map(json.loads, (self.directory / "expert.log").read_bytes().splitlines())
-        return [one["message"] for one in entries if not one["message"].startswith("log.")]
+        return [one["message"] for one in entries if not one["message"].startswith(("log.", "waiting"))]
 
 
 class Watch:

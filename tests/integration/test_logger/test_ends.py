@@ -174,6 +174,28 @@ class TestDeath:
         assert [end["reason"] for end in ends] == ["replaced by another program"]
         assert died() == ends
 
+    @pytest.mark.parametrize(
+        "call",
+        ["execv('/bin/true', ['true'])", "execlp('true', 'true')", "execvpe('true', ['true'], {'PATH': '/bin'})"],
+        ids=["execv", "execlp", "execvpe"],
+    )
+    def test_a_program_that_is_replaced_by_one_that_ends_at_once(self, run: Run, call: str) -> None:
+        """Nobody could see the other program, but the first has noted that it is replaced."""
+        run(START + f"os.{call}")
+        assert [end["reason"] for end in died()] == ["replaced by another program"]
+
+    def test_a_program_that_could_not_be_replaced(self, run: Run) -> None:
+        """It goes on, and is told when it is killed then."""
+        code = "try:\n    os.execlp('no-such-program', 'x')\nexcept OSError:\n    os.kill(os.getpid(), signal.SIGKILL)"
+        run(START + code, returncode=-signal.SIGKILL)
+        assert [end["reason"] for end in died()] == ["killed or power lost"]
+
+    def test_a_child_that_becomes_another_program_says_nothing_of_its_parent(self, run: Run) -> None:
+        """The parent is told as killed."""
+        code = "if os.fork() == 0:\n    os.execv('/bin/true', ['true'])\nos.wait()\n"
+        run(START + code + "os.kill(os.getpid(), signal.SIGKILL)", returncode=-signal.SIGKILL)
+        assert [end["reason"] for end in died()] == ["killed or power lost"]
+
     def test_a_forked_child_that_logs_nothing_leaves_nothing(self, run: Run) -> None:
         """It ends by `os._exit`, or becomes another program."""
         run(START + "if os.fork() == 0:\n    os._exit(0)\nos.wait()\nlogger.close()")

@@ -82,6 +82,18 @@ def test_once_for_cron(tmp_path: Path) -> None:
     assert len(hook.entries()) == 1
 
 
+def test_a_program_that_was_replaced_unseen(tmp_path: Path) -> None:
+    """No watcher has looked while the other program lived; still it is no bad end."""
+    expert = Expert(tmp_path / "logs", "exec", "replaced").ready()
+    expert.go()
+    expert.process.wait()
+    expert.end()
+    command = [sys.executable, "-m", "metaexpert", "watch", "--once", "--json", str(tmp_path / "logs")]
+    seen = subprocess.run(command, capture_output=True, text=True)
+    assert (seen.returncode, '"died"' in seen.stdout) == (0, False)
+    assert expert.messages() == ["entry"] * 3 + ["the last words"]
+
+
 @pytest.mark.program
 def test_a_process_that_stands_still(tmp_path: Path) -> None:
     """A stopped process is told by the sign of life that it does not give, once; it goes on after SIGCONT."""

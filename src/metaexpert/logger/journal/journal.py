@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from metaexpert.logger.journal.lane import JournalLane
-from metaexpert.logger.journal.owner import CRASH_SUFFIX, description
+from metaexpert.logger.journal.owner import CRASH_SUFFIX, REPLACED_KEY, description
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
 from metaexpert.logger.system.descriptors import make_private_directory
+from metaexpert.logger.system.execs import on_exec
 from metaexpert.logger.system.interrupts import is_injected, let_pass
 from metaexpert.logger.system.locks import FileLock
 
@@ -73,6 +74,9 @@ class Journal:
         self._described = self._forked = self._unclaimed = False
         #: The exception that ends the process, as text, once it is known.
         self._error = ""
+        self._replaced = False
+        if directory is not None:
+            on_exec(self)
         self._claim()
 
     def lane(self, name: str) -> JournalLane:
@@ -150,13 +154,21 @@ class Journal:
         for owner in [*self._former.values(), *([self._owner] if self._owner else [])]:
             owner.abandon()
         self._former.clear()
-        self._forked, self._error = True, ""
+        self._forked, self._error, self._replaced = True, "", False
         self.id, self._owner, self._described, self._unclaimed = "", None, False, True
 
     def ends(self, error: str) -> None:
         """Note that an uncaught exception ends the process. Raises OSError."""
         self._error, self._described = error, False
         self._describe()
+
+    def on_exec(self, *, failed: bool) -> None:
+        """Note that another program takes the place of this one, or after all does not."""
+        self._replaced = not failed
+        if self._described:
+            self._described = False
+            with contextlib.suppress(OSError):  # then it is known for as long as the other program lives
+                self._describe()
 
     @property
     def crash_file(self) -> Path | None:
@@ -166,7 +178,8 @@ class Journal:
     def _describe(self) -> None:
         if self._owner is not None and not self._described:
             self._described = True
-            self._owner.write(description(forked=self._forked, **({"error": self._error} if self._error else {})))
+            facts = {"error": self._error} if self._error else {REPLACED_KEY: True} if self._replaced else {}
+            self._owner.write(description(forked=self._forked, **facts))
 
     def keeps(self, segment: Segment) -> bool:
         """Return whether *segment* is used again: memory was a makeshift if there is a disk to be had."""

@@ -23,7 +23,7 @@ from metaexpert.logger.system.host import hostname
 #: Suffix of the file that `faulthandler` writes into.
 CRASH_SUFFIX: Final = ".crash"
 KILLED, CRASHED, UNCAUGHT, REPLACED = "killed or power lost", "crashed", "uncaught", "replaced by another program"
-#: Of a description: that the process was seen to go on as another program.
+#: Of a description: that the process goes on as another program, by what it said itself or by what was seen.
 REPLACED_KEY: Final = "replaced"
 _MOST_BYTES: Final = 64 * 1024
 _MOST_FRAMES: Final = 8
