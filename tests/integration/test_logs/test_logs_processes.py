@@ -64,6 +64,7 @@ def test_following_ten_thousand_entries_a_second(
     program(WRITER, str(SECONDS), str(RATE))
     seen: list[int] = []
     delays: list[float] = []
+    began = time.thread_time()
     for batch in stream:
         now = time.time()
         fields = [record.data for record in batch if isinstance(record, Entry) and record.text in ("tick", "done")]
@@ -73,12 +74,16 @@ def test_following_ten_thousand_entries_a_second(
             break
     assert logs.counts.overrun == 0  # the reader was not left so far behind that files were gone
     assert sorted(seen) == list(range(int(SECONDS * RATE) + 1))
+    took = time.thread_time() - began
     delays.sort()
     print(
-        f"{len(seen)} entries, delay p50 {delays[len(delays) // 2]:.3f} s, p99 {delays[len(delays) * 99 // 100]:.3f} s"
+        f"{len(seen)} entries, delay p50 {delays[len(delays) // 2]:.3f} s, p99 {delays[len(delays) * 99 // 100]:.3f} s, "
+        f"{took:.3f} s of processor time"
     )
     assert list((tmp_path / "logs").glob("expert.log.*"))
-    assert delays[len(delays) // 2] < 2.0  # generous: the machine of the tests may be busy
+    # A busy machine makes both processes late, at worst for seconds: so what keeping up costs, and the quickest tenth.
+    assert took < SECONDS * 0.75
+    assert delays[len(delays) // 10] < 2.0
 
 
 KILLED = """
