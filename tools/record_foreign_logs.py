@@ -3,9 +3,10 @@
     python -m uv run --group bench python tools/record_foreign_logs.py tests/unit/test_logs/foreign
 
 Each library logs in a process of its own. pino and bunyan need node, and a directory with both installed
-(``npm install pino bunyan winston``) as the second argument; without it their files stay as they are. Freqtrade's and
-Hummingbot's files have the formats of their configurations (``%(asctime)s - %(name)s - %(levelname)s - %(message)s``,
-and the same with ``%(process)d`` behind the time), written by `logging`. Values are made up.
+(``npm install pino bunyan winston``) as the second argument; without it their files stay as they are. Hummingbot's has
+the format of its configuration (``%(asctime)s - %(process)d - %(name)s - %(levelname)s - %(message)s``), written by
+`logging`. ``freqtrade.log`` and ``nautilus-backtest.*`` are lines of the backtests of `test_bots.py`, taken by hand.
+Values are made up.
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ RECORDERS: Final[dict[str, Callable[[Path], None]]] = {
     "loguru.log": lambda path: loguru(path, serialize=False),
     "nautilus.jsonl": lambda path: nautilus(path, as_json=True),
     "nautilus.log": lambda path: nautilus(path, as_json=False),
-    "freqtrade.log": text("freqtrade.worker", "%(asctime)s - %(name)s - %(levelname)s - %(message)s"),
     "hummingbot.log": text("hummingbot.core", "%(asctime)s - %(process)d - %(name)s - %(levelname)s - %(message)s"),
     "logging.log": text("bot", "%(asctime)s [%(levelname)s] %(name)s: %(message)s"),
 }

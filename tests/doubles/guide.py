@@ -40,13 +40,16 @@ def run_with(library: str, code: str, directory: Path) -> subprocess.CompletedPr
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
         pytest.skip("there is no uv to install what it needs")
-    command = [uv, "run", "--quiet", "--no-project", "--python", sys.executable, "--with", library, "--with", str(ROOT)]
-    installed = subprocess.run([*command, "python", "-c", ""], cwd=directory, capture_output=True, text=True)
+    # Begun from here, where pyenv's shim finds the uv of this project.
+    command = [uv, "run", "--quiet", "--no-project", "--directory", str(directory)]
+    command += ["--python", sys.executable, "--with", library, "--with", str(ROOT)]
+    installed = subprocess.run([*command, "python", "-c", ""], cwd=ROOT, capture_output=True, text=True)
     if installed.returncode:
         pytest.skip(f"{library} cannot be installed: {installed.stderr[-500:]}")
     (directory / "program.py").write_text(code, "utf-8")
-    done = subprocess.run(
-        [*command, "python", "program.py"], cwd=directory, capture_output=True, text=True, timeout=200
-    )
+    # As its user does: freqtrade sets up no logging under pytest.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command += ["python", "program.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return done

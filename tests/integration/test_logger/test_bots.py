@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from guide import blocks, run_with
 
+from metaexpert.logs import Entry, open_logs
+from metaexpert.logs.foreign.explain import explain
+
 #: The first time they are downloaded.
 pytestmark = [
     pytest.mark.program,
@@ -48,7 +51,11 @@ class Ema(IStrategy):
     stoploss = -0.1
 
     def populate_indicators(self, dataframe, metadata):
-        logging.getLogger(__name__).warning("indicators of %s", metadata["pair"])
+        try:
+            logging.getLogger(__name__).warning("indicators of %s", metadata["pair"])
+            raise ValueError("no price for 'BTCUSDT'")
+        except ValueError:
+            logging.getLogger(__name__).exception("no indicators of %s", metadata["pair"])
         return dataframe
 
     def populate_entry_trend(self, dataframe, metadata):
@@ -60,6 +67,7 @@ class Ema(IStrategy):
 """)
 from freqtrade.main import main
 command = "backtesting -c config.json --userdir user_data -s Ema --cache none --export none"
+command += " --logfile user_data/logs/freqtrade.log"
 try:
     main(command.split())
 except SystemExit as end:
@@ -68,7 +76,7 @@ except SystemExit as end:
 
 
 def test_a_backtest_of_freqtrade(tmp_path: Path, read_log: Read) -> None:
-    """With the guide's `log_config` all of a backtest is in the files, from the configuration to the results."""
+    """With the guide's `log_config` all of a backtest is in our files, beside the console and the file of its own."""
     config = {
         **json.loads("{" + blocks("freqtrade")[0] + "}"),
         "dry_run": True,
@@ -76,17 +84,26 @@ def test_a_backtest_of_freqtrade(tmp_path: Path, read_log: Read) -> None:
         "stake_amount": 100,
         "max_open_trades": 1,
         "timeframe": "1h",
+        "entry_pricing": {"price_side": "same"},
+        "exit_pricing": {"price_side": "same"},
         "exchange": {"name": "binance", "pair_whitelist": ["BTC/USDT"]},
         "pairlists": [{"method": "StaticPairList"}],
         "dataformat_ohlcv": "json",
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    run_with("freqtrade", FREQTRADE, tmp_path)
+    done = run_with("freqtrade", FREQTRADE, tmp_path)
     entries = read_log("user_data/logs/expert.log")
     loggers = {entry["logger"] for entry in entries}
     assert loggers >= {"freqtrade.optimize.backtesting", "freqtrade.configuration.config_validation", "ema"}
     assert len(entries) > 30
-    assert [e["message"] for e in entries if e["logger"] == "ema"] == ["indicators of BTC/USDT"]
+    said = ["indicators of BTC/USDT", "no indicators of BTC/USDT"]
+    assert [e["message"] for e in entries if e["logger"] == "ema"] == said
+    assert [e["exception"]["value"] for e in read_log("user_data/logs/errors.log")] == ["no price for 'BTCUSDT'"]
+    assert "ema - WARNING - indicators of BTC/USDT" in done.stderr
+    (own,) = (file for file in explain([tmp_path / "user_data/logs"]) if file.file.name == "freqtrade.log")
+    assert (own.format, own.lines) == ("freqtrade text", "entries")
+    theirs = [e.text for e in open_logs(tmp_path / "user_data/logs/freqtrade.log")]
+    assert theirs == [e["message"] for e in entries]
 
 
 NAUTILUS = """
@@ -104,7 +121,8 @@ def on_trade_tick(self, tick):
         self.submit_order(self.order_factory.market(tick.instrument_id, OrderSide.BUY, eth.make_qty(1)))
 
 Buy.on_trade_tick = on_trade_tick
-engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(log_level="ERROR")))
+own = LoggingConfig("ERROR", "DEBUG", log_directory="logs", log_file_format={form!r})
+engine = BacktestEngine(BacktestEngineConfig(logging=own))
 engine.add_venue(Venue("BINANCE"), OmsType.NETTING, AccountType.CASH, [Money(1_000_000, USDT)])
 eth = TestInstrumentProvider.ethusdt_binance()
 engine.add_instrument(eth)
@@ -118,9 +136,17 @@ engine.dispose()
 """
 
 
-def test_a_backtest_of_nautilus_trader(tmp_path: Path, read_log: Read) -> None:
-    """Ids, prices and quantities are text, as they print, and the fill is in trades.log."""
-    run_with("nautilus_trader", NAUTILUS.format(guide=blocks("nautilus_trader")[0]), tmp_path)
+@pytest.mark.parametrize("form", [None, "json"])
+def test_a_backtest_of_nautilus_trader(tmp_path: Path, read_log: Read, form: str | None) -> None:
+    """Ids, prices and quantities are text, the fill is in trades.log, and the engine's own log is read beside it."""
+    run_with("nautilus_trader", NAUTILUS.format(guide=blocks("nautilus_trader")[0], form=form), tmp_path)
     (fill,) = read_log("logs/trades.log")
     assert (fill["message"], fill["price"], fill["size"]) == ("Filled", "2001.00", "1.00000")
     assert fill["order_id"].startswith("O-")
+    (own,) = (file for file in explain([tmp_path / "logs"]) if file.file.name.startswith("BACKTESTER-001_"))
+    assert own.format == ("nautilus JSON" if form else "nautilus text")
+    theirs = [e for e in open_logs(tmp_path / "logs") if isinstance(e, Entry) and e.foreign]
+    assert len(theirs) == len((tmp_path / "logs" / own.file.name).read_text("utf-8").splitlines())
+    assert {e.expert for e in theirs} == {"BACKTESTER-001"}
+    assert {e.text for e in theirs if e.get("logger") == "Buy" and e.level == "info"} >= {"READY", "RUNNING"}
+    assert not any("\x1b" in e.text for e in theirs)

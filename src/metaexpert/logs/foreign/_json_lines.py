@@ -110,7 +110,7 @@ def parsed(data: dict[str, Any], shape: str) -> Parsed | None:
     fields = {name: value for name, value in data.items() if name not in (time_key, message_key)}
     _take_level(fields, level_key, _nested(data, level_key))
     message = said if isinstance(said, str) else "" if said is None else json.dumps(said, ensure_ascii=False)
-    return Parsed(time, level, message, _header(fields, shape), shape, data[time_key])
+    return Parsed(time, level, values.without_colours(message), _header(fields, shape), shape, data[time_key])
 
 
 def _folded(name: str) -> str:
@@ -218,6 +218,8 @@ _NAMED: Final = frozenset({"bunyan", "pino", "python-json-logger", "loguru"})
 
 def _header(fields: dict[str, Any], shape: str) -> dict[str, Any]:
     """Return *fields* with what has a place in our header under its name there."""
+    if shape == "nautilus" and isinstance(fields["trader_id"], str):  # its files are called by the run, too
+        fields["appname"] = fields.pop("trader_id")
     for name in ("logger", "logger_name", "component", *(("name",) if shape in _NAMED else ())):
         if isinstance(fields.get(name), str) and "logger" not in fields.keys() - {name}:
             fields["logger"] = fields.pop(name)

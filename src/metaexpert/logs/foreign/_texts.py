@@ -48,7 +48,7 @@ LAYOUTS: Final = (
     _layout("celery", r"\[{T}: {L}/(?P<process_name>[^\]\s]+)\] "),
     _layout("gunicorn", r"\[{T}\] \[{P}\] \[{L}\] "),
     _layout("flask", r"\[{T}\] {U} in {N}: "),
-    _layout("nautilus", r"(?=\S+T\S+Z ){T} \[{L}\] (?P<logger>[\w-]+\.[\w.-]+): "),
+    _layout("nautilus", r"(?=\S+T\S+Z ){T} \[{L}\] (?P<appname>[\w-]+-[\w-]+)\.(?P<logger>[^\s:]+): "),
     _layout("structlog", r"{T} \[(?P<level>[a-z]+)\s*\] "),
     _layout("spring", r"{T}\s+{U}\s+{P} --- \[\s*(?P<thread>[^\]]*)\] (?P<logger>\S+)\s*: "),
     _layout("log4j", r"{T} \[(?P<thread>[^\]]*)\] {U}\s+{N} - "),
@@ -62,7 +62,6 @@ LAYOUTS: Final = (
     _layout("django", r"{U} {T} {N} {P} (?P<thread>\d+) "),
     _layout("logging", r"\[?{U}\]?:?\s+\[?{T}\]?:?\s+(?:- )?"),
 )
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 #: The fields that structlog's console writes behind the message.
 _FIELD: Final = re.compile(r"([A-Za-z_][\w.]*)=('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"\[{(]\S*)(?:\s+|$)")
 _BEFORE_FIELDS: Final = re.compile(r"(?<!\s)\s+(?=[A-Za-z_][\w.]*=)")
@@ -72,8 +71,7 @@ _LONGEST: Final = 1 << 20
 
 def decoded(line: bytes) -> str:
     """Return a line as text without the codes of colours; bytes that are not UTF-8 as hexadecimal escapes."""
-    text = line.decode("utf-8", "backslashreplace")
-    return _COLOURS.sub("", text) if "\x1b[" in text else text
+    return values.without_colours(line.decode("utf-8", "backslashreplace"))
 
 
 def parse_text(line: bytes, layout: Layout) -> Parsed | None:

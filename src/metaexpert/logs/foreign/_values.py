@@ -47,7 +47,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OLD_MINUTES: Final = re.compile(r"(\d\d:\d\d)\.(\d\d)(?=$|[^\d])")
 _NUMBER: Final = re.compile(r"\d{9,19}(?:\.\d+)?")
 _ZONE: Final = re.compile(r"(?:Z|UTC|GMT|[+-]\d\d:?\d\d)$")
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _DATED: Final = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]|\d{8}T\d{6}")
+
+
+def without_colours(text: str) -> str:
+    """Return *text* without the codes of colours."""
+    return _COLOURS.sub("", text) if "\x1b[" in text else text
 
 
 def level_of(value: Any, scale: str = "") -> str | None:
