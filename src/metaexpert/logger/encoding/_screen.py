@@ -14,7 +14,7 @@ from metaexpert.logger.masking.shapes import HINTS
 from metaexpert.logger.system.native import core
 
 #: Characters that may stand between a name and a secret.
-_BETWEEN: Final = b"=:<%'"
+_BETWEEN: Final = b"=:<%'\t"
 #: Where the bits begin, and how many bytes of them there are.
 _BITS: Final = 258
 _BITS_SIZE: Final = 16384

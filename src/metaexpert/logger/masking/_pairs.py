@@ -70,7 +70,8 @@ class _Context(NamedTuple):
     @property
     def in_prose(self) -> bool:
         """Whether this may be a sentence instead of data."""
-        return self.separator in (":", " ", "->", "→", "|", "│") and not self.quoted_name
+        said = self.separator in (":", " ", "->", "→", "|", "│") or self.separator[:1] in "iw"
+        return said and not self.quoted_name
 
 
 #: The rest of a name whose stem was found, and a word that belongs to it: "session id", "pin code".
@@ -89,7 +90,7 @@ _SEPARATOR: Final = lazy_pattern(
         {_LOOKS}[ \t]{{0,40}}+
         (\|(?=[ ])|│
         |:[ ]?(?:str|bytes|string|String|SecretStr|Optional\[\w++\])(?:[ ]?\|[ ]?None)?[ ]?=|=>|->|→|:=|={{1,3}}+
-        |:(?!:|//))
+        |(?:(?:is|was)[ ]?)?:(?!:|//))
         {_LOOKS}([ \t]{{0,40}}+){_LOOKS}(?:&quot;|&\#3[49];|\\u0022|\\x22)?+""",
     re.VERBOSE,
 )

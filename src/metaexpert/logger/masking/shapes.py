@@ -28,9 +28,9 @@ from metaexpert.logger.masking._addresses import (
     is_user_option,
 )
 from metaexpert.logger.masking._encoded import LEVELS, find_encoded, is_encoded
-from metaexpert.logger.masking._pairs import UNREAD, Span, find_pairs
+from metaexpert.logger.masking._pairs import Span, find_pairs
 from metaexpert.logger.masking._structures import find_structures
-from metaexpert.logger.masking._values import is_path
+from metaexpert.logger.masking._told import find_columns, find_told, may_be_told
 from metaexpert.logger.masking.names import Names
 
 #: Shorter texts without ``=`` and ``:`` have no room for a secret with a shape.
@@ -76,25 +76,6 @@ def _is_bearer(match: re.Match[str]) -> bool:
     return len(token) >= 24 or any(c.isdigit() for c in token) or not (token.islower() or token.istitle())
 
 
-def _is_mixed(match: re.Match[str]) -> bool:
-    """Return whether a word holds letters and digits, as no word of a sentence does."""
-    found = match[1]
-    return _is_random(match) and "=" not in found.rstrip("=") and ":" not in found and not is_path(found)
-
-
-#: "Using API key AKx9…": a value that is not a word, after a name that can only mean a secret.
-_SAID: Final = lazy_pattern(r"""(?: is| was)?[ ]["'`]?([^\s"'`,;<>]{6,}+)""")
-#: Last words of such names, each with the words of which one has to stand before it, and the shortest value.
-_SAID_NAMES: Final = (
-    ("key", lazy_pattern(r"(?:^|[^a-z])(?:api|secret|access|private|listen|signing)[ _\-]?\Z"), 6),
-    ("secret", lazy_pattern(r"(?:^|[^a-z])(?:api|client)[ _\-]?\Z"), 6),
-    ("token", lazy_pattern(r"(?:^|[^a-z])(?:api|access|refresh|auth|bot|session|bearer|id)[ _\-]\Z"), 16),
-    ("password", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
-    ("passphrase", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
-)
-#: Characters before the last word that are looked at.
-_SAID_BEFORE: Final = 10
-_SAID_HINTS: Final = ("ey ", "EY ", "ord ", "ORD ", "ase ", "ASE ", "cret ", "CRET ", "ken ", "KEN ")
 #: A private key in the Wallet Import Format, beside its name: alone, it might be an id.
 _WIF: Final = _shape(
     "wif key", r"(?<![1-9A-HJ-NP-Za-km-z])([5KL][1-9A-HJ-NP-Za-km-z]{50,51})(?![A-Za-z0-9])", _has_digit
@@ -190,13 +171,13 @@ for _rule, _hint, _pattern in WEBHOOKS:
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
 #: Identifiers without a shape: hexadecimal digits, UUIDs, numbers, single words.
 _IDENTIFIER: Final = lazy_pattern(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
-#: A text with none of these, and none of ``= : < % ' " --``, has no shape. Three characters each, as `_fast.c` needs.
+#: A text with none of these, no tab and none of ``= : < % ' --`` has no shape. Three characters each, for the core.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
     *(" ->", "-> ", " | ", "es/T", "s/ca", "/v2/", "/int", "ken ", "KEN ", "WIF", "wif"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
     *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
-    *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET "),
+    *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET ", "nem", "   ", '", ', '","'),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
 #: One of these stands between a name and its secret, where there is neither ``=`` nor ``:``.
@@ -242,8 +223,10 @@ def _found(text: str, names: Names, work: Work) -> list[Span]:
             for hint, shapes in hints:
                 if hint in text:
                     spans.extend(_matches(text, shapes))
-    if any(hint in text for hint in _SAID_HINTS):
-        spans.extend(_in_sentences(text, work))
+    if may_be_told(text):
+        spans.extend(find_told(text, work))
+    if "\t" in text or "   " in text:
+        spans.extend(find_columns(text, names, work))
     if _PEM_BEGIN in text:
         spans.extend(_pem_blocks(text))
     if "/" in text:
@@ -260,25 +243,6 @@ def _matches(text: str, shapes: list[_Shape]) -> Iterator[Span]:
         for match in pattern.finditer(text):
             if check is None or check(match):
                 yield Span(*match.span(pattern.groups), rule)
-
-
-def _in_sentences(text: str, work: Work) -> Iterator[Span]:
-    lowered = text.lower()
-    if len(lowered) != len(text):  # İ has two characters in lower case
-        lowered = text.replace("\u0130", "i").lower()
-    for word, before, shortest in _SAID_NAMES:
-        position = lowered.find(f"{word} ")
-        while position >= 0:
-            if work.left <= 0:
-                yield Span(position, len(text), UNREAD)
-                break
-            work.left -= 2
-            end = position + len(word)
-            if before.search(lowered, max(0, position - _SAID_BEFORE), position) is not None:
-                match = _SAID.match(text, end)
-                if match is not None and len(match[1]) >= shortest and _is_mixed(match):
-                    yield Span(*match.span(1), "named in a sentence")
-            position = lowered.find(f"{word} ", end)
 
 
 def _pem_blocks(text: str) -> Iterator[Span]:
