@@ -207,7 +207,7 @@ def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, A
 def test_an_entry_that_took_no_number_gives_none_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry for the console alone repeats the last number; its failure must not hand that out a second time."""
     logger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
-    stamper = logger._logger.pipeline._stamper
+    stamper = logger._logger.pipeline.stamper
 
     def fail(entry: Any) -> bytes:
         raise ValueError

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaexpert.logger import BoundLogger, ConfigurationError, LoggerConfig, MetaLogger, get_logger, trade_context
+from metaexpert.logger import (
+    BoundLogger,
+    ConfigurationError,
+    LoggerConfig,
+    MetaLogger,
+    get_logger,
+    register_secret,
+    trade_context,
+)
 from metaexpert.logger.config.settings import command_line
+from metaexpert.logger.encoding.processors import CleanValues
 from metaexpert.logger.encoding.route import never
 from metaexpert.logger.hub import _repeats
 from metaexpert.logger.hub._repeats import template
@@ -238,6 +248,58 @@ def test_it_costs_nothing_when_it_is_off(make: Make) -> None:
     assert plainly(make(log_level="DEBUG")) == set()
     limited = {("info", False), ("warning", False), ("debug", False)}
     assert plainly(make(log_level="DEBUG", repeat_limit=5, log_dir="others")) == limited
+
+
+HARD: list[dict[str, Any]] = [
+    {"price": 1.5, "symbol": "BTCUSDT", "ok": True, "note": None},
+    {"api_key": 12345678, "size": 2},  # a secret by its name
+    {"pin": 987654321, "size": 3},  # one by its value
+    {"name": "api_key", "value": 12345678.5},
+    {"size": float("nan")},
+    {"size": Decimal(4), "level": 5},
+    {"items": [1, 2], "size": 10**30},
+    {"token": "abc", "masked": 7},
+    {"alert": True, "size": 1},
+]
+
+
+@pytest.mark.parametrize("fields", HARD, ids=str)
+def test_counting_before_the_values_are_clean_tells_the_same(
+    make: Make, read_log: Read, fields: dict[str, Any]
+) -> None:
+    """Whatever is in an entry, `log.repeated` says what it says when all entries are cleaned first."""
+    register_secret("987654321")
+    told = []
+    for early in (True, False):
+        logger = make(repeat_limit=2, log_dir=f"logs/{early}")
+        if not early:
+            vars(logger._logger.pipeline._repeats)["_counts"] = lambda *_: False
+        for number in range(5):
+            logger.warning(f"Gap of {number} by 987654321, api_key=abcd{number}\ud800", **fields)
+        logger.close()
+        entries = read_log(f"logs/{early}/expert.log")
+        ends = [entry for entry in entries if entry["message"] == "log.repeated"]
+        told.append([{key: end[key] for key in ("level", "template", "count", "range")} for end in ends])
+    assert told[0] == told[1]
+    assert len(told[0]) == (not fields.get("alert"))
+    assert "987654321" not in str(told)
+
+
+def test_an_entry_too_many_is_not_cleaned(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dearest part of a call is left out for those that are counted only."""
+    logger = make(repeat_limit=2)
+    cleaned: list[object] = []
+    clean = CleanValues.__call__
+
+    def counted(*args: Any) -> Any:
+        cleaned.append(args)
+        return clean(*args)
+
+    monkeypatch.setattr(CleanValues, "__call__", counted)
+    for number in range(10):
+        logger.warning("Gap of %d bars", number, symbol="BTCUSDT", bars=number)
+    assert len(cleaned) == 2
+    assert logger.stats()["repeated"] == 8
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", 1.5, ""])

@@ -175,9 +175,14 @@ def chain(
     finish: Processor,
     rules: Rules = RULES,
     first: Iterable[Processor] = (),
+    unclean: Iterable[Processor] = (),
 ) -> ProcessorList:
-    """Return the whole chain: *own* are the user's processors, *first* more of ours, *finish* stamps and routes."""
-    steps = [add_stack, add_exception, keep_reserved_keys, CleanValues(max_length, max_items, rules), finish]
+    """Return the whole chain: *own* are the user's processors, *finish* stamps and routes.
+
+    Of ours are also *first*, and *unclean*, which comes before the values are cleaned.
+    """
+    clean = CleanValues(max_length, max_items, rules)
+    steps = [add_stack, add_exception, keep_reserved_keys, *unclean, clean, finish]
     own = prepared(own)
     return ProcessorList([merge_context, *first, *own, *steps], plain=not own)
 

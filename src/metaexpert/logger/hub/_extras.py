@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from metaexpert.logger.files.recorder import Recorder
     from metaexpert.logger.hub._repeats import Repeats
     from metaexpert.logger.hub._seal import Sealing
+    from metaexpert.logger.hub.pipeline import Pipeline
 
 
-def repeats_for(config: LoggerConfig, announce: Callable[..., bool], clock: Callable[[], str]) -> Repeats | None:
+def repeats_for(pipeline: Pipeline, announce: Callable[..., bool]) -> Repeats | None:
     """Return what limits the repeats of a logger; None when nothing does."""
-    if config.repeat_limit is None:
+    if pipeline.config.repeat_limit is None:
         return None
     from metaexpert.logger.hub._repeats import Repeats  # noqa: PLC0415 - few loggers have such a limit
 
-    return Repeats(config, announce, clock)
+    return Repeats(pipeline, announce)
 
 
 def sealing_for(config: LoggerConfig, directory: LogDirectory, announce: Callable[..., bool]) -> Sealing | None:

@@ -5,6 +5,9 @@ of them; when it is over, ``log.repeated`` has how many were counted, when the f
 each number, in the message and in the fields. Written and counted entries add up to the calls, also at `close`.
 After a fork each process counts its own; a kill takes along what was counted since the last ``log.repeated``.
 
+An ordinary entry beyond the limit is counted before its values are cleaned (`Repeats.step`), which is the dearest part
+of a call on the plain way. Whatever could be changed by cleaning goes on, and is counted at the end of the chain.
+
 Bound: a thousand kinds of entries; the one that came least recently is told of and forgotten.
 
 Threads: any thread may ask, and a signal handler or ``__del__`` that comes in the midst of it has its entry written.
@@ -14,22 +17,33 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.encoding.foreign_steps import EVENT
+from metaexpert.logger.entry.values import no_surrogates
+from metaexpert.logger.hub._routing import RECORDER
+from metaexpert.logger.masking.names import PLAIN
+from metaexpert.logger.schema import CATEGORY, TRADE
 from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.forks import catch_up
+from metaexpert.logger.system.lazy_structlog import DropEvent, EventDict
 from metaexpert.logger.system.threads import RLock
+
+if TYPE_CHECKING:
+    from metaexpert.logger.hub.pipeline import Pipeline
 
 #: Seconds for which entries are counted together.
 WINDOW: Final = 60.0
 _MOST_KINDS: Final = 1000
 #: Characters of a message that count, and ranges that are kept for a kind.
 _MOST_TEXT: Final = 500
+#: Fields of an entry that is counted before it is clean, at most.
+_MOST_FIELDS: Final = 50
 _MOST_RANGES: Final = 50
 #: A number that stands by itself; a hexadecimal number; a word of six or more characters with a digit; other digits.
 _VARIABLE: Final = re.compile(
@@ -73,7 +87,9 @@ class _Group:
 
     def add(self, moment: str, numbers: tuple[float, ...], fields: Mapping[str, Any]) -> None:
         self._widen(((f"#{place}", number) for place, number in enumerate(numbers, 1)))
-        self._widen((name, value) for name, value in fields.items() if type(value) in (int, float))
+        self._widen(
+            (name, value) for name, value in fields.items() if type(value) in (int, float) and name != schema.MASKED_KEY
+        )
         self.first = self.first or moment
         self.last = max(self.last, moment)
         self.count += 1  # last: what was begun and is not counted was not taken
@@ -93,17 +109,17 @@ class Repeats:
     """The repeats of one logger's entries.
 
     Args:
-        config: Its configuration.
+        pipeline: The logger's, whose parts are there once an entry comes.
         announce: Logs an entry of the logger's own: level, message, and fields as keywords. Returns whether it is kept.
-        clock: The time in entries.
     """
 
-    def __init__(self, config: LoggerConfig, announce: Callable[..., bool], clock: Callable[[], str]) -> None:
+    def __init__(self, pipeline: Pipeline, announce: Callable[..., bool]) -> None:
+        config = pipeline.config
+        self._pipeline, self._announce = pipeline, announce
         self._limit = config.repeat_limit
         self._errors = config.repeat_limit_errors
         self._trades = config.repeat_limit_trades
-        self._announce = announce
-        self._clock = clock
+        self._longest = min(config.max_value_length, _MOST_TEXT)
         #: Entries that were counted and not written.
         self.count = 0
         self._start()
@@ -135,11 +151,69 @@ class Repeats:
                 group.seen += 1
                 if self._limit is None or group.seen <= self._limit:
                     return True
-                group.add(self._clock(), numbers, event)
-                self.count += 1
+                self._count(group, numbers, event)
                 return False
             finally:
                 self._busy = False
+
+    def step(self, output: Any, method: str, event: EventDict) -> EventDict:
+        """Count an entry that is not clean yet, if it is beyond the limit and needs no cleaning for that.
+
+        Raises:
+            DropEvent: It was counted.
+        """
+        catch_up()
+        level, trade, name = (
+            schema.WORDS.get(method, "info"),
+            event.get(CATEGORY) == TRADE,
+            getattr(output, "name", None),
+        )
+        to = self._pipeline.levels.of(name).destinations[level, trade]
+        if to and not to & RECORDER and self.concern(level, trade=trade) and self._counts(name, level, event, trade):
+            raise DropEvent
+        return event
+
+    def _counts(self, name: str | None, level: str, event: Mapping[str, Any], trade: bool) -> bool:
+        message, rules = event.get(EVENT), self._pipeline.rules
+        if type(message) is not str or len(message) > self._longest or not self._is_plain(event):
+            return False
+        text, numbers = template(no_surrogates(rules.mask(message)[0]))
+        with self._lock:
+            group = self._groups.get((level, name, text, trade))
+            if self._busy or self._closed or group is None or group.seen < (self._limit or 0):
+                return False
+            if monotonic() >= group.end:
+                return False
+            self._busy = True
+            try:
+                group.seen += 1
+                self._groups.move_to_end((level, name, text, trade))
+                self._count(group, numbers, event)
+                return True
+            finally:
+                self._busy = False
+
+    def _is_plain(self, event: Mapping[str, Any]) -> bool:
+        """Return whether cleaning would leave the numbers of *event* as they are, and make no other field a number."""
+        rules = self._pipeline.rules
+        if len(event) > _MOST_FIELDS or event.get(schema.ALERT) is True:
+            return False
+        if schema.MASKED_KEY in event or rules.told(event) is not None:
+            return False
+        for name, value in event.items():
+            kind = type(value)
+            if kind is int or kind is float:
+                if type(name) is not str or rules.kind("", name) != PLAIN or not rules.harmless(name):
+                    return False
+                if not (rules.clear(value) if kind is int else math.isfinite(value)):
+                    return False
+            elif kind is not str and kind is not bool and value is not None:
+                return False
+        return True
+
+    def _count(self, group: _Group, numbers: tuple[float, ...], event: Mapping[str, Any]) -> None:
+        group.add(self._pipeline.stamper.clock(), numbers, event)
+        self.count += 1
 
     def _group(self, kind: _Kind, now: float) -> _Group:
         group = self._groups.get(kind)

@@ -79,18 +79,19 @@ class Pipeline:
         self.routing = Routing(config)
         self._tracing = Tracing(config)
         limits = self._limits = config.max_value_length, config.max_entry_size // 2
+        self._repeats = repeats_for(self, self._announce)
         self.processors = self.chain_with(config.processors or [])
         self.fallback = chain([], *limits, self.finish, self.rules)
         header = Header(mask_text(config.expert_name), config.facility)
         self.directory = open_directory(config.log_dir if config.log_to_file else None, header, config.journal_size)
         self.files = files_of(config, self.directory)
         self.recorder = recorder_for(config, self.directory, self.routing)
-        self._stamper = Stamper(config, header, self.directory, self.rules, now)
+        self.stamper = Stamper(config, header, self.directory, self.rules, now)
         self._pending = functools.partial(waiting_by_level, self.directory, dumps(header.appname)[1:-1])
         self._counts = Counts(config.journal_size, self.directory.journal.used, self._pending)
-        self.health = Health(self._counts, self._stamper.clock, self.directory, self._announce)
+        self.health = Health(self._counts, self.stamper.clock, self.directory, self._announce)
         ask = functools.partial(self.directory.listeners.ask, self)
-        self.outputs = Outputs(config, self.routing, self._stamper, self.directory, self._counts, ask)
+        self.outputs = Outputs(config, self.routing, self.stamper, self.directory, self._counts, ask)
         self.stranded, self.health.outputs_lack = self.outputs.stranded, self.outputs.trouble
         self._closing = RLock()
         self._complete = self._released = False
@@ -105,13 +106,12 @@ class Pipeline:
         self.on_serve: Callable[[], None] | None = None
         limit = min(config.max_value_length, config.max_entry_size - _HEADER_ROOM)
         clean = CleanValues(*limits, self.rules).fields
-        self.encoder = Encoder(self._stamper.expert_name, limit, clean, now, self.rules)
+        self.encoder = Encoder(self.stamper.expert_name, limit, clean, now, self.rules)
         told = self._counts.accepted_counts, self._lost, self.health.errors.append
         self.levels = Levels(self.routing, config.levels, lambda routing: LevelRoutes(routing, *told))
         self.routes = self.levels.base.by_kind
-        self.control = Control(self, self._announce, self._stamper.clock)
+        self.control = Control(self, self._announce, self.stamper.clock)
         self.obey = self.control.obey
-        self._repeats = repeats_for(config, self._announce, self._stamper.clock)
         self._sealing = sealing_for(config, self.directory, self._announce)
         #: Levels and kinds whose entries need a look at the room that is left.
         self._tight: set[tuple[str, bool]] = set()
@@ -148,7 +148,7 @@ class Pipeline:
                 tight = (word, trade) in self._tight and to & FILES
                 room = functools.partial(self._counts.has_room, word, trade=trade) if tight else None
                 route.check = self._tracing.check(room)
-            route.head = self._stamper.head(word, trade=trade)
+            route.head = self.stamper.head(word, trade=trade)
             route.lanes = tuple(file.lane for file in self._files_for(to))
             route.numbers = self.directory.sequence
             if self.config.log_to_file:
@@ -188,7 +188,8 @@ class Pipeline:
 
     def chain_with(self, own: Iterable[Processor]) -> ProcessorList:
         """Return a chain that ends in this pipeline, with processors of the user's *own*."""
-        return chain(own, *self._limits, self.finish, self.rules, self._tracing.first)
+        early = () if self._repeats is None else (self._repeats.step,)
+        return chain(own, *self._limits, self.finish, self.rules, self._tracing.first, early)
 
     def finish(self, output: Any, method: str, event_dict: EventDict) -> tuple[bytes, Route]:
         """Stamp, encode and route a clean event: the last processor of the chain.
@@ -211,10 +212,10 @@ class Pipeline:
         if repeats is not None and not repeats.takes(name, level, event_dict, trade=trade):
             raise DropEvent
         if self.closed or ((level, trade) in self._tight and to & FILES and not self._admit(level, trade)):
-            line = self._stamper.line(name, level, event_dict, trade=trade, counted=False)
+            line = self.stamper.line(name, level, event_dict, trade=trade, counted=False)
             self.outputs.refuse(line, level, to, trade=trade, closed=self.closed)
             raise DropEvent
-        line = self._stamper.line(name, level, event_dict, trade=trade, counted=bool(to & FILES))
+        line = self.stamper.line(name, level, event_dict, trade=trade, counted=bool(to & FILES))
         if alert:
             self.outputs.send(line, ALERTS)
         if not to:
@@ -251,7 +252,7 @@ class Pipeline:
 
     def _announce(self, level: str, message: str, **fields: Any) -> bool:
         """Log an entry of our own, such as ``log.dropped``, past gates and processors. Returns whether files get it."""
-        line = self._stamper.own_line(level, message, fields, counted=self.config.log_to_file)
+        line = self.stamper.own_line(level, message, fields, counted=self.config.log_to_file)
         to = self.routing.own_destinations(LEVEL_NUMBERS[level], alert=ALERT in fields)
         lanes = tuple(file.lane for file in self._files_for(to))
         route = Route(lanes=lanes, numbers=self.directory.sequence, count=self._counts.accepted_counts[level])
@@ -264,7 +265,7 @@ class Pipeline:
         self.outputs.send(line, to)
 
     def _show_recorded(self, to: int, line: bytes) -> None:
-        self._show_own(to, self._stamper.refused(line))  # with the number that it would have without a recorder
+        self._show_own(to, self.stamper.refused(line))  # with the number that it would have without a recorder
 
     def _admit(self, level: str, trade: bool) -> bool:
         """Return whether there is room for an entry; with ``overflow="block"``, wait for it."""
@@ -295,7 +296,7 @@ class Pipeline:
             self.health.failed("an entry could not be kept for all of its files", MemoryError("no room in the journal"))
         elif self.closed or not self._when(lambda: self.directory.keep(routes.by_kind[level, trade], line)):
             to = routes.destinations[level, trade] & FILES
-            self.outputs.refuse(self._stamper.refused(line), level, to, trade=trade, closed=self.closed)
+            self.outputs.refuse(self.stamper.refused(line), level, to, trade=trade, closed=self.closed)
 
     # -- for coroutines ---------------------------------------------------------------------------------------
 
@@ -438,7 +439,7 @@ class Pipeline:
             self._repeats.after_fork()
         self._closing = RLock()
         self.outputs.after_fork_in_child()
-        self._stamper.after_fork()
+        self.stamper.after_fork()
         self._state = (ALL_SHARES, False, False)
         self.refresh()
 
