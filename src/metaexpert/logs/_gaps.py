@@ -7,6 +7,7 @@ once, its numbers follow one another in the order of writing, and they have thei
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -170,11 +171,17 @@ class NumberRanges:
         self.ranges: list[tuple[int, int]] = []
         self.floor: int | None = None
 
+    def __contains__(self, number: int) -> bool:
+        """Return whether *number* is one of them."""
+        ranges = self.ranges
+        at = len(ranges) if ranges and ranges[-1][0] <= number else bisect_right(ranges, (number, sys.maxsize))
+        return at > 0 and ranges[at - 1][1] >= number
+
     def fits(self, runs: Iterable[tuple[int, int]]) -> bool:
         """Return whether all numbers of *runs* are new, and none is in two of them."""
         end = 0
         for first, last in sorted(runs):
-            at = bisect_right(self.ranges, last, key=lambda pair: pair[0])
+            at = bisect_right(self.ranges, (last, sys.maxsize))
             if first <= end or (at and self.ranges[at - 1][1] >= first):
                 return False
             end = last
@@ -193,7 +200,7 @@ class NumberRanges:
         if not ranges or ranges[-1][1] < first:
             ranges.append((first, last))
             return True
-        at = bisect_right(ranges, first, key=lambda pair: pair[0])
+        at = bisect_right(ranges, (first, sys.maxsize))
         before, after = (ranges[at - 1] if at else None), (ranges[at] if at < len(ranges) else None)
         if (before and first <= before[1]) or (after and last >= after[0]):
             return False
@@ -275,4 +282,4 @@ class Run(NumberRanges):
             before = last
 
     def _at(self, number: int) -> int:
-        return bisect_right(self.ranges, number, key=lambda pair: pair[0])
+        return bisect_right(self.ranges, (number, sys.maxsize))

@@ -92,6 +92,9 @@ class Entry:
     @property
     def timestamp(self) -> str:
         """The same as text: RFC 3339, UTC, microseconds."""
+        text = self.key[0].decode()
+        if text[4:20:3] == "--T::.":  # as our writer and `time_key` write it
+            return f"{text}Z"
         return self.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     @property
@@ -112,9 +115,14 @@ class Entry:
     @property
     def flat(self) -> dict[str, Any]:
         """The entry in the flat layout: header, context, the call's own fields, exception and stack last."""
+        return dict(self.fields)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The same, not to be changed: `flat` is a copy."""
         data = self.data
         if schema.STRUCTURED_DATA_KEY not in data:
-            return dict(data)
+            return data
         from metaexpert.logger.entry.rfc5424 import from_layout  # noqa: PLC0415 - for one layout, and slow to import
 
         return from_layout(data)

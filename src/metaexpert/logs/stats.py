@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -42,6 +43,7 @@ _VARIABLE: Final = re.compile(
 _QUOTED: Final = re.compile(r"'[^']{0,200}'|\"[^\"]{0,200}\"")
 
 
+@lru_cache(maxsize=4096)  # messages repeat
 def fingerprint(text: str) -> str:
     """Return *text* with numbers, ids and quoted parts replaced, so that similar messages become equal."""
     return _VARIABLE.sub("#", _QUOTED.sub("'…'", text))[:300]

@@ -106,8 +106,10 @@ class Totals:
     def add(self, execution: Execution) -> None:
         """Count an execution."""
         self.executions += 1
-        self.bought += execution.size if execution.side > 0 else 0
-        self.sold += execution.size if execution.side < 0 else 0
+        if execution.side > 0:
+            self.bought += execution.size
+        else:
+            self.sold += execution.size
         self.turnover += execution.size * execution.price
         self.costs.add(execution.fees.items(), self.currency)
         self._hold(execution.size * execution.side, execution.price)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -29,6 +30,10 @@ POSITION: Final = "position"
 NOTE: Final = "note"
 #: Words of a side: above zero buys, below zero sells.
 SIDES: Final[Mapping[int, str]] = {1: "BUY", -1: "SELL"}
+_SIDE: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("buy", "long", "bid", "b"), 1),
+    **dict.fromkeys(("sell", "short", "ask", "s"), -1),
+}
 #: Steps in which something was executed.
 EXECUTIONS: Final = frozenset({PARTIALLY_FILLED, FILLED})
 
@@ -67,8 +72,8 @@ _STATUS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("rejected", "refused", "failed", "error", "denied"), REJECTED),
 }
 #: In this order: "partially filled" before "filled".
+_POSITION: Final = re.compile(r"\bposition\b", re.I)
 _WORDS: Final = (
-    (re.compile(r"\bposition\b", re.I), POSITION),
     (re.compile(r"\bpartial", re.I), PARTIALLY_FILLED),
     (re.compile(r"\b(reject|refus|fail|denied)", re.I), REJECTED),
     (re.compile(r"\b(cancel|expired)", re.I), CANCELLED),
@@ -90,75 +95,70 @@ class Facts:
         part: The part of it that is meant, such as an exchange's answer; the entry's own fields come first.
     """
 
+    __slots__ = ("_executed", "_known", "_numbers", "_step", "entry")
+
     def __init__(self, entry: Entry, part: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.entry = entry
-        self._fields = {**part, **entry.flat} if part else entry.flat
-        self._places = _places(tuple(self._fields))
+        fields = {**part, **entry.fields} if part else entry.fields
+        self._known = _form(tuple(fields)).read(fields)
         self._numbers: dict[str, Decimal | None] = {}
+        self._step = ""
+        self._executed: bool | None = None
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
-        for place in self._places.get(name, ()):
-            if (value := self._fields[place]) is not None:
-                return value
-        return None
+        return self._known.get(name)
 
     def text(self, name: str) -> str:
         """Return a field as text; empty when there is none."""
-        value = self.get(name)
+        value = self._known.get(name)
         return "" if value is None else str(value)
 
     def number(self, name: str) -> Decimal | None:
         """Return a field as an exact number; None when there is no finite one."""
-        if name in self._numbers:
-            return self._numbers[name]
-        found = self._numbers[name] = number(self.get(name))
-        return found
+        if name not in self._known:
+            return None
+        if name not in self._numbers:
+            self._numbers[name] = number(self._known[name])
+        return self._numbers[name]
 
     @property
     def fees(self) -> tuple[tuple[str, Decimal], ...]:
         """The fees, each with its currency; an empty one where the entry names none (it is the quote currency)."""
-        value, named = self.get("fee"), self.text("fee_currency")
-        return tuple(_fees(value, named))
+        value = self._known.get("fee")
+        return () if value is None else tuple(_fees(value, self.text("fee_currency")))
 
     @property
     def side(self) -> int:
         """1 for buying (long), -1 for selling (short), 0 when unknown."""
-        word = self.text("side").lower()
-        return 1 if word in ("buy", "long", "bid", "b") else -1 if word in ("sell", "short", "ask", "s") else 0
+        return _SIDE.get(self.text("side").lower(), 0)
 
     @property
     def has_status(self) -> bool:
         """Whether a field, not the message, says which step it is."""
-        return self._status in _STATUS
+        return _spaced(self.text("status")) in _STATUS
 
     @property
-    def _status(self) -> str:
-        return _spaced(self.text("status"))
-
-    @cached_property
     def step(self) -> str:
         """The step of an order, `POSITION` for a change of a position, `NOTE` for anything else."""
-        if self.get("position_size") is not None or _is_in(_WORDS[0][0], self.entry.text):
-            return POSITION
-        if self.has_status:
-            return _STATUS[self._status]
-        executed = self.get("trade_id") is not None and self.get("price") is not None
-        if executed or _is_in(_ONLY_ORDERS, self.entry.text) or self.entry.get("msgid") == schema.MSGID_TRADE:
-            found = next((step for words, step in _WORDS if _is_in(words, self.entry.text)), None)
-            if found == REJECTED and _REQUEST.search(self.entry.text):
-                return NOTE
-            return found or (FILLED if executed else NOTE)
-        return NOTE
+        if not self._step:
+            known = self._known
+            executed = known.get("trade_id") is not None and known.get("price") is not None
+            trade = executed or self.entry.data.get("msgid") == schema.MSGID_TRADE
+            moved = known.get("position_size") is not None
+            text = self.entry.text
+            self._step = POSITION if moved else _step(text, self.text("status"), executed=executed, trade=trade)
+        return self._step
 
-    @cached_property
+    @property
     def is_execution(self) -> bool:
         """Whether something was bought or sold, of a known size at a known price."""
-        # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
-        opened = self.step == POSITION and self.get("position_size") is None and self.side != 0
-        if not opened and self.step not in EXECUTIONS:  # before the numbers, which take longer
-            return False
-        return self.number("price") is not None and self._executed_size is not None
+        if self._executed is None:
+            # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
+            opened = self.step == POSITION and self._known.get("position_size") is None and self.side != 0
+            known = opened or self.step in EXECUTIONS  # before the numbers, which take longer
+            self._executed = known and self.number("price") is not None and self._executed_size is not None
+        return self._executed
 
     @property
     def executed_side(self) -> int:
@@ -168,7 +168,7 @@ class Facts:
 
     @property
     def _executed_size(self) -> Decimal | None:
-        return self.number("size") if self.get("size") is not None else self.number("filled")
+        return self.number("size" if self._known.get("size") is not None else "filled")
 
     @property
     def executed_size(self) -> Decimal:
@@ -176,14 +176,51 @@ class Facts:
         return abs(self._executed_size or Decimal())
 
 
+class _Form:
+    """Where the fields of `FIELDS` stand in entries with the same names.
+
+    Args:
+        names: The names of all fields of such an entry.
+    """
+
+    __slots__ = ("_places", "_plain", "_values")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        spelled: dict[str, list[str]] = {}
+        for name in reversed(names):  # of several spellings of one name the last counts
+            spelled.setdefault(folded_name(name), []).append(name)
+        places = {field: [one for name in known for one in spelled.get(name, ())] for field, known in _NAMES.items()}
+        self._places = {field: place for field, place in places.items() if place}
+        #: Fields that may stand in one place only, and what takes the values from there.
+        self._plain = [field for field, place in self._places.items() if len(place) == 1]
+        wanted = [self._places.pop(field)[0] for field in self._plain]
+        self._values = itemgetter(*wanted) if len(wanted) > 1 else lambda fields: [fields[name] for name in wanted]
+
+    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values by our names; of several places the first one with a value counts."""
+        found = dict(zip(self._plain, self._values(fields), strict=True))
+        for field, places in self._places.items():
+            found[field] = next((value for place in places if (value := fields[place]) is not None), None)
+        return found
+
+
 @lru_cache(maxsize=1024)
-def _places(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return for each of `FIELDS` under which of *names* it may stand, the preferred one first."""
-    found: dict[str, list[str]] = {}
-    for name in reversed(names):  # of several spellings of one name the last counts
-        found.setdefault(folded_name(name), []).append(name)
-    places = {field: tuple(one for name in known for one in found.get(name, ())) for field, known in _NAMES.items()}
-    return {field: place for field, place in places.items() if place}
+def _form(names: tuple[str, ...]) -> _Form:
+    return _Form(names)
+
+
+@lru_cache(maxsize=4096)  # messages repeat
+def _step(text: str, status: str, *, executed: bool, trade: bool) -> str:
+    if _POSITION.search(text) is not None:
+        return POSITION
+    if (told := _STATUS.get(_spaced(status))) is not None:
+        return told
+    if not trade and _ONLY_ORDERS.search(text) is None:
+        return NOTE
+    found = next((step for words, step in _WORDS if words.search(text) is not None), None)
+    if found == REJECTED and _REQUEST.search(text):
+        return NOTE
+    return found or (FILLED if executed else NOTE)
 
 
 @lru_cache(maxsize=1024)
@@ -191,17 +228,12 @@ def _spaced(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text).strip().lower()
 
 
-@lru_cache(maxsize=4096)  # messages repeat
-def _is_in(words: re.Pattern[str], text: str) -> bool:
-    return words.search(text) is not None
-
-
 def _fees(value: Any, currency: str) -> Iterator[tuple[str, Decimal]]:
     """Yield the fees in the value of a field: an amount, an object of ccxt, a list of such, or amounts by currency."""
     if isinstance(value, list):
         for item in value:
             yield from _fees(item, currency)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         if (cost := number(value.get("cost", value.get("amount")))) is not None:
             yield str(value.get("currency") or value.get("asset") or currency).upper(), cost
         else:
@@ -216,8 +248,8 @@ class Amounts(dict[str, Decimal]):
     def add(self, amounts: Iterable[tuple[str, Decimal]], quote: str = "") -> None:
         """Add *amounts*, each to the sum of its currency; those without one to the *quote* currency, if it occurs."""
         for currency, amount in amounts:
-            self[currency] = self.get(currency, Decimal()) + amount
-        if quote in self and "" in self and quote:
+            self[currency] = self[currency] + amount if currency in self else amount
+        if quote and quote in self and "" in self:
             self[quote] += self.pop("")
 
     @property
@@ -253,17 +285,17 @@ def plain(number: Decimal | None) -> str:
 
 def number(value: Any) -> Decimal | None:
     """Return *value* as an exact number; None when it is not a finite one."""
-    if value is None or isinstance(value, bool):
+    if value is None or value is True or value is False:
         return None
     try:
-        found = Decimal(str(value))
+        found = Decimal(value if value.__class__ is str else str(value))
     except InvalidOperation:
         return None
     return found if found.is_finite() else None
 
 
-#: `FIELDS`, folded.
-_NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(map(folded_name, names)) for name, names in FIELDS.items()}
+#: `FIELDS`, folded: two names may be one then.
+_NAMES: Final = {field: tuple(dict.fromkeys(map(folded_name, names))) for field, names in FIELDS.items()}
 
 
 def money(number: Decimal | None, *, sign: bool = False) -> str:

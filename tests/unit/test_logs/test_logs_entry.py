@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metaexpert.logs.entry import Unparsed, parse
 
@@ -117,3 +119,14 @@ def test_identity_tells_runs_apart(line: Line) -> None:
 def test_unparsed_bytes_are_readable() -> None:
     """Bytes that are no UTF-8 are shown by their numbers."""
     assert Unparsed(b"\xff\x00torn", "x.log", (b"", 0, 0)).text == "\\xff\x00torn"
+
+
+@given(at=st.datetimes(), text=st.sampled_from(["T", " ", "t"]), mark=st.sampled_from([".", ","]))
+def test_timestamp_is_the_time_however_it_is_written(at: datetime, text: str, mark: str) -> None:
+    """The timestamp of an entry is its time in RFC 3339, also where another program has written the time otherwise."""
+    written = at.isoformat(text, "microseconds").replace(".", mark)
+    line = b'{"timestamp":"%bZ","level":"info","message":"m","sequence_id":1,"x":2}' % written.encode()
+    for entry in (parse(line, "x.log"), parse(line.replace(b":", b": "), "x.log")):
+        if entry is not None:
+            assert entry.timestamp == entry.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+            assert entry.time.replace(tzinfo=None) == at

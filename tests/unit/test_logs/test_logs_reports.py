@@ -12,18 +12,20 @@ import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry.rfc5424 import to_layout
 from metaexpert.logs import open_logs
 from metaexpert.logs._distribution import Distribution
-from metaexpert.logs._gaps import SeenNumbers
+from metaexpert.logs._gaps import NumberRanges, SeenNumbers
 from metaexpert.logs.entry import parse
 from metaexpert.logs.orders import order_life
+from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.stats import collect_stats, fingerprint
 from metaexpert.logs.trades import Ledger
 from metaexpert.logs.verify import schema_problem, verify
-from metaexpert.logs.vocabulary import Facts, plain
+from metaexpert.logs.vocabulary import FIELDS, Facts, plain
 
 Line = Callable[..., bytes]
 
@@ -330,3 +332,40 @@ def test_experts_are_counted_by_the_name_that_finds_them(tmp_path: Path, line: L
     found = collect_stats(logs).experts
     assert found == {"sub0": 2, "sub1": 3, 'sub "2"': 1, "sub3": 1, "EmaBot": 2}
     assert {name: len(list(logs.filter(expert=name))) for name in found} == found
+
+
+_SPELLINGS = st.sampled_from([
+    *("order_id", "orderId", "ORDER-ID", "size", "qty", "Quantity", "amount", "price", "fill_price", "avgPrice"),
+    *("average", "trade_id", "pnl", "realized_pnl", "realisedPnl", "tradeId", "fee", "commission", "exec id"),
+])  # fmt: skip
+
+
+@given(fields=st.dictionaries(_SPELLINGS, st.none() | st.integers(-3, 3) | st.text(max_size=3), max_size=8))
+@settings(max_examples=examples(2000))
+def test_facts_are_taken_from_the_preferred_name_that_has_a_value(fields: dict[str, Any]) -> None:
+    """Of the names of a field the first one in `FIELDS` with a value counts, of its spellings the last one."""
+    entry = parse(
+        json.dumps({"timestamp": "2026-11-22T10:31:00Z", "level": "info", "message": "m", **fields}).encode(), ""
+    )
+    assert entry is not None
+    facts = Facts(entry)
+    for field, names in FIELDS.items():
+        folded = list(dict.fromkeys(map(folded_name, names)))
+        told = [value for one in folded for name, value in reversed(entry.flat.items()) if folded_name(name) == one]
+        assert facts.get(field) == next((value for value in told if value is not None), None)
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 4)), max_size=20),
+    asked=st.integers(0, 70),
+)
+@settings(max_examples=examples(1000))
+def test_ranges_have_the_numbers_that_were_added(pairs: list[tuple[int, int]], asked: int) -> None:
+    """A number is in ranges exactly if one of those that were taken has it."""
+    ranges, taken = NumberRanges(), set[int]()
+    for first, more in pairs:
+        new = set(range(first, first + more + 1))
+        assert ranges.add(first, first + more) == taken.isdisjoint(new)
+        taken |= new if taken.isdisjoint(new) else set()
+    assert (asked in ranges) == (asked in taken)
+    assert ranges.fits([(asked, asked)]) == (asked > 0 and asked not in taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import sys
@@ -29,6 +30,8 @@ from metaexpert.logs.store.store import is_store
 #: Seconds between two looks for a directory that does not exist yet.
 _LOOK_INTERVAL: Final = 0.1
 _STORE_COMMANDS: Final = "logs, order, trades, stats, runs, why and report"
+#: So many more objects than were freed are made between two collections of cycles.
+_OBJECTS: Final = 100_000
 FORMATS: Final = ("text", "json", "csv")
 _PANEL: Final = "Which entries"
 
@@ -103,9 +106,20 @@ def reading(filters: dict[str, Any], task: str, *, files: bool = False, stores: 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
-    with progress.shown(selected(filters, files=files, stores=stores), task) as logs:
+    with progress.shown(selected(filters, files=files, stores=stores), task) as logs, _rarely_collecting():
         yield logs
     report(logs.counts)
+
+
+@contextmanager
+def _rarely_collecting() -> Iterator[None]:
+    """Look for cycles more rarely: entries and what is made of them have none, and they are very many."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def selected(filters: dict[str, Any], *, files: bool = False, stores: bool = False) -> Logs:

@@ -75,7 +75,7 @@ class Once:
         return not self._everything or not self._recent.seen(_beginning(record.line))
 
     def is_copy(self, entry: Entry) -> bool:
-        """Return whether *entry* was asked about before."""
+        """Return whether *entry*, no `is_single`, was asked about before."""
         self._last = b""
         if not (self._everything or entry.has_copies):
             return False

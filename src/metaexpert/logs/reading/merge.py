@@ -37,7 +37,7 @@ __all__ = ["Log", "Progress", "See", "Stretch", "ignore", "newest", "streamed", 
 #: Most bytes of records that wait in memory for sorting.
 MEMORY_LIMIT: Final = 48 << 20
 #: Most bytes of lines that are kept between the two looks at a file.
-KEPT_LIMIT: Final = 48 << 20
+KEPT_LIMIT: Final = 96 << 20
 
 
 def ignore(done: int) -> None:

@@ -40,7 +40,12 @@ def found_in(
         if passes is False:
             continue
         record: Record | None
-        record = _entry(data, start, stop, number, file.label, log) if number >= 0 else glance(line, file.label, log)
+        known = number >= 0
+        record = (
+            Entry(line, file.label, (line[TIME_BEGIN:TIME_END], number, log))
+            if known
+            else glance(line, file.label, log)
+        )
         if record is None:
             record = Unparsed(line, file.label, place.of(start))
         else:

@@ -68,7 +68,7 @@ class _Figures(Listener):
         self._reasons: Counter[str] = Counter()
         self._slippage, self._seconds = Distribution(), Distribution()
         self._lost = Amounts()
-        self._orders: deque[dict[str, Any]] = deque(maxlen=_MOST_ORDERS)
+        self._orders: deque[tuple[OrderLife, float | None]] = deque(maxlen=_MOST_ORDERS)
 
     def fed(self, entry: Entry) -> None:
         """Note the price that a bar tells; a ``close`` alone may be anything."""
@@ -119,10 +119,7 @@ class _Figures(Listener):
         wait = (filled.entry.time - begun.entry.time).total_seconds() if begun and filled else None
         if wait is not None and wait >= 0:
             self._seconds.add(wait)
-        told = order.as_dict()
-        steps = ("timestamp", "step", "message", "size", "price", "fees", "reason")
-        told["steps"] = [{name: step[name] for name in steps} for step in told["steps"] if not step["duplicate"]]
-        self._orders.append({**told, "fill_seconds": wait})
+        self._orders.append((order, wait))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON types."""
@@ -141,10 +138,20 @@ class _Figures(Listener):
                 "fill_seconds": self._seconds.as_dict(),
                 "rejections": [{"reason": text, "count": count} for text, count in self._reasons.most_common()],
                 "listed": sorted(
-                    self._orders, key=lambda order: order["steps"][0]["timestamp"] if order["steps"] else ""
+                    (_order_told(order, wait) for order, wait in self._orders),
+                    key=lambda order: order["steps"][0]["timestamp"] if order["steps"] else "",
                 ),
             },
         }
+
+
+def _order_told(order: OrderLife, wait: float | None) -> dict[str, Any]:
+    names = ("timestamp", "step", "message", "size", "price", "fees", "reason")
+    told = order.as_dict()
+    steps = [{name: step[name] for name in names} for step in told["steps"] if not step["duplicate"]]
+    for step in order.steps:
+        step.entry.forget()
+    return {**told, "steps": steps, "fill_seconds": wait}
 
 
 def _lives(runs: list[Run], directories: Iterable[Directory]) -> dict[str, Any]:
@@ -238,8 +245,10 @@ def _is_told(entry: Entry, *names: str) -> bool:
 
 def _market_time(entry: Entry) -> str:
     """Return when it happened in the market: in a backtest ``bar_time`` tells, not the time of writing."""
+    if (told := entry.get("bar_time")) is None:
+        return entry.timestamp
     try:
-        return _stamp(datetime.fromisoformat(entry.get("bar_time")).astimezone(UTC))
+        return _stamp(datetime.fromisoformat(told).astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
         return entry.timestamp
 

@@ -94,14 +94,13 @@ class Counted:
             return {}
         theirs = [_parts(head)[::2] != self.process for _, head, *_ in found.kinds]
         each = zip(found.specials[::2], found.marks[::4], found.marks[1::4], strict=True)
-        return {start: kind for start, end, kind in each if theirs[kind] and self._is_first(data, start, end)}
-
-    def _is_first(self, data: bytes, start: int, end: int) -> bool:
-        place = object()  # several threads may have copies of one entry at a time
-        return (
-            not data.startswith(_OWN, end)
-            and self._seen.setdefault(data[start + TIME_BEGIN : end], place) is place
-        )  # fmt: skip
+        places = ((start, end, kind, object()) for start, end, kind in each if theirs[kind])
+        first = self._seen.setdefault  # several threads may have copies of one entry at a time
+        return {
+            start: kind
+            for start, end, kind, place in places
+            if not data.startswith(_OWN, end) and first(data[start + TIME_BEGIN : end], place) is place
+        }
 
     def _by_lines(self, data: bytes, others: Mapping[int, int]) -> list[Block]:
         """Do what `_blocks` does, line by line, where the numbers of a process go back, or a time is asked for."""

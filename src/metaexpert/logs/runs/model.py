@@ -197,12 +197,13 @@ class Run:
 
     def take(self, entry: Entry, listener: Listener) -> OrderLife | None:
         """Take in what an entry says; return the order that it is the first to speak of."""
-        self.take_own(entry)
+        fields = entry.fields
+        if entry.text.startswith("log."):
+            self.take_own(entry)
         if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and entry.text != "log.died":
             self._take_error(entry)
-        self.decisions += entry.get(schema.DECISION) is not None and entry.get(schema.DECISION_ID) is not None
-        is_trade, flat = entry.get("msgid") == schema.MSGID_TRADE, entry.flat
-        mentions = orders_in(flat)
+        self.decisions += fields.get(schema.DECISION) is not None and fields.get(schema.DECISION_ID) is not None
+        is_trade, mentions = fields.get("msgid") == schema.MSGID_TRADE, orders_in(fields)
         if not is_trade and not mentions:
             return None
         facts = Facts(entry)
@@ -210,12 +211,12 @@ class Run:
             listener.traded(self, facts, self.ledger.take(facts))
         if len(mentions) != 1:
             return None
-        about = facts if mentions[0].fields is flat else Facts(entry, mentions[0].fields)
+        about = facts if mentions[0].fields is fields else Facts(entry, mentions[0].fields)
         return self._take_order(about, mentions[0], listener)
 
     def take_own(self, entry: Entry) -> None:
-        """Take in what an entry says if the logger logged it about itself."""
-        self._own += entry.text.startswith("log.")
+        """Take in an entry that the logger logged about itself."""
+        self._own += 1
         if entry.text == "log.dropped":
             self.dropped += _whole(entry.get("dropped"))
         elif entry.text == "log.recovered":
@@ -235,14 +236,15 @@ class Run:
 
     def _take_order(self, facts: Facts, mention: Mention, listener: Listener) -> OrderLife | None:
         """Take in what an entry says of an order; return it if it is new."""
-        names = mention.texts
-        known = next((self._by_name[name] for name in names if name in self._by_name), None)
+        names, by_name = mention.texts, self._by_name
+        known = next((by_name[name] for name in names if name in by_name), None)
         if known is None and (facts.step in (NOTE, POSITION) or any(name in self._ended for name in names)):
             return None
         life = known or OrderLife(mention.names[0][1].text)
         life.add(facts)
-        life.ids |= names
-        self._by_name.update(dict.fromkeys(names, life))
+        if not names <= life.ids:
+            life.ids |= names
+        by_name.update(dict.fromkeys(names, life))
         if id(life) in self._aged and not life.is_open:
             self._settle(life, listener)
         return None if known else life
@@ -351,12 +353,14 @@ class Runs:
         """Take in the next entry, and return its run; *counted* says that it is in a block that came before it."""
         self.listener.fed(entry)
         time, number, _ = entry.key
-        holder = self._holder(entry.process, number) if counted else None
-        run = holder or self._run_of(entry.process, time, [(number, number)])
+        process = entry.process
+        holder = self._holder(process, number) if counted else None
+        run = holder or self._run_of(process, time, [(number, number)])
         if holder is None:
             run.count(entry)
-        if self.only not in (None, run.process):
-            run.take_own(entry)
+        if self.only not in (None, process):
+            if entry.text.startswith("log."):
+                run.take_own(entry)
         elif (order := run.take(entry, self.listener)) is not None:
             self._orders.append((run, order))
             if len(self._orders) > _RECENT_ORDERS:
@@ -372,10 +376,10 @@ class Runs:
     def _holder(self, process: Process, number: int) -> Run | None:
         """Return the latest run that has that number."""
         run = self._current.get(process)
-        if run is None or not run.numbers.fits([(number, number)]):
+        if run is None or number in run.numbers:
             return run
         others = (one for one in reversed(self.runs) if one.process == process)
-        return next((one for one in others if not one.numbers.fits([(number, number)])), None)
+        return next((one for one in others if number in one.numbers), None)
 
     def _run_of(self, process: Process, time: bytes, ranges: list[tuple[int, int]]) -> Run:
         """Return the run that these numbers belong to, and add them to it."""

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from metaexpert.logger import schema
+
 #: The exchange's id. ``oid``: Hyperliquid; ``ord_id``: OKX; ``txid``, ``ordertxid``: Kraken.
 _EXCHANGE: Final = frozenset({"orderid", "ordid", "oid", "txid", "ordertxid", "exchangeorderid", "venueorderid"})
 #: The client's. ``order_link_id``: Bybit; ``cloid``: Hyperliquid; ``cl_ord_id``: FIX, OKX, Kraken.
@@ -90,6 +92,8 @@ class Mention(NamedTuple):
 
 def orders_in(fields: Mapping[str, Any]) -> list[Mention]:
     """Return the orders that *fields*, a flat entry, speaks of; empty for none."""
+    if fields.get(schema.EXCEPTION_KEY).__class__ is dict:  # a traceback has many parts, and names no order
+        fields = {name: value for name, value in fields.items() if name != schema.EXCEPTION_KEY}
     return _mentions(fields, "", _DEEPEST)
 
 
@@ -98,13 +102,13 @@ class _Shape(NamedTuple):
 
     Attributes:
         fields: The names, each folded and as it stands.
-        naming: Those that may name an order.
+        naming: Those that may name an order, with what they number.
         folded: By the name as it stands, how it is folded.
         is_stream: Whether they are those of Binance's streams.
     """
 
     fields: tuple[tuple[str, str], ...]
-    naming: tuple[tuple[str, str], ...]
+    naming: tuple[tuple[str, str, str], ...]
     folded: Mapping[str, str]
     is_stream: bool
 
@@ -112,18 +116,17 @@ class _Shape(NamedTuple):
 @lru_cache(maxsize=4096)
 def _shape_of(names: tuple[str, ...]) -> _Shape:
     fields = tuple({folded_name(name): name for name in names}.items())
-    naming = tuple((folded, name) for folded, name in fields if folded in _SPACES or folded == "id")
+    spaces = {**_SPACES, "id": "order"}
+    naming = tuple((folded, name, spaces[folded]) for folded, name in fields if folded in spaces)
     return _Shape(fields, naming, {name: folded for folded, name in fields}, set(names) >= _STREAM)
 
 
 def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
     shape = _shape_of(tuple(fields))
     found = Mention(tuple(_own(fields, shape, key)) if shape.naming or shape.is_stream else (), fields)
-    below: list[tuple[str, list[Mention]]] = []
-    for raw, value in fields.items():
-        if value.__class__ in _NESTED and raw in shape.folded:
-            name = shape.folded[raw]
-            below += [(name, inner)] if (inner := _below(name, value, depth)) else []
+    nested = [raw for raw, value in fields.items() if value.__class__ in _NESTED and raw in shape.folded]
+    named = [(shape.folded[raw], fields[raw]) for raw in nested]
+    below = [(name, inner) for name, value in named if (inner := _below(name, value, depth))]
     if not below:
         return [found] if found.names else []
     others = list[Mention]()
@@ -152,12 +155,12 @@ def _is_same(mine: Mention, inner: Mention, *, alone: bool, under: str) -> bool:
 
 def _own(fields: Mapping[str, Any], shape: _Shape, key: str) -> Iterator[tuple[str, Name]]:
     """Yield the names in *fields* itself, which lies under *key*."""
-    for name, raw in shape.naming:
+    for name, raw, space in shape.naming:
         text = _identifier(fields[raw])
         if not text or (name == "id" and not _is_order(fields, shape, key)):
             continue
         if name not in NUMBERS or _is_ticket(text, name, shape):
-            yield name, Name(_SPACES.get(name, "order"), text)
+            yield name, Name(space, text)
     if shape.is_stream:
         for short in ("i", "c"):
             if text := _identifier(fields[short]):
@@ -181,9 +184,8 @@ def _is_ticket(text: str, name: str, shape: _Shape) -> bool:
 
 
 def _identifier(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return ""
-    text = str(value)
+    kind = value.__class__
+    text = value if kind is str else str(value) if kind is int else ""
     return "" if text in _NOTHING or len(text) > _MOST else text
 
 
