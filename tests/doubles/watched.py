@@ -40,6 +40,8 @@ fate = os.environ["FATE"]
 logger = MetaLogger(expert_name=os.environ["NAME"], log_dir=os.environ["DIR"], log_to_console=False)
 for number in range(3):
     logger.info("entry", number=number)
+for number in range(5):
+    logger.debug("recorded", number=number)  # only by an expert with a flight recorder
 logger.flush()  # so that a watcher can read its name
 print("ready", flush=True)
 while "AGAIN" not in os.environ and not select.select([sys.stdin], [], [], 1)[0]:

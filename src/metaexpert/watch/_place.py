@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -80,8 +81,14 @@ class Place:
             text = f"{self.path} cannot be watched: {error.strerror or error}"
             self._tell("trouble", directory=str(self.path), text=text)
 
+    def prepare(self) -> None:
+        """Have ends noted from now on. A look does it too, and tells when it cannot be done."""
+        with contextlib.suppress(OSError):
+            self._refresh()
+
     def _refresh(self) -> None:
-        if self._files.refresh() and DIRECTORY not in self._files.names:
+        self._files.refresh()
+        if DIRECTORY not in self._files.names:
             self._prepare()
         self._incidents.refresh()
 

@@ -66,6 +66,8 @@ def report(directory: Path, name: str, facts: Mapping[str, Any], header: Header,
     entry |= {"reason": str(facts.get("reason", facts.get("kind", ""))), "directory": str(directory), "incident": name}
     if recovered := facts.get("recovered"):
         entry["recovered"] = recovered
+    if is_end and found.recorded:
+        entry["recorder"] = ", ".join(found.recorded)
     if tried:
         entry["possible_repeat"] = True
     if page:

@@ -111,6 +111,7 @@ class Watcher:
         for path in found:
             if path not in self._places:
                 self._places[path] = Place(path, self._rules, self._teller, self._tell, once=self._once)
+                self._places[path].prepare()
                 self._tell("watching", directory=str(path))
 
     def _find(self, directory: Path, found: dict[Path, None], depth: int) -> None:

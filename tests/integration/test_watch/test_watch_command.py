@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -80,6 +81,29 @@ def test_once_for_cron(tmp_path: Path) -> None:
         codes = [subprocess.run(command, env=environment, capture_output=True).returncode for _ in range(2)]
     assert codes == [1, 0]
     assert len(hook.entries()) == 1
+
+
+def test_an_expert_with_a_flight_recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had recorded is dumped once, and the alert names the file."""
+    monkeypatch.setenv("METAEXPERT_RECORDER", "1MB")
+    logs = tmp_path / "logs"
+    with Hook() as hook, Watch(hook, str(logs)) as watch:
+        victim = Expert(logs, "killed", "victim").ready()
+        watch.wait_for("watching")
+        victim.go()
+        watch.wait_for("told")
+        victim.end()
+        assert watch.stop() == 0
+    (dump,) = logs.glob("recorder-*.log")
+    recorded = [json.loads(line) for line in dump.read_bytes().splitlines()]
+    assert [entry["number"] for entry in recorded if entry["message"] == "recorded"] == list(range(5))
+    (alert,) = hook.about("victim")
+    assert alert["recorder"] == dump.name
+    victim = Expert(logs, "closed", "victim").ready()  # the next start finds nothing left to dump
+    victim.go()
+    victim.process.wait()
+    victim.end()
+    assert list(logs.glob("recorder-*.log")) == [dump]
 
 
 def test_a_program_that_was_replaced_unseen(tmp_path: Path) -> None:

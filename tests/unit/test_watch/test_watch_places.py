@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from metaexpert.logger import LoggerConfig, MetaLogger
+from metaexpert.logger import LoggerConfig, MetaLogger, schema
 from metaexpert.logger.files.watched import DIRECTORY, HOUSEKEEPER, JOB
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.locks import FileLock
@@ -119,6 +119,21 @@ def test_what_lives_is_left_alone(watch: Watch, tmp_path: Path) -> None:
     eventually(lambda: looked(watcher) and names(events).count("ended") == 2)
     assert not watcher.bad
     assert watcher.finished
+
+
+def test_it_is_said_to_be_watched_when_ends_are_noted(tmp_path: Path) -> None:
+    """A watcher that is killed as soon as it has said so has left the place for notes."""
+    (tmp_path / schema.PRIVATE_DIRECTORY).mkdir()
+    noted: list[bool] = []
+
+    def tell(event: str, **_: object) -> None:
+        if event == "watching":
+            noted.append((tmp_path / schema.PRIVATE_DIRECTORY / DIRECTORY).is_dir())
+
+    watcher = Watcher([tmp_path], read_rules(None, []), LoggerConfig(log_to_console=False), tell)
+    watcher.look()
+    watcher.close()
+    assert noted == [True]
 
 
 def test_a_directory_that_vanishes(watch: Watch, tmp_path: Path) -> None:
