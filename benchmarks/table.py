@@ -113,6 +113,10 @@ SCALE: Final = (
     Column("idle × one logger", "crowd", "idle_ratio"),
     Column("one more, ms", "crowd", "make_last_ms"),
     Column("one more × the second", "crowd", "make_ratio"),
+    Column("sealed: call × unsealed", "seal", "call_ratio"),
+    Column("sealed: trade call × unsealed", "seal", "trade_ratio"),
+    Column("sealed: CPU µs per trade", "seal", "seal_cpu_us_per_trade"),
+    Column("sealed: bytes per trade", "seal", "seal_bytes_per_trade"),
 )
 
 HEAD: Final = """\

@@ -25,6 +25,8 @@ SYNCHRONOUS: Final = "ours-sync"
 PLAIN: Final = "ours-plain"
 #: "Near" spdlog, whose caller formats no structure.
 _NEAR: Final = 1.5
+#: A sealed log may cost a call no more than what two equal ones differ by on a busy machine.
+_NOISE: Final = 1.10
 #: Entries a second are to be so many times those of the best peer.
 _AHEAD: Final = 1.3
 _MET, _MISSED, _SKIPPED = "met", "NOT MET", "no peer"
@@ -148,6 +150,11 @@ def _crowd(report: Report) -> Iterator[Outcome]:
         times = median_of(report, "crowd", OURS, figure)
         measured = "not measured" if times is None else f"{times:.2f}"
         yield Outcome(f"crowd: {what}", f"≤ {limit:.2f}", measured, times is not None and times <= limit)
+    for figure, what in (("call_ratio", "a call"), ("trade_ratio", "a trade call")):
+        times = median_of(report, "seal", OURS, figure)
+        measured = "not measured" if times is None else f"{times:.2f}"
+        target = f"seal: {what}, × without"
+        yield Outcome(target, f"≤ {_NOISE:.2f}", measured, times is not None and times <= _NOISE)
 
 
 def _beside(report: Report, measure: str) -> str:

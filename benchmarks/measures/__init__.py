@@ -19,6 +19,7 @@ from benchmarks.measures.loop_lag import LoopLag
 from benchmarks.measures.memory import Memory
 from benchmarks.measures.paced import Idle, Paced
 from benchmarks.measures.processes import Processes
+from benchmarks.measures.seal import Seal
 from benchmarks.measures.throughput import Throughput
 
 MEASURES: Final[tuple[Measure, ...]] = (
@@ -35,6 +36,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Forks(),
     Experts(),
     Crowd(),
+    Seal(),
     Processes(),
     Imports(),
     Memory(),

@@ -71,6 +71,10 @@ class Subject(ABC):
         """Return log calls of one more expert in this process, into *directory*; `close` closes it."""
         raise NotImplementedError
 
+    def sealed(self, directory: Path, *, seal: bool, trade: bool) -> Entry:
+        """Return log calls, of trades or not, into *directory*, whose trade log is sealed or not."""
+        raise NotImplementedError
+
     def experts(self, directory: Path, count: int) -> Sequence[Entry]:
         """Return log calls of *count* experts in this process; `close` closes them."""
         raise NotImplementedError

@@ -54,12 +54,12 @@ class _Ours(Subject):
 
     @override
     def expert(self, directory: Path, number: int) -> Entry:
-        log = self._meta_logger(directory, Rotation(), install=False, expert_name=f"Expert{number:02d}").bind(**BOUND)
+        return _entry(self._meta_logger(directory, Rotation(), install=False, expert_name=f"Expert{number:02d}"))
 
-        def entry(number: int, order_id: str) -> None:
-            log.info(MESSAGE, order_id=order_id, side=SIDE, size=SIZE, price=PRICE, n=number)
-
-        return entry
+    @override
+    def sealed(self, directory: Path, *, seal: bool, trade: bool) -> Entry:
+        logger = self._meta_logger(directory, Rotation(), install=False, seal=seal)
+        return _entry(logger.trade if trade else logger)
 
     def _meta_logger(self, directory: Path, rotation: Rotation, **options: Any) -> Any:
         from metaexpert.logger import MetaLogger  # noqa: PLC0415
@@ -69,6 +69,15 @@ class _Ours(Subject):
         logger = MetaLogger(log_dir=str(directory), **_ALONE, **sizes, **self.options, **options)
         self._open.append(logger)
         return logger
+
+
+def _entry(logger: Any) -> Entry:
+    log = logger.bind(**BOUND)
+
+    def entry(number: int, order_id: str) -> None:
+        log.info(MESSAGE, order_id=order_id, side=SIDE, size=SIZE, price=PRICE, n=number)
+
+    return entry
 
 
 class OursAsync(_Ours):

@@ -170,6 +170,8 @@ ROWS = [
     "burst: ours-plain p50_us × stdlib-json",
     "crowd: idle, × one logger",
     "crowd: one more, × the second",
+    "seal: a call, × without",
+    "seal: a trade call, × without",
 ]
 
 
