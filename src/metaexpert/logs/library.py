@@ -119,6 +119,7 @@ class Logs:
         compressed: Only the compressed files, or only the others; None for all.
         stores: The stores that are asked beside the directories.
         copies: Read files too that are copies of another one, or of its beginning; otherwise they are only noted.
+        without: Files that are not read.
         progress: Called with the bytes done so far, from 0 to `size`.
         counts: Counts of the current or last iteration.
     """
@@ -133,6 +134,7 @@ class Logs:
     compressed: bool | None = None
     stores: tuple[Store, ...] = ()
     copies: bool = True
+    without: frozenset[Identity] = frozenset()
     progress: Progress = merge.ignore
     counts: Counts = field(default_factory=Counts, compare=False)
 
@@ -305,7 +307,7 @@ class Logs:
 
     def _logs(self, snapshots: list[Snapshot]) -> list[Log]:
         alone = len(self.directories) == 1
-        seen: set[Identity] = set()
+        seen = set(self.without)
         logs: list[Log] = []
         for directory, snapshot in zip(self.directories, snapshots, strict=True):
             refused = {name if alone else str(directory / name): why for name, why in sorted(snapshot.refused.items())}

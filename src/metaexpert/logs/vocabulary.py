@@ -42,6 +42,8 @@ _QUOTES: Final = (
     *("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDE"),
     *("USD", "EUR", "GBP", "JPY", "CHF", "TRY", "BRL", "AUD", "CAD", "DAI", "BTC", "ETH", "BNB"),
 )
+#: What may stand in the place of a currency: Hyperliquid's ``SOL-PERP``.
+_NO_CURRENCIES: Final = frozenset({"PERP", "PERPETUAL", "SWAP"})
 #: Names of a field, the preferred one first.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "order_id": ("order_id", "orderid"),
@@ -271,7 +273,7 @@ def currency_of(symbol: str) -> str:
     pair, _, settled = symbol.upper().partition(":")
     parts = re.split(r"[/\-_]", pair)
     if len(parts) > 1:
-        return re.sub(r"\W.*", "", settled) or parts[1]
+        return re.sub(r"\W.*", "", settled) or ("" if parts[1] in _NO_CURRENCIES else parts[1])
     return next((quote for quote in _QUOTES if pair.endswith(quote) and pair != quote), "")
 
 

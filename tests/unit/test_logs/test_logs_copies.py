@@ -138,3 +138,40 @@ def test_commands_name_a_copy(tmp_path: Path, line: Line, capsys: pytest.Capture
         out, err = capsys.readouterr()
         assert figures(out) == before
         assert "note: backup-of-mine.log is a copy of expert.log: it is read once" in err
+
+
+@pytest.mark.parametrize("later", [0, 5])
+def test_a_copied_directory_counts_once(
+    tmp_path: Path, line: Line, capsys: pytest.CaptureFixture[str], later: int
+) -> None:
+    """Beside the original, in whatever order, also when that has grown since; a third directory counts."""
+    lines = story(line)
+    for name, count in (("kept", len(lines) - later), ("logs", len(lines))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "expert.log").write_bytes(b"".join(lines[:count]))
+        (tmp_path / name / "trades.log").write_bytes(b"".join(one for one in lines[:count] if b"filled" in one))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "expert.log").write_bytes(line(1, "Tick", procid="7"))
+    for names in (["kept", "logs", "other"], ["logs", "other", "kept"]):
+        logs = open_logs(*(tmp_path / name for name in names))
+        found = [run for one in read_runs(logs) for run in one.runs]
+        assert sorted((run.entries, run.trades) for run in found) == [(1, 0), (20, 4)]
+        (copy,), (original,) = logs.counts.copies, logs.counts.copies.values()
+        assert {Path(copy).name, Path(original).name} == {"kept", "logs"}
+        assert not later or Path(copy).name == "kept"
+    for command in ("runs", "why", "report"):
+        main(["logs", command, "--json", *(str(tmp_path / name) for name in ("logs", "kept"))])
+        out, err = capsys.readouterr()
+        assert " is a copy of " in err
+        assert out.count('"entries":') == out.count('"entries": 20') == (2 if command == "report" else 1)
+
+
+def test_a_directory_given_twice_counts_once(tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same name and under another; a directory within another one has its own files."""
+    (tmp_path / "expert.log").write_bytes(b"".join(story(line)))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "expert.log").write_bytes(line(1, "Tick", procid="7"))
+    monkeypatch.chdir(tmp_path)
+    logs = open_logs(tmp_path, tmp_path, ".", tmp_path / "old")
+    assert [run.entries for one in read_runs(logs) for run in one.runs] == [20, 1]
+    assert logs.counts.copies == {}

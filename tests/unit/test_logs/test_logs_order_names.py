@@ -174,7 +174,7 @@ def test_fees_have_one_figure_for_each_currency(tmp_path: Path, line: Line, fees
 @pytest.mark.parametrize(
     ("symbol", "currency"),
     [("BTC/USDT", "USDT"), ("BTC/USDT:USDT", "USDT"), ("BTC/USD:BTC-250628", "BTC"), ("BTC-USDT-SWAP", "USDT"),
-     ("BTC_USDC", "USDC"), ("ethbtc", "BTC"), ("EURUSD", "USD"), ("XBT", ""), ("USDT", ""), ("", "")],
+     ("SOL-PERP", ""), ("BTC_USDC", "USDC"), ("ethbtc", "BTC"), ("EURUSD", "USD"), ("XBT", ""), ("USDT", ""), ("", "")],
 )  # fmt: skip
 def test_the_currency_of_a_result(symbol: str, currency: str) -> None:
     """It is the settlement or quote currency of the symbol."""

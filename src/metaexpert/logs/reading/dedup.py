@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
@@ -97,10 +97,11 @@ def header_of(entry: Entry) -> bytes:
     return entry.key[0] + b'Z",' + orjson.dumps({key: entry.data.get(key) for key in keys})[1:-1]
 
 
-def copied(files: Sequence[LogFile]) -> list[tuple[LogFile, LogFile]]:
+def copied(files: Sequence[LogFile], owner: Callable[[LogFile], object] | None = None) -> list[tuple[LogFile, LogFile]]:
     """Return the files that are copies of another one, or of its beginning, each with that one.
 
     Only files with entries of the logger that are in one file alone: trades and errors are in several files anyway.
+    With an *owner*, all files that are copies of a file that another one owns.
     """
     alike: dict[bytes, list[LogFile]] = {}
     for file in sorted(files, key=lambda one: one.modified):  # of two equal ones the older is the original
@@ -111,10 +112,11 @@ def copied(files: Sequence[LogFile]) -> list[tuple[LogFile, LogFile]]:
     for group in (group for group in alike.values() if len(group) > 1):
         longest: list[LogFile] = []
         for file in group:
-            pairs = ((other, _within(file, other)) for other in longest)
+            others = (one for one in longest if owner is None or owner(one) != owner(file))
+            pairs = ((other, _within(file, other)) for other in others)
             other, copy = next(((other, copy) for other, copy in pairs if copy), (file, None))
             longest = [one for one in longest if one is not copy] + ([] if copy is file else [file])
-            if copy is not None and _has_ordinary(copy):
+            if copy is not None and (owner is not None or _has_ordinary(copy)):
                 found.append((copy, file if copy is other else other))
     return found
 

@@ -23,7 +23,7 @@ ENDS: Final = {
         "was killed, or the power was lost", "look for a kill: dmesg | grep -i kill, journalctl, the supervisor's log"
     ),
     "replaced by another program": ("was replaced by another program (exec)", ""),
-    "unknown": ("has ended; how is not known, since .metaexpert/ is not beside the files", ""),
+    "unknown": ("has ended (how is not known: .metaexpert/ is not beside the files)", ""),
 }  # fmt: skip
 _MOST: Final = 10
 #: Columns that lines of a section are set in, and the fields of an entry that are not told.

@@ -11,7 +11,8 @@ from typing import Final
 
 from metaexpert.logs.entry import Entry, Record, by_time, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.reading.files import Counts
+from metaexpert.logs.reading.dedup import copied
+from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from metaexpert.logs.runs import ends
 from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted, raw_process
 from metaexpert.logs.runs.ends import End
@@ -47,9 +48,39 @@ def read_runs(logs: Logs, listener: Listener | None = None, *, last_only: bool =
         listener: Is told of executions and orders, see `metaexpert.logs.runs.model.Listener`.
         last_only: Take in only runs of the process that probably logged last; `Run.whole` tells which.
     """
-    once = replace(logs, copies=False)
-    found = [_read(path, once.at(path), Runs(listener), last_only=last_only) for path in logs.directories]
+    apart, copies = _apart(replace(logs, copies=False))
+    found = [_read(path, one, Runs(listener), last_only=last_only) for path, one in apart.items()]
+    logs.counts.copies |= copies  # each reading has reset it
     return found + [_stored(store, logs.at(store), Runs(listener)) for store in logs.stores]
+
+
+def _apart(logs: Logs) -> tuple[dict[Path, Logs], dict[str, str]]:
+    """Return the logs of each directory alone, and the directories that are copies of others, which are left out.
+
+    A file that was copied from another directory, or belongs to two of them, is read with one of them.
+    """
+    alone = {path: logs.at(path) for path in logs.directories}
+    if len(alone) < 2:
+        return alone, {}
+
+    def owner(file: LogFile) -> Path:
+        around = (path for path in logs.directories if file.name.path.is_relative_to(path))
+        return max(around, key=lambda path: len(path.parts))
+
+    with replace(logs, copies=True, counts=Counts()).opened() as chains:
+        files = [file for chain in chains for file in chain.files]
+        original = {copy.identity: owner(other) for copy, other in copied(files, owner)}
+    notes: dict[str, str] = {}
+    for path in list(alone):
+        mine = {file.identity for file in files if owner(file) == path}
+        left = mine - original.keys()
+        if left or not find_logs(path, diagnostics=False):
+            alone[path] = replace(alone[path], without=frozenset(file.identity for file in files) - left)
+            continue
+        del alone[path]
+        if mine:
+            notes[str(path)] = " and ".join(sorted({str(original[one]) for one in mine}))
+    return alone, notes
 
 
 def _stored(store: Store, logs: Logs, runs: Runs) -> Directory:

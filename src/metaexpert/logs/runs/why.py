@@ -23,7 +23,7 @@ from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.runs.reading import Directory, read_runs
 from metaexpert.logs.store.store import Store
-from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, plain
+from metaexpert.logs.vocabulary import FILLED, PARTIALLY_FILLED, POSITION, money, plain
 
 #: A decision this near to the time in the question was made then.
 THEN: Final = timedelta(minutes=1)
@@ -255,6 +255,6 @@ def held(run: Run) -> list[str]:
     """Return the open positions of a run, each as text."""
     return [
         f"{expert} holds {plain(totals.position)} {symbol}".rstrip()
-        + (f" from {plain(totals.entry_price)}" if totals.entry_price is not None else "")
+        + (f" from {money(totals.entry_price)}" if totals.entry_price is not None else "")
         for expert, symbol, totals in run.positions
     ]
