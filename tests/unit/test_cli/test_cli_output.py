@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from metaexpert.cli import output
+from metaexpert.cli.tables import table
 
 
 class Closed(io.StringIO):
@@ -78,3 +79,20 @@ def test_errors_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     stream.close()
     output.complain("error", ["third"])
     assert not output.is_terminal(stream)
+
+
+@pytest.mark.parametrize("width", [0, 12, 20, 31, 80])
+def test_a_table_folds_its_rows_between_columns(width: int) -> None:
+    """No cell is broken at the edge of the terminal, each stands under its header, and a pipe gets one line a row."""
+    headers = ("expert", "start", "entries", "result")
+    rows = [("EmaBot", "10:31:00.123", 120, "1.5 USDT"), ("G", "", 7, "")]
+    text = table(headers, rows, right=("entries", "result"), width=width)
+    lines = text.splitlines()
+    assert all(len(line) <= (width or 80) for line in lines if len(line.split()) > 1)
+    assert width not in (0, 80) or len(lines) == 3
+    for column, header in enumerate(headers):
+        at = next(n for n, line in enumerate(lines) if header in line.split())
+        end, start = lines[at].index(header) + len(header), lines[at].index(header)
+        cell = str(rows[0][column])
+        below = next(line for line in lines[at + 1 :] if cell in line)
+        assert below.index(cell) + len(cell) == end or below.index(cell) == start

@@ -89,4 +89,4 @@ def _steps(life: OrderLife, tz: Any) -> str:
         )
         for step in life.steps
     ]
-    return table(headers, rows, right=("after", "size", "price", "fee"))
+    return table(headers, rows, right=("after", "size", "price", "fee"), width=output.width())

@@ -48,6 +48,6 @@ def runs(as_json: Json = False, **filters: Any) -> None:
         for figures in [run.as_dict()]
     ]
     if rows:
-        output.write(table(headers, rows, right=headers[4:]))
+        output.write(table(headers, rows, right=headers[4:], width=output.width()))
     else:
         output.complain("note", ["there are no runs"])

@@ -86,7 +86,7 @@ def _listed(listed: deque[Execution], tz: Any) -> str:
         )
         for one in listed
     ]
-    return table(headers, rows, right=("size", "price", "fee"))
+    return table(headers, rows, right=("size", "price", "fee"), width=output.width())
 
 
 def _totals(ledger: Ledger) -> str:
@@ -107,7 +107,7 @@ def _totals(ledger: Ledger) -> str:
         )
         for (expert, symbol), total in ledger.totals.items()
     ]
-    text = table(headers, rows, right=headers[2:])
+    text = table(headers, rows, right=headers[2:], width=output.width())
     if ledger.duplicates:
         text += f"{ledger.duplicates} entries told a trade again and are not counted\n"
     return text
