@@ -15,6 +15,7 @@ INTEGRATION: Final = "tests/integration/test_logger"
 #: Processes, their ends, recovery, console and commands; locks, rotation, files; alerts; the core against the reader.
 TESTS: Final = (
     f"{INTEGRATION}/test_windows.py",
+    f"{UNIT}/test_windows_processes.py",
     f"{UNIT}/test_locks.py",
     f"{UNIT}/test_rotation.py",
     f"{UNIT}/test_log_file.py",

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.system.host import hostname
+from metaexpert.logger.system.processes import birth
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.recovery import Recovery
@@ -72,7 +74,7 @@ def is_alive(owner: Path) -> bool:
     On this machine its process tells; on another one, a sign of life within the last seconds.
     """
     found = described(owner)
-    if found and sys.platform != "win32" and found["hostname"] == os.uname().nodename:
+    if found and found["hostname"] == hostname():
         exists = has_process(str(found["procid"]), found.get("began"))
         if exists is not None:
             return exists
@@ -97,7 +99,10 @@ def _open_plain(path: str, flags: int) -> int:
 
 
 def has_process(procid: str, began: str | None) -> bool | None:
-    """Return whether that process still exists, by what Linux tells of it; None where that is not known."""
+    """Return whether that process still exists, by what Linux or Windows tell of it; None where that is not known."""
+    if sys.platform == "win32":
+        told = birth(int(procid)) if began is not None and procid.isdecimal() else None
+        return None if told is None else told == began
     if began is None or not Path("/proc/self/stat").exists():
         return None
     try:

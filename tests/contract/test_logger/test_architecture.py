@@ -27,9 +27,11 @@ LAYERS = [
 MOST_MODULES = 14
 #: Where the reader meets the writer: what an entry is, what is secret in it, the formats of the seal, and the compiled
 #: core, which has the first look at lines. `recovery` is the one part of the writer that it runs, for `logs recover`.
+#: `system.host` and `system.processes` tell whether a process of this machine lives.
 #: `remote.reasons` are words for what goes wrong on the way to an endpoint, or to a store.
 SEAL = ("seal.tree", "seal.note", "seal.keys", "seal.proof")
-SHARED = ("schema", "entry", "masking", "system.native", "files.recovery", "remote.reasons", *SEAL)
+SYSTEM = ("system.native", "system.host", "system.processes")
+SHARED = ("schema", "entry", "masking", "files.recovery", "remote.reasons", *SYSTEM, *SEAL)
 
 
 def imports(path: Path) -> set[str]:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.system.descriptors import open_private
 from metaexpert.logger.system.host import hostname
+from metaexpert.logger.system.processes import birth
 
 #: Suffix of the file that `faulthandler` writes into.
 CRASH_SUFFIX: Final = ".crash"
@@ -109,8 +111,11 @@ def _crash(path: Path) -> dict[str, Any]:
 def _birth(procid: str | None = None) -> str | None:
     """Return when a process began, as the system counts (Linux): with its id it is the same only over an exec.
 
-    This process if none is named. None where that is not known, and for one that is about to end.
+    This process if none is named. None where that is not known, and for one that is about to end; Windows, where no
+    program takes another's place in a process, is asked for this process only.
     """
+    if sys.platform == "win32":
+        return (birth(os.getpid()) or None) if procid is None else None
     if procid is not None and not procid.isdecimal():
         return None
     with contextlib.suppress(OSError, IndexError):  # UTF-8 needs no codec that a process without rights cannot load
