@@ -6,6 +6,7 @@ import base64
 import copy
 import dataclasses
 import enum
+import functools
 import pickle
 import threading
 import uuid
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
+from keyword import iskeyword
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 import pytest
@@ -170,6 +172,7 @@ messages = st.one_of(
 )
 steps = st.one_of(
     st.tuples(st.just("log"), st.sampled_from(["debug", "info", "warning", "error", "critical"]), messages, fields),
+    st.tuples(st.just("again"), st.sampled_from(["info", "error"]), messages, fields),
     st.tuples(st.just("args"), st.just("info"), messages, st.lists(values, max_size=2)),
     st.tuples(st.just("bind"), st.none(), st.none(), st.one_of(fields, categories)),
     st.tuples(
@@ -181,6 +184,15 @@ steps = st.one_of(
     st.tuples(st.just("level"), st.sampled_from(["DEBUG", "INFO", "ERROR"]), st.none(), st.none()),
     st.tuples(st.just("time"), st.none(), st.none(), st.sampled_from([0.25, 1, -3, 86_400, 10**12])),
 )
+
+
+@functools.cache
+def site(names: tuple[str, ...]) -> Callable[..., None]:
+    """Return a place in the code that logs fields of these *names*: it hands over one tuple of names at each call."""
+    fields = ", ".join(f"{name}=values[{number}]" for number, name in enumerate(names))
+    made: dict[str, Any] = {}
+    exec(f"def log(method, message, values): method(message, {fields})", made)
+    return cast("Callable[..., None]", made["log"])
 
 
 class Player:
@@ -202,6 +214,12 @@ class Player:
     def log(self, level: str, message: Any, data: Any) -> None:
         """Log with fields."""
         getattr(self.logger, level)(message, **data)
+
+    def again(self, level: str, message: Any, data: Any) -> None:
+        """Log by one place in the code, three times; its first step may have been with another logger."""
+        sound = {n: value for n, value in data.items() if n.isascii() and n.isidentifier() and not iskeyword(n)}
+        for _ in range(3):
+            site(tuple(sound))(getattr(self.logger, level), message, list(sound.values()))
 
     def args(self, _: Any, message: Any, data: Any) -> None:
         """Log with positional arguments."""
@@ -393,6 +411,45 @@ class TestTheFastWay:
         """What the fast way cannot do to the same bytes it leaves to the chain."""
         call(logger)
         assert len(plain_calls) == 1
+
+    @needs_core
+    def test_a_place_in_the_code_that_logs_again(
+        self, logger: BoundLogger, plain_calls: list[str], read_log: Any
+    ) -> None:
+        """Its names are judged anew for a logger that binds one of them, and when one becomes a secret."""
+        again = site(("side", "price"))
+        for number in range(4):
+            again(logger.info, "m", ["BUY", number])
+            again(logger.error, "m", ["SELL", -number])
+        assert plain_calls == []
+        again(logger.bind(side="bound").info, "m", ["call", 4])
+        assert plain_calls == ["info"]
+        register_secret("price")
+        again(logger.info, "m", ["BUY", 5])
+        assert logger.flush()
+        entries = read_log("logs/expert.log")
+        found = [(entry["side"], entry.get("price")) for entry in entries]
+        pairs = [pair for number in range(4) for pair in (("BUY", number), ("SELL", -number))]
+        assert found == [*pairs, ("call", 4), ("BUY", None)]
+        assert entries[-1]["***"] == 5
+
+    @needs_core
+    def test_more_places_than_a_logger_remembers(
+        self, logger: BoundLogger, plain_calls: list[str], read_log: Any
+    ) -> None:
+        """Places that take turns, without fields too, never get each other's names."""
+        places = [tuple(f"n{place}_{number}" for number in range(place)) for place in range(40)]
+        for turn in range(3):
+            for names in places:
+                site(names)(logger.info, "m", [turn, *range(1, 40)])
+        assert logger.flush()
+        assert plain_calls == []
+        written = [
+            {name: entry[name] for name in entry if "_" in name and name[0] == "n"}
+            for entry in read_log("logs/expert.log")
+        ]
+        expected = [dict(zip(names, [turn, *range(1, 40)], strict=False)) for turn in range(3) for names in places]
+        assert written == expected
 
     def test_what_is_bound_may_change_afterwards(self, logger: BoundLogger, read_log: Any) -> None:
         """A list in the context is written as it is when the call is made."""

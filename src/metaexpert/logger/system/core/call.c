@@ -146,7 +146,7 @@ log_in(Method *self, BoundContext *context, PyObject *const *args, PyObject *kwn
         fields.limit = self->limit;
         fields.asked = 0;
         pieces.message = look_up(self, &fields, self->messages, args[1], self->state->names.message, NULL);
-        if (is_bytes(pieces.message) && put_fields(self, &fields, (PyObject *)context, args + 2, kwnames) == 0 &&
+        if (is_bytes(pieces.message) && put_fields(self, &fields, context, args + 2, kwnames) == 0 &&
             PyBytes_GET_SIZE(pieces.context) + PyBytes_GET_SIZE(pieces.message) + fields.at - fields.start <
                 self->limit &&
             is_free(pieces.route) > 0 && take_time(self, &pieces) == 0)

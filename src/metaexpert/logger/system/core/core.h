@@ -72,6 +72,9 @@ typedef struct {
     } names;
 } State;
 
+/* Places in the code whose names of fields a context keeps laid out. */
+enum { SITES = 4 };
+
 /* -- records: route.py, fast.py and context_frames.py in encoding/ say what fields mean; NULL is one not set ----- */
 
 typedef struct {
@@ -82,6 +85,8 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     PyObject *before_fields, *alone, *names, *own_names, *trade, *generation;
+    PyObject *sites[SITES]; /* the names of the fields of a call, by the identity of their tuple: fields.c */
+    PyObject *laid[SITES];  /* their pieces of a line, each with the comma before it; NULL until they come again */
 } BoundContext;
 
 typedef struct {
@@ -275,7 +280,7 @@ char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
 int mark_process(void); /* tail.c */
 
 /* Add `"name":value,…}` and a newline. Returns -1, perhaps with an error, when that is for the plain chain. */
-int put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames);
+int put_fields(const Method *self, Buffer *to, BoundContext *context, PyObject *const *values, PyObject *kwnames);
 
 /* Look *key* up in *cache*, and ask the encoder's method *name* (with *context*, unless NULL) for what is not there.
    Returns a new reference, or NULL, perhaps with an error. */

@@ -307,21 +307,67 @@ put_value(const Method *self, Buffer *to, PyObject *value, int depth)
     return put_text_of(self, to, value);
 }
 
+/* A place in the code hands over the same tuple of names at each call: its address stands for all of them. One that
+   comes for the second time is laid out, so a call with ``**fields``, which makes a tuple each time, costs no more. */
+static size_t
+site_of(PyObject *kwnames)
+{
+    return ((uintptr_t)kwnames >> 5) % SITES;
+}
+
+static PyObject *
+lay_out_names(PyObject *names, PyObject *kwnames)
+{
+    PyObject *laid = PyTuple_New(PyTuple_GET_SIZE(kwnames));
+    for (Py_ssize_t i = 0; laid != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *piece = PyDict_GetItemWithError(names, PyTuple_GET_ITEM(kwnames, i));
+        PyObject *text = piece != NULL && PyBytes_CheckExact(piece) ?
+                             PyBytes_FromFormat("%s%s", i ? "," : "", PyBytes_AS_STRING(piece)) : NULL;
+        if (text == NULL)
+            Py_CLEAR(laid);
+        else
+            PyTuple_SET_ITEM(laid, i, text);
+    }
+    return laid;
+}
+
+/* Keep the names of a call whose fields were put, and their pieces if they came before. -1 with an error. */
+static int
+remember_site(BoundContext *context, PyObject *names, PyObject *kwnames)
+{
+    size_t site = site_of(kwnames);
+    if (context->sites[site] == kwnames)
+        Py_XSETREF(context->laid[site], lay_out_names(names, kwnames));
+    else {
+        Py_CLEAR(context->laid[site]);
+        Py_XSETREF(context->sites[site], Py_NewRef(kwnames));
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 int
-put_fields(const Method *self, Buffer *to, PyObject *context, PyObject *const *values, PyObject *kwnames)
+put_fields(const Method *self, Buffer *to, BoundContext *context, PyObject *const *values, PyObject *kwnames)
 {
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    PyObject *names = Py_XNewRef(((BoundContext *)context)->names); /* a call may replace it */
+    size_t site = site_of(kwnames);
+    PyObject *laid = count && context->sites[site] == kwnames ? Py_XNewRef(context->laid[site]) : NULL;
+    PyObject *names = Py_XNewRef(context->names); /* a call may replace it, and what is laid out */
     int result = names != NULL && PyDict_CheckExact(names) ? 0 : -1;
     for (Py_ssize_t i = 0; i < count && result == 0; i++) {
-        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        PyObject *piece =
-            PyUnicode_CheckExact(name) ? look_up(self, to, names, name, self->state->names.name, context) : NULL;
-        if (piece == NULL || put_piece(to, piece) < 0 || put_value(self, to, values[i], MAX_DEPTH) < 0 ||
-            (i + 1 < count && put_raw(to, ",", 1) < 0))
+        PyObject *piece, *name = PyTuple_GET_ITEM(kwnames, i);
+        if (laid != NULL)
+            piece = Py_NewRef(PyTuple_GET_ITEM(laid, i));
+        else if (!PyUnicode_CheckExact(name) || (i && put_raw(to, ",", 1) < 0))
+            piece = NULL;
+        else
+            piece = look_up(self, to, names, name, self->state->names.name, (PyObject *)context);
+        if (piece == NULL || put_piece(to, piece) < 0 || put_value(self, to, values[i], MAX_DEPTH) < 0)
             result = -1;
         Py_XDECREF(piece);
     }
+    if (result == 0 && count && laid == NULL)
+        result = remember_site(context, names, kwnames);
+    Py_XDECREF(laid);
     Py_XDECREF(names);
     return result < 0 ? -1 : put_raw(to, "}\n", 2);
 }
