@@ -10,6 +10,7 @@ Threads: Python calls the hooks on any thread, finalizers also in the middle of 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import logging
@@ -37,6 +38,7 @@ class Uncaught(ForkAware):
     def __init__(self, logger: BoundLogger) -> None:
         self._logger = logger
         self._within = threading.local()
+        self._told: BaseException | None = None
         self._crash: BinaryIO | None = None
         self._crash_path: Path | None = None
         self._before = sys.excepthook, threading.excepthook, sys.unraisablehook
@@ -44,10 +46,12 @@ class Uncaught(ForkAware):
         self._ours = self._of_program, self._of_thread, self._of_finalizer
         sys.excepthook, threading.excepthook, sys.unraisablehook = self._ours
         self._watch_crashes()
+        atexit.register(self._tell_unseen)  # before the logger is closed: what registers last runs first
         on_fork(self)
 
     def release(self) -> None:
         """Put back what was there, unless somebody else has replaced it since."""
+        atexit.unregister(self._tell_unseen)
         if sys.excepthook is self._ours[0]:
             sys.excepthook = self._before[0]
         if threading.excepthook is self._ours[1]:
@@ -75,9 +79,19 @@ class Uncaught(ForkAware):
 
     def _of_program(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, KeyboardInterrupt):  # the user ends the program, nothing failed
+            self._told = error
             self._log(error, trace, wait=True)
             self._note_end(error)
         self._before[0](kind, error, trace)
+
+    def _tell_unseen(self) -> None:
+        """Log what ended the program if another hook has taken our place, as `rich.traceback.install` does."""
+        error = getattr(sys, "last_exc", None)  # Python sets it before it calls a hook
+        if threading.main_thread().is_alive() or sys.excepthook is self._ours[0] or error in (None, self._told):
+            return
+        if not isinstance(error, KeyboardInterrupt):
+            self._log(error, error.__traceback__, wait=True)
+            self._note_end(error)
 
     def _of_thread(self, args: threading.ExceptHookArgs, /) -> None:
         if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):

@@ -57,6 +57,29 @@ class TestUncaught:
             assert (entry["level"], entry["exception"]["type"]) == ("critical", "ValueError")
             assert entry["exception"]["frames"][-1]["function"] == "trade"
 
+    @pytest.mark.parametrize(
+        "hook",
+        [
+            "from rich import traceback\ntraceback.install()",
+            "sys.excepthook = lambda *error: None",
+            "ours = sys.excepthook\nsys.excepthook = lambda *error: ours(*error)",
+            "def hook(*error):\n    raise RuntimeError('a hook that breaks')\nsys.excepthook = hook",
+        ],
+        ids=["rich", "silent", "chained", "broken"],
+    )
+    def test_a_hook_that_was_set_after_ours(self, run: Run, hook: str) -> None:
+        """Whatever a later hook does with the exception, it is logged once, and the next start knows the end."""
+        run(START + f"{hook}\nraise ValueError('no funds')", returncode=1)
+        (entry,) = [entry for entry in Logs().entries("errors.log") if entry["message"] == "log.uncaught"]
+        assert (entry["level"], entry["exception"]["value"]) == ("critical", "no funds")
+        (end,) = died()
+        assert (end["reason"], end["error"]) == ("uncaught", "ValueError: no funds")
+
+    def test_an_exception_that_somebody_keeps_is_none_that_ended_the_program(self, run: Run) -> None:
+        """Test runners and debuggers set `sys.last_exc`; a close before the end of the program does not look at it."""
+        run(START + "sys.excepthook = print\nsys.last_exc = ValueError('a failed test')\nlogger.close()")
+        assert [entry["message"] for entry in Logs().entries()] == ["started"]
+
     def test_a_secret_in_it_is_masked(self, run: Run) -> None:
         """In the entry, and in what the next start says."""
         run(START + "from metaexpert.logger import register_secret\nregister_secret('s3cr3t-value')\n"
