@@ -68,7 +68,12 @@ def take_over(logger: BoundLogger) -> None:
         if uncaught is not None:
             uncaught.release()
 
-    pipeline.on_close, pipeline.on_serve = release, capture.check
+    def serve() -> None:
+        capture.check()
+        if uncaught is not None:
+            uncaught.check()
+
+    pipeline.on_close, pipeline.on_serve = release, serve
     pipeline.directory.listeners.ask(pipeline)
     pipeline.control.on_level, pipeline.control.on_override = capture.set_level, capture.override
 

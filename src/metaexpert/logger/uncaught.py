@@ -14,16 +14,17 @@ import atexit
 import contextlib
 import faulthandler
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from metaexpert.logger.bound import BoundLogger
 from metaexpert.logger.entry.values import safe_str
 from metaexpert.logger.masking.rules import mask_text
-from metaexpert.logger.system.descriptors import open_private
+from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkAware, on_fork
 
 MESSAGE: Final = "log.uncaught"
@@ -39,7 +40,7 @@ class Uncaught(ForkAware):
         self._logger = logger
         self._within = threading.local()
         self._told: BaseException | None = None
-        self._crash: BinaryIO | None = None
+        self._crash: Descriptor | None = None
         self._crash_path: Path | None = None
         self._before = sys.excepthook, threading.excepthook, sys.unraisablehook
         # Kept, since each look at a bound method makes another object.
@@ -59,6 +60,12 @@ class Uncaught(ForkAware):
         if sys.unraisablehook is self._ours[2]:
             sys.unraisablehook = self._before[2]
         self._end_watch()
+
+    def check(self) -> None:
+        """Open the file of crashes anew if the program has closed it: its number may be another file's by now."""
+        if self._crash is not None and not self._crash.ours:
+            self._end_watch(delete=False)
+            self._watch_crashes()
 
     def after_fork_in_child(self) -> None:
         """Write a crash of the child into a file of its own."""
@@ -129,8 +136,8 @@ class Uncaught(ForkAware):
         if path is None or faulthandler.is_enabled():
             return
         try:
-            self._crash = open(path, "wb", buffering=0, opener=open_private)  # noqa: SIM115 - `_end_watch` closes it
-            faulthandler.enable(self._crash)
+            self._crash = Descriptor.at(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private)
+            faulthandler.enable(self._crash.fd)
         except (OSError, RuntimeError, ValueError):  # no disk, no descriptor: a crash is then told as a kill
             self._end_watch()
         else:

@@ -175,6 +175,26 @@ class TestDeath:
         assert end["frames"][0].endswith(("strategy", "string_at"))
         assert died() == [end]
 
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux which files are open")
+    def test_a_crash_of_a_program_that_closed_our_descriptors(self, run: Run) -> None:
+        """The traceback goes into a file of ours that is opened anew, not into one that took the number."""
+        run(START + """
+logger.flush()
+os.closerange(3, 4096)
+theirs = [open(f"theirs-{number}", "wb") for number in range(12)]
+def is_open():
+    return any(os.path.exists(f"/proc/self/fd/{fd}") and os.readlink(f"/proc/self/fd/{fd}").endswith(".crash")
+               for fd in os.listdir("/proc/self/fd"))
+end = time.monotonic() + 60
+while not is_open() and time.monotonic() < end:
+    logger.info("tick")
+    time.sleep(0.05)
+ctypes.string_at(0)
+""", returncode=-signal.SIGSEGV)  # fmt: skip
+        assert [path.stat().st_size for path in Path().glob("theirs-*")] == [0] * 12
+        (end,) = died()
+        assert (end["reason"], end["signal"]) == ("crashed", "Segmentation fault")
+
     @pytest.mark.parametrize("wait", ["", "logger.flush(); "], ids=["at once", "all written"])
     def test_a_kill(self, run: Run, wait: str) -> None:
         """With the last sign of life, which lies between the start and now."""
