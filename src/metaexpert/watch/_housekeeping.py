@@ -60,7 +60,7 @@ class Housekeeping:
         status, found = self._job.stat(), claims.read(self._job)
         bases, compressed = (_names(found.get(key)) for key in ("bases", "compressed"))
         budget = found.get("budget")
-        self._archivist.bases, self._archivist.compressed = bases | compressed, compressed
+        self._archivist.bases, self._archivist.compressed = frozenset(bases | compressed), frozenset(compressed)
         self._archivist.budget = budget if isinstance(budget, int) else None
         self._doing = status
         self._archivist.poke(always=True)

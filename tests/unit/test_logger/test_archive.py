@@ -340,7 +340,7 @@ class TestBudget:
 
     def test_only_our_oldest_backups_go(self, archivist: Archivist, tmp_path: Path) -> None:
         """Current files, strangers and directories stay; the newest backups fill the budget."""
-        archivist.compressed.clear()
+        archivist.compressed = frozenset()
         archivist.budget = 2500
         (tmp_path / "expert.log").write_bytes(b"x" * 500)
         (tmp_path / "notes.txt").write_bytes(b"x" * 5000)

@@ -84,6 +84,13 @@ class TestDirectory:
             assert open_directory(Path(spelling), HEADER, SIZE) is directory
             leave_directory(directory)
 
+    def test_a_new_file_does_not_disturb_who_walks_over_the_names(self, directory: LogDirectory) -> None:
+        """The archivist's thread asks of each backup whose it is; a set that changed meanwhile ended it."""
+        walked = [iter(directory.archivist.bases), iter(directory.archivist.compressed)]
+        directory.file("another.log", RotationPolicy(2**20, 5, compress=True))
+        assert [list(names) for names in walked] == [[], []]
+        assert directory.archivist.bases == directory.archivist.compressed == {"another.log"}
+
     def test_numbers_go_on_in_a_directory_that_is_opened_again(self, tmp_path: Path) -> None:
         """A process never gives a number twice, and two directories do not share theirs."""
         first = open_directory(tmp_path / "a", HEADER, SIZE)

@@ -90,9 +90,10 @@ class Archivist:
         self._index_until = math.inf
         # Bytes of what was compressed, before and after.
         self._plain = self._packed = 0
-        #: Base names whose backups are compressed; names of all current files; bytes for all of them.
-        self.compressed: set[str] = set()
-        self.bases: set[str] = set()
+        #: Base names whose backups are compressed; names of all current files; bytes for all of them. Replaced, never
+        #: changed: the thread walks over them while another file is opened.
+        self.compressed: frozenset[str] = frozenset()
+        self.bases: frozenset[str] = frozenset()
         self.budget: int | None = None
 
     @property

@@ -124,9 +124,9 @@ class LogDirectory(ForkAware):
             sink = self._rotating[name] = self._sink(name, policy)
             lane, lock = self.journal.lane(name), self._drain_lock
             file = LogFile(sink, lane, self._stranded, self._monotonic, lock, sink.already)
-            self.archivist.bases.add(name)
+            self.archivist.bases |= {name}
             if policy.compress:
-                self.archivist.compressed.add(name)
+                self.archivist.compressed |= {name}
             self.files = {**self.files, name: file}
             self._next_look = 0.0  # so that it is made at once: a new directory shows its three files
         elif self._rotating[name].policy != policy:
