@@ -586,18 +586,21 @@ def test_a_disk_that_stalls_holds_up_no_other_directory(program: Any, logs: Call
         import os, threading, time
         import metaexpert.logger.files.open_directories as opening
         from metaexpert.logger.files._rotating_file import RotatingFile
-        really, make, stalls, inside = RotatingFile.write, opening.make_directory, False, threading.Event()
-        def write(file, *args):
-            if stalls and "stalled" in str(file.path):
-                inside.set()
-                time.sleep(3600)
-            return really(file, *args)
+        make, stalls, inside = opening.make_directory, False, threading.Event()
+        def stalling(really):
+            def write(file, *args, **options):
+                if stalls and "stalled" in str(file.path):
+                    inside.set()
+                    time.sleep(3600)
+                return really(file, *args, **options)
+            return write
         def make_directory(path):
             if "stuck" in str(path):
                 inside.set()
                 time.sleep(3600)
             make(path)
-        RotatingFile.write, opening.make_directory = write, make_directory
+        RotatingFile.write, opening.make_directory = stalling(RotatingFile.write), make_directory
+        RotatingFile.append = stalling(RotatingFile.append)
         from metaexpert.logger import MetaLogger
         def made(name, **options):
             return MetaLogger(log_dir=name, log_to_console=False, install=False, max_file_size=20_000,

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SI
 
 NIGHTLY = bool(os.environ.get("METAEXPERT_NIGHTLY"))
 KILLS = int(os.environ.get("METAEXPERT_KILLS", 500 if NIGHTLY else 50))
-KINDS = ("burst", "paced", "compressed", "small", "chatty", "threads", "chatty threads")
+KINDS = ("burst", "paced", "compressed", "small", "chatty", "threads", "rotating threads", "chatty threads")
 #: Two processes die in each.
 ROUNDS = math.ceil(KILLS / 2 / len(KINDS))
 COMMON: dict[str, Any] = {"log_to_console": False, "backup_count": 9999, "overflow": "block"}
@@ -43,8 +43,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "small": {"max_file_size": 500_000, "journal_size": 65_536},
     "chatty": {"max_file_size": 2_000_000, "async_logging": False},
     "threads": {"max_file_size": 1_000_000, "compress_backups": True, "journal_size": 1_000_000},
+    "rotating threads": {"max_file_size": 20_000, "compress_backups": True},
     "chatty threads": {"max_file_size": 200_000, "compress_backups": True, "async_logging": False},
 }
+#: Seconds between two calls. Without them hundreds of backups, moved up every millisecond, would be all that is done.
+PACES = {"paced": 0.0002, "rotating threads": 0.002}
 
 #: Logs for ever; after each call the number of calls is in a file that outlives it, as is what it logged. Each thread
 #: has a logger and a count of its own.
@@ -104,11 +107,13 @@ STEPS = [
     "metaexpert.logger.files._rotating_file:_do",
 ]
 #: Dies in the core's way of a batch, at the *AT*th write of entries: before it, in the middle of it, behind it, and
-#: when the lock is given back; or in the middle of a rotation.
+#: when the lock is given back; or in the middle of a rotation: between two renames, and before and after the new file.
 PRELOAD = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -132,9 +137,22 @@ int renameat(int from, const char *source, int to, const char *target) {
     if (++renames == 8 && !strcmp(getenv("WHEN"), "rename")) die();
     return really(from, source, to, target);
 }
+int open64(const char *path, int flags, ...) {
+    int (*really)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
+    static int made;
+    const char *end = strrchr(path, '.');
+    int ours = (flags & O_EXCL) && end && !strcmp(end, ".log") && ++made == 3;
+    if (ours && !strcmp(getenv("WHEN"), "bare")) die();
+    va_list rest;
+    va_start(rest, flags);
+    int fd = really(path, flags, va_arg(rest, int));
+    va_end(rest);
+    if (ours && !strcmp(getenv("WHEN"), "made")) die();
+    return fd;
+}
 int flock(int fd, int operation) {
     int (*really)(int, int) = dlsym(RTLD_NEXT, "flock");
-    if (operation == LOCK_UN && is("unlock")) die();
+    if (operation == LOCK_UN && writes >= atoi(getenv("AT")) && !strcmp(getenv("WHEN"), "unlock")) die();
     return really(fd, operation);
 }
 """
@@ -254,7 +272,7 @@ def test_at_any_moment(victims: Victims, kind: str) -> None:
         shutil.rmtree("logs", ignore_errors=True)
         victims.names.clear()
         for name in ("a", "b"):
-            pace, threads = 0.0002 if kind == "paced" else 0.0, 4 if "threads" in kind else 1
+            pace, threads = PACES.get(kind, 0.0), 4 if "threads" in kind else 1
             victims.start(name, OPTIONS[kind], pace, threads=threads)
         for name in ("a", "b"):
             victims.wait_for_calls(name, 1 + dice.randrange(3000))
@@ -304,7 +322,7 @@ def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.storm
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["asynchronous", "synchronous"])
-@pytest.mark.parametrize("when", ["before", "half", "behind", "unlock", "rename"])
+@pytest.mark.parametrize("when", ["before", "half", "behind", "unlock", "rename", "bare", "made"])
 def test_at_each_step_of_the_core(victims: Victims, preload: Path, when: str, asynchronous: bool) -> None:
     """Where no function of Python can be replaced, one of the C library is."""
     options = {"max_file_size": 20_000, "journal_size": 65_536, "async_logging": asynchronous}

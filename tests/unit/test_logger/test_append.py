@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
 from metaexpert.logger.journal.segment import HEADER_SIZE, NO_INTENT, Intent, Segment, read_slot
+from metaexpert.logger.system.calls import QUICK
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.system.native import core
@@ -38,7 +40,8 @@ class Side:
         self.directory = directory
         self.path = directory / "expert.log"
         self.lock = DirectoryLock(directory / "lock")
-        self.sink = RotatingFile(self.path, policy, self.lock)
+        self.rotated: list[Path] = []
+        self.sink = RotatingFile(self.path, policy, self.lock, calls=QUICK, on_rotated=self.rotated.append)
         self.file = LogFile(self.sink, Journal(None, 2**20).lane("expert.log"))
         self._compiled = compiled
 
@@ -62,7 +65,7 @@ class Side:
     def append(self) -> bool:
         """Have the core write, in the regular way alone. Returns whether it did."""
         segment = self.segment
-        return bool(self.sink.appender.append(self.file.lock, segment.tail, segment.numbers, segment.epoch))
+        return bool(self.sink.appender.append(self.file.lock, segment.tail, segment.numbers, segment.epoch, False))
 
     def files(self) -> dict[str, bytes]:
         """Return what its files hold."""
@@ -190,9 +193,90 @@ def test_both_ways_write_the_same(
             step(side, argument)
     one, other = sides
     assert one.files() == other.files()
+    assert len(one.rotated) == len(other.rotated)
     assert [s.drained - s.end() for s in one.file.lane.segments()] == [0] * len(one.file.lane.segments())
     for side in sides:
         side.close()
+
+
+def open_descriptors() -> int:
+    """Return how many this process has."""
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+class TestRotation:
+    """A batch that does not fit: the core rotates, and goes on in the new file."""
+
+    @pytest.fixture
+    def small(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Side]:
+        """A file of 12 bytes at most, which holds 6. Python does not rotate it."""
+        made = Side(tmp_path, RotationPolicy(max_size=12, backups=3))
+        made.put(b"1\n2\n3\n")
+        made.drain()
+        monkeypatch.setattr(made.sink, "_rotate", lambda _: pytest.fail("Python has rotated"))
+        yield made
+        made.close()
+
+    def test_one_batch_fills_several_files(self, small: Side) -> None:
+        """Each is filled to its limit, with whole lines, and each rotation is told."""
+        small.put(b"4444444\n5\n6\n7\n8\n9\n666666\n")
+        small.drain()
+        assert small.files() == {
+            "expert.log": b"666666\n",
+            "expert.log.1": b"7\n8\n9\n",
+            "expert.log.2": b"4444444\n5\n6\n",
+            "expert.log.3": b"1\n2\n3\n",
+        }
+        assert small.rotated == [small.path] * 3
+
+    def test_the_file_before_is_closed(self, small: Side) -> None:
+        """A backup that is deleted gives its bytes back: nobody holds it open."""
+        before = open_descriptors()
+        for _ in range(20):
+            small.put(b"4444444\n")
+            small.drain()
+        assert len(small.rotated) == 20
+        assert open_descriptors() == before
+        assert os.path.samestat(os.fstat(small.sink._fd), small.path.stat())
+
+    def test_what_was_not_taken_is_closed_with_the_appender(self, small: Side) -> None:
+        """An exception may come between the rotation and its account: no descriptor stays, no line is lost."""
+        before = open_descriptors()
+        small.put(b"4444444\n")
+        segment = small.segment
+        assert small.sink.appender.append(small.file.lock, segment.tail, segment.numbers, segment.epoch, True)
+        small.sink.appender = None
+        small.put(b"5\n")
+        small.drain()
+        assert small.files() == {"expert.log": b"4444444\n5\n", "expert.log.1": b"1\n2\n3\n"}
+        assert open_descriptors() == before
+
+    def test_a_rotation_is_left_to_python(self, small: Side) -> None:
+        """By a call that does not drain, before a forced write or a seal, and in the pause after one that failed."""
+        small.put(b"4444444\n")
+        segment = small.segment
+        assert not small.sink.append(small.file.lock, segment, segment.epoch, rotates=False)
+        small.sink.durable = True
+        assert not small.sink.append(small.file.lock, segment, segment.epoch, rotates=True)
+        small.sink.durable, small.sink._retry_rotation_at = False, time.time() + 5
+        assert not small.sink.append(small.file.lock, segment, segment.epoch, rotates=True)
+        small.sink._retry_rotation_at = 0.0
+        assert small.sink.append(small.file.lock, segment, segment.epoch, rotates=True)
+
+    def test_what_stands_in_the_way_is_left_to_python(self, side: Side, tmp_path: Path) -> None:
+        """A backup that cannot be deleted: the entry goes into the file, and the trouble is told."""
+        troubles: list[OSError] = []
+        path = tmp_path / "other.log"
+        sink = RotatingFile(path, RotationPolicy(4, 1), side.lock, calls=QUICK, on_trouble=troubles.append)
+        file = LogFile(sink, Journal(None, 2**20).lane(path.name))
+        (tmp_path / "other.log.1").mkdir()
+        for line in (b"1\n", b"222\n"):
+            file.put(line)
+            assert file.drain()
+        assert path.read_bytes() == b"1\n222\n"
+        assert [error.errno for error in troubles] == [errno.EISDIR]
+        sink.close()
+        file.lane.close()
 
 
 class TestSlot:
@@ -218,7 +302,7 @@ class TestSlot:
         """It was emptied and filled again meanwhile: its lines may not be the next ones."""
         side.put(b"4\n")
         segment = side.segment
-        assert not side.sink.appender.append(side.file.lock, segment.tail, segment.numbers, segment.epoch + 1)
+        assert not side.sink.appender.append(side.file.lock, segment.tail, segment.numbers, segment.epoch + 1, False)
         assert side.files() == {"expert.log": b"1\n2\n3\n"}
 
     def test_a_sealed_segment_is_written_to_its_last_line(self, side: Side) -> None:
@@ -232,7 +316,7 @@ class TestSlot:
     def test_numbers_that_are_none_are_refused(self, side: Side, numbers: bytes) -> None:
         """A wrong buffer is an error, not a crash."""
         with pytest.raises(ValueError, match="not a segment of a journal"):
-            side.sink.appender.append(side.file.lock, side.segment.tail, bytearray(numbers), 1)
+            side.sink.appender.append(side.file.lock, side.segment.tail, bytearray(numbers), 1, False)
 
 
 class TestIrregular:

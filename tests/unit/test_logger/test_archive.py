@@ -21,6 +21,7 @@ from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.native import core
 
 TEXT = b"a line\n" * 200_000
 
@@ -108,6 +109,30 @@ class TestCompression:
         assert names(tmp_path) == ["expert.log", "expert.log.1.gz", "expert.log.2.gz"]
         assert gzip.decompress((tmp_path / "expert.log.2.gz").read_bytes()) == TEXT
         assert gzip.decompress((tmp_path / "expert.log.1.gz").read_bytes()) == b"1234\n"
+
+    @pytest.mark.parametrize("compiled", [True, False])
+    def test_a_backup_that_moves_up_meanwhile_is_found_again(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+    ) -> None:
+        """By the core, or by the reference: a rotation may come while it is compressed."""
+        if not compiled:
+            monkeypatch.setattr(archive, "core", None)
+        elif not hasattr(core, "replace"):
+            pytest.skip("the core is not compiled, or has no such way")
+        really = Archivist._copy
+
+        def copy(self: Archivist, source: Path, *args: Any) -> os.stat_result:
+            status = really(self, source, *args)
+            source.rename(tmp_path / "expert.log.7")
+            (tmp_path / "expert.log.1").write_bytes(b"another\n")
+            (tmp_path / "expert.log.17").write_bytes(TEXT)
+            return status
+
+        monkeypatch.setattr(Archivist, "_copy", copy)
+        backup(tmp_path, 1)
+        archivist.work()
+        assert names(tmp_path) == ["expert.log.1", "expert.log.17", "expert.log.7.gz"]
+        assert gzip.decompress((tmp_path / "expert.log.7.gz").read_bytes()) == TEXT
 
     def test_a_backup_that_is_deleted_meanwhile_stays_deleted(
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[object]
@@ -214,6 +239,7 @@ class TestCompression:
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[tuple[str, OSError]]
     ) -> None:
         """Windows, while somebody reads it: better uncompressed than twice."""
+        monkeypatch.setattr(archive, "core", None)  # there is no such way there
         path = backup(tmp_path, 1)
         really = Path.unlink
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.entry import time_index
@@ -24,6 +27,7 @@ from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.native import core
 
 
 def line(second: int, level: str = "info", rest: str = "") -> bytes:
@@ -33,6 +37,11 @@ def line(second: int, level: str = "info", rest: str = "") -> bytes:
         '"hostname":"box","appname":"EmaBot","procid":"42","msgid":"log","sequence_id":%d,"message":"m"%s}\n'
     )
     return (text % (*divmod(second, 60), level, schema.SEVERITIES[level], second + 1, rest)).encode()
+
+
+def rank(each: tuple[int, Any, str]) -> int:
+    """Return how high the level of a line is."""
+    return int(schema.LEVEL_NUMBERS[each[1]])
 
 
 def moment(second: int) -> bytes:
@@ -166,6 +175,37 @@ class TestStretches:
             assert indexed(line(1, rest=rest))[0].level == schema.CRITICAL
         for rest in (',"field_level":3', r',"note":"\u001b[0m \"level\""'):
             assert indexed(line(1, rest=rest))[0].level == schema.INFO
+
+    @pytest.mark.skipif(not hasattr(core, "survey"), reason="the core is not compiled")
+    @settings(max_examples=examples(1000), deadline=None)
+    @given(
+        lines=st.lists(
+            st.tuples(
+                st.integers(0, 59),
+                st.sampled_from(["debug", "info", "warning", "error", "critical"]),
+                st.sampled_from(
+                    ["", ',"a":1', ',"level":"error"', r',"a":"\u006c"', r',"a":"\n\"level\""', ',"é":"é"']
+                ),
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        cut=st.none()
+        | st.tuples(st.integers(0, 1500), st.sampled_from([b"", b"\n", b"\0", b'"', b"}", b"9", b"\xff"])),
+    )
+    def test_the_core_says_what_python_finds(
+        self, lines: list[tuple[int, Any, str]], cut: tuple[int, bytes] | None
+    ) -> None:
+        """Or nothing: then Python looks. Usual lines it knows."""
+        data = b"".join(line(*each) for each in lines)
+        if cut is not None:
+            data = data[: cut[0]] + cut[1] + data[cut[0] + 1 :]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_indexer, "_survey", lambda _: None)
+            wanted = indexed(data)
+        assert indexed(data) == wanted
+        if cut is None and all(rest in ("", ',"a":1') for _, _, rest in lines):
+            assert core.survey(data) == (wanted[0].low, wanted[0].high, max(lines, key=rank)[1].encode())
 
     def test_a_piece_holds_the_interpreter_briefly(self) -> None:
         """Trading threads wait for less than half a millisecond, mostly much less; measured in processor time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, shift
-from metaexpert.logger.journal.segment import U64, Intent
+from metaexpert.logger.journal.segment import U64, Intent, Segment
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import PATIENT, Calls, Status
@@ -99,6 +100,32 @@ class RotatingFile:
                 if not self._hold_open:
                     self.close()
 
+    def append(self, lock: threading.RLock, segment: Segment, epoch: int, *, rotates: bool) -> bool:
+        """Append what waits in *segment* in the regular way, without Python. Returns whether all of it is written.
+
+        Args:
+            lock: Held by whoever drains.
+            segment: If it still is of that *epoch*.
+            epoch: How manieth of its lane it was.
+            rotates: Whether the caller drains, and may rotate the file.
+        """
+        plain = not (self.durable or self.sealer is not None or self._retry_rotation_at)
+        while (appender := self.appender) is not None:
+            done: bool = appender.append(lock, segment.tail, segment.numbers, epoch, rotates and plain)
+            followed = rotates and self._follow(appender.take())
+            if done or not followed:
+                return done
+        return False
+
+    def _follow(self, made: tuple[int, int, int] | None) -> bool:
+        """Hold the file that a rotation has made, if there was one. Returns whether there was."""
+        if made is None or self._file is None:
+            return False
+        self._fd, self._end = made[0], -1
+        self._file.go_on_with(*made)
+        self._on_rotated(self.path)
+        return True
+
     def already(self, intent: Intent, data: Any) -> int:
         """Return how many bytes of a batch that failed are in the file nevertheless, in whole lines."""
         with self._lock:
@@ -127,7 +154,9 @@ class RotatingFile:
         timed = self._timed or not self.policy.when
         if self._file is not None and self._hold_open and self._now is time.time and timed:
             largest = self.policy.max_size if self.policy.backups else _NO_LIMIT
-            self.appender = self._lock.appender(self._file, self.path, largest, PERIODS.get(self.policy.when or "", 0))
+            backups = self.policy.backups if self._calls.rotate is not None else 0
+            period = PERIODS.get(self.policy.when or "", 0)
+            self.appender = self._lock.appender(self._file, self.path, largest, period, backups)
 
     def _write(self, batch: memoryview, note: Note) -> int:
         status = self._calls.status(self._fd)

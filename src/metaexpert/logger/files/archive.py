@@ -25,11 +25,13 @@ from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, over_budget
 from metaexpert.logger.files.watched import Job, leave_to_watcher
+from metaexpert.logger.journal.segment import U64
 from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import Calls, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.native import core
 
 _SUFFIX: Final = ".gz"
 _UNFINISHED: Final = ".compressing"
@@ -223,6 +225,10 @@ class Archivist:
 
     def _replace(self, copy: Path, name: str, status: os.stat_result) -> None:
         base = next(base for base in self.compressed if backup_number(name, base))
+        # In one call: hundreds of looks, each with a wait for the interpreter, would keep the lock from the writers.
+        known = status.st_dev & U64, status.st_ino & U64, status.st_size
+        if hasattr(core, "replace") and core.replace(self._directory, base, copy, *known):
+            return
         for path in self._directory.iterdir():
             self._check()
             if backup_number(path.name, base) and _same(path.stat(), status):

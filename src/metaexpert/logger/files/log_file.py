@@ -92,7 +92,7 @@ class LogFile:
             for segment, start, end, sealed in self.lane.pending():
                 if end > start:
                     self._settle(segment)
-                    if not self._append(segment, segment.epoch):
+                    if not self._append(segment, segment.epoch, rotates=True):
                         write_out(segment, segment.drained, end, self.sink)
                     writing_thread.writes += 1
                     self.error, self._pause, self.needs_sync = None, 0.0, True
@@ -130,11 +130,11 @@ class LogFile:
         if self.lane.only is not segment:  # another epoch of it may stand behind what still waits
             return False
         self.needs_sync = True
-        return self._append(segment, epoch)
+        return self._append(segment, epoch, rotates=False)
 
-    def _append(self, segment: Segment, epoch: int) -> bool:
-        appender = getattr(self.sink, "appender", None)  # only a rotating file has one
-        return appender is not None and appender.append(self.lock, segment.tail, segment.numbers, epoch)
+    def _append(self, segment: Segment, epoch: int, *, rotates: bool) -> bool:
+        append = getattr(self.sink, "append", None)  # only a rotating file has it
+        return append is not None and append(self.lock, segment, epoch, rotates=rotates)
 
     def look(self) -> None:
         """Make sure that the file is there, although nothing is to be written."""

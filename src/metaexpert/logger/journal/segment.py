@@ -118,6 +118,7 @@ class Segment:
         self.size = size
         self.path = path
         self.map = mmap.mmap(-1, size) if path is None else _map_file(path, size)
+        zero(self.map, 0, HEADER_SIZE)  # the first touch of a page may take long: others run meanwhile
         fixed = pack_fixed(size, name)
         self.map[0 : len(fixed)] = fixed
         self.tail = _tail(self.map)

@@ -333,6 +333,12 @@ class Descriptor:
         Descriptor.stolen = True
         raise _taken()
 
+    def go_on_with(self, fd: int, device: int, inode: int) -> None:
+        """Stand for another file, just opened on the same device, and close the one before (see `close`)."""
+        before, self.fd, self._is = (self.fd, *self._is), fd, (device, inode)
+        if not self._calls.close_same(*before):
+            Descriptor.stolen = True
+
     def close(self) -> None:
         """Close it, unless the number is somebody else's by now. Raises OSError, as closing does on a full disk."""
         if not self._calls.close_same(self.fd, *self._is):

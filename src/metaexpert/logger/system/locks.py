@@ -112,7 +112,7 @@ class DirectoryLock:
             if not self._depth:
                 self._close_file()
 
-    def appender(self, file: Descriptor, path: Path, largest: int, period: int) -> Any:
+    def appender(self, file: Descriptor, path: Path, largest: int, period: int, backups: int) -> Any:
         """Return what appends batches to an open file in the regular way, under this lock, without Python.
 
         Args:
@@ -120,13 +120,15 @@ class DirectoryLock:
             path: Where it lies.
             largest: Bytes that it may have.
             period: Seconds after which it is left to Python; 0 for never.
+            backups: How many a rotation keeps; 0 leaves rotations to Python.
 
         Returns:
             The core's `Appender`; None where there is none, or where locks do not work.
         """
         if not hasattr(core, "Appender") or self._file is None or not self.supported:
             return None
-        return core.Appender(self._threads, self._file.fd, self._path, file.fd, path, largest, period)
+        own = self._threads, self._file.fd, self._path
+        return core.Appender(*own, file.fd, path, largest, period, backups)
 
     def after_fork(self) -> None:
         """Forget, in the child, what the parent holds: a descriptor shared by both would exclude neither."""

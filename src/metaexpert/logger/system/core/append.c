@@ -1,7 +1,7 @@
 /* The regular way of a batch from the map to its file, in one call that gives the interpreter lock away once: lock, look,
-   note the intent, write, look again, commit. Whatever is not regular (a busy lock, a rotation that is due, a file that
-   someone has moved, half a line at its end, a disk that takes no more) changes nothing and is left to Python, which is
-   the reference: `files/_rotating_file.py` and `system/locks.py`. As no bytecode runs in between, neither a signal
+   note the intent, write, look again, commit; where the caller wants it also one rotation. Whatever is not regular (a
+   busy lock, a file that someone has moved, half a line at its end, a disk that takes no more, a rotation by the clock)
+   changes nothing and is left to Python, which is the reference: `files/_rotating_file.py` and `system/locks.py`. As no bytecode runs in between, neither a signal
    handler nor an injected exception can cut an entry in two. */
 
 #include "core.h"
@@ -17,6 +17,7 @@ enum { QUICK = 4096 };
 enum { GENERATION, EPOCH, DRAINED, INTENT_START, INTENT_END, DEVICE, INODE, OFFSET, NUMBERS };
 
 #if HAS_APPENDER
+#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -32,6 +33,8 @@ typedef struct {
     long long largest;      /* a longer file is rotated */
     long long period;       /* seconds after which it is rotated too; 0 for never */
     long long end;          /* of the file, after the last batch */
+    Py_ssize_t backups;     /* how many a rotation keeps */
+    int own;                /* whether a rotation has opened the file, and nobody has taken it since */
 } Appender;
 
 static int
@@ -122,43 +125,86 @@ write_all(int fd, const char *bytes, long long length, long long size)
     return done == 0 || ftruncate(fd, size) == 0 ? 0 : -1;
 }
 
-/* Append the lines up to *end*, under the lock of the directory. Returns whether all of them are in the file. */
+/* Move the file and its backups up by one, and go on in a new one. What fails is left to Python, which opens whatever
+   bears the name by then. The old descriptor stays open: closing a number, of which another thread may have made its own
+   meanwhile, takes the interpreter lock. */
 static int
-append_lines(Appender *self, char *map, uint64_t *numbers, long long end)
+rotate_own(Appender *self)
+{
+    struct stat made;
+    const char *path = PyBytes_AS_STRING(self->path);
+    int flags = O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    if (rotate_path(path, self->backups) < 0)
+        return 0;
+    int fd = open(path, flags, 0640);
+    if (fd < 0)
+        return 0;
+    if (fd <= STDERR_FILENO || fstat(fd, &made) < 0) { /* a program whose standard error was closed prints there */
+        close(fd);
+        return 0;
+    }
+    self->fd = fd;
+    self->file = made;
+    self->own = 1;
+    return 1;
+}
+
+enum { FAILED = -1, FULL = 0 };
+
+/* Append as many of the lines up to *end* as the file takes before its next rotation. Returns how many bytes that were,
+   FULL if the rotation is due now, or FAILED. */
+static long long
+append_piece(Appender *self, char *map, uint64_t *numbers, long long end)
 {
     struct stat file;
     char last;
     if (numbers[INTENT_END]) /* a batch failed, and a part of it may be in the file */
-        return 0;
+        return FAILED;
     if (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || stat(PyBytes_AS_STRING(self->path), &file) < 0 ||
         !same_file(&file, &self->file))
-        return 0;
+        return FAILED;
     long long start = (long long)numbers[DRAINED], length = room_for(self, map, start, end, &file);
     if (!length)
-        return 0;
+        return FULL;
     /* Behind half a line of someone who died the next one must not follow. */
     if (file.st_size && file.st_size != self->end && (pread(self->fd, &last, 1, file.st_size - 1) != 1 || last != '\n'))
-        return 0;
+        return FAILED;
     intend(map, numbers, (uint64_t)start, (uint64_t)(start + length), &file);
     int written = write_all(self->fd, map + start, length, file.st_size);
     if (written <= 0) {
         if (!written)
             intend(map, numbers, 0, 0, NULL);
-        return 0;
+        return FAILED;
     }
     self->end = file.st_size + length;
     if (length > QUICK && (fstat(self->fd, &file) < 0 || !same_file(&file, &self->file) || !file.st_nlink))
-        return 0;
+        return FAILED;
     numbers[DRAINED] = (uint64_t)(start + length);
     intend(map, numbers, 0, 0, NULL);
-    return start + length == end;
+    return length;
+}
+
+/* Append the lines up to *end*, under the lock of the directory, with at most one rotation. Returns whether all of them
+   are in the file. */
+static int
+append_lines(Appender *self, char *map, uint64_t *numbers, long long end, int rotates)
+{
+    rotates = rotates && self->backups && !self->period;
+    do {
+        long long length = append_piece(self, map, numbers, end);
+        if (length == FAILED)
+            return 0;
+        if ((long long)numbers[DRAINED] == end)
+            return 1;
+    } while (rotates && !self->own && rotate_own(self));
+    return 0; /* the rest is for another call */
 }
 
 /* The same with the lock of the directory. The lock file may have been closed, while its directory was hidden, and its
    number be another file's by now. Someone may have deleted the directory, and another process have made the lock file
    anew. A process that waits for the lock touches its file; Python lets it go first. */
 static int
-append_locked(Appender *self, char *map, uint64_t *numbers, long long end)
+append_locked(Appender *self, char *map, uint64_t *numbers, long long end, int rotates)
 {
     struct stat lock;
     if (fstat(self->lock_fd, &lock) < 0 || !same_file(&lock, &self->lock) ||
@@ -168,7 +214,7 @@ append_locked(Appender *self, char *map, uint64_t *numbers, long long end)
     if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same_file(&lock, &self->lock)) {
         int touched = memcmp(&MODIFIED(lock), &MODIFIED(self->lock), sizeof MODIFIED(lock));
         self->lock = lock;
-        done = !touched && append_lines(self, map, numbers, end);
+        done = !touched && append_lines(self, map, numbers, end, rotates);
     }
     flock(self->lock_fd, LOCK_UN);
     return done;
@@ -182,9 +228,9 @@ appender_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
     Appender *self = (Appender *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    int parsed = PyArg_ParseTuple(args, "OiO&iO&LL", &self->threads, &self->lock_fd, PyUnicode_FSConverter,
+    int parsed = PyArg_ParseTuple(args, "OiO&iO&LLn", &self->threads, &self->lock_fd, PyUnicode_FSConverter,
                                   &self->lock_path, &self->fd, PyUnicode_FSConverter, &self->path, &self->largest,
-                                  &self->period);
+                                  &self->period, &self->backups);
     Py_XINCREF(self->threads);
     self->end = -1;
     if (!parsed)
@@ -210,6 +256,9 @@ appender_dealloc(PyObject *object)
     Appender *self = (Appender *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
+    struct stat now;
+    if (self->own && fstat(self->fd, &now) == 0 && same_file(&now, &self->file))
+        close(self->fd);
     Py_CLEAR(self->threads);
     Py_CLEAR(self->lock_path);
     Py_CLEAR(self->path);
@@ -247,7 +296,7 @@ release(State *state, PyObject *lock)
 
 /* Append what waits in a segment, if it still is of that *epoch*. Returns whether all of it is in the file. */
 static int
-append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long epoch)
+append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long epoch, int rotates)
 {
     Py_buffer map, slot;
     int done = 0;
@@ -268,7 +317,7 @@ append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long
         Py_BEGIN_ALLOW_THREADS
         /* A sealed segment has lost its position; behind the last newline all is zero. */
         end = line_end(map.buf, start, end);
-        done = end == start || append_locked(self, map.buf, values, end);
+        done = end == start || append_locked(self, map.buf, values, end, rotates);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&slot);
@@ -281,8 +330,8 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
 {
     State *state = PyType_GetModuleState(type);
     Appender *self = (Appender *)object;
-    if (count != 4 || (names != NULL && PyTuple_GET_SIZE(names)) || !Py_IS_TYPE(args[1], state->types.Tail)) {
-        PyErr_SetString(PyExc_TypeError, "append(directory_lock, tail, numbers, epoch)");
+    if (count != 5 || (names != NULL && PyTuple_GET_SIZE(names)) || !Py_IS_TYPE(args[1], state->types.Tail)) {
+        PyErr_SetString(PyExc_TypeError, "append(directory_lock, tail, numbers, epoch, rotates)");
         return NULL;
     }
     unsigned long long epoch = PyLong_AsUnsignedLongLong(args[3]);
@@ -293,7 +342,7 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
     if (done > 0) {
         done = acquire(state, inner);
         if (done > 0) {
-            done = append_segment(self, (Tail *)args[1], args[2], epoch);
+            done = append_segment(self, (Tail *)args[1], args[2], epoch, args[4] == Py_True);
             release(state, inner);
         }
         release(state, outer);
@@ -302,14 +351,27 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
     return done < 0 ? NULL : PyBool_FromLong(done);
 }
 
+static PyObject *
+appender_take(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    Appender *self = (Appender *)object;
+    if (!self->own)
+        Py_RETURN_NONE;
+    self->own = 0;
+    return Py_BuildValue("iKK", self->fd, (unsigned long long)self->file.st_dev, (unsigned long long)self->file.st_ino);
+}
+
 static PyMethodDef methods[] = {
     {"append", _PyCFunction_CAST(appender_append), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
-     "append(directory_lock, tail, numbers, epoch): write what waits in a segment; return whether that is done."},
+     "append(directory_lock, tail, numbers, epoch, rotates): write what waits in a segment, and rotate at most once, if\n"
+     "that is wanted; return whether all is written. No second rotation before the file was taken."},
+    {"take", appender_take, METH_NOARGS,
+     "take(): return descriptor, device and inode of the file that a rotation has made, now the caller's; or None."},
     {0},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "Appender(threads, lock_fd, lock_path, fd, path, largest, period): appends batches to one file."},
+    {Py_tp_doc, "Appender(threads, lock_fd, lock_path, fd, path, largest, period, backups): appends batches to one file."},
     {Py_tp_new, appender_new},
     {Py_tp_dealloc, appender_dealloc},
     {Py_tp_traverse, appender_traverse},

@@ -9,7 +9,8 @@
    tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
-   rotate.c   a rotation
+   rotate.c   a rotation, and compressed backups in the place of others
+   stretch.c  what the time index says of lines
    scan.c     the reader's first look at lines
    tally.c    counts of lines by their headers, and values of fields; tally_result.c hands them to Python
    header.c   the header of a line, and whether the line is sound
@@ -217,12 +218,16 @@ FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
 extern PyMethodDef rotate_functions[]; /* rotate.c */
+extern PyMethodDef stretch_functions[]; /* stretch.c */
 extern PyMethodDef deliver_functions[]; /* deliver.c */
 extern PyMethodDef signal_functions[]; /* signals.c */
 extern PyMethodDef scan_functions[]; /* scan.c */
 extern PyMethodDef tally_functions[]; /* tally_result.c */
 extern PyMethodDef header_functions[]; /* header.c */
 extern PyMethodDef project_functions[]; /* project.c */
+
+/* Move a file and its backups up by one, of which *keep* are kept. Return -1 with errno. Without the interpreter lock. */
+int rotate_path(const char *path, Py_ssize_t keep); /* rotate.c */
 
 void choose_rarest(Needle *needle); /* scan.c */
 

@@ -1,7 +1,9 @@
-/* A rotation: hundreds of backups move up by one in a single call without the interpreter lock. In Python each rename
-   gives the lock back, and then waits for it up to five milliseconds for each busy thread of the program.
+/* What happens to backups, each in a single call without the interpreter lock: in a rotation hundreds move up by one, and
+   a compressed copy takes the place of one of them. In Python each rename and each look gives the lock back, and then
+   waits for it up to five milliseconds for each busy thread of the program.
 
-   `shift` in rotation.py is the reference: it says which steps there are. */
+   `shift` in rotation.py is the reference of the first: it says which steps there are. That of the second is
+   `Archivist._replace`. */
 
 #include "core.h"
 
@@ -11,9 +13,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { LARGEST_NUMBER = 999999 };
+enum { LARGEST_NUMBER = 999999, LONGEST_NAME = 496 };
 
 /* NAME.number, or NAME.number.gz. */
 typedef struct {
@@ -129,6 +132,19 @@ rotate_files(const char *path, const char *base, Py_ssize_t keep, Failure *failu
     return done;
 }
 
+int
+rotate_path(const char *path, Py_ssize_t keep)
+{
+    Failure ignored;
+    const char *slash = strrchr(path, '/'), *base = slash == NULL ? path : slash + 1;
+    char *directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(base - path));
+    if (directory == NULL)
+        return -1;
+    int done = strlen(base) > LONGEST_NAME ? -1 : rotate_files(directory, base, keep, &ignored);
+    free(directory);
+    return done;
+}
+
 static PyObject *
 rotate(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -138,7 +154,7 @@ rotate(PyObject *Py_UNUSED(module), PyObject *args)
     int done = -1;
     if (!PyArg_ParseTuple(args, "O&O&n", PyUnicode_FSConverter, &directory, PyUnicode_FSConverter, &base, &keep))
         return NULL;
-    if (PyBytes_GET_SIZE(base) > (Py_ssize_t)sizeof failure.source - 16)
+    if (PyBytes_GET_SIZE(base) > LONGEST_NAME)
         PyErr_SetString(PyExc_ValueError, "the name is too long");
     else {
         const char *path = PyBytes_AS_STRING(directory), *name = PyBytes_AS_STRING(base);
@@ -152,10 +168,73 @@ rotate(PyObject *Py_UNUSED(module), PyObject *args)
     Py_DECREF(base);
     return done < 0 ? NULL : Py_NewRef(Py_None);
 }
+
+/* What a backup is known by, whatever its name is by now. */
+typedef struct {
+    unsigned long long device, inode;
+    long long size;
+} Known;
+
+/* Returns whether the backup was found, and *copy* has taken its place; -1 with errno. */
+static int
+replace_found(DIR *directory, const char *base, const char *copy, Known known, Failure *failure)
+{
+    Backup backup;
+    struct stat found;
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(directory)) != NULL) {
+        if (entry->d_ino != known.inode || !read_backup(entry->d_name, base, &backup) || backup.packed ||
+            fstatat(dirfd(directory), entry->d_name, &found, 0) < 0 || found.st_ino != known.inode ||
+            found.st_dev != known.device || found.st_size != known.size)
+            continue;
+        name_of(failure->source, sizeof failure->source, base, backup);
+        backup.packed = 1;
+        name_of(failure->target, sizeof failure->target, base, backup);
+        if (renameat(AT_FDCWD, copy, dirfd(directory), failure->target) < 0)
+            return -1;
+        return unlinkat(dirfd(directory), failure->source, 0) < 0 ? -1 : 1;
+    }
+    return errno ? -1 : 0;
+}
+
+static PyObject *
+replace(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *directory = NULL, *base = NULL, *copy = NULL;
+    Known known;
+    Failure failure = {0};
+    int done = -1;
+    if (!PyArg_ParseTuple(args, "O&O&O&KKL", PyUnicode_FSConverter, &directory, PyUnicode_FSConverter, &base,
+                          PyUnicode_FSConverter, &copy, &known.device, &known.inode, &known.size))
+        return NULL;
+    const char *path = PyBytes_AS_STRING(directory);
+    if (PyBytes_GET_SIZE(base) <= LONGEST_NAME) {
+        Py_BEGIN_ALLOW_THREADS
+        DIR *opened = opendir(path);
+        if (opened != NULL) {
+            done = replace_found(opened, PyBytes_AS_STRING(base), PyBytes_AS_STRING(copy), known, &failure);
+            int error = errno;
+            closedir(opened);
+            errno = error;
+        }
+        Py_END_ALLOW_THREADS
+        if (done < 0)
+            PyErr_SetFromErrnoWithFilename(PyExc_OSError, failure.source[0] ? failure.source : path);
+    }
+    else
+        PyErr_SetString(PyExc_ValueError, "the name is too long");
+    Py_DECREF(directory);
+    Py_DECREF(base);
+    Py_DECREF(copy);
+    return done < 0 ? NULL : PyBool_FromLong(done);
+}
 #endif
 
 PyMethodDef rotate_functions[] = {
 #ifndef MS_WINDOWS
+    {"replace", replace, METH_VARARGS,
+     "replace(directory, base, copy, device, inode, size): put a compressed copy in the place of the backup of base that\n"
+     "is that file, whatever its number is by now; return whether it was found."},
     {"rotate", rotate, METH_VARARGS, "rotate(directory, base, keep): move base to base.1, and its backups up by one."},
 #endif
     {0},
