@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sinks import FailingSink, FakeClock, MemorySink
 
+from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.log_file import LogFile
+from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.journal.journal import Journal
+from metaexpert.logger.journal.segment import Intent, Segment
 from metaexpert.logger.journal.sink import Note, ignore
+from metaexpert.logger.system.locks import DirectoryLock
 
 SIZE = 2**20
 
@@ -97,6 +104,32 @@ class TestLane:
             sink.broken = False
             file.drain(insist=True)
         assert bytes(sink.data) == b"1\n2\n3\n4\n"
+
+    @pytest.mark.parametrize("taken", [0, 1, 3])
+    def test_a_regular_way_that_fails_behind_its_write_doubles_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+    ) -> None:
+        """The program closes all descriptors between the write and the look behind it: what the file has stays."""
+        lines = [b'{"timestamp":"%d"}\n' % number for number in range(3)]
+        sink = RotatingFile(tmp_path / "expert.log", RotationPolicy(SIZE, 1), DirectoryLock(tmp_path / "lock"))
+        lane = Journal(None, SIZE).lane("expert.log")
+        file = LogFile(sink, lane, lambda _: None, time.monotonic, threading.RLock(), sink.already)
+
+        def append(_: object, segment: Segment, __: int, *, rotates: bool) -> bool:
+            with sink.path.open("ab") as opened:
+                found = os.fstat(opened.fileno())
+                end = len(b"".join(lines))
+                segment.intend(Intent(segment.drained, segment.drained + end, found.st_dev, found.st_ino, 0))
+                opened.write(b"".join(lines[:taken]))
+            return False
+
+        monkeypatch.setattr(sink, "append", append)
+        for line in lines:
+            assert file.put(line)
+        assert file.drain()
+        assert sink.path.read_bytes() == b"".join(lines)
+        assert file.empty
+        sink.close()
 
     def test_the_first_failure_shows_what_waits_once(self) -> None:
         """All that waits is shown at the first error and not at each retry; again after it had healed."""

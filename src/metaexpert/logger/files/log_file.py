@@ -93,6 +93,7 @@ class LogFile:
                 if end > start:
                     self._settle(segment)
                     if not self._append(segment, segment.epoch, rotates=True):
+                        self._settle(segment)  # it may have failed behind its write
                         write_out(segment, segment.drained, end, self.sink)
                     writing_thread.writes += 1
                     self.error, self._pause, self.needs_sync = None, 0.0, True
