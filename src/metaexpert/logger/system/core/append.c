@@ -1,8 +1,8 @@
 /* The regular way of a batch from the map to its file, in one call that gives the interpreter lock away once: lock, look,
    note the intent, write, look again, commit; where the caller wants it also one rotation. Whatever is not regular (a
    busy lock, a file that someone has moved, half a line at its end, a disk that takes no more, a rotation by the clock)
-   changes nothing and is left to Python, which is the reference: `files/_rotating_file.py` and `system/locks.py`. As no bytecode runs in between, neither a signal
-   handler nor an injected exception can cut an entry in two. */
+   changes nothing and is left to Python, which is the reference: `files/_rotating_file.py` and `system/locks.py`. As no
+   bytecode runs in between, neither a signal handler nor an injected exception can cut an entry in two. */
 
 #include "core.h"
 #include <errno.h>
@@ -131,7 +131,7 @@ write_all(int fd, const char *bytes, long long length, long long size)
 static int
 rotate_own(Appender *self)
 {
-    struct stat made;
+    struct stat made, named;
     const char *path = PyBytes_AS_STRING(self->path);
     int flags = O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
     if (rotate_path(path, self->backups) < 0)
@@ -139,7 +139,10 @@ rotate_own(Appender *self)
     int fd = open(path, flags, 0640);
     if (fd < 0)
         return 0;
-    if (fd <= STDERR_FILENO || fstat(fd, &made) < 0) { /* a program whose standard error was closed prints there */
+    /* The number may stand for something of the program's by now, as after its own close of all: then it is left alone. */
+    if (fstat(fd, &made) < 0 || stat(path, &named) < 0 || !same_file(&made, &named))
+        return 0;
+    if (fd <= STDERR_FILENO) { /* a program whose standard error was closed prints there */
         close(fd);
         return 0;
     }
