@@ -31,7 +31,8 @@ def found_in(
     """
     selection, by_content = criteria.select(data), criteria.by_content
     if selection.regular and not by_content:  # most of all
-        return sorted((_entry(data, *bounds, file.label, log) for bounds in selection.each()), key=by_time)
+        found = (_entry(data[start:stop], number, file.label, log) for start, stop, number in selection.each())
+        return sorted(found, key=by_time)
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
     for start, stop, number in selection.each():
@@ -40,12 +41,7 @@ def found_in(
         if passes is False:
             continue
         record: Record | None
-        known = number >= 0
-        record = (
-            Entry(line, file.label, (line[TIME_BEGIN:TIME_END], number, log))
-            if known
-            else glance(line, file.label, log)
-        )
+        record = _entry(line, number, file.label, log) if number >= 0 else glance(line, file.label, log)
         if record is None:
             record = Unparsed(line, file.label, place.of(start))
         else:
@@ -63,8 +59,8 @@ def found_in(
     return records
 
 
-def _entry(data: bytes, start: int, stop: int, number: int, file: str, log: int) -> Entry:
-    return Entry(data[start:stop], file, (data[start + TIME_BEGIN : start + TIME_END], number, log))
+def _entry(line: bytes, number: int, file: str, log: int) -> Entry:
+    return Entry(line, file, (line[TIME_BEGIN:TIME_END], number, log))
 
 
 class _Places:
