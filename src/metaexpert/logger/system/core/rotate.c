@@ -185,7 +185,7 @@ replace_found(DIR *directory, const char *base, const char *copy, Known known, F
     while (errno = 0, (entry = readdir(directory)) != NULL) {
         if (entry->d_ino != known.inode || !read_backup(entry->d_name, base, &backup) || backup.packed ||
             fstatat(dirfd(directory), entry->d_name, &found, 0) < 0 || found.st_ino != known.inode ||
-            found.st_dev != known.device || found.st_size != known.size)
+            (unsigned long long)found.st_dev != known.device || found.st_size != known.size)
             continue;
         name_of(failure->source, sizeof failure->source, base, backup);
         backup.packed = 1;
