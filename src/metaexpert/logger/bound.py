@@ -25,7 +25,7 @@ from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub.pipeline import Pipeline
 from metaexpert.logger.masking.rules import RULES, HiddenArguments, Rules
 from metaexpert.logger.schema import CATEGORY, DOMAIN_FIELDS, LEVEL_NUMBERS, TRADE
-from metaexpert.logger.system.interrupts import let_pass, put_back, put_off
+from metaexpert.logger.system.interrupts import let_pass, undisturbed
 from metaexpert.logger.system.lazy_structlog import BoundLoggerBase, DropEvent
 
 if TYPE_CHECKING:
@@ -228,12 +228,7 @@ class BoundLogger(BoundLoggerBase):
             fields = aside(fields)
             message = interpolated(event, args, fields, self._logger.pipeline.rules)
             try:
-                before = put_off()
-                try:
-                    self._run(self._processors, method, message, fields)
-                finally:
-                    if before is not None:
-                        put_back(before)
+                undisturbed(self._run, self._processors, method, message, fields)
             except DropEvent:
                 return
             except Exception as error:  # a user's processor, or a fault of ours: the entry must not be lost by it

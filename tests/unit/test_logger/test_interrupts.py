@@ -17,7 +17,7 @@ import pytest
 from log_files import Logs
 
 from metaexpert.logger import BoundLogger, MetaLogger
-from metaexpert.logger.system.interrupts import is_injected, put_back, put_off
+from metaexpert.logger.system.interrupts import is_injected, undisturbed
 
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 
@@ -52,31 +52,36 @@ def alarm() -> Iterator[Callable[[Any], None]]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no signals to put off")
-class TestPutOff:
-    """`put_off` and `put_back`."""
+class TestUndisturbed:
+    """`undisturbed`."""
 
-    def test_a_handler_waits_until_they_are_put_back(self, alarm: Callable[[Any], None]) -> None:
-        """And its exception comes out of `put_back`."""
+    def test_a_handler_waits_for_the_end_of_the_work(self, alarm: Callable[[Any], None]) -> None:
+        """And its exception comes out then."""
+        done: list[int] = []
         alarm(handler)
-        before = put_off()
-        signal.raise_signal(signal.SIGALRM)
         with pytest.raises(TimeoutError):
-            put_back(before)
+            undisturbed(lambda: (signal.raise_signal(signal.SIGALRM), done.append(1)))
+        assert done == [1]
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
     def test_other_threads_have_nothing_to_put_off(self) -> None:
         """Python runs its handlers in the main thread only."""
         found: list[Any] = []
-        thread = threading.Thread(target=lambda: found.append(put_off()))
+        thread = threading.Thread(
+            target=lambda: found.append(undisturbed(signal.pthread_sigmask, signal.SIG_BLOCK, ()))
+        )
         thread.start()
         thread.join()
-        assert found == [None]
+        assert found == [set()]
 
     def test_it_costs_a_fraction_of_what_the_signal_module_takes(self) -> None:
         """Each plain call does it; `signal.pthread_sigmask` makes an enumeration of each mask."""
 
         def ours() -> None:
-            put_back(put_off())
+            undisturbed(nothing)
+
+        def nothing() -> None:
+            pass
 
         def theirs() -> None:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

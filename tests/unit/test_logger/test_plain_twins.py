@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import signal
 import threading
@@ -57,8 +58,8 @@ class TestCount:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no signals to put off")
-class TestPutOff:
-    """`put_off` and `put_back`."""
+class TestUndisturbed:
+    """`undisturbed`."""
 
     @pytest.fixture
     def raised(self) -> Any:
@@ -70,13 +71,11 @@ class TestPutOff:
 
     def test_a_handler_waits(self, twin: Callable[[ModuleType], Any], raised: list[int]) -> None:
         """Until the signals are put back; those that the program put off itself stay so."""
-        module = twin(interrupts)
+        module, meanwhile = twin(interrupts), list[int]()
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
         try:
-            before = module.put_off()
-            signal.raise_signal(signal.SIGUSR1)
-            assert raised == []
-            module.put_back(before)
+            module.undisturbed(lambda: (signal.raise_signal(signal.SIGUSR1), meanwhile.extend(raised)))
+            assert meanwhile == []
             assert raised == [signal.SIGUSR1]
             assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGUSR2}
         finally:
@@ -85,8 +84,35 @@ class TestPutOff:
     def test_faults_are_not_put_off(self, twin: Callable[[ModuleType], Any]) -> None:
         """A thread does them to itself, and would stand still for ever."""
         module = twin(interrupts)
-        before = module.put_off()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        module.put_back(before)
+        mask = module.undisturbed(signal.pthread_sigmask, signal.SIG_BLOCK, ())
         assert not mask & {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
         assert {signal.SIGTERM, signal.SIGINT, signal.SIGALRM} <= mask
+
+    def test_no_exception_leaves_them_put_off(self, twin: Callable[[ModuleType], Any]) -> None:
+        """Not even of a signal that another thread received, between two of our steps: nobody could end the program."""
+        module, end = twin(interrupts), threading.Event()
+        other = threading.Thread(target=end.wait)  # the system gives it what the main thread puts off
+        other.start()
+        before = signal.signal(signal.SIGALRM, late)
+        try:
+            masks = [interrupted(module, 0.00002 + number % 100 * 0.000001) for number in range(3000)]
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+            signal.signal(signal.SIGALRM, before)
+            end.set()
+            other.join()
+        assert not any(masks)
+
+
+def late(number: int, frame: Any) -> None:
+    """Raise."""
+    raise TimeoutError
+
+
+def interrupted(module: Any, after: float) -> set[Any]:
+    """Return what is put off when an exception has ended a row of `undisturbed`, *after* so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        signal.setitimer(signal.ITIMER_REAL, after)
+        while True:
+            module.undisturbed(int)
+    return signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from metaexpert.logger.journal.segment import HEADER_SIZE, Pending, Segment
 from metaexpert.logger.system.forks import catch_up
-from metaexpert.logger.system.interrupts import put_back, put_off
+from metaexpert.logger.system.interrupts import undisturbed
 from metaexpert.logger.system.threads import Lock, RLock, sleep
 
 if TYPE_CHECKING:
@@ -89,12 +89,8 @@ class JournalLane:
         write = self.write
         if self.has_room(length):
             return True
-        before = put_off()  # an exception in the middle of it would seem to be the disk's
-        try:
-            return self._next_segment(write, length, reserve=reserve)
-        finally:
-            if before is not None:
-                put_back(before)
+        # An exception in the middle of it would seem to be the disk's.
+        return undisturbed(self._next_segment, write, length, reserve=reserve)
 
     def _next_segment(self, full: Callable[[bytes], Any], length: int, *, reserve: bool) -> bool:
         with self._lock:

@@ -166,7 +166,7 @@ class ForkSafeThread(ForkAware):
             thread.join(timeout)
 
     def _run(self, me: Thread) -> None:
-        put_off_here()  # for good: the signals are for the threads of the program
+        put_off_here([])  # for good: the signals are for the threads of the program
         while True:
             self._loop()
             with self._lock:

@@ -11,6 +11,7 @@ import functools
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from types import CodeType
 from typing import Any, Final
@@ -24,26 +25,16 @@ _OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "js
 _MAIN: Final = threading.main_thread()
 
 
-def put_off() -> Any:
-    """Put the signals of the main thread off, where Python runs its handlers. Returns the mask to put back, if any.
-
-    ``before = put_off()``, then ``try``, and in its ``finally`` `put_back`, if there is a mask. A signal that the
-    system hands to another thread of the program comes through nevertheless.
-    """
-    return put_off_here() if threading.get_ident() == _MAIN.ident else None
-
-
 if hasattr(core, "put_off"):
-    #: Put the signals of the calling thread off, and return the mask before.
+    #: Put the signals of the calling thread off, and add the mask before to a list.
     put_off_here = core.put_off
-    #: Called before a handler can run, since it is not a function of Python.
-    put_back = core.put_back
+    _put_back = core.put_back
 elif sys.platform == "win32":  # has no signals that could be put off
 
-    def put_off_here() -> Any:
-        """Return None, as there is nothing to put back."""
+    def put_off_here(masks: list[Any]) -> None:
+        """Do nothing; there is nothing to put back."""
 
-    def put_back(before: Any) -> None:
+    def _put_back(before: Any) -> None:
         """Do nothing."""
 
 else:
@@ -52,17 +43,29 @@ else:
     _PUT_OFF: Final = [*(signal.valid_signals() - {getattr(signal, name, None) for name in _FAULTS})]
     # `signal.pthread_sigmask` makes an enumeration of each mask, which takes ten times as long as a log call.
     _set_mask = import_module("_signal").pthread_sigmask
-    put_back = functools.partial(_set_mask, signal.SIG_SETMASK)
+    _put_back = functools.partial(_set_mask, signal.SIG_SETMASK)
 
-    def put_off_here() -> Any:
-        """Put the signals of the calling thread off, and return the mask before."""
-        before = _set_mask(signal.SIG_BLOCK, ())
-        try:
-            _set_mask(signal.SIG_BLOCK, _PUT_OFF)
-        except BaseException:  # of a handler that runs here, as the call looks for signals when it has put them off
-            put_back(before)
-            raise
-        return before
+    def put_off_here(masks: list[Any]) -> None:
+        """Put the signals of the calling thread off, and add the mask before to a list."""
+        masks.append(_set_mask(signal.SIG_BLOCK, ()))
+        _set_mask(signal.SIG_BLOCK, _PUT_OFF)
+
+
+def undisturbed[**P, T](work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Do *work* while the signals of the main thread, where Python runs its handlers, are put off.
+
+    A signal that the system hands to another thread of the program comes through nevertheless, and what its handler
+    raises may end any step here. So the mask before is in the list before anything is put off, and no step that looks
+    for signals comes between the end of the work and the call that puts it back, which is no function of Python.
+    """
+    masks: list[Any] = []
+    try:
+        if threading.get_ident() == _MAIN.ident:
+            put_off_here(masks)
+        return work(*args, **options)
+    finally:
+        for before in masks:
+            _put_back(before)
 
 
 def let_pass(error: BaseException) -> None:
