@@ -58,9 +58,14 @@ class TestUndisturbed:
     def test_a_handler_waits_for_the_end_of_the_work(self, alarm: Callable[[Any], None]) -> None:
         """And its exception comes out then."""
         done: list[int] = []
+
+        def work() -> None:
+            signal.raise_signal(signal.SIGALRM)
+            done.append(1)
+
         alarm(handler)
         with pytest.raises(TimeoutError):
-            undisturbed(lambda: (signal.raise_signal(signal.SIGALRM), done.append(1)))
+            undisturbed(work)
         assert done == [1]
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 

@@ -72,9 +72,14 @@ class TestUndisturbed:
     def test_a_handler_waits(self, twin: Callable[[ModuleType], Any], raised: list[int]) -> None:
         """Until the signals are put back; those that the program put off itself stay so."""
         module, meanwhile = twin(interrupts), list[int]()
+
+        def work() -> None:
+            signal.raise_signal(signal.SIGUSR1)
+            meanwhile.extend(raised)
+
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
         try:
-            module.undisturbed(lambda: (signal.raise_signal(signal.SIGUSR1), meanwhile.extend(raised)))
+            module.undisturbed(work)
             assert meanwhile == []
             assert raised == [signal.SIGUSR1]
             assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGUSR2}
