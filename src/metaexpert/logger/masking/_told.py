@@ -16,9 +16,9 @@ from metaexpert.logger.masking._pairs import UNREAD, Span
 from metaexpert.logger.masking._values import PROSE, is_path
 from metaexpert.logger.masking.names import ACCOUNT, AMBIGUOUS, PLAIN, Names
 
-_TOLD: Final = lazy_pattern(r"""([ ](?:is|was)(?: now)?)?[ ]["'`]?([^\s"'`,;<>]{6,}+)""")
+_TOLD: Final = lazy_pattern(r"""([ ](?i:is|was)(?i: now)?)?[ ]["'`]?([^\s"'`,;<>]{6,}+)""")
 #: As many words as a mnemonic has.
-_SEED: Final = lazy_pattern(r"[ ](?:is|was)[ ]((?:[A-Za-z]{3,8},?[ ]){11,23}+[A-Za-z]{3,8})(?![\w.])")
+_SEED: Final = lazy_pattern(r"[ ](?i:is|was)[ ]((?:[A-Za-z]{3,8},?[ ]){11,23}+[A-Za-z]{3,8})(?![\w.])")
 #: Last words of names, each with the words of which one has to stand before it where the value follows at once, and
 #: the shortest value there.
 _NAMES: Final = (
@@ -26,6 +26,8 @@ _NAMES: Final = (
     ("secret", lazy_pattern(r"(?:^|[^a-z])(?:api|client)[ _\-]?\Z"), 6),
     ("token", lazy_pattern(r"(?:^|[^a-z])(?:api|access|refresh|auth|bot|session|bearer|id)[ _\-]\Z"), 16),
     ("password", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
+    ("passwd", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
+    ("pwd", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
     ("phrase", lazy_pattern(r"(?:pass|seed |recovery |backup |mnemonic )\Z"), 6),
     ("mnemonic", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
 )
@@ -53,12 +55,14 @@ def may_be_told(text: str) -> bool:
     return (
         "ey " in text
         or "ord " in text
+        or "wd " in text
         or "ken " in text
         or "ase " in text
         or "cret " in text
         or "onic " in text
         or "EY " in text
         or "ORD " in text
+        or "WD " in text
         or "KEN " in text
         or "ASE " in text
         or "CRET " in text

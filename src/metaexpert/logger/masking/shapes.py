@@ -177,7 +177,7 @@ HINTS: Final = (
     *(" ->", "-> ", " | ", "es/T", "s/ca", "/v2/", "/int", "ken ", "KEN ", "WIF", "wif"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
     *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
-    *("ey ", "EY ", "rd ", "RD ", "se ", "SE ", "et ", "ET ", "nem", "   ", '", ', '","'),
+    *("ey ", "EY ", "rd ", "RD ", "wd ", "WD ", "se ", "SE ", "et ", "ET ", "nem", "   ", '", ', '","'),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
 #: One of these stands between a name and its secret, where there is neither ``=`` nor ``:``.
