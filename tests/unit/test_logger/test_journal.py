@@ -980,6 +980,30 @@ def test_a_lock_that_somebody_closed_is_taken_again(
     assert not FileLock(tmp_path / f"{journal.id}.owner").acquire()
 
 
+@pytest.mark.parametrize("gone", ["closed", "deleted"])
+def test_what_is_made_while_the_lock_is_taken_again_survives_a_crash(
+    make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Calls of other threads go on meanwhile, and need segments: these are files, too."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    journal, acquire, made = make(), FileLock.acquire, list[Segment | None]()
+    journal.lane("expert.log").append(line(0))
+
+    def acquire_while_a_call_comes(lock: FileLock) -> bool:
+        acquired = acquire(lock)
+        made.append(journal.make_segment("expert.log", 65_536))
+        return acquired
+
+    if gone == "closed":
+        os.close(journal._owner._file.fd)  # type: ignore[union-attr]
+    else:
+        next(journal._directory.glob("*.owner")).unlink()  # type: ignore[union-attr]
+    monkeypatch.setattr(FileLock, "acquire", acquire_while_a_call_comes)
+    journal.check()
+    assert [segment is not None and segment.path is not None and segment.path.exists() for segment in made] == [True]
+    made[0].discard()  # type: ignore[union-attr]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a descriptor is taken by dup2")
 @pytest.mark.parametrize("kind", ["a socket", "a short file", "a long file"])
 def test_a_segment_whose_descriptor_is_taken_is_not_made(

@@ -217,24 +217,29 @@ class Journal:
             self._former.pop(former).release(delete=not self._leftovers(former))
 
     def _claim(self, wish: str = "") -> None:
-        self.id, self._owner, self._described, self._unclaimed = "", None, False, False
+        # All at once: a call that needs a segment meanwhile has it under the lock before, and not in memory.
+        self.id, self._owner = self._claimed(wish) or ("", None)
+        self._described = self._unclaimed = False
+
+    def _claimed(self, wish: str) -> tuple[str, FileLock] | None:
+        """Return the id of a journal and its lock, which is held; None if there is to be, or can be, none."""
         if self._directory is None:
-            return
+            return None
         self._next_claim = time.monotonic() + _CLAIM_PAUSE
         try:
             make_private_directory(self._directory)
             if file_system_of(self._directory) in NETWORK_FILE_SYSTEMS:
                 self._on_trouble("the log directory is on a network: what waits would not survive a crash", None)
-                return
+                return None
             for _ in range(_CLAIMS):  # one who recovers may be faster, and take a lock just made for a dead one's
-                self.id, wish = wish or uuid.uuid4().hex, ""
-                owner = FileLock(self._directory / (self.id + LOCK_SUFFIX))
+                name, wish = wish or uuid.uuid4().hex, ""
+                owner = FileLock(self._directory / (name + LOCK_SUFFIX))
                 if owner.acquire():
-                    self._owner = owner
-                    return
+                    return name, owner
             self._on_trouble(_NOT_DURABLE, None)
         except OSError as error:
             self._on_trouble(_NOT_DURABLE, error)
+        return None
 
     def _path(self, ending: str) -> Path | None:
         if self._directory is None or self._owner is None:
