@@ -221,6 +221,13 @@ class TestKeys:
             Verifier(public).check(note, 1, keys.certificates)
         with pytest.raises(FormatError, match="no key"):
             Verifier(public).check(note, 1 << DEPTH, keys.certificates)
+        own = note.splitlines()[-1]
+        bad = f"{own[:-20]}{'A' * 19}="
+        for beside in (f"{bad}\n{own}", f"{own}\n{bad}"):  # signed-note: one that does not verify spoils the note
+            with pytest.raises(FormatError, match="does not fit"):
+                Verifier(public).check(note.replace(own, beside), 0, keys.certificates)
+        stranger = f"\u2014 witness.example {base64.b64encode(bytes(68)).decode()}"
+        assert Verifier(public).check(note.replace(own, f"{stranger}\n{own}"), 0, keys.certificates) == SEAL.text()
         for certificates in (keys.certificates[1:], [b"", *keys.certificates[1:]], [b"", *keys.certificates], []):
             with pytest.raises(FormatError, match="missing"):
                 Verifier(public).check(note, 0, certificates)
@@ -308,6 +315,45 @@ class TestProof:
         except FormatError:
             return
         assert (found.line, found.index) == (proof.line, proof.index)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b'"seal": 1', b'"seal": true'), (b'"seal": 1', b'"seal": 1.0'), (b'"seal": 1', b'"seal": NaN'),
+            (b'"seal": 1', b'"a": Infinity, "seal": 1'), (b'"seal": 1', b'"seal": ' + b"9" * 5000),
+            (b'"key": "', b'"key": " '), (b'{"line"', b'\xef\xbb\xbf{"line"'),
+            (b'{"line"', b'{"\xed\xa0\x80": 1, "line"'),
+        ],
+    )  # fmt: skip
+    def test_its_extra_line_has_one_form(self, old: bytes, new: bytes) -> None:
+        """What another program would read otherwise, or not at all, is refused."""
+        proof, _ = a_proof()
+        head, extra, *rest = dataclasses.replace(proof, number=1).text().split("\n")
+        told = base64.b64decode(extra.removeprefix("extra "))
+        for changed in (told.replace(old, new), told.decode().encode("utf-16")):
+            assert changed != told
+            text = "\n".join([head, f"extra {base64.b64encode(changed).decode()}", *rest])
+            with pytest.raises(FormatError, match=r"extra line|the number|the key"):
+                parse_proofs(text)
+
+    def test_base64_has_one_spelling(self) -> None:
+        """The bits behind the last byte are zero, so that no proof has a twin."""
+        proof, _ = a_proof()
+        lines = proof.text().split("\n")
+        assert lines[3].endswith("=")
+        twin = chr(ord(lines[3][-2]) + 1)
+        assert base64.b64decode(lines[3][:-2] + twin + "=") == base64.b64decode(lines[3])
+        lines[3] = lines[3][:-2] + twin + "="
+        with pytest.raises(FormatError, match="base64"):
+            parse_proofs("\n".join(lines))
+
+    def test_bytes_that_are_no_utf_8_are_no_note(self) -> None:
+        """They are refused, as other texts are."""
+        proof, key = a_proof()
+        for name in ("metaexpert/\udc80", "\udcff"):
+            changed = proof.text().replace(f"\u2014 {SEAL.origin}", f"\u2014 {name}")
+            with pytest.raises(FormatError, match="signed note"):
+                parse_proofs(changed)[0].check(key)
 
     @pytest.mark.parametrize("text", ["", "x", "c2sp.org/tlog-proof@v1\n", "c2sp.org/tlog-proof@v1\nindex 0\n\nx\n"])
     def test_another_text_is_no_proof(self, text: str) -> None:

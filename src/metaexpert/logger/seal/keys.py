@@ -137,12 +137,13 @@ class Verifier:
             raise FormatError(f"there is no key {number}")
         public = self._key(_bits(number), certificates)
         name = text.partition("\n")[0]
-        for signer, found, signature in signatures:
-            if (signer, found) == (name, key_id(name, public)):
-                if _is_signed(public, signature, text.encode()):
-                    return text
-                raise FormatError("the signature does not fit the text")
-        raise FormatError("it is not signed by the key of its number")
+        own = (name, key_id(name, public))
+        known = [signature for *signer, signature in signatures if (*signer,) == own]
+        if not known:
+            raise FormatError("it is not signed by the key of its number")
+        if not all(_is_signed(public, signature, text.encode()) for signature in known):
+            raise FormatError("the signature does not fit the text")
+        return text
 
     def _key(self, way: str, certificates: Sequence[bytes]) -> bytes:
         first = DEPTH - len(certificates)

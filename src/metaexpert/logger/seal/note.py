@@ -22,6 +22,8 @@ _ED25519: Final = b"\x01"
 _DASH: Final = "\u2014"
 _NUMBER: Final = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 _NAME: Final = re.compile(r"[!-*,-~]+", re.ASCII)
+#: Not in a note: controls, and what a byte that is no UTF-8 is read as.
+_UNFIT: Final = re.compile("[\0-\t\v-\x1f\ud800-\udfff]")
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -65,11 +67,14 @@ class VerifierKey:
 
 
 def decoded(text: str) -> bytes:
-    """Return what base64 *text* holds. Raises FormatError."""
+    """Return what base64 *text* holds, in the one spelling that it has (RFC 4648, 3.5). Raises FormatError."""
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise FormatError(f"{text[:20]!r} is no base64") from None
+    if encoded(data) != text:
+        raise FormatError(f"{text[:20]!r} is no base64 as it should be: its last bits are not zero")
+    return data
 
 
 def encoded(data: bytes) -> str:
@@ -140,7 +145,7 @@ def sign(text: str, name: str, public: bytes, signature: bytes) -> str:
 def open_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
     """Return the text of a note, and of each signature the name, the id of its key, and itself. Raises FormatError."""
     body, blank, rest = note.rpartition("\n\n")
-    if not blank or not rest.endswith("\n") or any(char < " " and char != "\n" for char in note):
+    if not blank or not rest.endswith("\n") or _UNFIT.search(note):
         raise FormatError("it is no signed note")
     signatures = []
     for line in rest[:-1].split("\n"):

@@ -84,12 +84,20 @@ def _parse(text: str) -> Proof:
     if any(len(value) != HASH for value in path):
         raise FormatError("a hash of the proof has not 32 bytes")
     try:
-        extra = json.loads(decoded(match[1]))
+        extra = json.loads(decoded(match[1]).decode(), parse_constant=_no_number)
         certificates = [decoded(certificate) for certificate in extra["certificates"]]
         key, number, stamp = VerifierKey.parse(extra["key"]), extra["seal"], decoded(extra.get("stamp", ""))
         line = extra["line"].encode("utf-8", "surrogateescape")
-    except (KeyError, TypeError, AttributeError, UnicodeError, RecursionError, json.JSONDecodeError):
+    except FormatError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise FormatError("the extra line of the proof is not in the format") from None
-    if not isinstance(number, int):
+    if type(number) is not int:
         raise FormatError("the number of the seal is none")
+    if str(key) != extra["key"]:
+        raise FormatError("the key of the proof is not as it should be spelled")
     return Proof(line, int(match[2]), path, match[4], number, certificates, key, stamp)
+
+
+def _no_number(word: str) -> None:
+    raise FormatError(f"the extra line of the proof is not in the format: {word} is no JSON")

@@ -96,11 +96,12 @@ class Published:
             try:
                 found = json.loads(line)
                 certificates = [decoded(certificate) for certificate in found["certificates"]]
-                if found["number"] != number:
-                    raise FormatError(f"seal {number} is missing: seal {found['number']} stands in its place")
-                yield Seal(number, str(found["checkpoint"]), certificates)
-            except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
+                given, note = found["number"], str(found["checkpoint"])
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise FormatError(f"seal {number} is not in the format") from None
+            if given != number:
+                raise FormatError(f"seal {number} is missing: seal {given} stands in its place")
+            yield Seal(number, note, certificates)
 
     def checked(self, key: VerifierKey) -> Iterator[Checked]:
         """Yield the seals that *key* verifies. Raises FormatError at the first one that it does not."""
