@@ -71,6 +71,9 @@ MSGID_LOG: Final = "log"
 CATEGORY: Final = "category"
 #: The field by which a call asks for an alert (True) or for none (False) at any level.
 ALERT: Final = "alert"
+#: The message and the field of a seal, see docs/seal.md.
+SEALED: Final = "log.sealed"
+CHECKPOINT: Final = "checkpoint"
 TRADE: Final = "trade"
 #: The fields of a decision; orders that are logged inside it bear its id.
 DECISION: Final = "decision"

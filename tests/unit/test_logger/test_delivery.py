@@ -340,6 +340,56 @@ def test_heartbeats_are_never_collapsed(bench: Callable[..., Bench]) -> None:
     assert len(it.channel.arrived) == 2
 
 
+def seal(bench: Bench, number: int) -> None:
+    """Log what a logger logs when it has sealed its trades."""
+    bench.log("log.sealed", level="info", alert=True, seal=number, checkpoint=f"bot/1\n{number}\n")
+
+
+class InFull(Scripted):
+    """Sends the checkpoint of a seal that it is given alone, and shows of a list the messages, as channels do."""
+
+    def render(self, alerts: Sequence[Alert]) -> Message:
+        if len(alerts) == 1 and "checkpoint" in alerts[0].entry:
+            return Message((str(alerts[0].entry["checkpoint"]),), 1)
+        return super().render(alerts)
+
+    def prepare(self) -> None:
+        pass
+
+
+def test_a_checkpoint_is_never_one_of_a_list() -> None:
+    """A list shows no fields, so a seal goes out alone: beside a storm of alerts, and when the process ends."""
+    for ending in (False, True):
+        it = Bench(InFull(), None, memory=True)
+        it.log("first")
+        seal(it, 7)
+        for trouble in ("one", "two", "three", "four", "five"):
+            it.log(f"trouble {trouble}")
+        if ending:
+            it.delivery.hasten()
+            it.delivery.hurry()
+        it.run(30)
+        arrived = [text.split(": ", 1)[-1].split(" [")[0] for text in it.channel.arrived]
+        assert sorted(arrived)[:1] == ["bot/1\n7\n"]
+        assert len(arrived) == 2  # the others are one list
+        assert it.delivery.idle
+
+
+def test_each_seal_is_sent_and_after_a_wait_the_newest() -> None:
+    """A witness is to see each checkpoint; one that covers all before it says more than the first with a count."""
+    it = Bench(InFull(), None, memory=True)
+    for number in range(3):
+        seal(it, number)
+        it.run(10)
+    assert it.channel.arrived == ["bot/1\n0\n", "bot/1\n1\n", "bot/1\n2\n"]
+    it.channel.script = [Outcome("unsent", "down")] * 3
+    for number in range(3, 9):
+        seal(it, number)
+        it.run(1)
+    it.run(60)
+    assert it.channel.arrived[3:] == ["bot/1\n8\n"]
+
+
 def test_an_unreadable_outbox_is_set_aside(tmp_path: Path) -> None:
     """A damaged file does not stop the alerts: it is kept under another name, and told."""
     (tmp_path / Outbox.FILE_NAME).write_bytes(b"no database" * 1000)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sealed_log import SealedLog, checked, line, problems
 
+from metaexpert.logger.entry.rfc5424 import escape_text, escape_value
 from metaexpert.logger.seal.keys import Keys
 from metaexpert.logger.seal.note import Checkpoint, VerifierKey, open_note
 from metaexpert.logger.seal.tree import HASH, leaf_hash, nodes_of_leaves, root
@@ -351,6 +352,34 @@ class TestAnchors:
         assert copy.problems(note) == [("anchor", "anchor", 0)]
         assert copy.problems("hello") == [("anchor", "anchor", 0)]
         assert copy.problems(note.replace(copy.key.name, "metaexpert/other")) == [("anchor", "anchor", 0)]
+
+    @pytest.mark.parametrize(
+        "spelled",
+        [
+            lambda note: note.replace("\n", "\r\n"),
+            lambda note: escape_value(escape_text(note)),
+            lambda note: json.dumps(escape_value(escape_text(note))),
+            lambda note: json.dumps(json.dumps(note)),
+            lambda note: note.replace("\n", "#012"),
+            lambda note: "".join(f"\\u{ord(one):04X}" if not one.isalnum() else one for one in note),
+            lambda note: json.dumps(note).replace("/", "\\/"),
+        ],
+        ids=["CRLF", "syslog", "syslog in JSON", "JSON in JSON", "rsyslog", "unicode escapes", "slashes"],
+    )
+    def test_a_witness_may_escape_what_it_received(self, copy: Copy, spelled: Callable[[str], str]) -> None:
+        """Once or several times, by the escapes of syslog, of rsyslog, and of any program that writes JSON."""
+        text = spelled((copy.seal / "checkpoint").read_text("utf-8"))
+        assert f"a witness has seen the first {COUNT} lines" in checked(copy.directory, copy.key, text).remarks[0]
+
+    def test_a_damaged_checkpoint_of_a_witness_is_a_problem(self, copy: Copy) -> None:
+        """It says nothing about the log; a whole one beside it does."""
+        note = (copy.seal / "checkpoint").read_text("utf-8")
+        for old, new in (("time 20", "time 2O"), (f"\n{COUNT}\n", f"\n{'9' * 5000}\n"), ("=\ntime", "x=\ntime")):
+            damaged = note.replace(old, new)
+            assert damaged != note
+            assert {*copy.problems(damaged)} == {("anchor", "anchor", 0)}
+            report = checked(copy.directory, copy.key, damaged + note)
+            assert any(f"a witness has seen the first {COUNT} lines" in remark for remark in report.remarks)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.files.directory import LogDirectory
-from metaexpert.logger.schema import ALERT
+from metaexpert.logger.schema import ALERT, CHECKPOINT, SEALED
 from metaexpert.logger.seal.sealer import Sealed, Sealer
 from metaexpert.logger.seal.timestamps import TimeStamps
 
@@ -69,7 +69,7 @@ class Sealing:
 
     def _tell(self) -> None:
         while (sealed := self._sealer.next_sealed()) is not None:
-            self._announce("info", "log.sealed", **_fields(sealed))
+            self._announce("info", SEALED, **_fields(sealed))
             if sealed.anchor and self._stamps is not None:
                 self._stamps.want(sealed.number, sealed.note)
 
@@ -78,5 +78,5 @@ class Sealing:
 
 
 def _fields(sealed: Sealed) -> dict[str, Any]:
-    fields = {"seal": sealed.number, "lines": sealed.size, "checkpoint": sealed.note}
+    fields = {"seal": sealed.number, "lines": sealed.size, CHECKPOINT: sealed.note}
     return fields | ({ALERT: True} if sealed.anchor else {})

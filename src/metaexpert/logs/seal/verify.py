@@ -8,7 +8,7 @@ seen and the log does not hold. Only the key, and what it signed, is believed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,8 +23,12 @@ from metaexpert.logs.verify import Report
 from metaexpert.logs.vocabulary import counted, seconds
 
 _SEALS: Final = "seals.jsonl"
-#: A checkpoint in whatever text: as it is, or within JSON.
-_CHECKPOINT: Final = r"\n\d+\n[A-Za-z0-9+/]{43}=\ntime [^\n]{1,40}\nfirst \d+\n"
+#: A checkpoint in whatever text.
+_CHECKPOINT: Final = r"\n[0-9]+\n[A-Za-z0-9+/]{43}=\ntime [^\n]{1,40}\nfirst [0-9]+\n"
+#: Escapes in which a witness may have kept it: those of JSON, also of JSON in JSON or in a syslog message (whose
+#: backslashes are doubled), and the octal ones of rsyslog.
+_ESCAPED: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|([nr/]))|#(012|015)")
+_MEANT: Final = {"n": "\n", "r": "\r", "/": "/", "012": "\n", "015": "\r"}
 #: How often to look again when a writer has sealed meanwhile.
 _TRIES: Final = 3
 
@@ -72,6 +76,11 @@ def verify_seal(
         for problem in result.problems:
             report.add(problem.kind, problem.file, problem.line, problem.text)
         report.remarks += result.remarks
+
+
+def _meant(escaped: re.Match[str]) -> str:
+    code, letter, octal = escaped.groups()
+    return chr(int(code, 16)) if code else _MEANT[letter or octal]
 
 
 def _moving(published: Published) -> tuple[bytes, bytes]:
@@ -208,8 +217,7 @@ class _Check:
     def _check_anchors(self, anchors: Sequence[str], seals: list[Checked]) -> None:
         ours = {(c.checkpoint.size, c.checkpoint.root, c.checkpoint.time) for c in seals}
         for text in anchors:
-            found = re.finditer(re.escape(self._key.name) + _CHECKPOINT, text.replace("\\n", "\n"))
-            of_this = [Checkpoint.parse(match[0]) for match in found]
+            of_this = list(self._seen(text))
             if not of_this:
                 self._report.add("anchor", "anchor", 0, f"there is no checkpoint of {self._key.name} in it")
                 continue
@@ -221,6 +229,15 @@ class _Check:
             self._report.remarks.append(
                 f"a witness has seen the first {newest.size} lines as of {newest.time:%Y-%m-%d %H:%M:%SZ}"
             )
+
+    def _seen(self, text: str) -> Iterator[Checkpoint]:
+        """Yield the checkpoints of this log in a text that a witness has kept."""
+        plain = _ESCAPED.sub(_meant, text).replace("\r", "")
+        for match in re.finditer(re.escape(self._key.name) + _CHECKPOINT, plain):
+            try:
+                yield Checkpoint.parse(match[0])
+            except FormatError as error:
+                self._report.add("anchor", "anchor", 0, f"a checkpoint in it is damaged: {error}")
 
     def _tell_stamps(self, seals: list[Checked]) -> None:
         for number, answer in self._published.stamps().items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from metaexpert.logger import schema
 from metaexpert.logger.entry.line import decode_line
 
 Kind = Literal["alert", "heartbeat", "test"]
@@ -42,6 +44,16 @@ class Alert:
         """The first entry, flat."""
         return decode_line(self.line)
 
+    @property
+    def is_seal(self) -> bool:
+        """Whether it is a seal of the trade log, whose checkpoint is to arrive in full."""
+        return is_seal(self.entry)
+
     def described(self) -> dict[str, Any]:
         """Return the entry, and for how many it stands, as JSON types."""
         return {"count": self.count, "first": self.first, "last": self.last, "entry": self.entry}
+
+
+def is_seal(entry: Mapping[str, Any]) -> bool:
+    """Return whether *entry* tells of a seal."""
+    return entry.get("message") == schema.SEALED and schema.CHECKPOINT in entry

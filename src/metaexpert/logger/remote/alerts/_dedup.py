@@ -6,6 +6,9 @@ apart from numbers and long identifiers in the message: "Order 17 failed" and "O
 The first alert of a fingerprint goes out at once. Repeats of the next minute are counted and sent as one message, then
 those of two minutes, of four, and so on up to an hour. After a silence as long as the last window, the next one goes
 out at once.
+
+Seals of the trade log are no trouble: each goes out at once, and of those that have to wait the newest, which covers
+the lines of all before it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry.line import decode_line
-from metaexpert.logger.remote.alerts._alert import Kind
+from metaexpert.logger.remote.alerts._alert import Kind, is_seal
 
 #: The first and the longest window in which repeats are counted, in seconds.
 FIRST_WINDOW: Final = 60.0
@@ -61,13 +64,14 @@ class Windows:
 
 @dataclass
 class Group:
-    """Entries of one fingerprint that came together: the first one, their timestamps, and their number."""
+    """Entries of one fingerprint that came together: one line (the first; of seals the last), times, and number."""
 
     kind: Kind
     line: bytes
     first: str
     last: str
     count: int = 1
+    seals: bool = False
 
 
 def grouped(lines: Sequence[bytes]) -> dict[str, Group]:
@@ -79,10 +83,11 @@ def grouped(lines: Sequence[bytes]) -> dict[str, Group]:
             continue
         mark, moment = fingerprint(entry), str(entry.get("timestamp", ""))
         if (group := groups.get(mark)) is None:
-            groups[mark] = Group("alert", line, moment, moment)
+            groups[mark] = Group("alert", line, moment, moment, seals=is_seal(entry))
         else:
             group.count += 1
             group.last = max(group.last, moment)
+            group.line = line if group.seals else group.line
     return groups
 
 

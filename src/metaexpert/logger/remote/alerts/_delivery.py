@@ -140,7 +140,8 @@ class Delivery(Sender):
     def _store(self, groups: Mapping[str, Group]) -> None:
         now, rows = self._clock(), []
         for mark, group in groups.items():
-            due = now if group.kind != "alert" or self._ending else self._windows.due(mark, now)
+            at_once = group.kind != "alert" or group.seals or self._ending
+            due = now if at_once else self._windows.due(mark, now)
             rows.append((mark, group, due))
         try:
             dropped = self._outbox.add(rows, now)
@@ -198,7 +199,9 @@ class Delivery(Sender):
     def _compose(self, now: float) -> _Sending:
         """Make a message of what is due, and note that it is being sent."""
         due = self._outbox.due(now, _MOST_LISTED)
-        alerts = due[:1] if len(due) <= self._most_single else due
+        # A list shows no fields: the checkpoint of a seal would be lost in it.
+        listed = [alert for alert in due if not alert.is_seal]
+        alerts = due[:1] if due[0].is_seal or len(listed) <= self._most_single else listed
         message = self._channel.render(alerts)
         alerts = alerts[: message.alerts]
         self._outbox.begin(alerts)

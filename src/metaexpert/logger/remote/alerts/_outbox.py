@@ -62,9 +62,9 @@ class Outbox(Spool):
 
     def _add(self, fingerprint: str, group: Group, due: float, now: float) -> bool:
         changed = self._db.execute(
-            "UPDATE alerts SET count = count + ?, last = max(last, ?), due = min(due, ?) "
+            "UPDATE alerts SET count = count + ?, last = max(last, ?), due = min(due, ?), line = coalesce(?, line) "
             "WHERE owner = ? AND endpoint = ? AND fingerprint = ? AND sending = 0",
-            (group.count, group.last, due, *self._mine, fingerprint),
+            (group.count, group.last, due, group.line if group.seals else None, *self._mine, fingerprint),
         )
         if changed.rowcount:
             return True
