@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler
+from itertools import batched
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -261,6 +262,11 @@ class VictoriaLogs(LoopbackServer):
         """Its address for the reader."""
         return f"vlogs://{self.place}"
 
+    def lines(self, query: str) -> Iterable[bytes]:
+        """Return the lines of the answer to a query; a subclass may make them one after the other."""
+        rows = Query(query).answer(list(self.rows))
+        return [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows]
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         store = self
 
@@ -283,17 +289,16 @@ class VictoriaLogs(LoopbackServer):
             def _query(self, query: str, deed: str) -> None:
                 store.queries.append(query)
                 try:
-                    rows = Query(query).answer(list(store.rows))
+                    lines = store.lines(query)
                 except QueryError as error:
                     self._send(400, f"{error}\n".encode())
                     return
-                lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows]
                 getattr(self, f"_{deed}")(lines)
 
-            def _answer(self, lines: list[bytes]) -> None:
+            def _answer(self, lines: Iterable[bytes]) -> None:
                 self._start()
-                for at in range(0, len(lines), 50):
-                    self._chunk(b"".join(lines[at : at + 50]))
+                for some in batched(lines, 50):
+                    self._chunk(b"".join(some))
                 self._chunk(b"")
 
             def _cut(self, lines: list[bytes]) -> None:

@@ -159,6 +159,7 @@ class Store:
             progress(done * BYTES_EACH)
             if at_end:
                 return
+            del found  # while the next page comes, this one would take as much memory again
             page *= 2
 
     def _page(
