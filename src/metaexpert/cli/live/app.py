@@ -14,7 +14,7 @@ from textual.widgets import Static
 from metaexpert.cli.live.chips import LEVELS, Chip, command, filtered
 from metaexpert.cli.live.details import Ask, Page, entry_text, life_text
 from metaexpert.cli.live.feed import Feed
-from metaexpert.cli.live.panel import panel
+from metaexpert.cli.live.panel import MOST, panel
 from metaexpert.cli.live.records import Records
 from metaexpert.logger import schema
 from metaexpert.logger.entry.console_text import escape
@@ -147,8 +147,8 @@ class Live(App[None]):
         if many != self._list.many:
             self._list.many = many
             self._list.refresh()
-        lines = max(len(experts), 1)
-        self._panel.update(panel(experts, read=self._feed.read), layout=lines != self._lines)
+        lines = min(max(len(experts), 1), MOST)
+        self._panel.update(panel(experts, read=self._feed.read, width=self.size.width - 2), layout=lines != self._lines)
         self._lines = lines
         self._tell()
 

@@ -221,6 +221,19 @@ def _split(text: str, room: int) -> tuple[str, str]:
     return text[: max(at, 1)], text[max(at, 1) :]
 
 
+def shortened(text: str, room: int) -> str:
+    """Return *text* in at most *room* columns, "…" in the place of its middle: names differ at their ends."""
+    if cells(text) <= room:
+        return text
+    head, _ = _split(text, max(room // 2, 1))
+    tail, rest = "", max(room - 1 - cells(head), 0)
+    for character in reversed(text):
+        if cells(character + tail) > rest:
+            break
+        tail = character + tail
+    return f"{head}…{tail}"
+
+
 def time_text(timestamp: object, tz: tzinfo) -> str:
     """Return an ISO 8601 *timestamp* for people, in the time zone *tz* and to the millisecond."""
     if tz is UTC and isinstance(timestamp, str) and _OURS.fullmatch(timestamp):
