@@ -359,3 +359,25 @@ def test_the_web_page_is_for_this_machine_only(tmp_path: Path, logger: Any) -> N
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_no_color_leaves_the_terminal_its_colours(logger: Any, tmp_path: Path) -> None:
+    """With NO_COLOR no colour is set, neither of the text nor of the ground, and the entries are there."""
+    import pty
+
+    reading, side = pty.openpty()
+    command = [sys.executable, "-m", "metaexpert", "logs", "live", str(tmp_path / "logs")]
+    environment = os.environ | {"NO_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(command, env=environment, stdin=side, stdout=side, stderr=side)
+    os.close(side)
+    shown = b""
+    try:
+        while b"number=59" not in shown.partition(b"? keys")[2]:  # Textual's, not the first look
+            shown += os.read(reading, 65536)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+    codes = {code for found in re.findall(rb"\x1b\[([\d;]*)m", shown) for code in found.split(b";")}
+    assert codes <= {b"", b"0", b"1", b"2", b"7", b"39", b"49"}

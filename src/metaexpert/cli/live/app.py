@@ -78,8 +78,9 @@ class Live(App[None]):
     ]
 
     def __init__(self, logs: Logs, chips: list[Chip]) -> None:
-        super().__init__()
-        # The terminal's own colours, like those of the log: legible on any ground, dark or light.
+        # The terminal's own colours, like those of the log: legible on any ground, dark or light. Said here, because
+        # for NO_COLOR Textual decides at once how it takes the colours away: from others it makes black on black.
+        super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._logs = logs
         self._feed = Feed(logs)
