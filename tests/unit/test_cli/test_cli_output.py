@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from metaexpert.cli import output
-from metaexpert.cli.tables import table
+from metaexpert.cli.tables import day_column, table
+from metaexpert.logger.entry.console_text import cells
 
 
 class Closed(io.StringIO):
@@ -96,3 +97,42 @@ def test_a_table_folds_its_rows_between_columns(width: int) -> None:
         cell = str(rows[0][column])
         below = next(line for line in lines[at + 1 :] if cell in line)
         assert below.index(cell) + len(cell) == end or below.index(cell) == start
+
+
+ROWS = [
+    ("EmaBot", "", 1, "short"),
+    ("均值回归", "", 20, "a text of several words that no line of the terminal has room for"),
+    ("MeanReversionOverSeveralVenues-1", "", 300, ""),
+]
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 100])
+def test_a_table_fits_the_terminal(width: int) -> None:
+    """Names lose their middle, empty columns go, and texts are folded below their header; numbers stay."""
+    text = table(("expert", "net", "n", "text"), ROWS, right=["net", "n"], width=width, names=["expert"])
+    lines = text.splitlines()
+    assert all(cells(line) <= width for line in lines)
+    assert "net" not in lines[0].split()
+    assert all(f" {number}" in text for number in (1, 20, 300))
+    name = next(line for line in lines if line.startswith("Mean")).split()[0]
+    assert name.endswith("-1")
+    assert cells(name) == max(12, width // 4)
+    words = [word for line in lines for word in line.split()]
+    assert [word for word in ROWS[1][3].split() if word not in words] == []
+
+
+def test_columns_of_wide_characters_are_aligned() -> None:
+    """A character that takes two columns of the terminal counts as two."""
+    headers, first, second, *_ = table(("expert", "n"), [("均值回归", 1), ("Ema", 22)], right=["n"]).splitlines()
+    assert (headers, first, second) == ("expert     n", "均值回归   1", "Ema       22")
+
+
+def test_a_day_is_a_header_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of one day stand without their date below it; those of several days, and into a pipe, are whole."""
+    times = ["2026-11-22 10:31:00.123", "2026-11-22 10:31:00.124"]
+    assert day_column(times, "time") == ("time", times)
+    monkeypatch.setattr(output, "is_terminal", lambda _: True)
+    assert day_column(times, "time") == ("2026-11-22", ["10:31:00.123", "10:31:00.124"])
+    several = [*times, "2026-11-23 10:31:00.123"]
+    assert day_column(several, "time") == ("time", several)
+    assert day_column([], "time") == ("time", [])

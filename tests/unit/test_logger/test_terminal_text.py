@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metaexpert.logger.console.console import Console, width_of
 from metaexpert.logger.console.loops import PrintedLines
-from metaexpert.logger.entry.console_text import ConsoleText, TerminalText, cells
+from metaexpert.logger.entry.console_text import ConsoleText, TerminalText, cells, fold
 from metaexpert.logs.entry import parse
 from metaexpert.logs.render import make_format
 
@@ -103,6 +103,38 @@ def test_no_line_is_wider_than_the_terminal(words: list[str], fields: dict[str, 
     assert all(cells(line) <= max(width, 26) + 1 for line in lines)
     assert all(line.startswith(" " * 13) for line in lines[1:] if line)
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_traceback_is_folded() -> None:
+    """Its lines fit, further ones hang below their code, and marks that no longer stand below anything are left out."""
+    code = "raise ConnectionError(f'stream {name} closed: code {code}, reason: {reason}')"
+    text = (
+        f"Traceback (most recent call last):\n  File 'bot.py', line 1\n    {code}\n    {'^' * len(code)}\nOSError: no"
+    )
+    assert lines_of(60, {**BASE, "exception": {"text": text}})[1:] == [
+        "    Traceback (most recent call last):",
+        "      File 'bot.py', line 1",
+        "        raise ConnectionError(f'stream {name} closed: code",
+        "            {code}, reason: {reason}')",
+        "    OSError: no",
+    ]
+    assert lines_of(120, {**BASE, "exception": {"text": text}})[4] == "        " + "^" * len(code)
+
+
+@given(st.text() | st.text("a 世"), st.integers(1, 50), st.integers(0, 60))
+def test_folding_loses_nothing(text: str, room: int, hanging: int) -> None:
+    """Lines fit where a character does, all but spaces is there in its order, and further lines hang."""
+    lines = fold(text, room, hanging)
+    assert all(cells(line) <= max(room, 2 + min(hanging, room // 2)) for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(line.startswith(" " * min(hanging, room // 2)) for line in lines[1:])
+
+
+def test_folding_a_long_word_takes_time_by_its_length() -> None:
+    """A value of a megabyte does not hold up the console."""
+    began = time.thread_time()
+    assert len(fold("x" * 1_000_000, 80)) == 12_500
+    assert time.thread_time() - began < 2
 
 
 def test_wide_characters_take_two_columns() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
-from metaexpert.cli.tables import table
-from metaexpert.logger.entry.console_text import escape, time_text
+from metaexpert.cli.tables import day_column, table
+from metaexpert.logger.entry.console_text import escape, fold, time_text
 from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.vocabulary import SIDES, amounts, money, plain, seconds
+
+#: Columns of the names before the lines of the summary.
+_NAME: Final = 11
 
 
 @with_filters
@@ -71,14 +75,18 @@ def _summary(life: OrderLife) -> Iterator[str]:
 
 
 def _line(name: str, text: str) -> str:
-    return f"{name:<11}{escape(text)}\n" if text else ""
+    if not text:
+        return ""
+    lines = fold(f"{name:<{_NAME}}{escape(text)}", output.width() or sys.maxsize, _NAME)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _steps(life: OrderLife, tz: Any) -> str:
-    headers = ("time", "after", "step", "size", "price", "fee", "trade", "message")
+    header, times = day_column([time_text(step.entry.data["timestamp"], tz) for step in life.steps], "time")
+    headers = (header, "after", "step", "size", "price", "fee", "trade", "message")
     rows = [
         (
-            time_text(step.entry.data["timestamp"], tz),
+            time,
             seconds(step.after),
             step.step + (" DUPLICATE" if step.duplicate else ""),
             money(step.size),
@@ -87,6 +95,6 @@ def _steps(life: OrderLife, tz: Any) -> str:
             step.trade_id,
             step.entry.text + (f" ({step.reason})" if step.reason else ""),
         )
-        for step in life.steps
+        for time, step in zip(times, life.steps, strict=True)
     ]
     return table(headers, rows, right=("after", "size", "price", "fee"), width=output.width())

@@ -78,7 +78,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         for at, name in enumerate(columns)
         if any(isinstance(row[at], int | float) for row in rows) and not any(isinstance(row[at], str) for row in rows)
     ]
-    return table(columns, rows, numeric) if columns else ""
+    return table(columns, rows, numeric, width=output.width()) if columns else ""
 
 
 @with_filters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
@@ -11,6 +11,8 @@ from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.runs.why import reason_of
 from metaexpert.logs.vocabulary import amounts
+
+_TO_THE_SECOND: Final = len("2026-11-22 10:31:00")
 
 
 @with_filters
@@ -34,8 +36,7 @@ def runs(as_json: Json = False, **filters: Any) -> None:
     rows = [
         (
             ", ".join(run.experts),
-            time_text(figures["start"], tz),
-            time_text(figures["end"], tz) if figures["end"] else "",
+            *_times(time_text(figures["start"], tz), time_text(figures["end"], tz) if figures["end"] else ""),
             ": ".join(filter(None, [run.end.how, reason_of(run)])),
             run.entries,
             run.error_count,
@@ -48,6 +49,15 @@ def runs(as_json: Json = False, **filters: Any) -> None:
         for figures in [run.as_dict()]
     ]
     if rows:
-        output.write(table(headers, rows, right=headers[4:], width=output.width()))
+        output.write(table(headers, rows, right=headers[4:], width=output.width(), names=("expert", "ended")))
     else:
         output.complain("note", ["there are no runs"])
+
+
+def _times(start: str, end: str) -> tuple[str, str]:
+    """Return start and end; on a terminal to the second, and an end on the day of the start without its date."""
+    if not output.to_terminal():
+        return start, end
+    start, end = start[:_TO_THE_SECOND], end[:_TO_THE_SECOND]
+    day = start[: len("2026-11-22 ")]
+    return start, end.removeprefix(day)

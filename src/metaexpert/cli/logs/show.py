@@ -120,7 +120,7 @@ def _explain(filters: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         output.write_json([one.as_dict() for one in found])
     else:
-        output.write(table(("file", "format", "times", "lines"), found))
+        output.write(table(("file", "format", "times", "lines"), found, width=output.width(), names=["file"]))
 
 
 def _limit(text: str | None, *, follow: bool, filters: dict[str, Any]) -> int | None:

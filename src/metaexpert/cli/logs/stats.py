@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -10,12 +12,14 @@ import typer
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters
 from metaexpert.cli.tables import bar, table
-from metaexpert.logger.entry.console_text import escape
+from metaexpert.logger.entry.console_text import escape, fold
 from metaexpert.logs.stats import Stats, collect_stats
 
 #: Lines of the chart of entries over time, and its width in characters.
 _CHART_LINES: Final = 20
 _CHART_WIDTH: Final = 40
+#: Columns of the times and counts beside it.
+_CHART_LABELS: Final = 30
 
 
 @with_filters
@@ -57,14 +61,15 @@ def _sections(found: Stats, top: int) -> Iterator[str]:
     figures = found.as_dict(top)
     rate = figures["per_second"]
     per_second = f", {rate:.1f} per second" if rate else ""
-    yield f"{found.entries} entries from {found.first} to {found.last}{per_second}\n"
+    told = f"{found.entries} entries from {found.first} to {found.last}{per_second}"
+    yield "".join(f"{line}\n" for line in fold(told, output.width() or sys.maxsize))
     yield _counted("level", figures["levels"], found.entries)
     yield _counted("expert", dict(found.experts.most_common(top)), found.entries)
     yield _chart(figures["minutes"])
     if found.messages:
-        yield table(("count", "message"), [(n, text) for text, n in found.messages.most_common(top)], ["count"])
+        yield _most("message", found.messages, top)
     if found.errors:
-        yield table(("count", "error"), [(n, text) for text, n in found.errors.most_common(top)], ["count"])
+        yield _most("error", found.errors, top)
     if found.fields:
         yield _distributions(figures["fields"])
     yield _gaps(figures)
@@ -73,7 +78,12 @@ def _sections(found: Stats, top: int) -> Iterator[str]:
 def _counted(name: str, counts: dict[str, int], total: int) -> str:
     most = max(counts.values(), default=0)
     rows = [(key, count, f"{count / total:.1%}", bar(count, most, _CHART_WIDTH // 2)) for key, count in counts.items()]
-    return table((name, "entries", "share", ""), rows, ["entries", "share"])
+    return table((name, "entries", "share", ""), rows, ["entries", "share"], width=output.width(), names=[name])
+
+
+def _most(name: str, counts: Counter[str], top: int) -> str:
+    rows = [(count, text) for text, count in counts.most_common(top)]
+    return table(("count", name), rows, ["count"], width=output.width())
 
 
 def _chart(minutes: dict[str, int]) -> str:
@@ -85,14 +95,15 @@ def _chart(minutes: dict[str, int]) -> str:
     most = max(counts.values(), default=0)
     unit = {16: "minute", 15: "10 minutes", 13: "hour", 10: "day", 7: "month", 4: "year"}[width]
     ending = {15: "0", 13: ":00"}.get(width, "")
-    rows = [(key.replace("T", " ") + ending, count, bar(count, most, _CHART_WIDTH)) for key, count in counts.items()]
+    columns = min(_CHART_WIDTH, max(output.width() - _CHART_LABELS, 1)) if output.width() else _CHART_WIDTH
+    rows = [(key.replace("T", " ") + ending, count, bar(count, most, columns)) for key, count in counts.items()]
     return table((unit, "entries", ""), rows, ["entries"])
 
 
 def _distributions(fields: dict[str, dict[str, float]]) -> str:
     names = ("count", "min", "mean", "p50", "p90", "p95", "p99", "p999", "max")
     rows = [[name, *(f"{found[key]:.6g}" if key in found else "" for key in names)] for name, found in fields.items()]
-    return table(("field", *names), rows, names)
+    return table(("field", *names), rows, names, width=output.width(), names=["field"])
 
 
 def _gaps(figures: dict[str, Any]) -> str:

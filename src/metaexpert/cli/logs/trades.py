@@ -9,7 +9,7 @@ import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters, zone
-from metaexpert.cli.tables import csv_table, table
+from metaexpert.cli.tables import csv_table, day_column, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.trades import Execution, Ledger
 from metaexpert.logs.vocabulary import SIDES, amounts, money
@@ -71,10 +71,11 @@ def _csv(listed: deque[Execution]) -> str:
 
 
 def _listed(listed: deque[Execution], tz: Any) -> str:
-    headers = ("time", "expert", "symbol", "side", "size", "price", "fee", "order", "trade")
+    header, times = day_column([time_text(one.entry.data["timestamp"], tz) for one in listed], "time")
+    headers = (header, "expert", "symbol", "side", "size", "price", "fee", "order", "trade")
     rows = [
         (
-            time_text(one.entry.data["timestamp"], tz),
+            time,
             one.entry.expert,
             one.symbol,
             SIDES[one.side],
@@ -84,9 +85,9 @@ def _listed(listed: deque[Execution], tz: Any) -> str:
             one.order_id,
             one.trade_id,
         )
-        for one in listed
+        for time, one in zip(times, listed, strict=True)
     ]
-    return table(headers, rows, right=("size", "price", "fee"), width=output.width())
+    return table(headers, rows, right=("size", "price", "fee"), width=output.width(), names=("expert", "symbol"))
 
 
 def _totals(ledger: Ledger) -> str:
@@ -107,7 +108,7 @@ def _totals(ledger: Ledger) -> str:
         )
         for (expert, symbol), total in ledger.totals.items()
     ]
-    text = table(headers, rows, right=headers[2:], width=output.width())
+    text = table(headers, rows, right=headers[2:], width=output.width(), names=headers[:2])
     if ledger.duplicates:
         text += f"{ledger.duplicates} entries told a trade again and are not counted\n"
     return text

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, parsed_time, reading, with_filters, zone
-from metaexpert.logger.entry.console_text import escape
+from metaexpert.logger.entry.console_text import escape, fold
 from metaexpert.logs import Entry
-from metaexpert.logs.runs.page import entry_text, run_lines, section, time_of
+from metaexpert.logs.runs.page import entry_texts, run_lines, section, time_of
 from metaexpert.logs.runs.why import Chain, Moment, Verdict, chain, moment_of, verdict
 from metaexpert.logs.vocabulary import amounts, money
+
+#: Columns of the labels before the steps of an order.
+_LABEL: Final = 11
 
 
 @with_filters
@@ -56,11 +60,15 @@ def why(
         _tell_run(filters, tz, as_json=as_json)
 
 
-def _print(found: Chain | Moment | Verdict, lines: Iterator[str], *, as_json: bool) -> None:
+def _print(found: Chain | Moment | Verdict, lines: Iterator[str], *, as_json: bool, beside: int = 0) -> None:
+    """Print what was found; its *lines* are folded on a terminal, *beside* labels of so many columns."""
     if as_json:
         output.write_json(found.as_dict())
     else:
-        output.write("".join(f"{escape(line)}\n" for line in lines))
+        room = output.width() or sys.maxsize
+        for line in lines:
+            hanging = beside or len(line) - len(line.lstrip()) + 2
+            output.write("".join(f"{part}\n" for part in fold(escape(line), room, hanging)))
 
 
 def _tell_run(filters: dict[str, Any], tz: tzinfo, *, as_json: bool) -> None:
@@ -81,7 +89,7 @@ def _tell_order(orders: list[str], filters: dict[str, Any], tz: tzinfo, *, as_js
         if not found.life.steps:
             output.complain("error", [f"nothing is logged about order {order_id}"])
             raise typer.Exit(1)
-        _print(found, _chain_lines(found, tz), as_json=as_json)
+        _print(found, _chain_lines(found, tz), as_json=as_json, beside=_LABEL)
 
 
 def _chain_lines(found: Chain, tz: tzinfo) -> Iterator[str]:
@@ -120,4 +128,4 @@ def _moment_lines(found: Moment, tz: tzinfo) -> Iterator[str]:
         yield f"The decision before: {_decision_text(found.before, tz)}"
     if found.after is not None:
         yield f"The decision after: {_decision_text(found.after, tz)}"
-    yield from section("Entries within that minute", [entry_text(entry, tz) for entry in found.around])
+    yield from section("Entries within that minute", entry_texts(found.around, tz, output.width()))

@@ -113,7 +113,15 @@ class TerminalText(ConsoleText):
 
     def __call__(self, entry: Mapping[str, Any]) -> str:
         """Return *entry*, of either layout, as text without a final newline."""
-        return "\n".join([self.line(entry, self._news(entry, _fields_of(entry))), *_below(entry)])
+        line = self.line(entry, self._news(entry, _fields_of(entry)))
+        return "\n".join([line, *(part for text in _below(entry) for part in self._fitted(text))])
+
+    def _fitted(self, text: str) -> list[str]:
+        """Return a line of a traceback, folded; marks below a line of code that is folded itself show nothing."""
+        room = max(self.width, 2 * len(_HANGING))
+        if cells(text) > room and not text.strip(" ^~"):
+            return []
+        return fold(text, room, len(text) - len(text.lstrip()) + len(_INDENT))
 
     def line(self, entry: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
         """Return *entry* with these *fields*, folded; the date on a line before it where a day begins."""
@@ -219,6 +227,43 @@ def _split(text: str, room: int) -> tuple[str, str]:
     while at < len(text) and (used := used + cells(text[at])) <= room:
         at += 1
     return text[: max(at, 1)], text[max(at, 1) :]
+
+
+def fold(text: str, room: int, hanging: int = 0) -> list[str]:
+    """Return *text* as lines of at most *room* columns, broken between words where it can be.
+
+    Further lines begin with *hanging* spaces, at most half of the room.
+    """
+    if cells(text) <= room:
+        return [text]
+    hanging = min(hanging, room // 2)
+    lines: list[str] = []
+    line = ""
+    for number, word in enumerate(text.split(" ")):
+        longer = f"{line} {word}" if number else word
+        if cells(longer) <= room:
+            line = longer
+            continue
+        lines += [line.rstrip()] if line.strip() else []
+        *full, rest = _chunks(word, room - hanging)
+        lines += [" " * hanging + chunk for chunk in full]
+        line = " " * hanging + rest
+    return [*lines, line]
+
+
+def _chunks(text: str, room: int) -> list[str]:
+    """Cut *text* into pieces of *room* columns."""
+    if text.isascii():
+        return [text[at : at + room] for at in range(0, len(text), room)] or [""]
+    chunks, used = [""], 0
+    for character in text:
+        size = cells(character)
+        if used + size > room and chunks[-1]:
+            chunks.append("")
+            used = 0
+        chunks[-1] += character
+        used += size
+    return chunks
 
 
 def shortened(text: str, room: int) -> str:

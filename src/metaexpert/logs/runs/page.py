@@ -68,7 +68,7 @@ def reason_lines(found: Verdict, run: Run, tz: tzinfo, width: int = 0) -> Iterat
         f"{group.count} x {text}, last at {time_of(group.last.time, tz)}" for text, group in last_errors(run)[:_MOST]
     ]
     yield from section("Errors", errors)
-    yield from section("Last entries", _entry_texts(found.last, tz, width))
+    yield from section("Last entries", entry_texts(found.last, tz, width))
     if found.before is not None:
         yield ""
         yield f"The run before {ENDS.get(found.before.end.how, ('ended',))[0]} at {time_of(found.before.ended, tz)}."
@@ -107,7 +107,7 @@ def entry_text(entry: Entry, tz: tzinfo) -> str:
     return ConsoleText(False, tz)(entry.data).splitlines()[0]
 
 
-def _entry_texts(entries: Iterable[Entry], tz: tzinfo, width: int) -> list[str]:
+def entry_texts(entries: Iterable[Entry], tz: tzinfo, width: int) -> list[str]:
     """Return *entries*, without tracebacks, folded for a terminal of *width* columns; a line each if that is 0."""
     if not width:
         return [entry_text(entry, tz) for entry in entries]
