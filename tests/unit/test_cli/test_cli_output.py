@@ -2,10 +2,16 @@
 
 import errno
 import io
+import json
 import os
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metaexpert.cli import output
 from metaexpert.cli.tables import day_column, table
@@ -97,6 +103,56 @@ def test_a_table_folds_its_rows_between_columns(width: int) -> None:
         cell = str(rows[0][column])
         below = next(line for line in lines[at + 1 :] if cell in line)
         assert below.index(cell) + len(cell) == end or below.index(cell) == start
+
+
+def json_of(value: Any, *, quick: bool) -> str:
+    """Return what is written of *value*, in the quick way or in that of the library."""
+    written: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "write_escaped", written.append)
+        if not quick:
+            patch.setattr(output, "_quick_json", lambda _: None)
+        output.write_json(value)
+    return "".join(written)
+
+
+def values(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return lists and dicts of *leaves*."""
+    texts = st.text(st.characters(codec=None)) | st.sampled_from(["\ud800", "\x9b", "\u202e", "é"])
+    return st.recursive(
+        leaves | texts,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts | st.integers(), inner, max_size=4),
+        max_leaves=10,
+    )
+
+
+@given(values(st.none() | st.booleans() | st.integers()))
+def test_quick_json_is_as_the_library_writes_it(value: Any) -> None:
+    """Whatever the texts, numbers and keys."""
+    assert json_of(value, quick=True) == json_of(value, quick=False)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_quick_json_has_the_same_numbers(number: float) -> None:
+    """In another form, perhaps."""
+    assert json.loads(json_of([number], quick=True)) == [number]
+
+
+def test_large_json_is_written_quickly() -> None:
+    """A report of thousands of orders is not held up by its own form."""
+    value = [{"step": str(number), "sizes": [number, 0.5]} for number in range(20_000)]
+
+    def cost(write: Callable[[Any], object]) -> float:
+        begun = time.thread_time()
+        write(value)
+        return time.thread_time() - begun
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "write_escaped", lambda _: None)
+        quick, plain = (
+            min(cost(write) for _ in range(5)) for write in (output.write_json, lambda one: json.dumps(one, indent=2))
+        )
+    assert quick < plain / 2
 
 
 ROWS = [
