@@ -105,6 +105,15 @@ def test_no_line_is_wider_than_the_terminal(words: list[str], fields: dict[str, 
     assert all(line.isprintable() for line in lines)
 
 
+def test_no_colour_is_illegible_on_black() -> None:
+    """Experts stand out in a colour that is seen on dark and light ground; the dark blue of terminals is not."""
+    levels = ("debug", "info", "warning", "error", "critical")
+    text = TerminalText(True, width=80, show_expert=True)
+    shown = "".join(text({**FILL, "level": level}) for level in levels)
+    assert shown.count("\x1b[35mEma\x1b[0m") == 5
+    assert {int(code) for code in re.findall(r"\x1b\[(\d+)m", shown)} == {0, 1, 2, 7, 31, 32, 33, 35, 36}
+
+
 def test_a_traceback_is_folded() -> None:
     """Its lines fit, further ones hang below their code, and marks that no longer stand below anything are left out."""
     code = "raise ConnectionError(f'stream {name} closed: code {code}, reason: {reason}')"

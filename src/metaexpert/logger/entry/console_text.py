@@ -37,7 +37,8 @@ _RESET, _BRIGHT, _DIM, _REVERSE, _RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN =
     f"\x1b[{code}m" for code in (0, 1, 2, 7, 31, 32, 33, 34, 35, 36)
 )
 _LEVEL_COLORS: Final = {"debug": _GREEN, "info": _GREEN, "warning": _YELLOW, "error": _RED, "critical": _RED}
-#: On a terminal: the level stands in a column; a word in the terminal's own colour is legible on any ground.
+#: On a terminal: the level stands in a column; a word in the terminal's own colour is legible on any ground. Blue is
+#: not: on black it is the darkest of all.
 _WIDEST_LEVEL: Final = len("warning")
 _TERMINAL_COLORS: Final = {
     "debug": _DIM, "info": _GREEN, "warning": _YELLOW + _BRIGHT, "error": _RED + _BRIGHT,
@@ -132,7 +133,7 @@ class TerminalText(ConsoleText):
         words = [(time, color(_DIM, time)), (shown, color(_TERMINAL_COLORS.get(level, ""), shown))]
         if self.show_expert:
             expert = escape(_expert(entry))
-            words.append((expert, color(_BLUE, expert)))
+            words.append((expert, color(_MAGENTA, expert)))
         words += [(word, color(_BRIGHT, word)) for word in escape(str(entry.get("message", ""))).split(" ")]
         if fields:
             words.append(("", ""))
