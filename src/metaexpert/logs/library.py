@@ -6,7 +6,7 @@ import heapq
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -227,7 +227,7 @@ class Logs:
 
     def batches(
         self, *, last: int = 0, interval: float = POLL_INTERVAL, sleep: Callable[[float], None] = time.sleep
-    ) -> Iterator[list[Record]]:
+    ) -> Generator[list[Record]]:
         """Yield the records of `follow`, those of one look as one list (for output in one write)."""
         from metaexpert.logs.reading.follow import Follower, merged  # noqa: PLC0415 - for this only
 
@@ -250,13 +250,13 @@ class Logs:
                 )
                 followers.append(follower)
             first = self._last(self._logs(snapshots), last, once if not stores else self._once_each()) if last else []
-        if stores:
-            for _ in self._once([*before, *first], once):
-                pass
-            self.counts.entries = len(first)
-        if first:
-            yield first
         try:
+            if stores:
+                for _ in self._once([*before, *first], once):
+                    pass
+                self.counts.entries = len(first)
+            if first:
+                yield first
             while True:
                 new = merged([*(one.poll() for one in followers), *(one.poll() for one in stores)])
                 if batch := [record for record in self._once(new, once) if self.criteria.accept(record)]:

@@ -469,3 +469,22 @@ def test_a_rotation_between_the_last_records_and_the_first_look(
     monkeypatch.undo()
     got += islice(stream, 2)
     assert [r.sequence_id for r in got if isinstance(r, Entry)] == [1, 2, 3]
+
+
+def test_the_files_are_closed_when_following_ends_with_the_first_records(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when it ends while it waits for others."""
+    (tmp_path / "expert.log").write_bytes(line(0) + line(1))
+    closed: list[Follower] = []
+    close = Follower.close
+
+    def noted(self: Follower) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(Follower, "close", noted)
+    batches = open_logs(tmp_path).batches(last=2)
+    assert len(next(batches)) == 2
+    batches.close()
+    assert len(closed) == 1
