@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from metaexpert.__main__ import main
+from metaexpert.cli import output
 from metaexpert.logger import MetaLogger
 from metaexpert.logger.system import native
 from metaexpert.logs import Entry, open_logs
@@ -26,8 +30,10 @@ pytest.importorskip("textual")
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from metaexpert.cli.live import app as app_module
 from metaexpert.cli.live.app import Live
 from metaexpert.cli.live.chips import command, given
+from metaexpert.cli.live.feed import Feed
 from metaexpert.cli.live.records import MOST, Records
 
 KILLED = """
@@ -359,6 +365,32 @@ def test_the_web_page_is_for_this_machine_only(tmp_path: Path, logger: Any) -> N
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def test_what_was_read_is_not_looked_through_for_cycles(logger: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """The command looks for cycles rarely, and freezes what was read; the feed says when, once for each directory."""
+    told: list[tuple[Any, int]] = []
+    before = gc.get_threshold()[0]
+
+    class Screen:
+        def __init__(self, logs: Any, chips: Any, settled: Any) -> None:
+            self.settled = settled
+
+        def run(self) -> None:
+            told.append((self.settled, gc.get_threshold()[0]))
+
+    monkeypatch.setattr(app_module, "Live", Screen)
+    monkeypatch.setattr(output, "to_terminal", lambda: True)
+    assert main(["logs", "live", str(tmp_path / "logs")]) == 0
+    assert told[0][0] == gc.freeze
+    assert told[0][1] > before * 10
+    assert gc.get_threshold()[0] == before
+
+    settled = threading.Event()
+    feed = Feed(open_logs(tmp_path / "logs"), settled.set)
+    feed.start()
+    assert settled.wait(60)
+    feed.stop()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")

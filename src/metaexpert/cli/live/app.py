@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, ClassVar, Final
 
@@ -51,6 +52,7 @@ class Live(App[None]):
     Args:
         logs: The logs, without filters.
         chips: Filters to begin with.
+        settled: See `Feed`.
     """
 
     TITLE = "metaexpert logs live"
@@ -77,13 +79,13 @@ class Live(App[None]):
         Binding("question_mark,h", "keys", "keys"),
     ]
 
-    def __init__(self, logs: Logs, chips: list[Chip]) -> None:
+    def __init__(self, logs: Logs, chips: list[Chip], settled: Callable[[], object] = lambda: None) -> None:
         # The terminal's own colours, like those of the log: legible on any ground, dark or light. Said here, because
         # for NO_COLOR Textual decides at once how it takes the colours away: from others it makes black on black.
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._logs = logs
-        self._feed = Feed(logs)
+        self._feed = Feed(logs, settled)
         self.chips = chips
         self._criteria = filtered(logs, chips).criteria
         #: The last records, filtered or not, as they came.

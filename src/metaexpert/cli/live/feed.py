@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -32,12 +33,16 @@ class _Stopped(Exception):  # noqa: N818 - not an error
 class Feed:
     """What the screen shows, read in threads of their own.
 
+    Args:
+        logs: The logs, without filters.
+        settled: Is called when the files of a directory are read, in the thread that has read them.
+
     Attributes:
         problem: Why reading ended, if it failed.
     """
 
-    def __init__(self, logs: Logs) -> None:
-        self._logs = logs
+    def __init__(self, logs: Logs, settled: Callable[[], object] = lambda: None) -> None:
+        self._logs, self._settled = logs, settled
         self._stop = threading.Event()
         self._records: deque[Record] = deque(maxlen=MOST_WAITING)
         self._begun: set[Path] = set()
@@ -97,16 +102,17 @@ class Feed:
                 raise _Stopped
 
         first = True
-        for batch in logs.batches(last=FIRST, interval=LOOK, sleep=wait):
-            if self._stop.is_set():
-                raise _Stopped
-            self._records.extend(batch)
-            if not first or directory in self._begun:  # the first ones are in the files that are read
-                followed.append(batch)
-            first = False
-            self._begun.add(directory)
-            if len(batch) < FIRST:  # otherwise the files grow quickly, and are read without a rest
-                wait(LOOK)
+        with closing(logs.batches(last=FIRST, interval=LOOK, sleep=wait)) as batches:
+            for batch in batches:
+                if self._stop.is_set():
+                    raise _Stopped
+                self._records.extend(batch)
+                if not first or directory in self._begun:  # the first ones are in the files that are read
+                    followed.append(batch)
+                first = False
+                self._begun.add(directory)
+                if len(batch) < FIRST:  # otherwise the files grow quickly, and are read without a rest
+                    wait(LOOK)
 
     def _keep_up(self, logs: Logs, followed: deque[list[Record]]) -> None:
         directory = logs.directories[0]
@@ -115,6 +121,7 @@ class Feed:
                 raise _Stopped
         present = Present(replace(logs, progress=self._go_on))
         present.read()
+        self._settled()
         present.feed([record for _ in range(len(followed)) for record in followed.popleft()], again=True)
         while not self._stop.is_set():
             present.feed([record for _ in range(len(followed)) for record in followed.popleft()])

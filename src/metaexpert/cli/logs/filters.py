@@ -106,13 +106,13 @@ def reading(filters: dict[str, Any], task: str, *, files: bool = False, stores: 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
-    with progress.shown(selected(filters, files=files, stores=stores), task) as logs, _rarely_collecting():
+    with progress.shown(selected(filters, files=files, stores=stores), task) as logs, rarely_collecting():
         yield logs
     report(logs.counts)
 
 
 @contextmanager
-def _rarely_collecting() -> Iterator[None]:
+def rarely_collecting() -> Iterator[None]:
     """Look for cycles more rarely: entries and what is made of them have none, and they are very many."""
     thresholds = gc.get_threshold()
     gc.set_threshold(_OBJECTS, *thresholds[1:])
