@@ -306,10 +306,13 @@ def written_already(directory: Path, name: str, intent: Intent, data: Any) -> in
 
 
 def _common(batch: bytes, found: bytes) -> int:
-    """Return the length of what both begin with, cut at the end of a line."""
+    """Return the length of the whole lines that both begin with."""
     if batch == found:
         return len(batch)
-    return batch.rfind(b"\n", 0, len(os.path.commonprefix([batch, found]))) + 1  # noqa: RUF071 - these are no paths
+    length = 0
+    while (end := batch.find(b"\n", length) + 1) and batch[length:end] == found[length:end]:
+        length = end
+    return length
 
 
 def _piece(path: Path, offset: int, length: int) -> bytes:

@@ -89,8 +89,8 @@ class Keys:
         """The certificates on the way to the key of now that the seal before did not need."""
         if not self.number:
             return self.certificates
-        shared = os.path.commonprefix([_bits(self.number - 1), _bits(self.number)])  # noqa: RUF071 - bits
-        return self.certificates[len(shared) + 1 :]
+        shared = DEPTH - ((self.number - 1) ^ self.number).bit_length()  # bits at the beginning of both ways
+        return self.certificates[shared + 1 :]
 
     def advance(self) -> None:
         """Go on to the next key, and forget the one of now."""
