@@ -21,6 +21,8 @@ TESTS: Final = (
     f"{UNIT}/test_log_file.py",
     f"{UNIT}/test_writing_thread.py",
     f"{UNIT}/test_alerts.py",
+    f"{UNIT}/test_core.py",
+    f"{UNIT}/test_fast.py",
     "tests/unit/test_cli/test_cli_doctor.py",
     "tests/unit/test_logs/test_logs_select.py",
 )
