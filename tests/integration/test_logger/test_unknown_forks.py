@@ -20,6 +20,8 @@ import ctypes, os, sys
 from metaexpert.logger import MetaLogger
 
 libc = ctypes.PyDLL(None)
+# Had a thread of the parent just asked for the interpreter, Python itself would wait for it in the child, for ever.
+sys.setswitchinterval(1000)
 fork = libc.fork if sys.argv[1] == "fork" else lambda: libc.syscall(57)
 logger = MetaLogger(log_to_console=False, async_logging=sys.argv[2] == "async")
 
