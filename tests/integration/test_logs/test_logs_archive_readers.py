@@ -1,7 +1,7 @@
 """An archive as other programs read it: they see the rows and types that it was made of.
 
-polars and chdb, the engine of ClickHouse, are too large to be installed for each run. With them:
-``uv run --with polars --with chdb pytest -m program -k archive_readers``.
+pyarrow, polars and chdb, the engine of ClickHouse, are too large for everybody's environment. With them:
+``uv run --with pyarrow --with polars --with chdb pytest -m program -k archive_readers``.
 """
 
 from __future__ import annotations
