@@ -73,7 +73,7 @@ class Steered:
 class TestFull:
     """A file system filled to its last byte."""
 
-    @pytest.mark.parametrize(("kind", "size"), [("tmpfs", "4M"), ("ext4", "48M"), ("xfs", "320M")])
+    @pytest.mark.parametrize(("kind", "size"), [("tmpfs", "8M"), ("ext4", "48M"), ("xfs", "320M")])
     def test_the_journal_must_grow_when_there_is_no_byte_left(
         self, disks: Callable[..., Any], program: Any, logs: Callable[..., Any], kind: str, size: str
     ) -> None:
