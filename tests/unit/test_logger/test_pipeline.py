@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from metaexpert.logger.counts import SHARES, TRADE_SHARE
 from metaexpert.logger.encoding.route import deliver
 from metaexpert.logger.files.log_file import LogFile
 from metaexpert.logger.files.writing_thread import writing_thread
+from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.system.forks import ForkSafeThread
 
 Make = Callable[..., BoundLogger]
@@ -592,6 +594,27 @@ class TestHealth:
         assert healed["duration"] > 0
         assert logger.close()
         assert logger.health == "closed"
+
+    def test_entries_that_come_before_the_end_is_told_were_late_too(self, make: Make) -> None:
+        """Those that were not in the batch in which the fault ended are written a little later."""
+        logger = make()
+
+        class Ending(FailingSink):
+            def write(self, batch: memoryview, note: Note = ignore) -> int:
+                taken = super().write(batch, note)
+                while (waits := 3 - next(calls)) > 0:
+                    logger.info("late too", waits=waits)
+                return taken
+
+        calls, sink = itertools.count(), Ending()
+        use(logger, sink, "expert.log")
+        logger.info("late")
+        eventually(lambda: logger.health != "ok")
+        sink.broken = False
+        eventually(lambda: logger.health == "ok")
+        logger.flush()
+        found = {entry["message"]: entry for entry in entries(sink)}
+        assert found["log.healed"]["delayed"] == 5
 
     def test_errors_and_trades_are_on_standard_error_meanwhile(
         self, make: Make, capsys: pytest.CaptureFixture[str]

@@ -159,7 +159,7 @@ class Health:
             "reason": before,
             "since": self._since,
             "duration": round(monotonic() - self._began, 3),
-            "delayed": counts.written - written,
+            "delayed": counts.accepted - written,  # those that still wait came meanwhile, too
             "dropped": counts.dropped - dropped,
         }
         self._announce("warning", "log.healed", **fields)
