@@ -1,9 +1,10 @@
-"""What the HTTP servers of tests have in common: a port on loopback, a thread, and an end."""
+"""What the servers of tests have in common: a port on loopback, a thread, and an end."""
 
 from __future__ import annotations
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+from socketserver import BaseRequestHandler
 from typing import Self
 
 
@@ -19,10 +20,10 @@ class LoopbackServer:
     """Serves while the context lasts; `_over` is set when it ends.
 
     Args:
-        handler: Handles the requests.
+        handler: Handles the requests of HTTP, or a connection.
     """
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, handler: type[BaseRequestHandler]) -> None:
         self._over = threading.Event()
         self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import html
 import re
 import shutil
 import socketserver
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +19,12 @@ from metaexpert.__main__ import main
 from metaexpert.logger import MetaLogger
 
 json_format = pytest.importorskip("google.protobuf.json_format")
-logs_service = pytest.importorskip("opentelemetry.proto.collector.logs.v1.logs_service_pb2")
+pytest.importorskip("opentelemetry.proto.collector.logs.v1.logs_service_pb2")
+collectors = pytest.importorskip("collector")
 pytest.importorskip("cryptography")
 
 
-class Collector(LoopbackServer):
-    """An OpenTelemetry collector that writes what it receives to a file, as JSON."""
-
-    def __init__(self, file: Path) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-                with file.open("a", encoding="utf-8") as out:
-                    out.write(json_format.MessageToJson(logs_service.ExportLogsServiceRequest.FromString(body)))
-                answer = logs_service.ExportLogsServiceResponse().SerializeToString()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(Handler)
-
-
-class Syslog:
+class Syslog(LoopbackServer):
     """A syslog server that writes what it receives over TCP to a file, as it comes."""
 
     def __init__(self, file: Path) -> None:
@@ -59,19 +34,17 @@ class Syslog:
                     with file.open("ab") as out:
                         out.write(data)
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self.address = f"tcp://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
-    def __enter__(self) -> Syslog:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+def written_to(file: Path) -> Callable[[Any], None]:
+    """Return what writes a collector's requests to a file, as JSON."""
+
+    def write(request: Any) -> None:
+        with file.open("a", encoding="utf-8") as out:
+            out.write(json_format.MessageToJson(request))
+
+    return write
 
 
 def shown(text: str) -> str:
@@ -93,8 +66,9 @@ def wait_for(lines: int, text: Callable[[], str]) -> None:
 @pytest.fixture
 def witnesses(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Servers that write what they receive to files, and the settings of a logger that sends to them."""
-    with BotApi() as bot, Collector(tmp_path / "collector") as collector, Syslog(tmp_path / "syslog") as syslog:
-        addresses = {"otlp_endpoint": f"http://{collector.place}", "syslog_address": syslog.address}
+    taken = written_to(tmp_path / "collector")
+    with BotApi() as bot, collectors.Collector(taken) as collector, Syslog(tmp_path / "syslog") as syslog:
+        addresses = {"otlp_endpoint": f"http://{collector.place}", "syslog_address": f"tcp://{syslog.place}"}
         yield {"bot": bot, "options": bot.options(**addresses, seal=True, seal_epoch=1, seal_anchor="epoch")}
 
 

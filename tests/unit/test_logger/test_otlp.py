@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from collector import Collector
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from waiting import eventually
 
@@ -20,38 +18,12 @@ from metaexpert.logger.config import _remote
 SEVERITIES = {5: "debug", 9: "info", 13: "warning", 17: "error", 21: "critical"}
 
 
-class Receiver:
-    """A collector that answers by a script, then takes everything."""
+class Receiver(Collector):
+    """A collector that keeps what it takes as entries."""
 
     def __init__(self) -> None:
-        self.script: list[int] = []
+        super().__init__(self.take)
         self.entries: list[dict[str, Any]] = []
-        self.paths: list[str] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                status = receiver.script.pop(0) if receiver.script else 200
-                if status == 200:
-                    receiver.paths.append(self.path)
-                    receiver.take(ExportLogsServiceRequest.FromString(body))
-                answer = ExportLogsServiceResponse().SerializeToString()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
 
     def take(self, request: ExportLogsServiceRequest) -> None:
         """Turn records back into entries, by the specification alone."""
@@ -59,12 +31,6 @@ class Receiver:
             resource = {item.key: plain(item.value) for item in group.resource.attributes}
             for scope in group.scope_logs:
                 self.entries += [entry_of(record, resource, scope.scope.name) for record in scope.log_records]
-
-    def close(self) -> None:
-        """Stop."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def plain(value: Any) -> Any:
@@ -103,14 +69,13 @@ def entry_of(record: Any, resource: dict[str, Any], scope: str) -> dict[str, Any
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """Return a running collector."""
-    running = Receiver()
-    yield running
-    running.close()
+    with Receiver() as running:
+        yield running
 
 
 def make(receiver: Receiver, **more: Any) -> Any:
     """Return a logger that exports to *receiver*."""
-    return MetaLogger(expert_name="EmaBot", otlp_endpoint=receiver.url, log_to_console=False, **more)
+    return MetaLogger(expert_name="EmaBot", otlp_endpoint=f"http://{receiver.place}", log_to_console=False, **more)
 
 
 def compare(received: list[dict[str, Any]], sources: list[dict[str, Any]]) -> None:
