@@ -13,13 +13,16 @@ from metaexpert.cli import output
 from metaexpert.logger.entry.console_text import cells, escape, fold, shortened
 from metaexpert.logs.render import csv_row, guard
 
-#: Between two columns, and before the further lines of a row.
-_GAP, _INDENT = 2, "    "
+#: Spaces between two columns.
+GAP: Final = 2
+#: Characters of a day before a time, with the space between them.
+DAY: Final = len("2026-11-22 ")
+#: Before the further lines of a row.
+_INDENT: Final = "    "
 #: Columns that a name keeps where it has to give some, or this part of the terminal's width.
 _LEAST_NAME, _NAME_PART = 12, 4
 #: A last column of texts is folded rather than put into a line of its own where it has so many columns.
 _LEAST_TEXT: Final = 24
-_DAY: Final = "2026-11-22 "
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
 
@@ -39,9 +42,9 @@ def table(
     """
     lines = [[escape(header) for header in headers]]
     lines += [[escape("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if width and _across(lines) > width:
+    if width and across(lines) > width:
         lines = list(_narrowed(lines, set(map(escape, names)), max(_LEAST_NAME, width // _NAME_PART)))
-    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
+    widths = column_widths(lines)
     to_right = set(map(escape, right))
     at_right = {n for n, header in enumerate(lines[0]) if header in to_right}
     room = width or sys.maxsize
@@ -60,10 +63,10 @@ def day_column(times: Sequence[str], header: str) -> tuple[str, list[str]]:
 
     Elsewhere and for several days they are as they were, below *header*.
     """
-    days = {time[: len(_DAY)] for time in times}
+    days = {time[:DAY] for time in times}
     if not output.to_terminal() or len(days) != 1:
         return header, list(times)
-    return days.pop().strip(), [time[len(_DAY) :] for time in times]
+    return days.pop().strip(), [time[DAY:] for time in times]
 
 
 def _narrowed(lines: Sequence[Sequence[str]], names: set[str], room: int) -> Iterator[list[str]]:
@@ -73,8 +76,14 @@ def _narrowed(lines: Sequence[Sequence[str]], names: set[str], room: int) -> Ite
         yield [shortened(line[n], room) if lines[0][n] in names else line[n] for n in kept]
 
 
-def _across(lines: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(cells, column)) + _GAP for column in zip(*lines, strict=True)) - _GAP
+def column_widths(lines: Iterable[Sequence[str]]) -> list[int]:
+    """Return how wide the widest cell of each column is."""
+    return [max(map(cells, column)) for column in zip(*lines, strict=True)]
+
+
+def across(lines: Iterable[Sequence[str]]) -> int:
+    """Return how many columns of a terminal *lines* take side by side."""
+    return sum(width + GAP for width in column_widths(lines)) - GAP
 
 
 def _parts(widths: Sequence[int], room: int, *, text: bool) -> Iterator[range]:
@@ -82,13 +91,13 @@ def _parts(widths: Sequence[int], room: int, *, text: bool) -> Iterator[range]:
 
     The last column may be narrower if it is a *text*.
     """
-    begin, used = 0, -_GAP
+    begin, used = 0, -GAP
     for at, column in enumerate(widths):
         needed = min(column, _LEAST_TEXT) if text and at == len(widths) - 1 else column
-        if used + _GAP + needed > room and at > begin:
+        if used + GAP + needed > room and at > begin:
             yield range(begin, at)
-            begin, used = at, len(_INDENT) - _GAP
-        used += _GAP + column
+            begin, used = at, len(_INDENT) - GAP
+        used += GAP + column
     yield range(begin, len(widths))
 
 
@@ -102,7 +111,7 @@ def _line(line: Sequence[str], part: range, widths: Sequence[int], right: set[in
             yield from (" " * cells(text) + further for further in more)
             return
         rest = " " * (widths[n] - cells(line[n]))
-        text += (rest + line[n] if n in right else line[n] + rest) + " " * _GAP
+        text += (rest + line[n] if n in right else line[n] + rest) + " " * GAP
     yield text.rstrip()
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from rich.text import Text
 
+from metaexpert.cli.tables import GAP, across, column_widths
 from metaexpert.logger.entry.console_text import cells, escape, shortened
 from metaexpert.logs.runs.present import ExpertState
 from metaexpert.logs.vocabulary import amounts, counted, plain
@@ -18,8 +19,8 @@ SILENCE: Final = 60
 _HEADERS: Final = ("expert", "state", "last", "/s", "drops", "errors", "today", "open")
 _RIGHT: Final = frozenset({"last", "/s", "drops", "errors", "today"})
 _SHORT: Final = {"running": "alive", "killed or power lost": "killed", "replaced by another program": "replaced"}
-#: Columns between two columns, and those that a name keeps however narrow the screen is.
-_GAP, _LEAST_NAME = 2, 8
+#: Columns that a name keeps however narrow the screen is.
+_LEAST_NAME: Final = 8
 _MOST_HELD: Final = 3
 #: Experts that are listed; of more, the last line tells.
 MOST: Final = 8
@@ -43,13 +44,13 @@ def panel(experts: Sequence[ExpertState], *, read: bool, width: int) -> Text:
 
 
 def _painted(experts: Sequence[ExpertState], rows: Sequence[Sequence[str]]) -> Text:
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    widths = column_widths(rows)
     text = Text(no_wrap=True, overflow="ellipsis")
     for number, row in enumerate(rows):
         state = experts[number - 1] if number else None
         for name, cell, room in zip(rows[0], row, widths, strict=True):
             rest = " " * (room - cells(cell))
-            text.append(f"{rest}{cell}  " if name in _RIGHT else f"{cell}{rest}  ", _style(name, state))
+            text.append((rest + cell if name in _RIGHT else cell + rest) + " " * GAP, _style(name, state))
         text.rstrip()
         text.append("\n" if number < len(rows) - 1 else "")
     return text
@@ -59,25 +60,20 @@ def _fitted(experts: Sequence[ExpertState], width: int) -> list[list[str]]:
     """Return the cells of all lines, headers first, fitted into *width* columns."""
     names = Counter(state.name for state in experts)
     rows = [list(_HEADERS), *(list(_cells(state, alone=names[state.name] == 1)) for state in experts)]
-    if _width(rows) > width:
+    if across(rows) > width:
         full = [any(row[at] for row in rows[1:]) for at in range(len(_HEADERS))]
         rows = [[cell for cell, keep in zip(row, full, strict=True) if keep] for row in rows]
-    if (over := _width(rows) - width) > 0:
+    if (over := across(rows) - width) > 0:
         room = max(max(cells(row[0]) for row in rows) - over, _LEAST_NAME)
         for row in rows[1:]:
             row[0] = shortened(row[0], room)
     for name, told in (("open", _open), ("today", _today)):
-        if (over := _width(rows) - width) > 0 and name in rows[0]:
+        if (over := across(rows) - width) > 0 and name in rows[0]:
             at = rows[0].index(name)
             room = max(cells(row[at]) for row in rows) - over
             for row, state in zip(rows[1:], experts, strict=True):
                 row[at] = told(state, room)
     return rows
-
-
-def _width(rows: Iterable[Sequence[str]]) -> int:
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _cells(state: ExpertState, *, alone: bool) -> Iterator[str]:

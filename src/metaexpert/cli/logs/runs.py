@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from metaexpert.cli import output
 from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
-from metaexpert.cli.tables import table
+from metaexpert.cli.tables import DAY, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.runs.why import reason_of
@@ -59,5 +59,4 @@ def _times(start: str, end: str) -> tuple[str, str]:
     if not output.to_terminal():
         return start, end
     start, end = start[:_TO_THE_SECOND], end[:_TO_THE_SECOND]
-    day = start[: len("2026-11-22 ")]
-    return start, end.removeprefix(day)
+    return start, end.removeprefix(start[:DAY])

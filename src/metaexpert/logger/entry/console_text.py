@@ -201,12 +201,10 @@ def _key(name: str, colors: bool = False) -> tuple[str, str]:
 
 def _pieces(text: str, room: int, used: int) -> list[str]:
     """Cut *text* where lines of *room* columns end, the first of which is *used* so far."""
-    pieces: list[str] = []
-    while used + cells(text) > room:
-        head, text = _split(text, room - used)
-        pieces.append(head)
-        used = len(_HANGING)
-    return [*pieces, text]
+    if used + cells(text) <= room:
+        return [text]
+    head, rest = _split(text, room - used)
+    return [head, *_chunks(rest, room - len(_HANGING))]
 
 
 def cells(text: str) -> int:

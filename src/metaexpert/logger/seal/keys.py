@@ -138,7 +138,7 @@ class Verifier:
         public = self._key(_bits(number), certificates)
         name = text.partition("\n")[0]
         own = (name, key_id(name, public))
-        known = [signature for *signer, signature in signatures if (*signer,) == own]
+        known = [signature for signer, key, signature in signatures if (signer, key) == own]
         if not known:
             raise FormatError("it is not signed by the key of its number")
         if not all(_is_signed(public, signature, text.encode()) for signature in known):
