@@ -54,7 +54,7 @@ def asks(known: dict[str, Any]) -> Iterator[Ask]:
     question = "Why was there no trade at that time?"
     yield Ask(question, "metaexpert", f"metaexpert logs why . --symbol BTCUSDT --at {minute}")
     yield Ask(question, "grep, jq", f"rg -zIN {minute}|jq -c 'select(.symbol==\"BTCUSDT\")'|grep decision_id")
-    question = "What is the result of the day?"
+    question = "What is today's result?"
     yield Ask(question, "metaexpert", f"metaexpert logs trades . -n 0 --since {day}")
     result = f"grep {day} trades.log|jq -s 'group_by(.symbol)|map([.[0].symbol,(map(.pnl//0)|add)])'"
     yield Ask(question, "grep, jq", result, "copies, exact sums, currencies")
