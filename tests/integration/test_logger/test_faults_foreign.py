@@ -317,6 +317,53 @@ def test_all_descriptors_closed_by_a_daemon(program: Any, logs: Callable[..., An
 
 
 @pytest.mark.storm
+@pytest.mark.skipif(QUICK.rotate is None, reason="Python closes whatever has the number of a listing by then")
+def test_descriptors_taken_away_while_directories_are_listed(program: Any) -> None:
+    """A program that closes all numbers and uses them anew keeps its own, whatever we rotate and list meanwhile."""
+    program(
+        """
+        import os, threading, time
+        from contextlib import suppress
+        from pathlib import Path
+        from metaexpert.logger.system.calls import QUICK, names_in
+        stop, found = threading.Event(), []
+        for name in ("backups", "first", "second", "mine"):
+            Path(name).mkdir()
+        for number in range(50):
+            Path(f"first/{number}").touch()
+            Path(f"second/{number}").touch()
+        Path("a").touch()
+        def rotate():
+            while not stop.is_set():
+                with suppress(OSError):
+                    os.link("a", "backups/a")  # without a descriptor, which Python would close unseen
+                with suppress(OSError):
+                    QUICK.rotate(Path("backups"), "a", 300)
+        def look(name):
+            while not stop.is_set():
+                with suppress(OSError):
+                    found.append(len(set(names_in(Path(name)))))
+        threads = [threading.Thread(target=rotate)]
+        threads += [threading.Thread(target=look, args=[name]) for name in ("first", "second")]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            os.closerange(3, 64)
+            mine = [os.open("mine", os.O_RDONLY) for _ in range(12)]
+            time.sleep(0.001)
+            for fd in mine:
+                os.close(fd)  # raises if it was closed
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert len(found) > 100, found
+        assert set(found) == {50}, set(found)  # never those of another directory, nor a part
+        """
+    )
+
+
+@pytest.mark.storm
 @pytest.mark.skipif(QUICK is PATIENT, reason="between Python's look and its close another thread may have its turn")
 def test_descriptors_taken_away_again_and_again(program: Any) -> None:
     """Threads open and close our files while the program closes all numbers and uses them anew: it keeps its own."""

@@ -332,7 +332,6 @@ class TestThread:
         work = getattr(archivist, step)
         monkeypatch.setattr(os, "stat", stat)
         monkeypatch.setattr(Path, "stat", lambda path, **options: stat(path, **options))
-        monkeypatch.setattr(archivist, "_size", lambda entry, real=archivist._size: (stat(entry.path), real(entry))[1])
         with archivist._lock:
             looks[0] = 0
             with pytest.raises(archive._Stopped):
@@ -389,10 +388,10 @@ class TestBudget:
     ) -> None:
         """Whatever the file system does, the work ends."""
 
-        def scandir(path: Path) -> Iterator[os.DirEntry[str]]:
+        def files_in(path: Path) -> list[str]:
             raise OSError(errno.EIO, "I/O error")
 
-        monkeypatch.setattr(os, "scandir", scandir)
+        monkeypatch.setattr(archive, "files_in", files_in)
         archivist.work()
         assert len(told) == 1
 

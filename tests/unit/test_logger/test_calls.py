@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metaexpert.logger.system import calls, native
-from metaexpert.logger.system.calls import PATIENT, QUICK, Calls, calls_for, zero
+from metaexpert.logger.system.calls import PATIENT, QUICK, Calls, calls_for, names_in, paths_in, zero
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
 BOTH = pytest.mark.parametrize("calls", [PATIENT, QUICK], ids=["patient", "quick"])
@@ -77,6 +77,50 @@ def test_only_the_file_that_was_opened_is_closed(calls: Calls, tmp_path: Path) -
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(ours)
     assert not calls.close_same(ours, *file)
+
+
+def test_names_are_those_of_the_directory(tmp_path: Path) -> None:
+    """Whatever they are, and without the directory itself and the one above."""
+    odd = [os.fsdecode(b"not \xff utf-8"), "a\nb"] if os.name == "posix" else []
+    for name in ["expert.log", ".hidden", "ünï", "x" * 255, *odd]:
+        (tmp_path / name).touch()
+    (tmp_path / "below").mkdir()
+    for number in range(2000):  # more than a look at the directory takes at once
+        (tmp_path / f"{number:0100}").touch()
+    assert sorted(names_in(tmp_path)) == sorted(path.name for path in tmp_path.iterdir())
+    assert names_in(tmp_path / "below") == []
+
+
+def test_files_are_told_from_what_is_none(tmp_path: Path) -> None:
+    """A link to a file is one; a directory, a link to one or to nothing, and a pipe are none."""
+    (tmp_path / "file").touch()
+    (tmp_path / "below").mkdir()
+    assert calls.files_in(tmp_path) == calls._files_in(tmp_path) == ["file"]
+    if os.name == "posix":
+        for name in ("file", "below", "nothing"):
+            (tmp_path / f"to-{name}").symlink_to(name)
+        os.mkfifo(tmp_path / "pipe")
+        assert sorted(calls.files_in(tmp_path)) == sorted(calls._files_in(tmp_path)) == ["file", "to-file"]
+
+
+def test_a_directory_that_cannot_be_listed(tmp_path: Path) -> None:
+    """The error names it, as Python's does; `paths_in` finds nothing there."""
+    missing = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError) as caught:
+        names_in(missing)
+    assert str(caught.value.filename) == str(missing)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        names_in(tmp_path / "file")
+    assert paths_in(missing) == paths_in(tmp_path / "file") == []
+
+
+def test_paths_called_like_that(tmp_path: Path) -> None:
+    """By how the name begins and ends."""
+    for name in ("a.1.segment", "a.2.segment", "a.owner", "b.1.segment"):
+        (tmp_path / name).touch()
+    assert sorted(paths_in(tmp_path, "a.", ".segment")) == [tmp_path / "a.1.segment", tmp_path / "a.2.segment"]
+    assert paths_in(tmp_path, end=".owner") == [tmp_path / "a.owner"]
 
 
 def test_a_device_is_asked_once_for_its_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

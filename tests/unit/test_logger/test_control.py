@@ -349,7 +349,7 @@ class TestFiles:
         with control.asked(PRIVATE, request()):
             assert len(inbox()) == 1
         inbox()
-        monkeypatch.setattr(os, "scandir", lambda *_: pytest.fail("a directory was read"))
+        monkeypatch.setattr(control, "names_in", lambda *_: pytest.fail("a directory was read"))
         for _ in range(5):
             assert inbox() == []
 

@@ -462,15 +462,15 @@ class TestArchivist:
         archivist.work()
         before = noted(tmp_path)
         backup(tmp_path, 2, line(2))
-        really = os.write
+        really = Descriptor.write_at
 
-        def write(fd: int, data: bytes) -> int:
+        def write_at(file: Descriptor, offset: int, data: bytes) -> int:
             if bytes(data).startswith(b"metaexpert"):
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return really(fd, data)
+            return really(file, offset, data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "write", write)
+            patch.setattr(Descriptor, "write_at", write_at)
             archivist.work()
         assert [(what, error.errno) for what, error in told] == [("the time index could not be written", errno.ENOSPC)]
         assert noted(tmp_path) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -327,6 +328,29 @@ def test_a_number_that_is_taken_before_we_look_is_left_alone(tmp_path: Path, mon
             file.check()
     os.close(file.fd)  # raises if it was closed
     os.close(theirs)
+
+
+@posix
+def test_what_comes_over_a_connection_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of ours became that of the program's connection: we read and write nothing there, and do not wait."""
+    monkeypatch.setattr(Descriptor, "stolen", False)
+    one, other = socket.socketpair()
+    with one, other, Descriptor.at(tmp_path / "file", os.O_RDWR | os.O_CREAT) as file:
+        assert file.write_at(0, b"0123456789") == 10
+        assert file.write_at(4, b"four") == 4
+        assert (file.read_at(2, 4), file.read_at(8, 100), file.read_at(10, 100)) == (b"23fo", b"89", b"")
+        os.dup2(one.fileno(), file.fd)
+        with pytest.raises(OSError, match="seek"):
+            file.read_at(0, 100)  # nothing was sent yet
+        other.sendall(b"from the exchange")
+        with pytest.raises(OSError, match="seek"):
+            file.read_at(0, 100)
+        with pytest.raises(OSError, match="closed by somebody else"):
+            file.write_at(0, b"ours")
+        assert one.recv(100) == b"from the exchange"
+        os.dup2(os.open(tmp_path / "theirs", os.O_RDWR | os.O_CREAT), file.fd)
+        with pytest.raises(OSError, match="closed by somebody else"):
+            file.read_at(0, 100)
 
 
 @posix

@@ -13,7 +13,6 @@ Threads: `Inbox` is for the writing thread, or what stands in for it. `put` and 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
-from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.calls import monotonic, names_in
 from metaexpert.logger.system.descriptors import (
     give_to_owner_above,
     make_private_directory,
@@ -144,8 +143,7 @@ class Inbox:
         if stamp == self._stamp:
             return []
         self._stamp = stamp
-        with os.scandir(self._path) as entries:
-            named = {entry.name for entry in itertools.islice(entries, _MOST_NAMES) if entry.name.endswith(_SUFFIX)}
+        named = {name for name in names_in(self._path)[:_MOST_NAMES] if name.endswith(_SUFFIX)}
         met, self._met = named if self._met is None else self._met, named
         return [request for name in sorted(named - met) if (request := self._read(name)) is not None]
 

@@ -35,6 +35,7 @@ from metaexpert.logger.journal.segment import (
     write_out,
 )
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.system.calls import names_in, paths_in
 from metaexpert.logger.system.descriptors import is_plain, open_private, written_beside
 
 if TYPE_CHECKING:
@@ -63,19 +64,19 @@ def recover_journal(place: Place, journal: str, result: Recovery) -> None:
     """Recover one journal, oldest segment first, until nothing of it is left."""
     entries: set[bytes] = set()
     try:
-        for name, path in _segments(place, f"{journal}.*{SEGMENT_SUFFIX}", result):
+        for name, path in _segments(place, f"{journal}.", SEGMENT_SUFFIX, result):
             _recover_segment(place, path, name, place.sink_of(name), result, entries)
             path.unlink(missing_ok=True)
     finally:
         result.entries += len(entries)
-    if ring := [path for _, path in _segments(place, f"{journal}.*{RING_SUFFIX}", result)]:
+    if ring := [path for _, path in _segments(place, f"{journal}.", RING_SUFFIX, result)]:
         _dump(place, ring, result)
 
 
-def _segments(place: Place, pattern: str, result: Recovery) -> list[tuple[str, Path]]:
+def _segments(place: Place, begin: str, end: str, result: Recovery) -> list[tuple[str, Path]]:
     """Return the segments called like that with the names of their files, oldest first; others are set aside."""
     found: list[tuple[int, str, Path]] = []
-    for path in place.private.glob(pattern):
+    for path in paths_in(place.private, begin, end):
         try:
             name, state = _inspected(place, path)
         except UnreadableError as error:
@@ -310,6 +311,5 @@ def delete_oldest(directory: Path, ring: int) -> int:
 
 
 def _files(directory: Path) -> dict[str, Path]:
-    with os.scandir(directory) as found:
-        ours = [item for item in found if schema.is_recorder_file(item.name) and item.is_file(follow_symlinks=False)]
-    return {item.name: Path(item.path) for item in ours}
+    found = [directory / name for name in names_in(directory) if schema.is_recorder_file(name)]
+    return {path.name: path for path in found if path.is_file() and not path.is_symlink()}

@@ -155,20 +155,16 @@ class Index:
         if not self._changed:
             return
         with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
+            offset = 0
             for text in (time_index.HEADER, *self._lines.values()):
-                _write(file, text)
+                offset = _write(file, offset, text)
         self._new.replace(self._path)
         self._changed = False
 
 
 def key_of(file: Descriptor) -> bytes:
     """Return the key of an open file. Raises OSError."""
-
-    def read_at(offset: int, length: int) -> bytes:
-        os.lseek(file.fd, offset, os.SEEK_SET)
-        return os.read(file.fd, length)
-
-    key = time_index.key_of(os.fstat(file.fd), read_at)
+    key = time_index.key_of(os.fstat(file.fd), file.read_at)
     file.check()  # else it is that of somebody else's
     return key
 
@@ -196,9 +192,9 @@ def spans_of(file: Descriptor, look: Callable[[], None], *, compressed: bool) ->
 
 
 def _pieces(file: Descriptor) -> Iterator[bytes]:
-    os.lseek(file.fd, 0, os.SEEK_SET)
-    while piece := os.read(file.fd, PIECE):
-        file.check()
+    offset = 0
+    while piece := file.read_at(offset, PIECE):
+        offset += len(piece)
         yield piece
 
 
@@ -216,8 +212,10 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise zlib.error("the data end too early")
 
 
-def _write(file: Descriptor, data: bytes) -> None:
+def _write(file: Descriptor, offset: int, data: bytes) -> int:
+    """Write all of it there; return the offset behind."""
     view = memoryview(data)
     while view:
-        file.check()
-        view = view[os.write(file.fd, view) :]
+        written = file.write_at(offset, view)
+        view, offset = view[written:], offset + written
+    return offset

@@ -19,7 +19,7 @@ from metaexpert.logger.files.rotation import PERIODS, Move, RotationPolicy, shif
 from metaexpert.logger.journal.segment import U64, Intent, Segment
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.schema import backup_number
-from metaexpert.logger.system.calls import PATIENT, Calls, Status
+from metaexpert.logger.system.calls import PATIENT, Calls, Status, files_in, names_in
 from metaexpert.logger.system.descriptors import Descriptor
 from metaexpert.logger.system.locks import DirectoryLock
 
@@ -207,8 +207,8 @@ class RotatingFile:
         return size + self._append(memoryview(b"\n"), size)
 
     def _read(self, offset: int) -> bytes:
-        os.lseek(self._fd, offset, os.SEEK_SET)  # appending goes to the end regardless
-        return os.read(self._fd, _LONGEST_FRAGMENT)
+        assert self._file is not None  # noqa: S101 - for the type checker
+        return self._file.read_at(offset, _LONGEST_FRAGMENT)
 
     def _append(self, data: memoryview, size: int, note: Note = ignore, status: Status | None = None) -> int:
         written = 0
@@ -238,8 +238,7 @@ class RotatingFile:
         # The descriptor was closed under our hands, and maybe the lock's too: so others may have written meanwhile.
         with Descriptor.at(self.path, os.O_RDWR) as file:
             if _same(self._calls.status(file.fd), before):
-                os.lseek(file.fd, size, os.SEEK_SET)
-                added = os.read(file.fd, len(data) + 1)
+                added = file.read_at(size, len(data) + 1)
                 if added and data[: len(added)] == added:
                     os.ftruncate(file.fd, size)
 
@@ -278,7 +277,7 @@ class RotatingFile:
         if self._calls.rotate is not None and self._hold_open:
             self._calls.rotate(directory, name, keep)
             return
-        for move in shift([path.name for path in directory.iterdir()], name, keep):
+        for move in shift(names_in(directory), name, keep):
             _do(directory, move)
 
 
@@ -296,9 +295,9 @@ def written_already(directory: Path, name: str, intent: Intent, data: Any) -> in
         same = (status.st_dev & U64, status.st_ino & U64) == (intent.device, intent.inode)
         return not same, path.suffix == ".gz"
 
-    ours = [path for path in directory.iterdir() if path.name == name or backup_number(path.name, name)]
-    ours = [path for path in ours if path.is_file()]  # whoever opens a pipe waits for its other end
-    for path in sorted(ours, key=distance):
+    # Whoever opens a pipe waits for its other end.
+    ours = [found for found in files_in(directory) if found == name or backup_number(found, name)]
+    for path in sorted(map(directory.joinpath, ours), key=distance):
         count = _common(batch, _piece(path, intent.offset, len(batch)))
         if count:
             return count

@@ -15,6 +15,7 @@ import gzip
 import io
 import math
 import os
+import stat
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +28,7 @@ from metaexpert.logger.files.rotation import FileFact, over_budget
 from metaexpert.logger.files.watched import Job, leave_to_watcher
 from metaexpert.logger.journal.segment import U64
 from metaexpert.logger.schema import backup_number
-from metaexpert.logger.system.calls import Calls, monotonic, try_lock
+from metaexpert.logger.system.calls import Calls, files_in, monotonic, paths_in, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
@@ -138,7 +139,7 @@ class Archivist:
 
     def has_leftovers(self) -> bool:
         """Return whether an earlier process left copies half done."""
-        return any(True for _ in self._private.glob(f"*{_UNFINISHED}"))
+        return bool(paths_in(self._private, end=_UNFINISHED))
 
     def work(self) -> None:
         """Compress what should be, meet the budget, then see to the index. Errors are told, never raised."""
@@ -211,11 +212,12 @@ class Archivist:
                 io.BufferedWriter(_Raw(target)) as raw,
                 gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed,
             ):
-                while piece := os.read(plain.fd, _PIECE):
+                done = 0
+                while piece := plain.read_at(done, _PIECE):
                     self._check()
-                    plain.check()  # else it was read from somebody else's
                     packed.write(piece)
                     indexer.add(piece)
+                    done += len(piece)
         os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
         return status
 
@@ -229,7 +231,7 @@ class Archivist:
         known = status.st_dev & U64, status.st_ino & U64, status.st_size
         if hasattr(core, "replace") and core.replace(self._directory, base, copy, *known):
             return
-        for path in self._directory.iterdir():
+        for path in paths_in(self._directory, base):
             self._check()
             if backup_number(path.name, base) and _same(path.stat(), status):
                 packed = copy.replace(path.with_name(path.name + _SUFFIX))
@@ -242,16 +244,20 @@ class Archivist:
 
     def _meet_budget(self) -> None:
         with self._lock:
-            found = [entry for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
-            facts = [FileFact(entry.name, self._size(entry), entry.stat().st_mtime) for entry in found]
+            found = [(name, self._status(name)) for name in files_in(self._directory)]
+            files = [(name, status) for name, status in found if stat.S_ISREG(status.st_mode)]
+            facts = [FileFact(name, self._size(name, status), status.st_mtime) for name, status in files]
             for name in over_budget(facts, self.bases, self.budget or 0):
                 (self._directory / name).unlink(missing_ok=True)
 
-    def _size(self, entry: os.DirEntry[str]) -> int:
-        """Return the size of a file; of a backup that the next work will compress, what is to be expected then."""
+    def _status(self, name: str) -> os.stat_result:
         self._check()
-        size = entry.stat().st_size
-        waits = self._again and not entry.name.endswith(_SUFFIX) and self._is_compressed(entry.name)
+        return (self._directory / name).lstat()
+
+    def _size(self, name: str, status: os.stat_result) -> int:
+        """Return the size of a file; of a backup that the next work will compress, what is to be expected then."""
+        size = status.st_size
+        waits = self._again and not name.endswith(_SUFFIX) and self._is_compressed(name)
         return int(size * self._packed / self._plain) if waits and self._plain else size
 
     def _is_compressed(self, name: str) -> bool:
@@ -259,18 +265,16 @@ class Archivist:
 
     def _has_backups(self) -> bool:
         try:
-            with os.scandir(self._directory) as found:
-                return any(map(self._is_backup, found))
+            return any(map(self._is_backup, files_in(self._directory)))
         except OSError:  # the work meets it again, and tells it
             return True
 
     def _backups(self) -> list[str]:
-        with os.scandir(self._directory) as found:
-            return sorted(entry.name for entry in found if self._is_backup(entry))
+        # No pipe of that name: it would hold up whoever opens it, and all writers with him.
+        return sorted(filter(self._is_backup, files_in(self._directory)))
 
-    def _is_backup(self, entry: os.DirEntry[str]) -> bool:
-        # A pipe of that name would hold up whoever opens it, and all writers with him.
-        return any(backup_number(entry.name, base) for base in self.bases) and entry.is_file()
+    def _is_backup(self, name: str) -> bool:
+        return any(backup_number(name, base) for base in self.bases)
 
     def _index(self, index: Index) -> None:
         """Take in backups that are not there, drop those that are gone."""
@@ -310,10 +314,10 @@ class Archivist:
 
     def _tidy(self) -> None:
         """Delete what an earlier process left half done: copies, and backups that are there in both forms."""
-        for path in self._private.glob(f"*{_UNFINISHED}"):
+        for path in paths_in(self._private, end=_UNFINISHED):
             path.unlink(missing_ok=True)
         with self._lock:
-            for path in self._directory.glob(f"*{_SUFFIX}"):
+            for path in paths_in(self._directory, end=_SUFFIX):
                 self._check()
                 plain = path.with_suffix("")
                 if any(backup_number(path.name, base) for base in self.bases) and _same_time(plain, path):
@@ -324,14 +328,15 @@ class _Raw(io.RawIOBase):
     """What writes into a descriptor for as long as it is ours; it does not close it."""
 
     def __init__(self, file: Descriptor) -> None:
-        self._file = file
+        self._file, self._end = file, 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._file.check()
-        return os.write(self._file.fd, data)
+        written = self._file.write_at(self._end, data)
+        self._end += written
+        return written
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

@@ -32,6 +32,7 @@ from metaexpert.logger.files.watched import note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.system.calls import paths_in
 from metaexpert.logger.system.descriptors import give_to_owner, is_plain, open_private, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
@@ -106,7 +107,7 @@ def recover(
     result, errors = result or Recovery(), []
     if private.is_symlink():
         raise OSError(errno.ELOOP, "is a link, and what it leads to is none of ours", str(private))
-    for owner in sorted(private.glob(f"*{LOCK_SUFFIX}")):
+    for owner in sorted(paths_in(private, end=LOCK_SUFFIX)):
         try:
             _recover_if_dead(Place(directory, private, sink_of, lock, known), owner, result)
         except OSError as error:
@@ -163,7 +164,7 @@ def waiting_lines(owner: Path) -> list[bytes]:
     from metaexpert.logger.files._dead_journal import MOST_BYTES, UnreadableError, inspect  # noqa: PLC0415 - as above
 
     found: list[bytes] = []
-    for path in owner.parent.glob(f"{owner.name.removesuffix(LOCK_SUFFIX)}.*{SEGMENT_SUFFIX}"):
+    for path in paths_in(owner.parent, f"{owner.name.removesuffix(LOCK_SUFFIX)}.", SEGMENT_SUFFIX):
         with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
             _, state = inspect(path)
             with open(path, "rb", opener=open_private) as file:
@@ -197,7 +198,7 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
             for the next time.
     """
     private = directory / schema.PRIVATE_DIRECTORY
-    if not any(private.glob(f"*{LOCK_SUFFIX}")):
+    if not paths_in(private, end=LOCK_SUFFIX):
         return Recovery()
     lock, sinks = DirectoryLock(private / "lock"), dict[str, RotatingFile]()
     before = {*directory.iterdir(), *private.iterdir()}

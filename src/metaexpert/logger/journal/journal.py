@@ -22,7 +22,7 @@ from typing import Final
 from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, REPLACED_KEY, description
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX, Segment
-from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of
+from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of, paths_in
 from metaexpert.logger.system.descriptors import make_private_directory
 from metaexpert.logger.system.execs import on_exec
 from metaexpert.logger.system.interrupts import is_injected, let_pass
@@ -247,4 +247,4 @@ class Journal:
         return self._directory / f"{self.id}{ending}"
 
     def _leftovers(self, journal: str) -> bool:
-        return self._directory is not None and any(self._directory.glob(f"{journal}.*{SEGMENT_SUFFIX}"))
+        return self._directory is not None and bool(paths_in(self._directory, f"{journal}.", SEGMENT_SUFFIX))

@@ -1,4 +1,4 @@
-"""The system calls of the writing thread: file locks, and the status of a descriptor or a path.
+"""The system calls of the writing thread: file locks, the status of a descriptor or a path, names in a directory.
 
 Python releases the interpreter lock for each system call. The writing thread then waits up to five milliseconds until a
 busy thread is made to release it, and stops that thread for longer than the call itself took. The core keeps the lock
@@ -108,6 +108,29 @@ def close_same(fd: int, device: int, inode: int) -> bool:
         return False
     os.close(fd)
     return True
+
+
+#: Returns the names in a directory, in no order, or raises OSError. Python's own closes a number in the end which the
+#: program may have closed, and taken for something of its own, while the names were read.
+names_in: Final[Callable[[Path], list[str]]] = getattr(core, "names", os.listdir)
+
+
+def _files_in(directory: Path) -> list[str]:
+    with os.scandir(directory) as found:
+        return [entry.name for entry in found if entry.is_file()]
+
+
+#: Does the same for regular files and links to them.
+files_in: Final[Callable[[Path], list[str]]] = getattr(core, "files", _files_in)
+
+
+def paths_in(directory: Path, begin: str = "", end: str = "") -> list[Path]:
+    """Return what in *directory* is called like that, in no order; nothing where it is missing or cannot be read."""
+    try:
+        names = names_in(directory)
+    except OSError:
+        return []
+    return [directory / name for name in names if name.startswith(begin) and name.endswith(end)]
 
 
 class Calls(NamedTuple):

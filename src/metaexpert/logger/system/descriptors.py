@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from metaexpert.logger.system.calls import Status, calls_on
 from metaexpert.logger.system.interrupts import let_pass
@@ -333,6 +333,17 @@ class Descriptor:
         Descriptor.stolen = True
         raise _taken()
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return at most *size* bytes from *offset* on. Raises OSError, also when the number is somebody else's."""
+        found = _read_at(self.fd, size, offset)
+        self.check()
+        return found
+
+    def write_at(self, offset: int, data: Any) -> int:
+        """Write *data* at *offset*; return how many bytes were written. Raises OSError as `read_at` does."""
+        self.check()
+        return _write_at(self.fd, data, offset)
+
     def go_on_with(self, fd: int, device: int, inode: int) -> None:
         """Stand for another file, just opened on the same device, and close the one before (see `close`)."""
         before, self.fd, self._is = (self.fd, *self._is), fd, (device, inode)
@@ -349,6 +360,21 @@ class Descriptor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+# At a place that is named: where the number became that of a connection, it fails instead of waiting for what the other
+# side sends, and taking it from the program.
+if sys.platform == "win32":
+
+    def _read_at(fd: int, size: int, offset: int) -> bytes:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)
+
+    def _write_at(fd: int, data: Any, offset: int) -> int:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, data)
+else:
+    _read_at, _write_at = os.pread, os.pwrite
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -35,6 +35,7 @@ typedef struct {
     long long end;          /* of the file, after the last batch */
     Py_ssize_t backups;     /* how many a rotation keeps */
     int own;                /* whether a rotation has opened the file, and nobody has taken it since */
+    Names listed;           /* by a rotation, until this call ends */
 } Appender;
 
 static int
@@ -134,7 +135,7 @@ rotate_own(Appender *self)
     struct stat made, named;
     const char *path = PyBytes_AS_STRING(self->path);
     int flags = O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-    if (rotate_path(path, self->backups) < 0)
+    if (rotate_path(path, self->backups, &self->listed) < 0)
         return 0;
     int fd = open(path, flags, 0640);
     if (fd < 0)
@@ -322,6 +323,7 @@ append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long
         end = line_end(map.buf, start, end);
         done = end == start || append_locked(self, map.buf, values, end, rotates);
         Py_END_ALLOW_THREADS
+        free_names(&self->listed);
     }
     PyBuffer_Release(&slot);
     PyBuffer_Release(&map);

@@ -9,6 +9,7 @@
    tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
    files.c    what the writing thread asks of the system
+   listing.c  the names in a directory
    rotate.c   a rotation, and compressed backups in the place of others
    stretch.c  what the time index says of lines
    scan.c     the reader's first look at lines
@@ -207,6 +208,15 @@ typedef struct {
     uint32_t with[SEEN_OF_KEY][256], shorter[SEEN_OF_KEY];
 } Keys;
 
+/* Names in a directory, each behind its inode; read by `next_name`. *stream* is the open directory, which has an inode and
+   a device too. */
+typedef struct {
+    char *text;
+    size_t size, room;
+    void *stream;
+    uint64_t inode, device;
+} Names;
+
 /* -- functions ---------------------------------------------------------------------------------------------------- */
 
 #ifdef __GNUC__
@@ -217,6 +227,7 @@ typedef struct {
 FOR_EACH_TYPE(SPEC)
 #undef SPEC
 extern PyMethodDef file_functions[]; /* files.c */
+extern PyMethodDef listing_functions[]; /* listing.c */
 extern PyMethodDef rotate_functions[]; /* rotate.c */
 extern PyMethodDef stretch_functions[]; /* stretch.c */
 extern PyMethodDef deliver_functions[]; /* deliver.c */
@@ -226,8 +237,21 @@ extern PyMethodDef tally_functions[]; /* tally_result.c */
 extern PyMethodDef header_functions[]; /* header.c */
 extern PyMethodDef project_functions[]; /* project.c */
 
-/* Move a file and its backups up by one, of which *keep* are kept. Return -1 with errno. Without the interpreter lock. */
-int rotate_path(const char *path, Py_ssize_t keep); /* rotate.c */
+/* Move a file and its backups up by one, of which *keep* are kept. Return -1 with errno. Without the interpreter lock;
+   *names*, which are all zero, are freed by the caller, with it. */
+int rotate_path(const char *path, Py_ssize_t keep, Names *names); /* rotate.c */
+
+#ifndef MS_WINDOWS
+/* List what is in a directory, or only files and links to files, into names that are all zero. Return -1 with errno.
+   Without the interpreter lock. */
+int list_names(const char *path, int only_files, Names *names); /* listing.c */
+
+/* Free names, and close their directory. With the interpreter lock: see the head of the file. */
+void free_names(Names *names); /* listing.c */
+
+/* Return the name that begins at *at*, which moves on, and its inode; NULL at the end. */
+const char *next_name(const Names *names, size_t *at, uint64_t *inode); /* listing.c */
+#endif
 
 void choose_rarest(Needle *needle); /* scan.c */
 

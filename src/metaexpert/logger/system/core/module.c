@@ -92,9 +92,8 @@ fill_module(PyObject *module)
     if (state->types.name == NULL || PyModule_AddType(module, state->types.name) < 0) \
         return -1;
     FOR_EACH_TYPE(ADD)
-    PyMethodDef *functions[] = {deliver_functions, file_functions,  rotate_functions, signal_functions,
-                                scan_functions,    tally_functions, header_functions, project_functions,
-                                stretch_functions};
+    PyMethodDef *functions[] = {deliver_functions, file_functions,  listing_functions, rotate_functions,  signal_functions,
+                                scan_functions,    tally_functions, header_functions,  project_functions, stretch_functions};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (PyModule_AddFunctions(module, functions[i]) < 0)
             return -1;

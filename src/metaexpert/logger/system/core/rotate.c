@@ -8,20 +8,19 @@
 #include "core.h"
 
 #ifndef MS_WINDOWS
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LARGEST_NUMBER = 999999, LONGEST_NAME = 496 };
+enum { LARGEST_NUMBER = 999999, LONGEST_NAME = 496, NAME_SIZE = 512, PATH_SIZE = 4096 + NAME_SIZE };
 
 /* NAME.number, or NAME.number.gz. */
 typedef struct {
     long number;
     int packed;
+    uint64_t inode;
 } Backup;
 
 typedef struct {
@@ -29,9 +28,9 @@ typedef struct {
     size_t count, room;
 } Backups;
 
-/* What failed: a path below the directory, or two. */
+/* What failed: names in the directory, of which the first is told. */
 typedef struct {
-    char source[512], target[512];
+    char source[NAME_SIZE], target[NAME_SIZE];
 } Failure;
 
 /* Return whether *name* is a backup of *base*. */
@@ -56,38 +55,63 @@ compare(const void *one, const void *other)
 
 /* Return 0, or -1 with errno. */
 static int
-list_backups(DIR *directory, const char *base, Backups *found)
+list_backups(const char *path, const char *base, Names *names, Backups *found)
 {
     Backup backup;
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(directory)) != NULL) {
-        if (!read_backup(entry->d_name, base, &backup))
+    const char *name;
+    int done = list_names(path, 0, names);
+    for (size_t at = 0; done == 0 && (name = next_name(names, &at, &backup.inode)) != NULL;) {
+        if (!read_backup(name, base, &backup))
             continue;
         if (found->count == found->room) {
             size_t room = found->room ? 2 * found->room : 64;
             Backup *all = realloc(found->all, room * sizeof *all);
-            if (all == NULL)
-                return -1;
+            if (all == NULL) {
+                done = -1;
+                break;
+            }
             found->all = all;
             found->room = room;
         }
         found->all[found->count++] = backup;
     }
-    if (errno)
-        return -1;
     if (found->count)
         qsort(found->all, found->count, sizeof *found->all, compare);
-    return 0;
+    return done;
 }
 
 static void
-name_of(char *name, size_t size, const char *base, Backup backup)
+name_of(char *name, const char *base, Backup backup)
 {
-    snprintf(name, size, "%s.%ld%s", base, backup.number, backup.packed ? ".gz" : "");
+    snprintf(name, NAME_SIZE, "%s.%ld%s", base, backup.number, backup.packed ? ".gz" : "");
+}
+
+/* By its whole path: a descriptor of the directory might be somebody else's by now. */
+static int
+join(char *whole, const char *directory, const char *name)
+{
+    if ((size_t)snprintf(whole, PATH_SIZE, "%s/%s", directory, name) < PATH_SIZE)
+        return 0;
+    errno = ENAMETOOLONG;
+    return -1;
 }
 
 static int
-move_all(int directory, const char *base, Py_ssize_t keep, const Backups *found, Failure *failure)
+delete(const char *directory, const char *name)
+{
+    char path[PATH_SIZE];
+    return join(path, directory, name) < 0 ? -1 : unlink(path);
+}
+
+static int
+move(const char *directory, const char *source, const char *target)
+{
+    char from[PATH_SIZE], to[PATH_SIZE];
+    return join(from, directory, source) < 0 || join(to, directory, target) < 0 ? -1 : rename(from, to);
+}
+
+static int
+move_all(const char *directory, const char *base, Py_ssize_t keep, const Backups *found, Failure *failure)
 {
     long gap = 1;
     for (size_t i = 0; i < found->count; i++)
@@ -96,51 +120,47 @@ move_all(int directory, const char *base, Py_ssize_t keep, const Backups *found,
         Backup backup = found->all[i];
         if (backup.number < keep + (backup.number > gap))
             continue;
-        name_of(failure->source, sizeof failure->source, base, backup);
-        if (unlinkat(directory, failure->source, 0) < 0 && errno != ENOENT)
+        name_of(failure->source, base, backup);
+        if (delete(directory, failure->source) < 0 && errno != ENOENT)
             return -1;
     }
     for (size_t i = found->count; i-- > 0;) {
         Backup backup = found->all[i];
         if (backup.number >= gap || backup.number >= keep)
             continue;
-        name_of(failure->source, sizeof failure->source, base, backup);
+        name_of(failure->source, base, backup);
         backup.number++;
-        name_of(failure->target, sizeof failure->target, base, backup);
-        if (renameat(directory, failure->source, directory, failure->target) < 0)
+        name_of(failure->target, base, backup);
+        if (move(directory, failure->source, failure->target) < 0)
             return -1;
     }
-    snprintf(failure->source, sizeof failure->source, "%s", base);
-    snprintf(failure->target, sizeof failure->target, "%s.1", base);
-    return renameat(directory, failure->source, directory, failure->target);
+    snprintf(failure->source, NAME_SIZE, "%s", base);
+    snprintf(failure->target, NAME_SIZE, "%s.1", base);
+    return move(directory, failure->source, failure->target);
 }
 
 static int
-rotate_files(const char *path, const char *base, Py_ssize_t keep, Failure *failure)
+rotate_files(const char *path, const char *base, Py_ssize_t keep, Names *names, Failure *failure)
 {
     Backups found = {0};
-    DIR *directory = opendir(path);
-    if (directory == NULL)
-        return -1;
-    int done = list_backups(directory, base, &found);
+    int done = list_backups(path, base, names, &found);
     if (done == 0)
-        done = move_all(dirfd(directory), base, keep, &found, failure);
+        done = move_all(path, base, keep, &found, failure);
     int error = errno;
     free(found.all);
-    closedir(directory);
     errno = error;
     return done;
 }
 
 int
-rotate_path(const char *path, Py_ssize_t keep)
+rotate_path(const char *path, Py_ssize_t keep, Names *names)
 {
     Failure ignored;
     const char *slash = strrchr(path, '/'), *base = slash == NULL ? path : slash + 1;
     char *directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(base - path));
     if (directory == NULL)
         return -1;
-    int done = strlen(base) > LONGEST_NAME ? -1 : rotate_files(directory, base, keep, &ignored);
+    int done = strlen(base) > LONGEST_NAME ? -1 : rotate_files(directory, base, keep, names, &ignored);
     free(directory);
     return done;
 }
@@ -150,8 +170,9 @@ rotate(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *directory = NULL, *base = NULL;
     Py_ssize_t keep;
+    Names names = {0};
     Failure failure = {0};
-    int done = -1;
+    int done = -1, error;
     if (!PyArg_ParseTuple(args, "O&O&n", PyUnicode_FSConverter, &directory, PyUnicode_FSConverter, &base, &keep))
         return NULL;
     if (PyBytes_GET_SIZE(base) > LONGEST_NAME)
@@ -159,8 +180,11 @@ rotate(PyObject *Py_UNUSED(module), PyObject *args)
     else {
         const char *path = PyBytes_AS_STRING(directory), *name = PyBytes_AS_STRING(base);
         Py_BEGIN_ALLOW_THREADS
-        done = rotate_files(path, name, keep, &failure);
+        done = rotate_files(path, name, keep, &names, &failure);
+        error = errno;
         Py_END_ALLOW_THREADS
+        free_names(&names);
+        errno = error;
         if (done < 0)
             PyErr_SetFromErrnoWithFilename(PyExc_OSError, failure.source[0] ? failure.source : path);
     }
@@ -177,24 +201,36 @@ typedef struct {
 
 /* Returns whether the backup was found, and *copy* has taken its place; -1 with errno. */
 static int
-replace_found(DIR *directory, const char *base, const char *copy, Known known, Failure *failure)
+replace_one(const char *directory, Backup backup, const char *base, const char *copy, Known known, Failure *failure)
 {
-    Backup backup;
     struct stat found;
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(directory)) != NULL) {
-        if (entry->d_ino != known.inode || !read_backup(entry->d_name, base, &backup) || backup.packed ||
-            fstatat(dirfd(directory), entry->d_name, &found, 0) < 0 || found.st_ino != known.inode ||
-            (unsigned long long)found.st_dev != known.device || found.st_size != known.size)
-            continue;
-        name_of(failure->source, sizeof failure->source, base, backup);
-        backup.packed = 1;
-        name_of(failure->target, sizeof failure->target, base, backup);
-        if (renameat(AT_FDCWD, copy, dirfd(directory), failure->target) < 0)
-            return -1;
-        return unlinkat(dirfd(directory), failure->source, 0) < 0 ? -1 : 1;
+    char path[PATH_SIZE];
+    name_of(failure->source, base, backup);
+    if (join(path, directory, failure->source) < 0)
+        return -1;
+    if (stat(path, &found) < 0 || found.st_ino != known.inode || (unsigned long long)found.st_dev != known.device ||
+        found.st_size != known.size)
+        return 0;
+    backup.packed = 1;
+    name_of(failure->target, base, backup);
+    if (join(path, directory, failure->target) < 0 || rename(copy, path) < 0)
+        return -1;
+    return delete(directory, failure->source) < 0 ? -1 : 1;
+}
+
+static int
+replace_found(const char *directory, const char *base, const char *copy, Known known, Names *names, Failure *failure)
+{
+    Backups found = {0};
+    int done = list_backups(directory, base, names, &found);
+    for (size_t i = 0; done == 0 && i < found.count; i++) {
+        if (found.all[i].inode == known.inode && !found.all[i].packed)
+            done = replace_one(directory, found.all[i], base, copy, known, failure);
     }
-    return errno ? -1 : 0;
+    int error = errno;
+    free(found.all);
+    errno = error;
+    return done;
 }
 
 static PyObject *
@@ -202,22 +238,20 @@ replace(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *directory = NULL, *base = NULL, *copy = NULL;
     Known known;
+    Names names = {0};
     Failure failure = {0};
-    int done = -1;
+    int done = -1, error;
     if (!PyArg_ParseTuple(args, "O&O&O&KKL", PyUnicode_FSConverter, &directory, PyUnicode_FSConverter, &base,
                           PyUnicode_FSConverter, &copy, &known.device, &known.inode, &known.size))
         return NULL;
     const char *path = PyBytes_AS_STRING(directory);
     if (PyBytes_GET_SIZE(base) <= LONGEST_NAME) {
         Py_BEGIN_ALLOW_THREADS
-        DIR *opened = opendir(path);
-        if (opened != NULL) {
-            done = replace_found(opened, PyBytes_AS_STRING(base), PyBytes_AS_STRING(copy), known, &failure);
-            int error = errno;
-            closedir(opened);
-            errno = error;
-        }
+        done = replace_found(path, PyBytes_AS_STRING(base), PyBytes_AS_STRING(copy), known, &names, &failure);
+        error = errno;
         Py_END_ALLOW_THREADS
+        free_names(&names);
+        errno = error;
         if (done < 0)
             PyErr_SetFromErrnoWithFilename(PyExc_OSError, failure.source[0] ? failure.source : path);
     }
