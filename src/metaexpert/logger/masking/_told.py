@@ -30,6 +30,9 @@ _NAMES: Final = (
     ("pwd", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
     ("phrase", lazy_pattern(r"(?:pass|seed |recovery |backup |mnemonic )\Z"), 6),
     ("mnemonic", lazy_pattern(r"(?:^|[^a-z])\Z"), 6),
+    ("cookie", lazy_pattern(r"(?:^|[^a-z])\Z"), 20),
+    # Ids of web sessions have twenty characters or more; those of the sessions of an exchange have fewer.
+    ("id", lazy_pattern(r"(?:^|[^a-z])session[ _\-]?\Z"), 20),
 )
 #: Names that mean a secret by themselves where "is" follows.
 _ALONE: Final = ("secret", "token")
@@ -60,6 +63,10 @@ def may_be_told(text: str) -> bool:
         or "ase " in text
         or "cret " in text
         or "onic " in text
+        or "okie " in text
+        or "on id " in text
+        or "on ID " in text
+        or "ON ID " in text
         or "EY " in text
         or "ORD " in text
         or "WD " in text

@@ -171,13 +171,32 @@ for _rule, _hint, _pattern in WEBHOOKS:
 _GROUPS: Final = tuple((char, tuple(hints.items())) for char, hints in _BY_HINT.items())
 #: Identifiers without a shape: hexadecimal digits, UUIDs, numbers, single words.
 _IDENTIFIER: Final = lazy_pattern(r"[0-9a-f\-]*+|[0-9A-F\-]*+|[a-z]*+|[A-Z]{1,14}")
-#: A text with none of these, no tab and none of ``= : < % ' --`` has no shape. Three characters each, for the core.
+#: A text with none of these, no tab and none of ``= : < % ' --`` has no shape. Three or four characters, for the core.
 HINTS: Final = (
     *("rer", "RER", "sic", "AKI", "SIA", "Iza", "prv", "ebh", "ks.", "/wi", "/ws", "nfu", "lch", "uik"),
     *(" ->", "-> ", " | ", "es/T", "s/ca", "/v2/", "/int", "ken ", "KEN ", "WIF", "wif"),
     *("SPX", "lpa", "xox", "xap", "sk-", "ypi", "hp_", "ho_", "hu_", "hs_", "hr_", "hub", "k_l", "k_t", "hse"),
     *("hf_", "npm", "dop", "eyJ", "a29", "SG."),
-    *("ey ", "EY ", "rd ", "RD ", "wd ", "WD ", "se ", "SE ", "et ", "ET ", "nem", "   ", '", ', '","'),
+    *(
+        "ey ",
+        "EY ",
+        "rd ",
+        "RD ",
+        "wd ",
+        "WD ",
+        "se ",
+        "SE ",
+        "et ",
+        "ET ",
+        "nem",
+        "kie",
+        "n id",
+        "n ID",
+        "N ID",
+        "   ",
+        '", ',
+        '","',
+    ),
     *(a + b + c for a in "MNO" for b in "DTjz" for c in "AEIMQUYcgk"),
 )
 #: One of these stands between a name and its secret, where there is neither ``=`` nor ``:``.
