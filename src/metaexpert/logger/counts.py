@@ -113,7 +113,7 @@ class Counts:
 
     def calm(self, filled: int) -> frozenset[float]:
         """Return the shares of the buffer that are not reached as long as at most *filled* bytes wait."""
-        return frozenset(share for share in ALL_SHARES if filled < self._size * share)
+        return frozenset([share for share in ALL_SHARES if filled < self._size * share])
 
     def has_room(self, level: str, *, trade: bool) -> bool:
         """Return whether an entry of *level* is accepted now."""

@@ -216,21 +216,21 @@ class LogDirectory(ForkAware):
     @property
     def filled(self) -> int:
         """How many bytes may wait before the listeners are told again."""
-        return self.journal.used() + sum(file.lane.open_room for file in self.files.values())
+        return self.journal.used() + sum([file.lane.open_room for file in self.files.values()])
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
-        return all(file.empty for file in self.files.values())
+        return not sum([file.lane.waiting for file in self.files.values()])
 
     @property
     def error(self) -> OSError | None:
         """Why a file takes nothing at the moment, or None."""
-        return next((file.error for file in self.files.values() if file.error is not None), None)
+        return next(iter([file.error for file in self.files.values() if file.error is not None]), None)
 
     def has_work(self) -> bool:
         """Return whether something waits to be written, to be forced to the device, or for a listener."""
-        waits = any(not file.empty or (self.syncs and file.needs_sync) for file in self.files.values())
+        waits = not self.empty or (self.syncs and any(file.needs_sync for file in self.files.values()))
         return waits or self.listeners.has_work() or not stderr.stream.clear
 
     def rest(self) -> bool:
@@ -311,7 +311,7 @@ class LogDirectory(ForkAware):
             self.journal.check()
         for file in self.files.values():
             failures = file.failures
-            if not file.empty or file.error is not None:
+            if not file.lane.empty or file.error is not None:
                 file.drain(insist=insist)
             elif look:
                 file.look()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.lane import JournalLane
-from metaexpert.logger.journal.segment import NO_INTENT, Intent, Segment, write_out
+from metaexpert.logger.journal.segment import Intent, Segment, write_out
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.threads import RLock
@@ -85,7 +85,7 @@ class LogFile:
         """
         if self.error is not None and not insist and self._monotonic() < self._next_try:
             return False
-        if self.empty:
+        if self.lane.empty:
             self.look()
             return self.error is None
         try:
@@ -107,8 +107,8 @@ class LogFile:
 
     def _settle(self, segment: Segment) -> None:
         """Take account of a batch that failed and could not be taken back: a part of it may be in the file."""
-        if (intent := segment.state.intent) != NO_INTENT:
-            segment.commit(segment.drained + self._already(intent, segment.map))
+        if segment.has_intent:
+            segment.commit(segment.drained + self._already(segment.state.intent, segment.map))
 
     def write_past_journal(self, line: bytes) -> bool:
         """Write *line* at once, after what waits. Returns whether the file took it."""

@@ -92,7 +92,7 @@ class Journal:
 
     def used(self) -> int:
         """Return the bytes that wait in all lanes."""
-        return sum(lane.waiting for lane in list(self.lanes.values()))
+        return sum([lane.waiting for lane in list(self.lanes.values())])
 
     def new_segment(self, name: str, size: int, *, reserve: bool) -> Segment | None:
         """Return a new segment of *size* bytes, or None when the journal is full."""

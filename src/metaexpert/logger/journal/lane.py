@@ -234,18 +234,18 @@ class JournalLane:
     @property
     def waiting(self) -> int:
         """Bytes that no file has."""
-        return sum(segment.waiting for segment in list(self._segments))
+        return sum([segment.waiting for segment in list(self._segments)])
 
     @property
     def open_room(self) -> int:
         """Bytes that may still come before `Journal.on_growth` is told."""
         active = list(self._segments)[-1:]
-        return sum(segment.size - segment.drained - segment.waiting for segment in active)
+        return sum([segment.size - segment.drained - segment.waiting for segment in active])
 
     @property
     def empty(self) -> bool:
         """Whether every line has been drained."""
-        return not any(segment.waiting for segment in list(self._segments))
+        return not sum([segment.waiting for segment in list(self._segments)])  # a list needs no frame of its own
 
     def shut(self) -> None:
         """Refuse every further line; what is there can still be drained."""

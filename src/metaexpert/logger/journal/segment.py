@@ -151,6 +151,11 @@ class Segment:
         return State(generation, epoch, drained, Intent(*intent))
 
     @property
+    def has_intent(self) -> bool:
+        """Whether a batch was begun, and neither committed nor taken back."""
+        return bool(self.numbers[4])
+
+    @property
     def epoch(self) -> int:
         """How manieth segment of its lane it is."""
         return self.numbers[1]
@@ -191,7 +196,10 @@ class Segment:
     def waiting(self) -> int:
         """How many bytes no file has. By any thread."""
         try:
-            return max(self.end() - self.drained, 0)  # the writing thread may go on in between
+            position: int = self.tail.tell()  # what `end` and `drained` tell, without their calls
+            if position >= self.size:
+                position = self.end()
+            return max(position - self.numbers[2], 0)  # the writing thread may go on in between
         except ValueError:  # the writing thread has given it back
             return 0
 
