@@ -80,12 +80,12 @@ read_all(int only_files, Names *names, int *whole)
     return done < 0 || errno ? -1 : 0;
 }
 
-/* Return 1 if somebody took the descriptor away meanwhile: then the names are nothing worth, and the stream is left alone,
-   whose memory cannot be freed without closing its number. */
+/* Return 1 if somebody took the descriptor away meanwhile. Then the names are worth nothing, and the stream is left alone:
+   its memory cannot be freed without closing its number. */
 static int
 list_once(const char *path, int only_files, Names *names)
 {
-    struct stat named; /* its number may be another's right after it was opened */
+    struct stat named; /* by name: right after it was opened, the number may be another's */
     int whole;
     names->stream = stat(path, &named) < 0 ? NULL : opendir(path);
     if (names->stream == NULL)
@@ -93,7 +93,7 @@ list_once(const char *path, int only_files, Names *names)
     names->inode = named.st_ino;
     names->device = (uint64_t)named.st_dev;
     int done = read_all(only_files, names, &whole);
-    if (done == 0 && !whole && is_ours(names)) { /* a thread whose number was taken away, and is this one now, read on */
+    if (done == 0 && !whole && is_ours(names)) { /* another of our threads, which lost this number before, read it */
         rewinddir(names->stream);
         done = read_all(only_files, names, &whole);
     }
