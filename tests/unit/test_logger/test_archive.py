@@ -321,6 +321,7 @@ class TestThread:
         for number in range(1, 200):
             (tmp_path / f"expert.log.{number}.gz").write_bytes(b"")
         archivist.budget = 10**9
+        monkeypatch.setattr(archive, "core", None)  # which looks at all of them in a millisecond
         looks = [0]
         really = os.stat
 
@@ -338,6 +339,45 @@ class TestThread:
                 work(*([Index(tmp_path)] if step == "_index" else []))
         archivist._thread.forking = False
         assert looks[0] < 20
+
+    @pytest.mark.skipif(not hasattr(core, "backups"), reason="nothing is compiled, or Windows")
+    def test_the_core_finds_the_backups_that_python_finds(
+        self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Name, size and time of each; none that only bears such a name, nor one of another file."""
+        archivist.bases |= {"trades.log"}
+        for number, name in enumerate(("expert.log.1", "expert.log.2.gz", "expert.log.999999", "trades.log.7")):
+            (tmp_path / name).write_bytes(bytes(number))
+            os.utime(tmp_path / name, ns=(1, 1_795_000_000_123_456_789 + number))
+        others = [
+            "expert.log",
+            "expert.log.01",
+            "expert.log.1.txt",
+            "expert.log.1234567",
+            "expert.log.",
+            "errors.log.1",
+        ]
+        for name in [
+            *others,
+            "errors.log.1",
+            "expert.log.3.gz.gz",
+            "xexpert.log.1",
+            "expert.log.0",
+            "trades.log.-1",
+            "trades.log.+1",
+        ]:
+            (tmp_path / name).touch()
+        (tmp_path / "expert.log.4").mkdir()
+        os.mkfifo(tmp_path / "expert.log.5")
+        (tmp_path / "expert.log.6").symlink_to("expert.log.999999")
+        (tmp_path / "expert.log.8").symlink_to("nothing")
+        found = sorted(archivist._look_at_backups())
+        monkeypatch.setattr(archive, "core", None)
+        assert found == sorted(archivist._look_at_backups())
+        assert [name for name, _, _ in found] == [
+            *("expert.log.1", "expert.log.2.gz", "expert.log.6", "expert.log.999999", "trades.log.7"),
+        ]
+        assert found[1][1:] == (1, 1_795_000_000_123_456_790)
 
     def test_work_that_finds_no_thread_is_done_at_the_end(
         self, archivist: Archivist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -391,6 +431,7 @@ class TestBudget:
         def files_in(path: Path) -> list[str]:
             raise OSError(errno.EIO, "I/O error")
 
+        monkeypatch.setattr(archive, "core", None)
         monkeypatch.setattr(archive, "files_in", files_in)
         archivist.work()
         assert len(told) == 1

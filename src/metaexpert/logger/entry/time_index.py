@@ -61,12 +61,12 @@ def key_of(status: os.stat_result, read_at: Callable[[int, int], bytes]) -> byte
         read_at: Returns bytes of the file, from an offset (first argument) and up to a number (second). Raises OSError.
     """
     edges = read_at(0, EDGE) + read_at(max(0, status.st_size - EDGE), EDGE)
-    return b"%b-%08x" % (stamp_of(status), zlib.crc32(edges))
+    return b"%b-%08x" % (stamp_of(status.st_size, status.st_mtime_ns), zlib.crc32(edges))
 
 
-def stamp_of(status: os.stat_result) -> bytes:
-    """Return the part of a key that needs no look into the file."""
-    return b"%d-%d" % (status.st_size, status.st_mtime_ns)
+def stamp_of(size: int, modified: int) -> bytes:
+    """Return the part of a key that needs no look into the file; *modified* is in nanoseconds."""
+    return b"%d-%d" % (size, modified)
 
 
 def line_of(key: bytes, spans: Iterable[Span]) -> bytes:

@@ -155,9 +155,7 @@ class Index:
         if not self._changed:
             return
         with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
-            offset = 0
-            for text in (time_index.HEADER, *self._lines.values()):
-                offset = _write(file, offset, text)
+            _write(file, b"".join([time_index.HEADER, *self._lines.values()]))
         self._new.replace(self._path)
         self._changed = False
 
@@ -212,10 +210,7 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise zlib.error("the data end too early")
 
 
-def _write(file: Descriptor, offset: int, data: bytes) -> int:
-    """Write all of it there; return the offset behind."""
-    view = memoryview(data)
-    while view:
-        written = file.write_at(offset, view)
-        view, offset = view[written:], offset + written
-    return offset
+def _write(file: Descriptor, data: bytes) -> None:
+    done = 0
+    while done < len(data):
+        done += file.write_at(done, memoryview(data)[done:])

@@ -149,9 +149,9 @@ class Archivist:
         index = Index(self._private)
         try:
             with self._one_process:
-                self._tidy()
+                backups = self._tidy()
                 self._try("the time index could not be read", index.load)
-                for name in self._backups():
+                for name in backups:
                     if not name.endswith(_SUFFIX) and self._is_compressed(name):
                         self._try("backups could not be compressed", partial(self._compress, name, index))
                 if self.budget is not None:
@@ -269,22 +269,30 @@ class Archivist:
         except OSError:  # the work meets it again, and tells it
             return True
 
-    def _backups(self) -> list[str]:
-        # No pipe of that name: it would hold up whoever opens it, and all writers with him.
-        return sorted(filter(self._is_backup, files_in(self._directory)))
+    def _look_at_backups(self) -> list[tuple[str, int, int]]:
+        """Return name, size and time of modification, in nanoseconds, of each backup.
+
+        No pipe of that name: it would hold up whoever opens it, and all writers with him.
+        """
+        if hasattr(core, "backups"):  # hundreds of looks: in Python, each waits for the interpreter
+            looked: list[tuple[str, int, int]] = core.backups(self._directory, tuple(self.bases))
+            return looked
+        found = []
+        for name in filter(self._is_backup, files_in(self._directory)):
+            self._check()
+            with contextlib.suppress(FileNotFoundError):
+                status = (self._directory / name).stat()
+                found.append((name, status.st_size, status.st_mtime_ns))
+        return found
 
     def _is_backup(self, name: str) -> bool:
         return any(backup_number(name, base) for base in self.bases)
 
     def _index(self, index: Index) -> None:
         """Take in backups that are not there, drop those that are gone."""
-        stamps: dict[str, bytes] = {}
         with self._lock:  # so that none moves from a name not yet looked at to one that was
-            for name in self._backups():
-                self._check()
-                with contextlib.suppress(FileNotFoundError):
-                    stamps[name] = stamp_of((self._directory / name).stat())
-        index.keep(stamps.values())
+            stamps = {name: stamp_of(size, modified) for name, size, modified in sorted(self._look_at_backups())}
+        index.keep(set(stamps.values()))
         known = index.stamps
         try:
             for name, stamp in stamps.items():
@@ -312,16 +320,21 @@ class Archivist:
         if self._index_until == math.inf:
             time.sleep(_COURTESY)
 
-    def _tidy(self) -> None:
-        """Delete what an earlier process left half done: copies, and backups that are there in both forms."""
+    def _tidy(self) -> list[str]:
+        """Delete what an earlier process left half done: copies, and backups that are there in both forms.
+
+        Returns:
+            The names of the backups.
+        """
         for path in paths_in(self._private, end=_UNFINISHED):
             path.unlink(missing_ok=True)
         with self._lock:
-            for path in paths_in(self._directory, end=_SUFFIX):
-                self._check()
-                plain = path.with_suffix("")
-                if any(backup_number(path.name, base) for base in self.bases) and _same_time(plain, path):
-                    plain.unlink()
+            times = {name: modified for name, _, modified in self._look_at_backups()}
+            for name, modified in times.items():
+                # Last written at the same moment, as a compressed file and its source are.
+                if times.get(name + _SUFFIX) == modified:
+                    (self._directory / name).unlink()
+        return sorted(times)
 
 
 class _Raw(io.RawIOBase):
@@ -342,8 +355,3 @@ class _Raw(io.RawIOBase):
 def _same(one: os.stat_result, other: os.stat_result) -> bool:
     """Whether it is still the file that was compressed, with nothing added since."""
     return os.path.samestat(one, other) and one.st_size == other.st_size
-
-
-def _same_time(one: Path, other: Path) -> bool:
-    """Whether both exist and were last written at the same moment, as a compressed file and its source are."""
-    return one.exists() and other.exists() and one.stat().st_mtime_ns == other.stat().st_mtime_ns

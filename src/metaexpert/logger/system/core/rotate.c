@@ -1,9 +1,9 @@
-/* What happens to backups, each in a single call without the interpreter lock: in a rotation hundreds move up by one, and
-   a compressed copy takes the place of one of them. In Python each rename and each look gives the lock back, and then
+/* What happens to backups, each in a single call without the interpreter lock: in a rotation hundreds move up by one, a
+   compressed copy takes the place of one of them, and all are looked at. In Python each rename and each look gives the lock back, and then
    waits for it up to five milliseconds for each busy thread of the program.
 
-   `shift` in rotation.py is the reference of the first: it says which steps there are. That of the second is
-   `Archivist._replace`. */
+   `shift` in rotation.py is the reference of the first: it says which steps there are. Those of the others are
+   `Archivist._replace` and `Archivist._look_at_backups`. */
 
 #include "core.h"
 
@@ -262,10 +262,99 @@ replace(PyObject *Py_UNUSED(module), PyObject *args)
     Py_DECREF(copy);
     return done < 0 ? NULL : PyBool_FromLong(done);
 }
+
+/* One that was looked at; *name* lies in the names of the directory. */
+typedef struct {
+    const char *name;
+    long long size, modified;
+} Looked;
+
+/* Look at the backups among *names*. Returns how many there are, or -1 with errno. */
+static Py_ssize_t
+look_at(const char *directory, const char *const *bases, Py_ssize_t count, const Names *names, Looked **found)
+{
+    Py_ssize_t done = 0, room = 0;
+    Backup backup;
+    struct stat status;
+    const char *name;
+    char path[PATH_SIZE];
+    for (size_t at = 0; (name = next_name(names, &at, &backup.inode)) != NULL;) {
+        Py_ssize_t base = 0;
+        while (base < count && !read_backup(name, bases[base], &backup))
+            base++;
+        if (base == count || join(path, directory, name) < 0 || stat(path, &status) < 0)
+            continue; /* it may be gone by now */
+        if (done == room) {
+            room = room ? 2 * room : 64;
+            Looked *grown = realloc(*found, (size_t)room * sizeof *grown);
+            if (grown == NULL)
+                return -1;
+            *found = grown;
+        }
+        struct timespec modified = MODIFIED(status);
+        (*found)[done++] = (Looked){name, (long long)status.st_size, modified.tv_sec * 1000000000LL + modified.tv_nsec};
+    }
+    return done;
+}
+
+static PyObject *
+list_looked(const Looked *found, Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        PyObject *name = PyUnicode_DecodeFSDefault(found[i].name);
+        PyObject *item = name == NULL ? NULL : Py_BuildValue("NLL", name, found[i].size, found[i].modified);
+        if (item == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
+    }
+    return list;
+}
+
+/* Fill *names* with the texts of a tuple, which keeps them. */
+static int
+texts_of(PyObject *tuple, const char **texts)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
+        if ((texts[i] = PyUnicode_AsUTF8(PyTuple_GET_ITEM(tuple, i))) == NULL)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+backups(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *directory = NULL, *bases, *list = NULL;
+    Names names = {0};
+    Looked *found = NULL;
+    Py_ssize_t count = -1;
+    if (!PyArg_ParseTuple(args, "O&O!", PyUnicode_FSConverter, &directory, &PyTuple_Type, &bases))
+        return NULL;
+    const char *path = PyBytes_AS_STRING(directory);
+    const char **texts = PyMem_New(const char *, PyTuple_GET_SIZE(bases) + 1);
+    if (texts == NULL)
+        PyErr_NoMemory();
+    else if (texts_of(bases, texts) == 0) {
+        Py_BEGIN_ALLOW_THREADS
+        if (list_names(path, 1, &names) == 0)
+            count = look_at(path, texts, PyTuple_GET_SIZE(bases), &names, &found);
+        Py_END_ALLOW_THREADS
+        list = count < 0 ? PyErr_SetFromErrnoWithFilename(PyExc_OSError, path) : list_looked(found, count);
+        free(found);
+        free_names(&names);
+    }
+    PyMem_Free(texts);
+    Py_DECREF(directory);
+    return list;
+}
 #endif
 
 PyMethodDef rotate_functions[] = {
 #ifndef MS_WINDOWS
+    {"backups", backups, METH_VARARGS,
+     "backups(directory, bases): backups of the files with these names, in no order: name, size, and time in nanoseconds."},
     {"replace", replace, METH_VARARGS,
      "replace(directory, base, copy, device, inode, size): put a compressed copy in the place of the backup of base that\n"
      "is that file, whatever its number is by now; return whether it was found."},
