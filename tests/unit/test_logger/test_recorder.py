@@ -364,14 +364,18 @@ class TestBounds:
 
         gc.disable()
         try:
-            best = [min(cost(logger) for _ in range(3)) for logger in (records, logs)]
-            for _ in range(30):
-                if best[0] <= best[1] * 1.3:
-                    break
-                best = [min(one, cost(logger)) for one, logger in zip(best, (records, logs), strict=True)]
+            # In pairs: the processor's speed changes from one second to the next.
+            ratios: list[float] = []
+            while len(ratios) < 8 or (lower_quartile(ratios) > 1.3 and len(ratios) < 40):
+                ratios.append(cost(records) / cost(logs))
         finally:
             gc.enable()
-        assert best[0] <= best[1] * 1.3
+        assert lower_quartile(ratios) <= 1.3
+
+
+def lower_quartile(figures: list[float]) -> float:
+    """Return what a quarter of the *figures* do not exceed: other load slows down either side of a comparison."""
+    return sorted(figures)[len(figures) // 4]
 
 
 class TestLife:
