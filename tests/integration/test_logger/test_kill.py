@@ -131,11 +131,12 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     if (is("half") || is("behind")) die();
     return done;
 }
-int renameat(int from, const char *source, int to, const char *target) {
-    int (*really)(int, const char *, int, const char *) = dlsym(RTLD_NEXT, "renameat");
+int rename(const char *source, const char *target) {
+    int (*really)(const char *, const char *) = dlsym(RTLD_NEXT, "rename");
     static int renames;
-    if (++renames == 8 && !strcmp(getenv("WHEN"), "rename")) die();
-    return really(from, source, to, target);
+    int ours = strstr(source, ".log") && ++renames == 8;
+    if (ours && !strcmp(getenv("WHEN"), "rename")) die();
+    return really(source, target);
 }
 int open64(const char *path, int flags, ...) {
     int (*really)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
