@@ -6,8 +6,10 @@ import ctypes
 import functools
 import re
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ import pytest
 from log_files import Logs
 
 from metaexpert.logger import BoundLogger, MetaLogger
+from metaexpert.logger.encoding.fast import Encoder
 from metaexpert.logger.system.interrupts import is_injected, undisturbed
+from metaexpert.logger.system.native import core
 
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 
@@ -126,6 +130,29 @@ class TestJudgement:
             exec("raise Late", {"__name__": "namedtuple_State", "Late": Late})
         assert is_injected(caught.value)
 
+    @pytest.mark.parametrize(("importing", "injected"), [("metaexpert.logger.encoding.plain", True), ("bot", False)])
+    def test_what_interrupts_an_import_of_ours_is(
+        self, monkeypatch: pytest.MonkeyPatch, importing: str, injected: bool
+    ) -> None:
+        """A finder of modules that another library has put in (pytest, an editable package) runs in the middle of it.
+
+        Where a value's own method imports something, the error is the value's, and the entry's to tell.
+        """
+
+        class Finder:
+            def find_spec(self, name: str, *_: object) -> None:
+                if name == "not_there_at_all":
+                    raise Late
+
+        monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+        ours: dict[str, Any] = {"__name__": "metaexpert.logger.encoding.plain"}
+        exec("def call(work):\n    work()", ours)
+        theirs: dict[str, Any] = {"__name__": importing}
+        exec("def work():\n    import not_there_at_all", theirs)
+        with pytest.raises(Late) as caught:
+            ours["call"](theirs["work"])
+        assert is_injected(caught.value) is injected
+
     def test_what_is_no_exception_is(self) -> None:
         """KeyboardInterrupt and the like always pass."""
         assert is_injected(KeyboardInterrupt())
@@ -185,8 +212,18 @@ def test_a_storm_of_signals(alarm: Callable[[Any], None], kind: str, synchronous
 
 @pytest.mark.storm
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, Any]]]) -> None:
+def test_an_exception_of_another_thread(
+    read_log: Callable[..., list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As libraries for time limits raise it: it passes, and the log goes on."""
+    forgiven: list[str] = []
+    plainly = BoundLogger._emit_plainly
+
+    def emit_plainly(self: BoundLogger, method: str, message: str, fields: dict[str, Any], cause: Exception) -> None:
+        forgiven.append("".join(traceback.format_exception(cause)))
+        plainly(self, method, message, fields, cause)
+
+    monkeypatch.setattr(BoundLogger, "_emit_plainly", emit_plainly)
     logger: BoundLogger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
     reached: list[type] = []
     started, end = threading.Event(), time.monotonic() + 20
@@ -208,10 +245,12 @@ def test_an_exception_of_another_thread(read_log: Callable[..., list[dict[str, A
         while thread.is_alive():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Late))
             thread.join(0.05)
+    assert forgiven == []
     assert logger.stats()["failed"] == 0
+    logger.error("after")
     logger.close()
     assert reached == [Late] * 20
-    assert read_log("logs/expert.log")
+    assert read_log("logs/expert.log")[-1]["message"] == "after"
 
 
 def test_an_entry_that_took_no_number_gives_none_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,3 +272,27 @@ def test_an_entry_that_took_no_number_gives_none_back(monkeypatch: pytest.Monkey
     logger.close()
     numbers = [entry["sequence_id"] for entry in Logs().entries()]
     assert numbers == [1, 2, 3, 4]
+
+
+@pytest.mark.skipif(not hasattr(core, "on_error"), reason="nothing is compiled")
+def test_what_interrupts_the_question_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the core asks whose an error is, another thread raises one: that is certainly the program's."""
+    logger = MetaLogger(log_dir="logs", log_to_console=False, install=False)
+
+    def fail(*_: object) -> bytes:
+        raise ValueError
+
+    def interrupted(error: BaseException) -> bool:
+        raise Late
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "message", fail)
+        core.on_error(interrupted)
+        try:
+            with pytest.raises(Late):
+                logger.info("a message that is new")
+        finally:
+            core.on_error(is_injected)
+    logger.info("after")
+    assert (logger.stats()["failed"], logger.close()) == (0, True)
+    assert [entry["message"] for entry in Logs().entries()] == ["after"]

@@ -13,14 +13,15 @@ import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 from metaexpert.logger.system.native import core
 
 #: Packages whose own exceptions are errors of a log call.
 _OURS: Final = ("builtins", "metaexpert", "structlog", "orjson", "pydantic", "json", "asyncio")
-
+#: Packages that import modules in the middle of a log call.
+_IMPORTERS: Final = ("metaexpert.logger", "structlog")
 
 _MAIN: Final = threading.main_thread()
 
@@ -80,14 +81,16 @@ def is_injected(error: BaseException) -> bool:
         return True
     if isinstance(error, RecursionError | MemoryError):  # there may be no room to look closer
         return False
-    trace, innermost = error.__traceback__, None
+    trace, name, importing = error.__traceback__, "", False
     handlers = _handlers()
     while trace is not None:
-        innermost = trace.tb_frame
-        if innermost.f_code in handlers:
+        if trace.tb_frame.f_code in handlers:
             return True
+        caller, name = name, _module_of(trace.tb_frame)
+        # Below an import of ours, the finders of other libraries run too.
+        importing = importing or (name.startswith("importlib._bootstrap") and caller.startswith(_IMPORTERS))
         trace = trace.tb_next
-    return innermost is not None and _in_our_code(innermost.f_globals) and _is_foreign(type(error))
+    return (importing or _is_ours(name)) and _is_foreign(type(error))
 
 
 def _handlers() -> set[CodeType]:
@@ -104,9 +107,12 @@ def _code(handler: Any) -> CodeType | None:
     return found if isinstance(found, CodeType) else None
 
 
-def _in_our_code(names: dict[str, Any]) -> bool:
-    """Return whether code of ours, or what it calls of Python and structlog, has these globals."""
-    name = str(names.get("__name__", ""))
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a module of that name is of our code, or of what it calls of Python and structlog."""
     package = name.partition(".")[0]
     ours = name.startswith(("metaexpert.logger", "namedtuple_"))  # the second is what a named tuple is made by
     return ours or package == "structlog" or package in sys.stdlib_module_names

@@ -88,6 +88,10 @@ is_injected(const State *state)
         return 0;
     PyObject *error = PyErr_GetRaisedException();
     PyObject *answer = PyObject_CallOneArg(state->injected, error);
+    if (answer == NULL && !PyErr_ExceptionMatches(PyExc_RecursionError) && !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        Py_DECREF(error); /* the answer was interrupted: what did that is the program's, and passes */
+        return 1;
+    }
     int result = answer == Py_True;
     Py_XDECREF(answer);
     PyErr_SetRaisedException(error); /* in place of one that the question met */
