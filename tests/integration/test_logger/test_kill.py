@@ -217,8 +217,9 @@ class Victims:
 
     def wait(self, name: str) -> None:
         """Wait until it has died of SIGKILL, and of nothing else."""
-        process = self.running.pop(name)
-        output = process.communicate(timeout=40)[0]
+        process = self.running[name]
+        output = process.communicate(timeout=40)[0]  # if it does not come, `kill_all` ends the process
+        del self.running[name]
         assert process.returncode == -signal.SIGKILL, output
 
     def kill_all(self) -> None:
