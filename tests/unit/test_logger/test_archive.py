@@ -355,17 +355,10 @@ class TestThread:
             "expert.log.1.txt",
             "expert.log.1234567",
             "expert.log.",
-            "errors.log.1",
-        ]
-        for name in [
-            *others,
-            "errors.log.1",
-            "expert.log.3.gz.gz",
-            "xexpert.log.1",
             "expert.log.0",
-            "trades.log.-1",
-            "trades.log.+1",
-        ]:
+        ]
+        others += ["expert.log.3.gz.gz", "xexpert.log.1", "trades.log.-1", "trades.log.+1", "errors.log.1"]
+        for name in others:
             (tmp_path / name).touch()
         (tmp_path / "expert.log.4").mkdir()
         os.mkfifo(tmp_path / "expert.log.5")

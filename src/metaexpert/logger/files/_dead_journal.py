@@ -23,7 +23,6 @@ from metaexpert.logger.journal.segment import (
     FIXED,
     HEADER_SIZE,
     MAGIC,
-    NO_INTENT,
     RING_SUFFIX,
     SEGMENT_SUFFIX,
     VERSION,
@@ -141,7 +140,8 @@ def _recover_segment(
     segment = Segment.attach(path)
     try:
         position = segment.drained
-        if (intent := segment.state.intent) != NO_INTENT:
+        if segment.has_intent:
+            intent = segment.state.intent
             with place.lock:
                 if entries is None:
                     position += dumped_already(place.directory, intent, segment.map)

@@ -249,9 +249,7 @@ class FileLock:
     def write(self, content: bytes) -> None:
         """Replace the content of the file, while it is ours. Raises OSError."""
         if self._file is not None:
-            self._file.check()
-            os.lseek(self._file.fd, 0, os.SEEK_SET)
-            os.write(self._file.fd, content)
+            self._file.write_at(0, content)
             os.ftruncate(self._file.fd, len(content))
 
     def touch(self) -> None:

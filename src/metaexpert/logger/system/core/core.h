@@ -246,7 +246,7 @@ int rotate_path(const char *path, Py_ssize_t keep, Names *names); /* rotate.c */
    Without the interpreter lock. */
 int list_names(const char *path, int only_files, Names *names); /* listing.c */
 
-/* Free names, and close their directory. With the interpreter lock: see the head of the file. */
+/* Free names, and close their directory; errno stays. With the interpreter lock: see the head of the file. */
 void free_names(Names *names); /* listing.c */
 
 /* Return the name that begins at *at*, which moves on, and its inode; NULL at the end. */

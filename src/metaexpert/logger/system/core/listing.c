@@ -119,10 +119,12 @@ list_names(const char *path, int only_files, Names *names)
 void
 free_names(Names *names)
 {
+    int error = errno;
     if (names->stream != NULL && is_ours(names))
         closedir(names->stream);
     free(names->text);
     *names = (Names){0};
+    errno = error;
 }
 
 static PyObject *

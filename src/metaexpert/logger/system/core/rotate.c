@@ -172,7 +172,7 @@ rotate(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t keep;
     Names names = {0};
     Failure failure = {0};
-    int done = -1, error;
+    int done = -1;
     if (!PyArg_ParseTuple(args, "O&O&n", PyUnicode_FSConverter, &directory, PyUnicode_FSConverter, &base, &keep))
         return NULL;
     if (PyBytes_GET_SIZE(base) > LONGEST_NAME)
@@ -181,10 +181,8 @@ rotate(PyObject *Py_UNUSED(module), PyObject *args)
         const char *path = PyBytes_AS_STRING(directory), *name = PyBytes_AS_STRING(base);
         Py_BEGIN_ALLOW_THREADS
         done = rotate_files(path, name, keep, &names, &failure);
-        error = errno;
         Py_END_ALLOW_THREADS
         free_names(&names);
-        errno = error;
         if (done < 0)
             PyErr_SetFromErrnoWithFilename(PyExc_OSError, failure.source[0] ? failure.source : path);
     }
@@ -240,7 +238,7 @@ replace(PyObject *Py_UNUSED(module), PyObject *args)
     Known known;
     Names names = {0};
     Failure failure = {0};
-    int done = -1, error;
+    int done = -1;
     if (!PyArg_ParseTuple(args, "O&O&O&KKL", PyUnicode_FSConverter, &directory, PyUnicode_FSConverter, &base,
                           PyUnicode_FSConverter, &copy, &known.device, &known.inode, &known.size))
         return NULL;
@@ -248,10 +246,8 @@ replace(PyObject *Py_UNUSED(module), PyObject *args)
     if (PyBytes_GET_SIZE(base) <= LONGEST_NAME) {
         Py_BEGIN_ALLOW_THREADS
         done = replace_found(path, PyBytes_AS_STRING(base), PyBytes_AS_STRING(copy), known, &names, &failure);
-        error = errno;
         Py_END_ALLOW_THREADS
         free_names(&names);
-        errno = error;
         if (done < 0)
             PyErr_SetFromErrnoWithFilename(PyExc_OSError, failure.source[0] ? failure.source : path);
     }
