@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import metaexpert.logger
@@ -34,6 +35,7 @@ SYSTEM = ("system.native", "system.host", "system.processes")
 SHARED = ("schema", "entry", "masking", "files.recovery", "remote.reasons", *SYSTEM, *SEAL)
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the modules of ours that the file at *path* imports, wherever it does so."""
     found: set[str] = set()

@@ -54,8 +54,9 @@ def write(directory: Path, lines: Iterable[bytes], *, compress: bool, name: str 
     archivist.bases |= {name, "errors.log"}
     archivist.compressed |= {name} if compress else set()
     sink = RotatingFile(directory / name, RotationPolicy(SIZE, 99), lock, on_rotated=lambda _: archivist.poke())
-    for line in lines:
-        sink.write(memoryview(line))
+    batch = memoryview(b"".join(lines))
+    while batch:
+        batch = batch[sink.write(batch) :]
     sink.close()
     assert archivist.wait(30)
     lock.close()

@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from metaexpert.logger.system.native import core
 from metaexpert.logs.entry import glance
@@ -120,6 +121,7 @@ def test_what_matches_holds_a_required_text(pattern: str, flags: int) -> None:
     texts = required(expression)
     fold = ignores_case(expression)
 
+    @settings(max_examples=examples(100))
     @given(st.from_regex(expression))
     def check(found: str) -> None:
         line = found.encode("utf-8", "surrogatepass")
