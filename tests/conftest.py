@@ -39,6 +39,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Have each worker begin with other files: pytest compiles them anew, and what one has compiled the others load."""
+    worker, args = getattr(session.config, "workerinput", None), session.config.args
+    if worker is not None:
+        files = [file for arg in args for file in sorted(map(str, Path(arg).rglob("test_*.py"))) or [arg]]
+        first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        args[:] = [*files[first:], *files[:first]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all workers one order."""
+    items.sort(key=lambda item: item.path)
+
+
 def pytest_collection_finish() -> None:
     """Leave what the collection has made, millions of objects that stay, out of each later search for garbage."""
     gc.freeze()

@@ -209,6 +209,7 @@ class TestLevels:
             obey(logger, level="debug")
             obey(logger, level="debug", logger="some")
             obey(logger, "reset")
+            time.sleep(0.0005)  # else each turn of theirs waits five milliseconds for the interpreter
         logger.flush()
         entries = [entry for entry in read_log("logs/expert.log") if entry["message"] == "on"]
         for which in (0, 1):
