@@ -186,7 +186,7 @@ def is_open():
     return any(os.path.exists(f"/proc/self/fd/{fd}") and os.readlink(f"/proc/self/fd/{fd}").endswith(".crash")
                for fd in os.listdir("/proc/self/fd"))
 end = time.monotonic() + 60
-while not is_open() and time.monotonic() < end:
+while not (is_open() and faulthandler.is_enabled()) and time.monotonic() < end:
     logger.info("tick")
     time.sleep(0.05)
 ctypes.string_at(0)
