@@ -349,6 +349,7 @@ class TestForks:
         assert logs().numbers(message="parent") == list(range(5))
         assert sorted(logs().numbers(message="child")) == list(range(5))
 
+    @pytest.mark.program
     @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
     def test_workers_that_die(self, program: Any, logs: Callable[..., Any], method: str) -> None:
         """fork, spawn, forkserver: a worker that crashes right after its calls loses none of them."""

@@ -337,6 +337,7 @@ def test_at_each_step_of_the_core(victims: Victims, preload: Path, when: str, as
     check(victims)
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("step", RECOVERY_STEPS)
 def test_while_it_recovers(victims: Victims, step: str) -> None:
     """The process that brings entries in dies too; the one after it finishes the work, once."""

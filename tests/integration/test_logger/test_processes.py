@@ -450,6 +450,7 @@ MULTIPROCESSING = """
 class TestMultiprocessing:
     """multiprocessing: its children leave by os._exit, past atexit."""
 
+    @pytest.mark.program
     @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
     @pytest.mark.parametrize("imported", ["early", "late"])
     def test_children_lose_nothing(self, run: Run, method: str, imported: str) -> None:

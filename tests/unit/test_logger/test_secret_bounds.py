@@ -61,6 +61,7 @@ def grows_linearly(piece: str) -> bool:
     return large < 7 * max(small, 0.002)
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("name", PIECES)
 def test_time_grows_with_the_length(name: str) -> None:
     """Four times the text takes about four times as long. A busy machine may spoil a measurement, but not four."""
