@@ -212,7 +212,7 @@ typedef struct {
    a device too. */
 typedef struct {
     char *text;
-    size_t size, room;
+    size_t size, room, count;
     void *stream;
     uint64_t inode, device;
 } Names;

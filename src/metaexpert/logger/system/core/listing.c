@@ -31,6 +31,7 @@ add_name(Names *names, const struct dirent *entry)
     memcpy(names->text + names->size, &inode, sizeof inode);
     memcpy(names->text + names->size + sizeof inode, entry->d_name, length);
     names->size = needed;
+    names->count++;
     return 0;
 }
 
@@ -70,7 +71,7 @@ read_all(int only_files, Names *names, int *whole)
 {
     struct dirent *entry;
     int done = 0;
-    names->size = 0;
+    names->size = names->count = 0;
     *whole = 0;
     while (done == 0 && (errno = 0, (entry = readdir(names->stream)) != NULL)) {
         *whole |= !strcmp(entry->d_name, ".");

@@ -1,6 +1,6 @@
 /* What happens to backups, each in a single call without the interpreter lock: in a rotation hundreds move up by one, a
-   compressed copy takes the place of one of them, and all are looked at. In Python each rename and each look gives the lock back, and then
-   waits for it up to five milliseconds for each busy thread of the program.
+   compressed copy takes the place of one of them, and all are looked at. In Python each rename and each look gives the lock
+   back, and then waits for it up to five milliseconds for each busy thread of the program.
 
    `shift` in rotation.py is the reference of the first: it says which steps there are. Those of the others are
    `Archivist._replace` and `Archivist._look_at_backups`. */
@@ -25,7 +25,7 @@ typedef struct {
 
 typedef struct {
     Backup *all;
-    size_t count, room;
+    size_t count;
 } Backups;
 
 /* What failed: names in the directory, of which the first is told. */
@@ -59,25 +59,14 @@ list_backups(const char *path, const char *base, Names *names, Backups *found)
 {
     Backup backup;
     const char *name;
-    int done = list_names(path, 0, names);
-    for (size_t at = 0; done == 0 && (name = next_name(names, &at, &backup.inode)) != NULL;) {
-        if (!read_backup(name, base, &backup))
-            continue;
-        if (found->count == found->room) {
-            size_t room = found->room ? 2 * found->room : 64;
-            Backup *all = realloc(found->all, room * sizeof *all);
-            if (all == NULL) {
-                done = -1;
-                break;
-            }
-            found->all = all;
-            found->room = room;
-        }
-        found->all[found->count++] = backup;
+    if (list_names(path, 0, names) < 0 || (found->all = malloc((names->count + 1) * sizeof backup)) == NULL)
+        return -1;
+    for (size_t at = 0; (name = next_name(names, &at, &backup.inode)) != NULL;) {
+        if (read_backup(name, base, &backup))
+            found->all[found->count++] = backup;
     }
-    if (found->count)
-        qsort(found->all, found->count, sizeof *found->all, compare);
-    return done;
+    qsort(found->all, found->count, sizeof backup, compare);
+    return 0;
 }
 
 static void
@@ -269,24 +258,19 @@ typedef struct {
 static Py_ssize_t
 look_at(const char *directory, const char *const *bases, Py_ssize_t count, const Names *names, Looked **found)
 {
-    Py_ssize_t done = 0, room = 0;
+    Py_ssize_t done = 0;
     Backup backup;
     struct stat status;
     const char *name;
     char path[PATH_SIZE];
+    if ((*found = malloc((names->count + 1) * sizeof **found)) == NULL)
+        return -1;
     for (size_t at = 0; (name = next_name(names, &at, &backup.inode)) != NULL;) {
         Py_ssize_t base = 0;
         while (base < count && !read_backup(name, bases[base], &backup))
             base++;
         if (base == count || join(path, directory, name) < 0 || stat(path, &status) < 0)
             continue; /* it may be gone by now */
-        if (done == room) {
-            room = room ? 2 * room : 64;
-            Looked *grown = realloc(*found, (size_t)room * sizeof *grown);
-            if (grown == NULL)
-                return -1;
-            *found = grown;
-        }
         struct timespec modified = MODIFIED(status);
         (*found)[done++] = (Looked){name, (long long)status.st_size, modified.tv_sec * 1000000000LL + modified.tv_nsec};
     }
