@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from metaexpert.__main__ import main
 from metaexpert.cli import output
@@ -127,6 +128,26 @@ def test_the_screen_at_80_by_24(logger: Any, tmp_path: Path) -> None:
         assert "66 entries" in lines[2]
         assert "info    Tick  symbol=BTCUSDT number=59" in lines[23]
         assert "number=39" not in "".join(lines)
+
+    drive(tmp_path / "logs", look)
+
+
+def test_a_line_that_is_cut_shows_it(logger: Any, tmp_path: Path) -> None:
+    """A number cut short looks like another number; wide characters are never halved."""
+    logger.info("Tick", number=123456, text="x" * 80)
+    logger.info("価格" * 40)
+    logger.flush()
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        whole = f"00:00:00.000 info    Tick  symbol=BTCUSDT number=123456 text={'x' * 80}"
+        entries = app.query_one(Records)
+        for columns in (54, 55):
+            await pilot.resize_terminal(columns, 24)
+            await until(pilot, lambda columns=columns: columns - 3 < entries.size.width <= columns)  # type: ignore[misc]
+            await until(pilot, lambda: shown(app)[-1] == "価格" * 40)
+            tick, wide = (entries.render_line(entries.size.height - at).text for at in (2, 1))
+            assert tick[13:] == whole[13 : entries.size.width - 1] + "…"
+            assert (wide[-1], cell_len(wide)) == ("…", entries.size.width)
 
     drive(tmp_path / "logs", look)
 

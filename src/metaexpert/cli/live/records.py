@@ -137,7 +137,10 @@ class Records(ScrollView, can_focus=True):
         width = self.size.width
         if row >= len(self.records):
             return Strip.blank(width, self._style)
-        strip = self._strip(self.records[row]).crop_extend(0, width, self._style)
+        strip = self._strip(self.records[row])
+        if strip.cell_length > width:  # half a number looks like another one
+            strip = Strip([*strip.crop_extend(0, width - 1, self._style), Segment("…")])
+        strip = strip.crop_extend(0, width, self._style)
         # Without its colours, which would make a motley bar.
         return Strip([Segment(strip.text, Style(reverse=True))], width) if row == self.cursor else strip
 
