@@ -140,14 +140,14 @@ def test_a_line_that_is_cut_shows_it(logger: Any, tmp_path: Path) -> None:
 
     async def look(app: Live, pilot: Pilot[None]) -> None:
         whole = f"00:00:00.000 info    Tick  symbol=BTCUSDT number=123456 text={'x' * 80}"
-        entries = app.query_one(Records)
-        for columns in (54, 55):
+        for columns in (55, 56):
             await pilot.resize_terminal(columns, 24)
-            await until(pilot, lambda columns=columns: columns - 3 < entries.size.width <= columns)  # type: ignore[misc]
-            await until(pilot, lambda: shown(app)[-1] == "価格" * 40)
-            tick, wide = (entries.render_line(entries.size.height - at).text for at in (2, 1))
-            assert tick[13:] == whole[13 : entries.size.width - 1] + "…"
-            assert (wide[-1], cell_len(wide)) == ("…", entries.size.width)
+            await until(pilot, lambda: shown(app)[-1] == "価格" * 40 and len(lines_of(app)[-1]) < 56)
+            tick, wide = (line.rstrip("▁▂▃▄▅▆▇█ ") for line in lines_of(app)[-2:])  # the scroll bar's end
+            width = app.query_one(Records).scrollable_content_region.width
+            assert columns - 3 < width < columns
+            assert tick[13:] == whole[13 : width - 1] + "…"
+            assert (wide[-1], cell_len(wide)) == ("…", width)
 
     drive(tmp_path / "logs", look)
 

@@ -56,7 +56,7 @@ class Records(ScrollView, can_focus=True):
         #: Whether the cursor stays at the end.
         self.follows = True
         self.many = False
-        self._style = Style()
+        self._style, self._width = Style(), 0
         self._strips: LRUCache[Any, Strip] = LRUCache(500)
 
     @property
@@ -128,13 +128,13 @@ class Records(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return the lines of a part of the window."""
-        self._style = self.rich_style  # once, because Textual puts it together anew each time
+        # Once, because Textual puts them together anew each time. `size` counts the columns below the scroll bar.
+        self._style, self._width = self.rich_style, self.scrollable_content_region.width
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """Return the line at *y* of the window."""
-        row = self.scroll_offset.y + y
-        width = self.size.width
+        row, width = self.scroll_offset.y + y, self._width
         if row >= len(self.records):
             return Strip.blank(width, self._style)
         strip = self._strip(self.records[row])
