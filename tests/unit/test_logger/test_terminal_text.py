@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metaexpert.logger.console.console import Console, width_of
@@ -131,6 +131,7 @@ def test_a_traceback_is_folded() -> None:
 
 
 @given(st.text() | st.text("a 世"), st.integers(1, 50), st.integers(0, 60))
+@example("\r ", 1, 0)
 def test_folding_loses_nothing(text: str, room: int, hanging: int) -> None:
     """Lines fit where a character does, all but spaces is there in its order, and further lines hang."""
     lines = fold(text, room, hanging)

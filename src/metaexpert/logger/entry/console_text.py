@@ -243,7 +243,7 @@ def fold(text: str, room: int, hanging: int = 0) -> list[str]:
         if cells(longer) <= room:
             line = longer
             continue
-        lines += [line.rstrip()] if line.strip() else []
+        lines += [line.rstrip(" ")] if line.strip(" ") else []
         *full, rest = _chunks(word, room - hanging)
         lines += [" " * hanging + chunk for chunk in full]
         line = " " * hanging + rest
