@@ -25,10 +25,12 @@ from typing import Any, Final, NamedTuple
 from metaexpert.logger.schema import LEVEL_NUMBERS
 from metaexpert.logger.system.calls import monotonic, names_in
 from metaexpert.logger.system.descriptors import (
+    Descriptor,
     give_to_owner_above,
     make_private_directory,
     open_private,
     trusted_users,
+    write_all,
 )
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.interrupts import let_pass
@@ -163,19 +165,19 @@ class Inbox:
     def _answer(self, request: Request, experts: list[dict[str, Any]]) -> None:
         content = {"procid": str(os.getpid()), "hostname": hostname(), "experts": experts}
         path = self._path / f"{request.id}-{os.urandom(4).hex()}{_ANSWER}"
-        with open(path, "xb", opener=open_private) as file:
-            file.write(json.dumps(content).encode())
+        with Descriptor.at(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, opener=open_private) as file:
+            write_all(file.fd, json.dumps(content).encode())
 
 
 def _contents(path: Path) -> bytes:
     """Return what the request at *path* holds. Raises OSError if others than this user and root may have written it."""
-    with open(path, "rb", opener=open_private) as file:
-        found = os.fstat(file.fileno())
+    with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
+        found = os.fstat(file.fd)
         if sys.platform != "win32" and found.st_uid not in trusted_users():
             raise PermissionError(0, "it belongs to another user")
         if sys.platform != "win32" and found.st_mode & _WRITABLE:
             raise PermissionError(0, "other users may write to it")
-        data = file.read(_MOST_BYTES + 1)
+        data = file.read_at(0, _MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise ValueError("it is too long")
     return data

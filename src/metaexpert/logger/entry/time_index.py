@@ -7,6 +7,7 @@ index only saves time. A backup that has no line in it, or that has changed sinc
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from collections.abc import Callable, Iterable
@@ -98,12 +99,12 @@ def lines_by_key(path: Path) -> dict[bytes, bytes]:
     Raises:
         OSError: It cannot be read.
     """
-    from metaexpert.logger.system.descriptors import open_private  # noqa: PLC0415 - many directories have no index
+    from metaexpert.logger.system.descriptors import read_file  # noqa: PLC0415 - many directories have no index
 
-    with open(path, "rb", opener=open_private) as file:
-        if file.readline(len(HEADER)) != HEADER:
-            return {}
-        return {line.partition(b" ")[0]: line for line in file}
+    file = io.BytesIO(read_file(path))
+    if file.readline(len(HEADER)) != HEADER:
+        return {}
+    return {line.partition(b" ")[0]: line for line in file}
 
 
 def _checksum(key: bytes, text: bytes) -> int:

@@ -35,7 +35,7 @@ from metaexpert.logger.journal.segment import (
 )
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import names_in, paths_in
-from metaexpert.logger.system.descriptors import is_plain, open_private, written_beside
+from metaexpert.logger.system.descriptors import Descriptor, is_plain, open_private, read_file, written_beside
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.recovery import Place, Recovery
@@ -104,8 +104,7 @@ def _is_log(place: Place, name: str) -> bool:
     path = place.directory / name
     if not is_plain(path):
         return False
-    with path.open("rb") as file:
-        return file.read(len(LINE_START)) in (b"", LINE_START)
+    return read_file(path, len(LINE_START)) in (b"", LINE_START)
 
 
 def _dump(place: Place, ring: Sequence[Path], result: Recovery) -> None:
@@ -207,13 +206,13 @@ def _put_away(path: Path, reason: str, result: Recovery) -> None:
 
 def _look_into(path: Path) -> tuple[bytes, int]:
     """Return a segment's head and the length of its data, without the zeros behind; of too large a one its blocks."""
-    with open(path, "rb", opener=open_private) as file:
-        status = os.fstat(file.fileno())
-        head = file.read(HEADER_SIZE)
+    with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
+        status = os.fstat(file.fd)
+        head = file.read_at(0, HEADER_SIZE)
         if status.st_size > MOST_BYTES:
             return head, min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
         length, offset = len(head.rstrip(b"\0")), len(head)
-        while piece := file.read(len(_ZEROS)):
+        while piece := file.read_at(offset, len(_ZEROS)):
             if text := _stripped(piece):
                 length = offset + len(text)
             offset += len(piece)
@@ -237,8 +236,7 @@ def inspect(path: Path) -> tuple[str, State]:
         raise UnreadableError("is no file")
     if path.lstat().st_size > MOST_BYTES:
         raise UnreadableError("is larger than a segment can be")
-    with open(path, "rb", opener=open_private) as file:
-        head = file.read(HEADER_SIZE)
+    head = read_file(path, HEADER_SIZE)
     if len(head) < HEADER_SIZE or head[:8] != MAGIC:
         raise UnreadableError("is not a segment of a journal")
     _, version, header_size, size, _ = FIXED.unpack_from(head)

@@ -7,6 +7,7 @@ before an error is taken back, so that the batch may be offered again.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import threading
 import time
@@ -20,7 +21,7 @@ from metaexpert.logger.journal.segment import U64, Intent, Segment
 from metaexpert.logger.journal.sink import Note, ignore
 from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import PATIENT, Calls, Status, files_in, names_in
-from metaexpert.logger.system.descriptors import Descriptor
+from metaexpert.logger.system.descriptors import Descriptor, open_file, read_file
 from metaexpert.logger.system.locks import DirectoryLock
 
 if TYPE_CHECKING:
@@ -319,7 +320,9 @@ def _piece(path: Path, offset: int, length: int) -> bytes:
     import zlib  # noqa: PLC0415
 
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        if path.suffix != ".gz":
+            return read_file(path, length, offset, opener=open_file)
+        with gzip.open(io.BytesIO(read_file(path, opener=open_file))) as file:
             file.seek(offset)
             return file.read(length)
     except (gzip.BadGzipFile, EOFError, zlib.error):  # damaged: nothing can be said of it

@@ -33,7 +33,7 @@ from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import paths_in
-from metaexpert.logger.system.descriptors import give_to_owner, is_plain, open_private, trusted_users
+from metaexpert.logger.system.descriptors import give_to_owner, is_plain, read_file, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 
 _FARTHEST: Final = 2**63 - 1
@@ -167,9 +167,7 @@ def waiting_lines(owner: Path) -> list[bytes]:
     for path in paths_in(owner.parent, f"{owner.name.removesuffix(LOCK_SUFFIX)}.", SEGMENT_SUFFIX):
         with contextlib.suppress(OSError, UnreadableError):  # brought in meanwhile, or nothing that can be told
             _, state = inspect(path)
-            with open(path, "rb", opener=open_private) as file:
-                file.seek(state.drained)
-                data = file.read(MOST_BYTES)
+            data = read_file(path, MOST_BYTES, state.drained)
             found += data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
     return found
 

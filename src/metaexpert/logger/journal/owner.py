@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metaexpert.logger.system.descriptors import open_private
+from metaexpert.logger.system.descriptors import read_file
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.processes import birth
 
@@ -76,8 +76,7 @@ def end_of(owner: Path, *, left: bool) -> End | None:
         left: Whether it left entries that no file had: a forked child that left none has ended as it should.
     """
     try:
-        with open(owner, "rb", opener=open_private) as file:
-            found = json.loads(file.read(_MOST_BYTES))
+        found = json.loads(read_file(owner, _MOST_BYTES))
         last_alive = owner.stat().st_mtime
         facts = {"died_procid": str(found["procid"]), "died_hostname": str(found["hostname"])}
         forked, began, error, program = bool(found["forked"]), found["began"], found.get("error"), found["program"]
@@ -99,8 +98,7 @@ def end_of(owner: Path, *, left: bool) -> End | None:
 def _crash(path: Path) -> dict[str, Any]:
     """Return what `faulthandler` wrote at *path*, if it did."""
     with contextlib.suppress(OSError):
-        with open(path, "rb", opener=open_private) as file:
-            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+        text = read_file(path, _MOST_BYTES).decode("utf-8", "replace")
         if fatal := _FATAL.search(text):
             crashed = text.partition("Current thread")[2] or text  # the others follow it, or come before
             frames = [f"{name}:{line} {function}" for name, line, function in _FRAME.findall(crashed)[:_MOST_FRAMES]]

@@ -24,6 +24,7 @@ from metaexpert.logger.system.descriptors import (
     give_to_owner_above,
     make_private_directory,
     open_private,
+    read_file,
     write_all,
     written_beside,
 )
@@ -176,8 +177,7 @@ class Store:
 
     def _read(self, path: Path) -> bytes:
         try:
-            with open(path, "rb", opener=open_private) as file:
-                return file.read()
+            return read_file(path)
         except FileNotFoundError:
             raise SealError(f"{path.name} is gone") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
 import sys
@@ -35,6 +36,8 @@ _AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 REFUSED_SUFFIX: Final = ".refused"
 #: Tries while others make and delete a file.
 _TRIES: Final = 8
+#: Bytes that are read at once.
+_PIECE: Final = 1024 * 1024
 
 
 def open_file(path: Path, flags: int, mode: int = FILE_MODE) -> int:
@@ -213,6 +216,21 @@ def written_beside(path: Path, data: bytes, mode: int = FILE_MODE) -> Path:
     with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode, opener=open_private) as file:
         write_all(file.fd, data)
     return part
+
+
+def read_file(
+    path: Path, most: int | None = None, start: int = 0, *, opener: Callable[[Path, int, int], int] = open_private
+) -> bytes:
+    """Return at most *most* bytes of a file from *start* on.
+
+    A file object of Python's would close its number whatever that stands for by then (`Descriptor`). Raises OSError.
+    """
+    pieces, at, end = [], start, math.inf if most is None else start + most
+    with Descriptor.at(path, os.O_RDONLY, opener=opener) as file:
+        while at < end and (piece := file.read_at(at, int(min(end - at, _PIECE)))):
+            pieces.append(piece)
+            at += len(piece)
+    return b"".join(pieces)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from metaexpert.logger.system.descriptors import Descriptor, open_private
+from metaexpert.logger.system.descriptors import Descriptor, open_private, read_file
 from metaexpert.logger.system.locks import FileLock
 
 SUFFIX: Final = ".running"
@@ -67,8 +67,7 @@ def dead(directory: Path) -> Iterator[dict[str, Any]]:
         if not lock.acquire():
             continue
         try:
-            with open(path, "rb", opener=open_private) as file:
-                content = json.loads(file.read(_MOST_BYTES))
+            content = json.loads(read_file(path, _MOST_BYTES))
             path.unlink()
         except (FileNotFoundError, PermissionError):  # stopped or found by another meanwhile; or none of ours
             continue

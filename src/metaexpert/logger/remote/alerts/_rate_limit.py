@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from metaexpert.logger.system.descriptors import Descriptor, make_directory, open_private
+from metaexpert.logger.system.descriptors import Descriptor, make_directory, open_private, read_file
 from metaexpert.logger.system.locks import DirectoryLock
 
 #: Longest that one answer may block a token, in seconds.
@@ -129,8 +129,7 @@ class RateLimit:
     def _read(self) -> _State:
         """Return the shared state; an empty one if there is none yet, or the machine died while it was written."""
         try:
-            with open(self._path, "rb", opener=open_private) as file:
-                state = json.loads(file.read())
+            state = json.loads(read_file(self._path))
             sent = {str(key): [float(moment) for moment in moments] for key, moments in state["sent"].items()}
             blocked = {str(key): float(until) for key, until in state["blocked"].items()}
         except (FileNotFoundError, AttributeError, LookupError, TypeError, ValueError):
