@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from metaexpert.logs import Entry, Logs, open_logs
-from metaexpert.logs.reading import files
+from metaexpert.logs.foreign.files import log_file
+from metaexpert.logs.reading import files, follow
 from metaexpert.logs.reading.files import Counts
 from metaexpert.logs.reading.follow import GRACE, Follower
 from metaexpert.logs.reading.snapshot import Snapshot
@@ -178,6 +179,30 @@ def test_two_rotations_between_two_looks(session: Session, line: Line) -> None:
     session.append("expert.log", line(4))
     assert session.look() == bare(line(2), line(3), line(4))
     assert session.look() == []
+
+
+@pytest.mark.parametrize("during", [1, 2, 3])
+def test_rotations_while_the_files_are_opened(
+    session: Session, line: Line, monkeypatch: pytest.MonkeyPatch, during: int
+) -> None:
+    """A slow reader opens a file by a name, and by the next name one that is newer: the order is kept."""
+    session.append("expert.log", line(1))
+    session.start()
+    session.rotate()
+    session.append("expert.log", line(2))
+    numbers, rotations = iter(range(3, 99)), [1, during]
+
+    def opened(name: files.LogName) -> files.LogFile:
+        file = log_file(name)
+        if name.number == 0 and rotations:
+            for _ in range(rotations.pop()):
+                session.rotate()
+                session.append("expert.log", line(next(numbers)))
+        return file
+
+    monkeypatch.setattr(follow, "log_file", opened)
+    seen = [found for _ in range(4) for found in session.look()]
+    assert seen == bare(*map(line, range(2, next(numbers))))
 
 
 def test_compression_after_rotation_shows_nothing_again(session: Session, line: Line) -> None:

@@ -8,6 +8,7 @@ goes on there until it notices.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import time
@@ -24,7 +25,7 @@ from metaexpert.logs.reading.files import BEGINNING, Counts, LogFile, LogName, f
 
 #: Seconds for which a rotated file is still watched.
 GRACE: Final = 10.0
-#: Looks at which a list of files with a gap in its numbers is put off: it was taken during a rotation.
+#: Looks at which the list of files is put off: it has a gap in its numbers, or a rotation came while they were opened.
 _MOST_GAPS: Final = 5
 #: Most bytes read from one file at one look.
 _MOST: Final = 4 << 20
@@ -172,6 +173,9 @@ class _Chain:
         looked_at: list[LogFile] = []
         try:
             complete = self._walk(names, looked_at, found)
+            # Rotated meanwhile, a name leads to a newer file than the name before it did.
+            if found and identity(names[0].path) != found[0].identity:
+                self._put_off("a file was rotated while the files were opened")
         except OSError:
             found.clear()
             raise
@@ -192,9 +196,7 @@ class _Chain:
         number = names[0].number
         for name in names:
             if name.number > number + 1:
-                if self._gaps < _MOST_GAPS:
-                    self._gaps += 1
-                    raise FileNotFoundError(2, "a file was renamed while the directory was listed")
+                self._put_off("a file was renamed while the directory was listed")
                 self._counts.overrun += bool(self._known or self._tails)
             number = name.number
             file = log_file(name)
@@ -206,6 +208,12 @@ class _Chain:
             if not any(o.identity == file.identity or beginning == o.beginning() != b"" for o in found):
                 found.append(file)
         return False
+
+    def _put_off(self, why: str) -> None:
+        """Leave the files to the next look, a few times at most. Raises FileNotFoundError."""
+        if self._gaps < _MOST_GAPS:
+            self._gaps += 1
+            raise FileNotFoundError(errno.ENOENT, why)
 
     def _is_known(self, file: LogFile, beginning: bytes) -> bool:
         if any(tail.identity == file.identity for tail in self._tails):
