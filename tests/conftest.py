@@ -41,12 +41,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Have each worker begin with other files: pytest compiles them anew, and what one has compiled the others load."""
+    """Have each worker begin elsewhere: pytest compiles tests anew, and what one has compiled the others load."""
     worker, args = getattr(session.config, "workerinput", None), session.config.args
     if worker is not None:
-        files = [file for arg in args for file in sorted(map(str, Path(arg).rglob("test_*.py"))) or [arg]]
-        first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
-        args[:] = [*files[first:], *files[:first]]
+        folders = [sorted({str(path.parent) for path in Path(arg).rglob("test_*.py")}) or [arg] for arg in args]
+        places = [place for found in folders for place in found]
+        first = len(places) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        args[:] = [*places[first:], *places[:first]]
 
 
 @pytest.hookimpl(tryfirst=True)
