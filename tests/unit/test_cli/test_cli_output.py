@@ -149,10 +149,9 @@ def test_large_json_is_written_quickly() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output, "write_escaped", lambda _: None)
-        quick, plain = (
-            min(cost(write) for _ in range(5)) for write in (output.write_json, lambda one: json.dumps(one, indent=2))
-        )
-    assert quick < plain / 2
+        # Pairs: another program may take the caches of the machine from all of one side.
+        ratios = [cost(output.write_json) / cost(lambda one: json.dumps(one, indent=2)) for _ in range(5)]
+    assert min(ratios) < 0.5
 
 
 ROWS = [
