@@ -70,3 +70,20 @@ def test_what_is_read(most: int | None, start: int, wanted: bytes) -> None:
     """All of it, or so much of it."""
     Path("file").write_bytes(b"0123456789")
     assert read_file(Path("file"), most, start) == wanted
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells what a number stands for")
+def test_a_file_that_is_deleted_while_it_is_opened_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still ours, and no number is left behind."""
+    path, really = Path("file"), descriptors._identity
+    path.write_bytes(b"0123")
+
+    def identity(of: Path) -> tuple[int, int] | None:
+        if of == path:
+            path.unlink()
+        return really(of)
+
+    monkeypatch.setattr(descriptors, "_identity", identity)
+    assert read_file(path) == b"0123"
+    held = [entry.readlink().name for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    assert "file (deleted)" not in held

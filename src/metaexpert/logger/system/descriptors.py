@@ -329,7 +329,8 @@ class Descriptor:
         except OSError as error:  # only Linux tells
             let_pass(error)
             return not self._links
-        return str(now.parent) == os.path.realpath(path.parent) and (not self._links or _identity(now) == self._is)
+        deleted = not self._links or now.name == f"{path.name} (deleted)"  # right before, or right after we looked
+        return str(now.parent) == os.path.realpath(path.parent) and (deleted or _identity(now) == self._is)
 
     @property
     def ours(self) -> bool:
