@@ -99,12 +99,14 @@ def lines_by_key(path: Path) -> dict[bytes, bytes]:
     Raises:
         OSError: It cannot be read.
     """
-    from metaexpert.logger.system.descriptors import read_file  # noqa: PLC0415 - many directories have no index
+    # Here, since many directories have no index.
+    from metaexpert.logger.system.descriptors import Descriptor, open_private  # noqa: PLC0415
 
-    file = io.BytesIO(read_file(path))
-    if file.readline(len(HEADER)) != HEADER:
-        return {}
-    return {line.partition(b" ")[0]: line for line in file}
+    with Descriptor.at(path, os.O_RDONLY, opener=open_private) as file:
+        if file.read_at(0, len(HEADER)) != HEADER:
+            return {}
+        lines = io.BytesIO(b"".join(file.pieces(len(HEADER))))
+    return {line.partition(b" ")[0]: line for line in lines}
 
 
 def _checksum(key: bytes, text: bytes) -> int:

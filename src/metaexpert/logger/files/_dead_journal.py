@@ -212,7 +212,7 @@ def _look_into(path: Path) -> tuple[bytes, int]:
         if status.st_size > MOST_BYTES:
             return head, min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
         length, offset = len(head.rstrip(b"\0")), len(head)
-        while piece := file.read_at(offset, len(_ZEROS)):
+        for piece in file.pieces(offset, len(_ZEROS)):
             if text := _stripped(piece):
                 length = offset + len(text)
             offset += len(piece)

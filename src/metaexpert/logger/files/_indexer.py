@@ -179,7 +179,7 @@ def spans_of(file: Descriptor, look: Callable[[], None], *, compressed: bool) ->
         OSError: It cannot be read.
     """
     indexer = Indexer()
-    pieces = _pieces(file)
+    pieces = file.pieces(size=PIECE)
     try:
         for piece in _inflated(pieces) if compressed else pieces:
             look()
@@ -187,13 +187,6 @@ def spans_of(file: Descriptor, look: Callable[[], None], *, compressed: bool) ->
     except zlib.error:  # damaged, or not as the archivist compresses: the reader tells of damage when it reads it
         return []
     return indexer.spans()
-
-
-def _pieces(file: Descriptor) -> Iterator[bytes]:
-    offset = 0
-    while piece := file.read_at(offset, PIECE):
-        offset += len(piece)
-        yield piece
 
 
 def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:

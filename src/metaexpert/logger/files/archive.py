@@ -212,12 +212,10 @@ class Archivist:
                 io.BufferedWriter(_Raw(target)) as raw,
                 gzip.GzipFile("", "wb", _LEVEL, raw, mtime=status.st_mtime) as packed,
             ):
-                done = 0
-                while piece := plain.read_at(done, _PIECE):
+                for piece in plain.pieces(size=_PIECE):
                     self._check()
                     packed.write(piece)
                     indexer.add(piece)
-                    done += len(piece)
         os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
         return status
 

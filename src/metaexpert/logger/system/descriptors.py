@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import stat
 import sys
@@ -221,16 +220,12 @@ def written_beside(path: Path, data: bytes, mode: int = FILE_MODE) -> Path:
 def read_file(
     path: Path, most: int | None = None, start: int = 0, *, opener: Callable[[Path, int, int], int] = open_private
 ) -> bytes:
-    """Return at most *most* bytes of a file from *start* on.
+    """Return at most *most* bytes of a file from *start* on, or all that there is.
 
     A file object of Python's would close its number whatever that stands for by then (`Descriptor`). Raises OSError.
     """
-    pieces, at, end = [], start, math.inf if most is None else start + most
     with Descriptor.at(path, os.O_RDONLY, opener=opener) as file:
-        while at < end and (piece := file.read_at(at, int(min(end - at, _PIECE)))):
-            pieces.append(piece)
-            at += len(piece)
-    return b"".join(pieces)
+        return b"".join(file.pieces(start)) if most is None else file.read_at(start, most)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -357,6 +352,12 @@ class Descriptor:
         found = _read_at(self.fd, size, offset)
         self.check()
         return found
+
+    def pieces(self, start: int = 0, size: int = _PIECE) -> Iterator[bytes]:
+        """Yield what is there from *start* on, at most *size* bytes at a time. Raises OSError as `read_at` does."""
+        while piece := self.read_at(start, size):
+            start += len(piece)
+            yield piece
 
     def write_at(self, offset: int, data: Any) -> int:
         """Write *data* at *offset*; return how many bytes were written. Raises OSError as `read_at` does."""
