@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the collection has made, millions of objects that stay, out of each later search for garbage."""
+    """Leave what the collection has made, all of which stays, out of each later search for garbage."""
     gc.freeze()
 
 
