@@ -72,6 +72,8 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         if name.upper().startswith(("METAEXPERT_", "LOG_")) or name in ("NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".state"))
+    # At its end a test's own run of pytest removes what earlier runs left there, which can take it a minute.
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))
     spools: list[Spool] = []  # held, so that none is collected open before it is closed here
     really = Spool.open
 

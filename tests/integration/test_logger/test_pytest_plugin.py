@@ -126,6 +126,7 @@ def test_a_users_tests(processes: str, tmp_path: Path) -> None:
     command = [sys.executable, *options, processes]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert "10 passed" in done.stdout, done.stdout + done.stderr
+    assert list(tmp_path.glob("pytest-of-*/pytest-0")), "it cleaned up after others, which can take a minute"
 
 
 @pytest.mark.skipif(not installed(), reason="an installation from before the plugin: run uv sync")
