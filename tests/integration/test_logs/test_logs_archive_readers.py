@@ -1,13 +1,14 @@
 """An archive as other programs read it: they see the rows and types that it was made of.
 
-pyarrow, polars and chdb, the engine of ClickHouse, are too large for everybody's environment. With them:
-``uv run --with pyarrow --with polars --with chdb pytest -m program -k archive_readers``.
+pyarrow, polars, Spark and chdb, the engine of ClickHouse, are too large for everybody's environment. With them:
+``uv run --with pyarrow --with polars --with chdb --with pyspark pytest -m program -k archive_readers``.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import shutil
+from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,28 @@ def test_clickhouse_reads_the_archive(archive: Path) -> None:
     assert list(zip(*(table.column(name).to_pylist() for name in COLUMNS), strict=True)) == wanted()
     days = chdb.query(f"SELECT DISTINCT date {found} AND date = toDate(timestamp) ORDER BY date", "TSV")
     assert str(days).split() == sorted({f"{row[0]:%Y-%m-%d}" for row in wanted()})
+
+
+@pytest.mark.timeout(300)
+def test_spark_reads_the_archive(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, by Spark, which takes the day of a file from its path and reads only the files of the days wanted."""
+    sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed")
+    if not shutil.which("java"):
+        pytest.skip("Spark needs Java, which is not installed")
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    settings = {"spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", "spark.driver.host": "127.0.0.1"}
+    spark = sql.SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
+    try:
+        frame = spark.read.parquet("archive")
+        types = dict(frame.dtypes)
+        assert [types[name] for name in ("timestamp", "sequence_id", "severity", "price", "line", "date")] == [
+            "timestamp", "bigint", "smallint", "decimal(38,18)", "string", "date",
+        ]  # fmt: skip
+        rows = frame.where("line IS NOT NULL").orderBy("timestamp", "sequence_id").select(*COLUMNS).collect()
+        # It gives times without a zone, in that of this process.
+        assert [(row[0].astimezone(UTC), *row[1:]) for row in rows] == wanted()
+        days = [date.fromisoformat(day) for day in sorted({f"{row[0]:%Y-%m-%d}" for row in wanted()})]
+        assert [row.date for row in frame.select("date").distinct().orderBy("date").collect()] == days
+        assert frame.where(f"date >= '{days[0]}'").count() == 20
+    finally:
+        spark.stop()
