@@ -140,11 +140,12 @@ def test_a_line_that_is_cut_shows_it(logger: Any, tmp_path: Path) -> None:
 
     async def look(app: Live, pilot: Pilot[None]) -> None:
         whole = f"00:00:00.000 info    Tick  symbol=BTCUSDT number=123456 text={'x' * 80}"
+        records = app.query_one(Records)
         for columns in (55, 56):
             await pilot.resize_terminal(columns, 24)
-            await until(pilot, lambda: shown(app)[-1] == "価格" * 40 and len(lines_of(app)[-1]) < 56)
+            await until(pilot, lambda: shown(app)[-1] == "価格" * 40 and records.outer_size.width == columns)  # noqa: B023
             tick, wide = (line.rstrip("▁▂▃▄▅▆▇█ ") for line in lines_of(app)[-2:])  # the scroll bar's end
-            width = app.query_one(Records).scrollable_content_region.width
+            width = records.scrollable_content_region.width
             assert columns - 3 < width < columns
             assert tick[13:] == whole[13 : width - 1] + "…"
             assert (wide[-1], cell_len(wide)) == ("…", width)
