@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -33,6 +34,36 @@ _PATIENCE: Final = 5.0
 _LONGEST_ERROR: Final = 500
 
 
+class _Hook:
+    """Tells of an exception, and calls the hook that was there before."""
+
+    def __init__(self, tell: Callable[[Any], None], within: threading.local, following: Callable[[Any], Any]) -> None:
+        self._tell = tell
+        self._within = within
+        self._following = following
+
+    def __call__(self, args: Any, /) -> None:
+        outer = getattr(self._within, "told", None)
+        if outer is args.exc_value:  # a hook that came after us calls us in turn
+            self._following(args)
+            return
+        self._within.told = args.exc_value
+        try:
+            self._tell(args)
+            self._following(args)
+        finally:
+            self._within.told = outer
+
+    def before(self, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the hook to be set where *hook* is found: itself, if it is of this logger, or one that calls it."""
+        ours = isinstance(hook, _Hook) and hook._within is self._within
+        return hook if ours else _Hook(self._tell, self._within, hook)
+
+    def after(self, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return what `before` was given for *hook*, or *hook* itself if it is another's."""
+        return hook._following if isinstance(hook, _Hook) and hook._within is self._within else hook
+
+
 class Uncaught(ForkAware):
     """The hooks of one logger, from now until `release`."""
 
@@ -42,10 +73,10 @@ class Uncaught(ForkAware):
         self._told: BaseException | None = None
         self._crash: Descriptor | None = None
         self._crash_path: Path | None = None
-        self._before = sys.excepthook, threading.excepthook, sys.unraisablehook
-        # Kept, since each look at a bound method makes another object.
-        self._ours = self._of_program, self._of_thread, self._of_finalizer
-        sys.excepthook, threading.excepthook, sys.unraisablehook = self._ours
+        self._before = sys.excepthook
+        self._ours = sys.excepthook = self._of_program  # kept: each look at a bound method makes another object
+        self._thread_hook = threading.excepthook = _Hook(self._of_thread, self._within, threading.excepthook)
+        self._finalizer_hook = sys.unraisablehook = _Hook(self._of_finalizer, self._within, sys.unraisablehook)
         self._watch_crashes()
         atexit.register(self._tell_unseen)  # before the logger is closed: what registers last runs first
         on_fork(self)
@@ -53,16 +84,20 @@ class Uncaught(ForkAware):
     def release(self) -> None:
         """Put back what was there, unless somebody else has replaced it since."""
         atexit.unregister(self._tell_unseen)
-        if sys.excepthook is self._ours[0]:
-            sys.excepthook = self._before[0]
-        if threading.excepthook is self._ours[1]:
-            threading.excepthook = self._before[1]
-        if sys.unraisablehook is self._ours[2]:
-            sys.unraisablehook = self._before[2]
+        if sys.excepthook is self._ours:
+            sys.excepthook = self._before
+        threading.excepthook = self._thread_hook.after(threading.excepthook)
+        sys.unraisablehook = self._finalizer_hook.after(sys.unraisablehook)
         self._end_watch()
 
     def check(self) -> None:
-        """Open the file of crashes anew if the program has closed it: its number may be another file's by now."""
+        """Have a hook that has taken the place of ours called after it, and see to the file of crashes.
+
+        That is opened anew if the program has closed it: its number may be another file's by now. A hook of the program
+        needs no look, see `_tell_unseen`.
+        """
+        threading.excepthook = self._thread_hook.before(threading.excepthook)
+        sys.unraisablehook = self._finalizer_hook.before(sys.unraisablehook)
         if self._crash is not None and not self._crash.ours:
             self._end_watch(delete=False)
             self._watch_crashes()
@@ -89,12 +124,12 @@ class Uncaught(ForkAware):
             self._told = error
             self._log(error, trace, wait=True)
             self._note_end(error)
-        self._before[0](kind, error, trace)
+        self._before(kind, error, trace)
 
     def _tell_unseen(self) -> None:
         """Log what ended the program if another hook has taken our place, as `rich.traceback.install` does."""
         error = getattr(sys, "last_exc", None)  # Python sets it before it calls a hook
-        if threading.main_thread().is_alive() or sys.excepthook is self._ours[0] or error in (None, self._told):
+        if threading.main_thread().is_alive() or sys.excepthook is self._ours or error in (None, self._told):
             return
         if not isinstance(error, KeyboardInterrupt):
             self._log(error, error.__traceback__, wait=True)
@@ -104,13 +139,11 @@ class Uncaught(ForkAware):
         if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
             name = args.thread.name if args.thread is not None else "unknown"
             self._log(args.exc_value, args.exc_traceback, wait=True, thread=name)
-        self._before[1](args)
 
     def _of_finalizer(self, args: Any, /) -> None:
         if args.exc_value is not None:  # never wait: it may come in the middle of anything
             where = safe_str(args.err_msg or "Exception ignored in")
             self._log(args.exc_value, args.exc_traceback, wait=False, ignored=f"{where}: {_name(args.object)}")
-        self._before[2](args)
 
     def _log(self, error: BaseException, trace: TracebackType | None, *, wait: bool, **fields: Any) -> None:
         """Log it; a failure of ours must not hide the program's, nor call this again."""

@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from metaexpert.logger import BoundLogger, MetaLogger
+from metaexpert.logger.uncaught import Uncaught
 
 
 @pytest.fixture
@@ -34,6 +36,29 @@ def logger(called: list[Any]) -> Iterator[BoundLogger]:
 
 
 Read = Callable[[str], list[dict[str, Any]]]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for the writing thread to have looked."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def fail_in(place: str) -> None:
+    """Have a thread or a finalizer raise."""
+
+    def fail(*_: Any) -> None:
+        raise LookupError("no such symbol")
+
+    if place == "thread":
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    else:
+        type("Order", (), {"__del__": fail})()
+        gc.collect()
 
 
 def uncaught(read_log: Read) -> list[dict[str, Any]]:
@@ -92,6 +117,50 @@ def test_one_of_a_finalizer_tells_where(logger: BoundLogger, called: list[Any], 
     assert logger.flush(10)
     (entry,) = uncaught(read_log)
     assert "Order.__del__" in entry["ignored"]
+
+
+@pytest.mark.parametrize("hook", ["thread", "finalizer"])
+@pytest.mark.parametrize("chains", [False, True], ids=["alone", "chains"])
+def test_a_hook_that_takes_our_place_is_called_after_us(
+    hook: str, chains: bool, called: list[Any], read_log: Read
+) -> None:
+    """One entry, one call, also of a hook that calls ours in turn; at the end it stays, and none of ours does."""
+    place, name = (threading, "excepthook") if hook == "thread" else (sys, "unraisablehook")
+    with MetaLogger(log_to_console=False) as logger:
+        ours = getattr(place, name)
+
+        def theirs(args: Any) -> None:
+            called.append("theirs")
+            if chains:
+                ours(args)
+
+        setattr(place, name, theirs)
+        wait_until(lambda: getattr(place, name) is not theirs)
+        fail_in(hook)
+        assert logger.flush(10)
+        assert called[0] == "theirs"
+        assert len(called) == (2 if chains else 1)
+        assert [entry["exception"]["value"] for entry in uncaught(read_log)] == ["no such symbol"]
+    assert getattr(place, name) is theirs
+
+
+def test_a_hook_for_some_time_leaves_ours_as_it_was(called: list[Any], read_log: Read) -> None:
+    """A library that puts back what it found finds the one hook of ours, however often it does so."""
+    before = threading.excepthook
+    with MetaLogger(log_to_console=False, capture_uncaught=False) as logger:
+        hooks = Uncaught(logger)
+        ours = threading.excepthook
+        for _ in range(2):
+            threading.excepthook = theirs = called.append
+            hooks.check()
+            assert threading.excepthook is not theirs
+            threading.excepthook = ours
+            hooks.check()
+            assert threading.excepthook is ours
+        fail_in("thread")
+        assert len(called) == len(uncaught(read_log)) == 1
+        hooks.release()
+    assert threading.excepthook is before
 
 
 def test_one_of_a_task_is_critical(logger: BoundLogger, read_log: Read) -> None:
