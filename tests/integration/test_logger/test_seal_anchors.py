@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from loopback import LoopbackServer
 from scripted_server import BotApi
+from syslog_servers import Server, missing
 from waiting import eventually
 
 from metaexpert.__main__ import main
@@ -55,7 +56,7 @@ def shown(text: str) -> str:
 def sealed_lines(text: str) -> set[int]:
     """Return of how many lines the checkpoints in a text are."""
     end = r"(?:\n|\\+n|\\+u000a)"
-    return {int(size) for size in re.findall(rf"metaexpert/[0-9a-f]{{16}}{end}(\d+){end}", text)}
+    return {int(size) for size in re.findall(rf"metaexpert\\*/[0-9a-f]{{16}}{end}(\d+){end}", text)}
 
 
 def wait_for(lines: int, text: Callable[[], str]) -> None:
@@ -107,6 +108,40 @@ def test_what_witnesses_received_checks_the_log(witnesses: dict[str, Any], capfd
     for name in files:
         code, out = verify(capfd, "--anchor", name)
         assert (code, "a checkpoint of 8 lines" in out, "it was cut back or made anew" in out) == (1, True, True), name
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+@pytest.mark.parametrize("kind", ["rsyslog", "syslog-ng"])
+def test_what_a_syslog_server_wrote_checks_the_log(
+    kind: str, transport: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The file of a real rsyslogd and syslog-ng, as its configuration in `deploy/` writes it, is an anchor as it is."""
+    if why := missing(kind):
+        pytest.skip(why)
+    server = Server(kind, "network", tmp_path / "server")
+    address = f"{transport}://127.0.0.1:{server.tls_port if transport == 'tls' else server.port}"
+    options: dict[str, Any] = {"syslog_address": address, "seal": True, "seal_epoch": 1, "log_to_console": False}
+    if transport == "tls":
+        options["syslog_ca_file"] = str(tmp_path / "server/tls/ca.pem")
+    try:
+        server.start()
+        for first, last in ((1, 1), (2, 8)):
+            with MetaLogger(install=False, **options) as logger:
+                for number in range(first, last + 1):
+                    logger.trade.info("Order filled", order_id=f"ord-{number}")
+                wait_for(last, lambda: server.output.read_text("utf-8") if server.output.exists() else "")
+            if first == 1:
+                assert main(["logs", "seal", "--key-out", "bot.key"]) == 0
+                shutil.copytree("logs", "older")
+    finally:
+        server.kill()
+    code, out = verify(capfd, "--anchor", str(server.output))
+    assert (code, "a witness has seen the first 8 lines" in out) == (0, True), out
+    shutil.rmtree("logs")
+    Path("older").rename("logs")
+    code, out = verify(capfd, "--anchor", str(server.output))
+    assert (code, "a checkpoint of 8 lines" in out, "it was cut back or made anew" in out) == (1, True, True), out
 
 
 def test_a_checkpoint_in_the_chat_is_the_seal_of_a_proof(
