@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from metaexpert.logger.system.descriptors import Descriptor, make_directory, open_private, read_file
+from metaexpert.logger.system.descriptors import make_directory, read_file, written_beside
 from metaexpert.logger.system.locks import DirectoryLock
 
 #: Longest that one answer may block a token, in seconds.
@@ -137,10 +137,7 @@ class RateLimit:
         return _State(sent, blocked)
 
     def _write(self, state: _State) -> None:
-        new = self._path.with_suffix(".new")
-        with Descriptor.at(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, opener=open_private) as file:
-            os.write(file.fd, json.dumps(state._asdict()).encode())
-        new.replace(self._path)
+        written_beside(self._path, json.dumps(state._asdict()).encode(), 0o600).replace(self._path)
 
     def close(self) -> None:
         """Close the lock file."""
