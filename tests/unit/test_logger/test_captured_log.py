@@ -37,12 +37,33 @@ def test_it_has_the_entries_of_all_ways_in(log: CapturedLog) -> None:
     assert log.messages == ["after"]
 
 
+#: What a developer's machine may set, as environment variables without their prefix.
+OUTSIDE = {
+    "WEBHOOK_URL": "http://127.0.0.1:9/hook",
+    "ALERT_ROUTES": '[{"to": "webhook", "webhook_url": "http://127.0.0.1:9/hook"}]',
+    "OTLP_ENDPOINT": "http://127.0.0.1:9",
+    "SYSLOG_ADDRESS": "udp://127.0.0.1:9",
+    "SEAL": "true",
+    "SEAL_TIMESTAMP_URL": "http://127.0.0.1:9",
+    "RECORDER": "1MB",
+    "REPEAT_LIMIT": "1",
+    "LEVELS": "feed=CRITICAL",
+    "LAYOUT": "rfc5424",
+    "LOG_LEVEL": "CRITICAL",
+}
+
+
 def test_no_setting_of_the_machine_gets_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's channels, level and layout are not those of the test; an option of the test counts."""
-    monkeypatch.setenv("METAEXPERT_WEBHOOK_URL", "http://127.0.0.1:9/hook")
-    monkeypatch.setenv("LOG_LEVEL", "CRITICAL")
-    log = CapturedLog(tmp_path / "captured", log_level="WARNING")
-    assert (log.logger.config.webhook_url, log.logger.config.log_level) == (None, "WARNING")
+    names = [name.lower() for name in OUTSIDE]
+    usual = CapturedLog(tmp_path / "captured").logger.config
+    reset()
+    for name, value in OUTSIDE.items():
+        monkeypatch.setenv(f"METAEXPERT_{name}", value)
+    log = CapturedLog(tmp_path / "captured", console_level="ERROR")
+    found = log.logger.config
+    assert [getattr(found, name) for name in names] == [getattr(usual, name) for name in names]
+    assert found.console_level == "ERROR"
     log.close()
 
 
