@@ -1,5 +1,5 @@
 """The command line: parses, calls the library, prints, and returns an exit code.
 
-``app`` holds the commands, ``dispatch`` finds the wanted one, ``output`` writes, ``tables`` formats; ``run``, ``logs``
-and ``config`` are the commands themselves, each imported only when it is called.
+``app`` holds the commands, ``dispatch`` finds the wanted one, ``output`` writes, ``tables`` formats; ``run``,
+``watch``, ``control``, ``logs`` and ``config`` are the commands themselves, each imported only when it is called.
 """

@@ -309,7 +309,9 @@ class BoundLogger(BoundLoggerBase):
             ``state`` (as `health`), ``written`` and ``written_by_level`` (entries), ``dropped``,
             ``dropped_by_level`` and ``dropped_by_route`` (entries refused: no room, or after close; skipped
             console lines under ``console``), ``failed`` (entries that could not be logged as meant),
-            ``recovered`` (entries brought in from an earlier process), ``queue_bytes`` (bytes that wait).
+            ``recovered`` (entries brought in from an earlier process), ``queue_bytes`` (bytes that wait). Where they
+            are in use also ``repeated`` (entries that were counted instead of written), ``recorder`` (what the flight
+            recorder holds), ``alerts`` and ``exports`` (counts by channel, and by collector).
         """
         return self._logger.pipeline.stats()
 

@@ -1,4 +1,4 @@
-"""Recovers entries from the journals of dead writers: the only part of the reader that writes.
+"""Recovers entries from the journals of dead writers: the only part of the reader that writes log files.
 
 The writer's own `metaexpert.logger.files.recovery` does the work; it is imported on demand.
 """

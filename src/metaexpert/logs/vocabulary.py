@@ -73,8 +73,8 @@ _STATUS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("cancelled", "canceled", "expired", "pending cancel", "cancel"), CANCELLED),
     **dict.fromkeys(("rejected", "refused", "failed", "error", "denied"), REJECTED),
 }
-#: In this order: "partially filled" before "filled".
 _POSITION: Final = re.compile(r"\bposition\b", re.I)
+#: In this order: "partially filled" before "filled".
 _WORDS: Final = (
     (re.compile(r"\bpartial", re.I), PARTIALLY_FILLED),
     (re.compile(r"\b(reject|refus|fail|denied)", re.I), REJECTED),

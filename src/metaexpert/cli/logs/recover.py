@@ -23,7 +23,7 @@ def recover(
     """Bring the entries of a killed process into the files, each exactly once.
 
     The next start of an expert does the same; use this when none will start.
-    It is the only command that writes. Journals of running processes are left
+    It writes to the log directory, as seal does. Journals of running processes are left
     alone. The outcome is logged as log.recovered.
 
     Exit code 1: a file cannot be read or written; try again later.

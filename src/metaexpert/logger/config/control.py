@@ -7,7 +7,7 @@ numbers alone: nothing in it is run or opened. One that is wrong is reported onc
 Bound: a request has at most 4 KiB, and a look reads the first hundred names. A look costs one `stat` while nothing is
 asked.
 
-Threads: `Inbox` is for the writing thread, or what stands in for it. `put` and `answers` are for the command.
+Threads: `Inbox` is for the writing thread, or what stands in for it. `new_id`, `check` and `asked` are for the command.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ _LENGTH: Final = 80
 _ENOUGH: Final = 320
 #: An entry's own time ends before this byte.
 _OWN_TIME: Final = 40
-#: The same of the hour, to look for lines without a date. One that comes back in the next hour does so once more.
+#: Where the date is in a line of JSON, after ``{"timestamp":"``.
+_DATE: Final = slice(14, 24)
+#: Where the hour is, to look for lines without a date. One that comes back in the next hour does so once more.
 _HOUR: Final = slice(25, 28)
 #: Where a time begins at least that has a date before it.
 _DATED: Final = len("2026-11-22 ")
-#: Where the date is in a line of JSON, after ``{"timestamp":"``.
-_DATE: Final = slice(14, 24)
 _TIME: Final = rb"\d\d:\d\d:\d\d\.\d{3}"
 _PRINTED: Final = re.compile(_TIME)
 #: A time in a string of JSON, with all that follows on its line.

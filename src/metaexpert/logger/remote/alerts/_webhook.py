@@ -1,7 +1,8 @@
 """A generic JSON webhook: payload and transport.
 
-The payload has ``text`` (which Slack, Mattermost and similar services show), ``id`` (the same in a repeat, also as the
-header ``Idempotency-Key``), ``possible_repeat``, and ``alerts``: count, first, last, and the entry.
+The payload has ``version``, ``text`` (which Slack, Mattermost and similar services show), ``kind``, ``id`` (the same in
+a repeat, also as the header ``Idempotency-Key``), ``possible_repeat``, and ``alerts``: kind, id and possible_repeat of
+each, count, first, last, and the entry.
 """
 
 from __future__ import annotations
