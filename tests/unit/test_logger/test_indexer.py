@@ -436,9 +436,9 @@ class TestArchivist:
         """It holds nothing that the files do not say."""
         path = backup(tmp_path, 1, line(1))
         (tmp_path / schema.PRIVATE_DIRECTORY / "index").write_bytes(damage)
-        (tmp_path / schema.PRIVATE_DIRECTORY / "index.new").write_bytes(b"half")
+        (tmp_path / schema.PRIVATE_DIRECTORY / "index.part").write_bytes(b"half")
         archivist.work()
-        assert not (tmp_path / schema.PRIVATE_DIRECTORY / "index.new").exists()
+        assert not (tmp_path / schema.PRIVATE_DIRECTORY / "index.part").exists()
         assert noted(tmp_path) == {key_at(path): [Span(0, len(line(1)), moment(1), moment(1), schema.INFO)]}
 
     @pytest.mark.skipif(os.name == "nt", reason="modes are others there")

@@ -138,7 +138,7 @@ def test_a_private_directory_is_no_link(tmp_path: Path, victim: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_logger_goes_on_and_says_what_was_planted(logs: Path, victim: Path, kind: str) -> None:
     """Whatever bears the names of the locks, the index and the compressed copy: all is written, and told once."""
-    for name in ("lock", "archive", "index", "index.new", f"expert.log.1-{os.getpid()}.gz.compressing"):
+    for name in ("lock", "archive", "index", "index.part", f"expert.log.1-{os.getpid()}.gz.compressing"):
         plants(victim)[kind](logs / ".metaexpert" / name)
     with MetaLogger(
         log_dir=logs,

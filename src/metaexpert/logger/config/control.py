@@ -30,7 +30,6 @@ from metaexpert.logger.system.descriptors import (
     make_private_directory,
     open_private,
     trusted_users,
-    write_all,
 )
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.interrupts import let_pass
@@ -166,7 +165,7 @@ class Inbox:
         content = {"procid": str(os.getpid()), "hostname": hostname(), "experts": experts}
         path = self._path / f"{request.id}-{os.urandom(4).hex()}{_ANSWER}"
         with Descriptor.at(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, opener=open_private) as file:
-            write_all(file.fd, json.dumps(content).encode())
+            file.write_all(json.dumps(content).encode())
 
 
 def _contents(path: Path) -> bytes:

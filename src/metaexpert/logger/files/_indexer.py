@@ -19,7 +19,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.entry import time_index
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.time_index import Span
-from metaexpert.logger.system.descriptors import Descriptor, open_private
+from metaexpert.logger.system.descriptors import Descriptor, written_beside
 from metaexpert.logger.system.native import core
 
 #: Most bytes of a stretch; the reader reads whole stretches.
@@ -121,13 +121,11 @@ class Index:
 
     def __init__(self, private: Path) -> None:
         self._path = private / time_index.NAME
-        self._new = self._path.with_suffix(".new")
         self._lines: dict[bytes, bytes] = {}
         self._changed = False
 
     def load(self) -> None:
-        """Read the file; there may be none. Deletes what a killed process left of another. Raises OSError."""
-        self._new.unlink(missing_ok=True)
+        """Read the file; there may be none. Raises OSError."""
         with suppress(FileNotFoundError):
             self._lines = time_index.lines_by_key(self._path)
 
@@ -154,9 +152,7 @@ class Index:
         """Replace the file, if something changed. Raises OSError; the old one then stays."""
         if not self._changed:
             return
-        with Descriptor.at(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
-            _write(file, b"".join([time_index.HEADER, *self._lines.values()]))
-        self._new.replace(self._path)
+        written_beside(self._path, b"".join([time_index.HEADER, *self._lines.values()])).replace(self._path)
         self._changed = False
 
 
@@ -201,9 +197,3 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield engine.flush()
     if not engine.eof:
         raise zlib.error("the data end too early")
-
-
-def _write(file: Descriptor, data: bytes) -> None:
-    done = 0
-    while done < len(data):
-        done += file.write_at(done, memoryview(data)[done:])

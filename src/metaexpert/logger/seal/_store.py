@@ -25,7 +25,6 @@ from metaexpert.logger.system.descriptors import (
     make_private_directory,
     open_private,
     read_file,
-    write_all,
     written_beside,
 )
 
@@ -201,7 +200,7 @@ class Store:
             return
         with Descriptor.at(self._keys, os.O_RDWR, opener=open_private) as old:
             self.replace("keys", secrets.dump())
-            write_all(old.fd, bytes(os.fstat(old.fd).st_size))
+            old.write_all(bytes(os.fstat(old.fd).st_size))
             os.fsync(old.fd)
 
     def append_seal(self, length: int, record: bytes) -> int:
@@ -211,8 +210,7 @@ class Store:
             if os.fstat(file.fd).st_size < length:
                 raise SealError("seals.jsonl was cut")
             os.ftruncate(file.fd, length)  # a kill came between the seal and its key's end
-            os.lseek(file.fd, length, os.SEEK_SET)
-            write_all(file.fd, record)
+            file.write_all(record, length)
             os.fsync(file.fd)
         give_to_owner(path, self.path)
         return length + len(record)

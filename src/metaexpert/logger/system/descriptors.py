@@ -213,7 +213,7 @@ def written_beside(path: Path, data: bytes, mode: int = FILE_MODE) -> Path:
     """Write *data* into a private file beside *path*, to be renamed to it. Returns its path. Raises OSError."""
     part = path.with_suffix(".part")
     with Descriptor.at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode, opener=open_private) as file:
-        write_all(file.fd, data)
+        file.write_all(data)
     return part
 
 
@@ -226,13 +226,6 @@ def read_file(
     """
     with Descriptor.at(path, os.O_RDONLY, opener=opener) as file:
         return b"".join(file.pieces(start)) if most is None else file.read_at(start, most)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data*, whatever a single write takes of it. Raises OSError."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
 
 
 def exposure(directory: Path, private: Path) -> list[str]:
@@ -363,6 +356,19 @@ class Descriptor:
         """Write *data* at *offset*; return how many bytes were written. Raises OSError as `read_at` does."""
         self.check()
         return _write_at(self.fd, data, offset)
+
+    def write_all(self, data: bytes, offset: int = 0) -> None:
+        """Write all of *data* from *offset* on, whatever one write takes of it. Raises OSError as `read_at` does."""
+        done = 0
+        while done < len(data):
+            done += self.write_at(offset + done, memoryview(data)[done:])
+
+    def append(self, data: bytes) -> None:
+        """Write all of *data* to a file that was opened for appending. Raises OSError as `read_at` does."""
+        rest = memoryview(data)
+        while rest:
+            self.check()
+            rest = rest[os.write(self.fd, rest) :]
 
     def go_on_with(self, fd: int, device: int, inode: int) -> None:
         """Stand for another file, just opened on the same device, and close the one before (see `close`)."""

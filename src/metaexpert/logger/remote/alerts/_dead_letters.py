@@ -44,5 +44,5 @@ def keep(directory: Path | None, channel: str, reason: str, alerts: Sequence[Ale
     letters = [{"channel": channel, "reason": reason, **alert.described()} for alert in alerts]
     lines = [json.dumps(letter, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for letter in letters]
     with Descriptor.at(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, opener=open_private) as file:
-        os.write(file.fd, b"".join(lines))
+        file.append(b"".join(lines))
     return f"kept in {directory.name}/{UNDELIVERED_FILE}"

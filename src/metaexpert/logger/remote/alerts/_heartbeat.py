@@ -40,7 +40,7 @@ class Heartbeat:
         self._lock = FileLock(directory / f"{name}{_LOCK}")
         self._lock.acquire()
         with Descriptor.at(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, opener=open_private) as file:
-            os.write(file.fd, json.dumps(dict(content)).encode())
+            file.write_all(json.dumps(dict(content)).encode())
 
     def end(self) -> None:
         """Delete the file: the expert stops. Idempotent."""
