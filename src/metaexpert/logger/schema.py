@@ -11,6 +11,7 @@ documentation); RFC 5424 section 7.3.1 (sequenceId wraps at 2147483647).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -156,6 +157,11 @@ def level_word(number: int) -> str:
     if number >= WARNING:
         return "warning"
     return "info" if number >= INFO else "debug"
+
+
+def timestamp(moment: datetime) -> str:
+    """Return an aware *moment* as an entry's ``timestamp``: RFC 3339, UTC, microseconds. Raises OverflowError."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def printable_ascii(text: str, limit: int) -> str:

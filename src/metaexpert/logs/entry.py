@@ -95,7 +95,7 @@ class Entry:
         text = self.key[0].decode()
         if text[4:20:3] == "--T::.":  # as our writer and `time_key` write it
             return f"{text}Z"
-        return self.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return schema.timestamp(self.time)
 
     @property
     def sequence_id(self) -> int:
@@ -211,6 +211,12 @@ def glance(line: bytes, file: str, log: int = 0) -> Entry | None:
     if number:
         return Entry(line, file, (line[TIME_BEGIN:TIME_END], int(number), log))
     return _odd(line, file, log)
+
+
+def written_by(host: str, *processes: str) -> re.Pattern[str]:
+    """Return what is found in each line of our writer by one of these processes, given by their ids, on *host*."""
+    where, *names = (re.escape(orjson.dumps(name).decode()) for name in (host, *processes))
+    return re.compile(f'"hostname":{where},"appname":"[^"]*","procid":(?:{"|".join(names)}),')
 
 
 def regular_number(line: bytes) -> bytes:

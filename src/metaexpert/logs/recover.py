@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.system.host import hostname
-from metaexpert.logger.system.processes import birth
+from metaexpert.logger.system.processes import birth, birth_in, is_ending, status_of
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.recovery import Recovery
 
 #: Seconds; a writer that lives shows it every second.
 _SILENT: Final = 3.0
-#: Flag of a process that ends (PF_EXITING of Linux's sched.h).
-_EXITING: Final = 0x4
 #: More than an owner file has.
 _MOST_BYTES: Final = 64 * 1024
 
@@ -106,20 +104,7 @@ def has_process(procid: str, began: str | None) -> bool | None:
     if began is None or not Path("/proc/self/stat").exists():
         return None
     try:
-        told = status_of(procid)
+        status = status_of(procid)
     except OSError:
         return False
-    if told[0] in (b"Z", b"X") or int(told[6]) & _EXITING:
-        return False
-    return began.endswith(f" {told[19].decode()}")
-
-
-def status_of(procid: str) -> list[bytes]:
-    """Return what Linux tells of a process behind its name: proc_pid_stat(5), from the field ``state`` on.
-
-    Raises:
-        OSError: There is no such process.
-    """
-    if not procid.isdecimal():
-        raise FileNotFoundError(2, "is no id of a process", procid)
-    return Path(f"/proc/{procid}/stat").read_bytes().rpartition(b")")[2].split()
+    return not is_ending(status) and began.endswith(f" {birth_in(status)}")

@@ -21,7 +21,8 @@ from metaexpert.logger.journal.owner import REPLACED_KEY
 from metaexpert.logger.journal.segment import HEADER_SIZE, LOCK_SUFFIX, SEGMENT_SUFFIX, SLOTS
 from metaexpert.logger.system.calls import try_lock
 from metaexpert.logger.system.descriptors import open_private
-from metaexpert.logs.recover import described, has_process, status_of
+from metaexpert.logger.system.processes import status_of
+from metaexpert.logs.recover import described, has_process
 
 #: Seconds for which the lock of a process that exists must be free: it may have lost it, and takes it again.
 EXEC_GRACE: Final = 2.0
@@ -29,8 +30,8 @@ EXEC_GRACE: Final = 2.0
 _FOREIGN_GRACE: Final = 1.5
 #: In a second of processor time, as Linux counts.
 _TICKS: Final[int] = getattr(os, "sysconf", lambda _: 100)("SC_CLK_TCK")
-#: Share of a core that a process does not use while it waits.
-_BUSY: Final = 0.05
+#: Share of a core above which a process is called busy.
+_BUSY: Final = 0.5
 _OPEN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 #: A little more than the seconds between two signs of life.
 _USUAL_PAUSE: Final = 1.5
@@ -158,7 +159,7 @@ class Process:
                 return "stopped by a signal or a debugger"
             ticks, since = self._ticks
             share = (self._processor_ticks() - ticks) / _TICKS / max(now - since, 0.1)
-            if share > 0.5:
+            if share > _BUSY:
                 return f"busy: it uses {share:.0%} of a core"
             told = Path(f"/proc/{self.procid}/task/{self.procid}/wchan").read_text("ascii")
             return next((words for part, words in _WAITS.items() if part in told), "waits")

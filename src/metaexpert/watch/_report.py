@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import Clock, Header
+from metaexpert.logs.entry import written_by
 from metaexpert.logs.library import Logs, open_logs
 from metaexpert.logs.runs.ends import marked
 from metaexpert.logs.runs.model import Run
@@ -101,10 +101,6 @@ def _of(process: tuple[str, str], alive: str) -> Callable[[Run], bool]:
 
 def last_entry(logs: Logs, process: tuple[str, ...], host: str) -> datetime | None:
     """Return the time of the last entry of *logs* by one of the processes *process* on *host*."""
-    import orjson  # noqa: PLC0415 - for rules only
-
-    names = "|".join(re.escape(orjson.dumps(one).decode()) for one in process)
-    where = re.escape(orjson.dumps(host).decode())
-    found = logs.filter(grep=re.compile(f'"hostname":{where},"appname":"[^"]*","procid":(?:{names}),')).last(1)
+    found = logs.filter(grep=written_by(host, *process)).last(1)
     time = getattr(found[-1], "time", None) if found else None
     return time if isinstance(time, datetime) else None

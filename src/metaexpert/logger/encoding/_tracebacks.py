@@ -125,7 +125,7 @@ class _Summary:
     def chain(self, error: BaseException, depth: int = 0) -> traceback.TracebackException:
         """Return *error* with what led to it, as ``raise … from …`` or "During handling" tell it."""
         first = link = self._one(error, depth)
-        before, left = _before(error), MAX_CAUSES
+        before, left = _led_to(error), MAX_CAUSES
         while before is not None and id(before) not in self._seen:
             if not left or self._exceptions <= 0:
                 self.cut.add(id(first))
@@ -136,7 +136,7 @@ class _Summary:
             else:
                 link.__context__ = following
             error, link, left = before, following, left - 1
-            before = _before(error)
+            before = _led_to(error)
         return first
 
     def _one(self, error: BaseException, depth: int) -> traceback.TracebackException:
@@ -168,7 +168,8 @@ class _Summary:
         trace.exceptions = taken or None
 
 
-def _before(error: BaseException) -> BaseException | None:
+def _led_to[T: (BaseException, traceback.TracebackException)](error: T) -> T | None:
+    """Return the exception that led to *error*, as Python shows it."""
     if error.__cause__ is not None:
         return error.__cause__
     return None if error.__suppress_context__ else error.__context__
@@ -227,11 +228,11 @@ class _Description:
         """Return the exception with its text, and the chain that led to it, nearest first."""
         text = marked(*self._masker.text("".join(trace.format()), MAX_TEXT, Work(_WORK)))
         causes: list[dict[str, Any]] = []
-        link = _next(trace)
+        link = _led_to(trace)
         result = {**self._one(trace), "text": text}
         while link is not None:
             causes.append(self._one(link))
-            link = _next(link)
+            link = _led_to(link)
         return {**result, "causes": causes} if causes else result
 
     def _one(self, trace: traceback.TracebackException) -> dict[str, Any]:
@@ -264,9 +265,3 @@ def _type(trace: traceback.TracebackException) -> str:
     # Python 3.13 keeps the name and deprecates the class, which 3.12 has alone.
     name = getattr(trace, "exc_type_str", None) or trace.exc_type.__name__
     return str(name).rpartition(".")[2]
-
-
-def _next(trace: traceback.TracebackException) -> traceback.TracebackException | None:
-    if trace.__cause__ is not None:
-        return trace.__cause__
-    return None if trace.__suppress_context__ else trace.__context__

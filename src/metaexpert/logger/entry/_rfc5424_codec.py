@@ -18,13 +18,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from metaexpert.logger.entry.patterns import lazy_pattern
-from metaexpert.logger.schema import MAX_SEQUENCE_ID
+from metaexpert.logger.schema import MAX_SEQUENCE_ID, timestamp
 
 #: RFC 5424 section 6, SD-NAME.
 MAX_NAME: Final = 32
@@ -202,6 +202,6 @@ def utc_timestamp(text: str) -> str | None:
     if year == "0000":
         return None
     try:
-        return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return timestamp(moment)
     except OverflowError:
         return None

@@ -17,7 +17,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.field_types import file_name_problem
 from metaexpert.logger.encoding.line import SEQUENCE_ID
 from metaexpert.logger.files._rotating_file import LINE_START, RotatingFile, written_already
-from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.files.rotation import NEVER
 from metaexpert.logger.journal.ring import RING_NAME, last_time
 from metaexpert.logger.journal.segment import (
     FIXED,
@@ -51,7 +51,6 @@ _FARTHEST: Final = 2**63 - 1
 MOST_FILES: Final = 20
 MOST_RINGS: Final = 10
 _NO_TIME: Final = "0000-01-01T00:00:00.000000Z"
-_POLICY: Final = RotationPolicy(max_size=_FARTHEST, backups=0)
 _ZEROS: Final = bytes(64 * 1024)
 
 
@@ -285,7 +284,7 @@ def dump_name(time: str) -> str:
 
 def dump_file(directory: Path, name: str, lock: Any) -> RotatingFile:
     """Return the sink of the file *name*. *lock* is the directory's."""
-    return RotatingFile(directory / name, _POLICY, lock)
+    return RotatingFile(directory / name, NEVER, lock)
 
 
 def dumped_already(directory: Path, intent: Intent, data: Any) -> int:

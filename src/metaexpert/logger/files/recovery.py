@@ -20,14 +20,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import RotatingFile
-from metaexpert.logger.files.rotation import RotationPolicy
+from metaexpert.logger.files.rotation import NEVER
 from metaexpert.logger.files.watched import note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
@@ -35,8 +35,6 @@ from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import paths_in
 from metaexpert.logger.system.descriptors import give_to_owner, is_plain, read_file, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
-
-_FARTHEST: Final = 2**63 - 1
 
 
 @dataclass
@@ -203,7 +201,7 @@ def recover_directory(directory: Path, *, now: Callable[[], datetime] = lambda: 
 
     def sink_of(name: str) -> RotatingFile:
         if name not in sinks:
-            sinks[name] = RotatingFile(directory / name, RotationPolicy(max_size=_FARTHEST, backups=0), lock)
+            sinks[name] = RotatingFile(directory / name, NEVER, lock)
         return sinks[name]
 
     try:

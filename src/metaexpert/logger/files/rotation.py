@@ -51,6 +51,10 @@ class RotationPolicy:
         return self.max_size - size if self.backups else 2**63
 
 
+#: Of a file that is never rotated.
+NEVER: Final = RotationPolicy(max_size=2**63 - 1, backups=0)
+
+
 class Move(NamedTuple):
     """One step of a rotation: rename *source* to *target*, or delete it when there is none."""
 

@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from metaexpert.logger import schema
 from metaexpert.logger.system.descriptors import read_file
 from metaexpert.logger.system.host import hostname
-from metaexpert.logger.system.processes import birth
+from metaexpert.logger.system.processes import birth, birth_in, is_ending, status_of
 
 #: Suffix of the file that `faulthandler` writes into.
 CRASH_SUFFIX: Final = ".crash"
@@ -29,8 +30,6 @@ KILLED, CRASHED, UNCAUGHT, REPLACED = "killed or power lost", "crashed", "uncaug
 REPLACED_KEY: Final = "replaced"
 _MOST_BYTES: Final = 64 * 1024
 _MOST_FRAMES: Final = 8
-#: Flag of a process that ends (PF_EXITING of Linux's sched.h).
-_EXITING: Final = 0x4
 #: Tells this program from another one in the same process, before or after an exec.
 _PROGRAM: Final = uuid.uuid4().hex
 _FATAL: Final = re.compile(r"^(?:Fatal Python error|Windows fatal exception): (.+)$", re.MULTILINE)
@@ -53,8 +52,8 @@ class End(NamedTuple):
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the entry ``log.died``."""
-        moment = datetime.fromtimestamp(self.last_alive, UTC)
-        return {"reason": self.reason, "last_alive": f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z", **self.facts}
+        alive = schema.timestamp(datetime.fromtimestamp(self.last_alive, UTC))
+        return {"reason": self.reason, "last_alive": alive, **self.facts}
 
 
 def description(*, forked: bool, **facts: Any) -> bytes:
@@ -114,12 +113,10 @@ def _birth(procid: str | None = None) -> str | None:
     """
     if sys.platform == "win32":
         return (birth(os.getpid()) or None) if procid is None else None
-    if procid is not None and not procid.isdecimal():
-        return None
     with contextlib.suppress(OSError, IndexError):  # UTF-8 needs no codec that a process without rights cannot load
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
-        told = Path(f"/proc/{procid or 'self'}/stat").read_bytes().rpartition(b")")[2].split()
-        if told[0] in b"ZX" or (procid and int(told[6]) & _EXITING):
+        status = status_of(procid)
+        if procid and is_ending(status):
             return None
-        return f"{boot.decode()} {told[19].decode()}"
+        return f"{boot.decode()} {birth_in(status)}"
     return None

@@ -22,10 +22,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from metaexpert.logger import schema
-from metaexpert.logs.archive.files import COLUMNS, PARTITION, ArchiveError, is_archive, loaded
+from metaexpert.logs.archive.files import COLUMNS, ArchiveError, is_archive, loaded
 from metaexpert.logs.entry import Entry, Record
 from metaexpert.logs.library import Logs
-from metaexpert.logs.reading.files import ARCHIVED
+from metaexpert.logs.reading.files import ARCHIVED, PARTITION
 
 _MEMORY: Final = "1GB"
 #: Rows of a group: what a reader takes at once. Larger ones are packed only a little better.

@@ -16,9 +16,8 @@ from typing import Any, Final
 from metaexpert.logger import schema
 from metaexpert.logger.entry.time_index import Span
 from metaexpert.logs.entry import time_key
-from metaexpert.logs.reading.files import ARCHIVED, BLOCK, Counts, LogFile, LogName, Piece
+from metaexpert.logs.reading.files import ARCHIVED, BLOCK, PARTITION, Counts, LogFile, LogName, Piece
 
-PARTITION: Final = "date="
 _MONEY: Final = "DECIMAL(38, 18)"
 #: The columns beside timestamp, sequence_id, severity, file, line and text, the same in every archive.
 COLUMNS: Final[dict[str, str]] = {

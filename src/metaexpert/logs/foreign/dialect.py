@@ -201,7 +201,7 @@ def _with_lines(entry: Parsed, below: list[bytes]) -> Parsed:
 def _line_of(entry: Parsed, appname: str) -> bytes:
     fields = entry.fields
     line: dict[str, Any] = {
-        "timestamp": entry.time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z",
+        "timestamp": schema.timestamp(entry.time),
         "level": entry.level,
         "hostname": _taken(fields, "hostname", schema.MAX_HOSTNAME),
         "appname": _taken(fields, "appname", schema.MAX_APPNAME) or appname[: schema.MAX_APPNAME],

@@ -41,8 +41,8 @@ _OTHER_NAME: Final = re.compile(
     r"(?P<base>.+\.(?:log|jsonl|ndjson|json)(?:[.-]\d{4}-?\d\d-?\d\d[\w-]*)?)(?:\.(?P<number>[1-9]\d{0,8}))?(?P<gzip>\.gz)?",
     re.DOTALL,
 )
-#: A day in an archive, see `metaexpert.logs.archive`: directory and file.
-_DAY: Final = "date="
+#: A day in an archive, see `metaexpert.logs.archive`: how its directory's name begins, and its file.
+PARTITION: Final = "date="
 ARCHIVED: Final = "entries.parquet"
 #: Bytes at the beginning of a file by which it is known again.
 BEGINNING: Final = 1024
@@ -111,7 +111,7 @@ def find_logs(
         return {directory.name: [_named(directory)]}
     with suppress(FileNotFoundError), os.scandir(directory) as found:
         for item in found:
-            if item.name.startswith(_DAY) and Path(item.path, ARCHIVED).is_file():
+            if item.name.startswith(PARTITION) and Path(item.path, ARCHIVED).is_file():
                 chains.setdefault(ARCHIVED, []).append(LogName(Path(item.path, ARCHIVED), ARCHIVED, 0, compressed=True))
                 continue
             usual = _NAME.fullmatch(item.name)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from metaexpert.logger import schema
 from metaexpert.logs._distribution import Distribution
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
@@ -41,10 +42,10 @@ def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
             figures.order_ended(run, order)
     found = {
         "command": command,
-        "made": _stamp(datetime.now(UTC)),
+        "made": schema.timestamp(datetime.now(UTC)),
         "directories": [str(path) for path in logs.places],
-        "from": _stamp(min(run.start for run in runs)) if runs else None,
-        "to": _stamp(max(run.ended for run in runs)) if runs else None,
+        "from": schema.timestamp(min(run.start for run in runs)) if runs else None,
+        "to": schema.timestamp(max(run.ended for run in runs)) if runs else None,
         "experts": sorted({name for run in runs for name in run.experts}),
         **_lives(runs, directories),
         **figures.as_dict(),
@@ -248,10 +249,6 @@ def _market_time(entry: Entry) -> str:
     if (told := entry.get("bar_time")) is None:
         return entry.timestamp
     try:
-        return _stamp(datetime.fromisoformat(told).astimezone(UTC))
+        return schema.timestamp(datetime.fromisoformat(told).astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
         return entry.timestamp
-
-
-def _stamp(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

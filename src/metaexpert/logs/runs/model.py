@@ -302,9 +302,9 @@ class Run:
             "experts": list(self.experts),
             "hostname": self.process[0],
             "procid": self.process[1],
-            "start": _stamp(self.start),
-            "end": None if self.end.how == RUNNING else _stamp(self.ended),
-            "last_entry": _stamp(moment(self.last)),
+            "start": schema.timestamp(self.start),
+            "end": None if self.end.how == RUNNING else schema.timestamp(self.ended),
+            "last_entry": schema.timestamp(moment(self.last)),
             "ended": self.end.how,
             "bad": self.end.is_bad,
             **self.end.facts,
@@ -440,7 +440,3 @@ def exception_text(entry: Entry) -> str:
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _stamp(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

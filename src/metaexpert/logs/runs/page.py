@@ -118,4 +118,4 @@ def entry_texts(entries: Iterable[Entry], tz: tzinfo, width: int) -> list[str]:
 
 def time_of(time: Any, tz: tzinfo) -> str:
     """Return a time for people."""
-    return time_text(time.isoformat(timespec="microseconds").replace("+00:00", "Z"), tz)
+    return time_text(schema.timestamp(time), tz)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -10,10 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from metaexpert.logger import schema
-from metaexpert.logs.entry import Entry, moment, parse
+from metaexpert.logs.entry import Entry, moment, parse, written_by
 from metaexpert.logs.library import Logs
 from metaexpert.logs.orders import OrderLife, order_life
 from metaexpert.logs.reading.files import LogFile, find_logs
@@ -123,9 +120,7 @@ def _dumps_of(run: Run, directory: Path, runs: Iterable[Run]) -> Iterator[str]:
 
 def _last_entries(run: Run, logs: Logs, waiting: list[Entry]) -> list[Entry]:
     """Return the last entries of *run*, in the order of their numbers."""
-    host, process = (re.escape(orjson.dumps(name).decode()) for name in run.process)
-    header = re.compile(f'"hostname":{host},"appname":"[^"]*","procid":{process},')
-    near = logs.filter(since=run.start, until=max(run.start, moment(run.last)), grep=header)
+    near = logs.filter(since=run.start, until=max(run.start, moment(run.last)), grep=written_by(*run.process))
     found = [entry for entry in near.last(_LAST) if isinstance(entry, Entry)]
     found += [entry for entry in waiting if entry.process == run.process]
     return sorted(found, key=lambda entry: entry.sequence_id)[-_LAST:]

@@ -85,7 +85,7 @@ def _between(low: datetime | None, high: datetime | None) -> Iterator[str]:
 
 def _moment(time: datetime) -> str:
     time = min(max(time, _EARLIEST), _LATEST)
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return schema.timestamp(time)
 
 
 def _selecting(criteria: Criteria) -> Iterator[str]:
