@@ -80,6 +80,11 @@ TRADE: Final = "trade"
 DECISION: Final = "decision"
 DECISION_ID: Final = "decision_id"
 
+#: Names under which strategies log size, price and fee of a trade, the preferred one first.
+SIZE_NAMES: Final = ("size", "quantity", "qty", "amount", "volume")
+PRICE_NAMES: Final = ("price", "fill_price", "avg_price", "average_price", "average", "last_price")
+FEE_NAMES: Final = ("fee", "commission", "fees")
+
 #: Header keys, in the order of a line.
 HEADER_KEYS: Final = (
     "timestamp",

@@ -7,8 +7,10 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import eventually
 
-from metaexpert.logger import MetaLogger
+from metaexpert.logger import MetaLogger, schema
 from metaexpert.logger.remote.exports import metrics as module
+from metaexpert.logs import open_logs
+from metaexpert.logs.trades import Ledger
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +89,20 @@ def test_numbers_beyond_all_bounds_spoil_no_count() -> None:
     buy = ("expert=EmaBot", "side=buy", "symbol=BTCUSDT")
     assert found[("metaexpert_trades_total", *buy)] == 3
     assert found[("metaexpert_trade_volume_total", *buy)] == 6
+
+
+@pytest.mark.parametrize("size", schema.SIZE_NAMES)
+@pytest.mark.parametrize("price", schema.PRICE_NAMES)
+def test_it_counts_what_the_reader_counts(size: str, price: str) -> None:
+    """Volume and fees of an execution are those of `metaexpert logs trades`, under whatever names it was logged."""
+    with MetaLogger(expert_name="EmaBot", metrics=True, log_to_console=False) as logger:
+        registry = logger.metrics
+        logger.trade.info("Order filled", symbol="BTCUSDT", side="BUY", **{size: 2, price: 3, "commission": 0.5})
+    found, ledger = scrape(registry), Ledger()
+    (execution,) = ledger.read(open_logs("logs"))
+    buy = ("expert=EmaBot", "side=buy", "symbol=BTCUSDT")
+    assert found[("metaexpert_trade_volume_total", *buy)] == execution.size * execution.price == 6
+    assert found[("metaexpert_trade_fees_total", *buy)] == float(ledger.totals["EmaBot", "BTCUSDT"].fees or 0) == 0.5
 
 
 def test_a_batch_that_cannot_be_counted_is_counted_as_such() -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from metaexpert.logger import schema
 from metaexpert.logger.entry.line import decode_line
 from metaexpert.logger.remote.worker import Job
 from metaexpert.logger.system.threads import Lock
@@ -26,10 +27,6 @@ from metaexpert.logger.system.threads import Lock
 #: One log call in so many is timed.
 SAMPLE: Final = 64
 _BUCKETS: Final = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2, 1e-1)
-#: Names under which strategies log size, price and fee of a trade.
-_SIZES: Final = ("size", "quantity", "qty", "amount", "volume")
-_PRICES: Final = ("price", "fill_price", "avg_price")
-_FEES: Final = ("fee", "fees", "commission")
 #: Number of symbols with counts of their own. More would fill the memory of the collector: the rest is one label.
 _MOST_LABELS: Final = 500
 _OTHER: Final = "other"
@@ -113,14 +110,14 @@ class Metrics(Job):
         self._lock = Lock()
 
     def _count(self, entry: dict[str, Any]) -> None:
-        if entry.get("msgid") != "trade":
+        if entry.get("msgid") != schema.MSGID_TRADE:
             return
         labels = (str(entry.get("expert_name", "")), self._symbol(entry), str(entry.get("side", "")).lower()[:16])
         self._trades.labels(*labels).inc()
-        size, price = _number(entry, _SIZES), _number(entry, _PRICES)
+        size, price = _number(entry, schema.SIZE_NAMES), _number(entry, schema.PRICE_NAMES)
         if size and price and math.isfinite(volume := abs(size * price)):  # a counter never comes back from infinity
             self._volume.labels(*labels).inc(volume)
-        if fee := _number(entry, _FEES):
+        if fee := _number(entry, schema.FEE_NAMES):
             self._fees.labels(*labels).inc(max(fee, 0.0))
 
     def _symbol(self, entry: dict[str, Any]) -> str:
