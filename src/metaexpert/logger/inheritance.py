@@ -37,7 +37,18 @@ from metaexpert.logger.uncaught import MESSAGE
 #: Longest wait for another thread that makes a logger, in seconds; it may wait for an import that we hold up.
 _PATIENCE: Final = 5.0
 #: The beginnings of settings that stay with the process: they send, or may hold what nobody else should read.
-_OWN: Final = ("alert", "telegram", "discord", "webhook", "syslog", "otlp", "metrics", "secrets", "processors")
+_OWN: Final = (
+    "alert",
+    "telegram",
+    "discord",
+    "webhook",
+    "syslog",
+    "otlp",
+    "metrics",
+    "secrets",
+    "processors",
+    "stream",
+)
 
 
 class Origin(NamedTuple):
@@ -118,6 +129,8 @@ def handover(received: Handover) -> Handover:
 def _packed(logger: BoundLogger) -> Packed:
     config = logger.config
     changes = {"log_dir": _directory(logger), "alert_heartbeat": False, "processors": None}
+    if not isinstance(config.stream, str):  # an object of this process, which a copy in a child is not
+        changes["stream"] = "stderr"
     for field, info in LoggerConfig.model_fields.items():
         if field not in changes and _dumped(logger, field, getattr(config, field)) is None:
             changes[field] = info.get_default(call_default_factory=True, validated_data=vars(config))

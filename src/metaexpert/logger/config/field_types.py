@@ -54,6 +54,16 @@ def _level(value: object) -> object:
     raise PydanticCustomError("level", "should be DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
 
+def _stream(value: object) -> object:
+    """Take the word for a standard stream, or an object that can print: with `write`, or a function that is one."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("stderr", "stdout"):
+        return word
+    if not isinstance(value, str) and (callable(getattr(value, "write", None)) or callable(value)):
+        return value
+    raise PydanticCustomError("stream", "should be stderr, stdout, or an object with a method write (in code)")
+
+
 def _levels(value: object) -> object:
     """Read levels by the names of loggers: a dict, JSON, or a text such as "strategy=DEBUG,feed=WARNING"."""
     if isinstance(value, str):
@@ -138,6 +148,8 @@ def _secret_key(name: str) -> str:
 
 Size = Annotated[int, BeforeValidator(read_size)]
 Level = Annotated[LevelName, BeforeValidator(_level)]
+#: ``stderr``, ``stdout``, or an object with a method ``write``.
+Stream = Annotated[Any, BeforeValidator(_stream)]
 Levels = Annotated[dict[str, LevelName], BeforeValidator(_levels)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 FileName = Annotated[str, BeforeValidator(_file_name)]

@@ -45,6 +45,7 @@ from metaexpert.logger.config.field_types import (
     Secret,
     SecretKey,
     Size,
+    Stream,
 )
 from metaexpert.logger.config.sources import (
     ALIASES,
@@ -115,6 +116,7 @@ class LoggerConfig(BaseModel):
     )
     levels: Levels = Field({}, description="Levels by logger, such as feed=ERROR (commas).")
     console_format: Literal["text", "json"] = Field("text", description="How the console prints an entry.")
+    stream: Stream = Field("stderr", description="Where the console prints: stderr or stdout.")
     json_logging: bool = Field(False, description="Print JSON on the console too (alias structured_logging).")
     layout: Layout = Field("flat", description="Shape of a JSON line.")
     async_logging: bool = Field(True, description="Write on a thread; false: written when the call returns.")
@@ -271,4 +273,6 @@ def _showable(value: Any) -> Any:
         return {mask_text(name): _showable(item) for name, item in value.items()}
     if isinstance(value, Path | str):
         return mask_text(str(value))
-    return getattr(value, "__name__", type(value).__name__) if callable(value) else value
+    if value is None or isinstance(value, int | float):
+        return value
+    return getattr(value, "__name__", type(value).__name__)

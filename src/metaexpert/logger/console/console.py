@@ -1,7 +1,8 @@
 """The console: entries as text for a person at a terminal, or as JSON for a collector behind a container.
 
-Entries go to standard error, so that standard output stays the program's own. A closed stream or a broken pipe
-switches the console off until `sys.stderr` is another stream; the files go on.
+Entries go to standard error, so that standard output stays the program's own, unless the setting ``stream`` says
+otherwise. A closed stream or a broken pipe switches the console off until `sys.stderr` is another stream; the files go
+on.
 
 A printed line has at most `LONGEST_LINE` bytes, since container runtimes cut longer ones into pieces that are no JSON.
 The files keep the whole entry.
@@ -13,13 +14,17 @@ waits for the console only when the logger closes, for `LAST_PATIENCE` seconds.
 
 from __future__ import annotations
 
+import inspect
+import io
 import json
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal, TextIO
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Final, Literal, TextIO
 
 from metaexpert.logger.console import stderr
 from metaexpert.logger.console.loops import printed_lines
@@ -80,13 +85,37 @@ def width_of(stream: TextIO | None) -> int:
         return 0
 
 
+def stream_for(setting: Any) -> Callable[[], TextIO | None]:
+    """Return what returns the stream to print on, by the setting ``stream``: a word, or an object that writes."""
+    if setting == "stderr":
+        return stderr.standard_error
+    if setting == "stdout":
+        return stderr.standard_output
+    writer = _writer(setting)
+    return lambda: writer
+
+
+def _writer(given: Any) -> Any:
+    """Return *given*, or in its place an object whose `write` adds nothing to a text, as that of a stream does."""
+    if isinstance(given, io.TextIOBase):
+        return given
+    write = getattr(given, "write", given)
+    try:
+        ends = "end" in inspect.signature(write).parameters  # `tqdm.write` adds a line end, as `print` does
+    except (TypeError, ValueError):  # a builtin does not always tell
+        ends = False
+    if ends:
+        return SimpleNamespace(write=partial(write, end=""))
+    return given if write is not given else SimpleNamespace(write=write)
+
+
 class Console:
     """The console of one logger. Any thread may call `put`; one at a time prints.
 
     Args:
         form: ``text`` or ``json``.
         note: Returns the line that tells how many entries were skipped.
-        stream: Returns the stream to print on, asked again for each batch; standard error when left out.
+        stream: Returns the stream to print on, asked again for each batch.
         on_trouble: Called with the error that switched the console off.
         on_wait: Called when a line begins to wait while no other does.
         on_loop: Called when printed lines have come back as entries.
@@ -99,7 +128,7 @@ class Console:
         self,
         form: Literal["text", "json"],
         note: Callable[[int], bytes],
-        stream: Callable[[], TextIO | None] | None = None,
+        stream: Callable[[], TextIO | None] = stderr.standard_error,
         on_trouble: Callable[[Exception], None] = lambda _: None,
         on_wait: Callable[[], None] = lambda: None,
         on_loop: Callable[[], None] = lambda: None,
@@ -107,8 +136,8 @@ class Console:
         self._form = form
         self._note = note
         self._on_wait = on_wait
-        self._current = stream or stderr.standard_error
-        self._stream = NonBlockingStream(stream) if stream else stderr.stream
+        self._current = stream
+        self._stream = stderr.shared.get(stream) or NonBlockingStream(stream)
         self._on_trouble = on_trouble
         self._on_loop = on_loop
         self._loops = False
@@ -202,6 +231,7 @@ class Console:
         self._counting = RLock()
         self._lines.clear()
         self._went = self._came
+        self._stream.after_fork()
 
     def write(self, batch: bytes) -> None:
         """Print the lines of *batch*, unless the stream has failed."""
@@ -210,7 +240,7 @@ class Console:
             colors = self._form == "text" and wants_color(stream)
             if colors and not self._colored:
                 self._colored = True
-                enable_colors(STANDARD_ERROR)
+                enable_colors(STANDARD_OUTPUT if stream is sys.stdout else STANDARD_ERROR)
             text = self._text(batch, self._renderer(stream, colors))
             self.printing = threading.get_ident(), text
             try:

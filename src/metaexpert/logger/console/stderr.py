@@ -45,6 +45,11 @@ def standard_error() -> TextIO | None:
     return sys.stderr
 
 
+def standard_output() -> TextIO | None:
+    """Return the standard output of this moment, likewise."""
+    return sys.stdout
+
+
 class NonBlockingStream:
     """Prints text on a stream without waiting for it. Any thread may call it, and a signal handler too.
 
@@ -267,6 +272,11 @@ def _cut_line(line: str) -> str:
 
 #: The standard error of this process. All consoles share it, so that lines do not mix.
 stream: Final = NonBlockingStream()
+#: The streams that all consoles share, by what returns them.
+shared: Final[Mapping[Callable[[], TextIO | None], NonBlockingStream]] = {
+    standard_error: stream,
+    standard_output: NonBlockingStream(standard_output),
+}
 _render = ConsoleText(colors=False)
 
 

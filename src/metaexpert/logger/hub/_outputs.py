@@ -19,7 +19,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.config.alert_routes import lowest_level
 from metaexpert.logger.config.settings import LoggerConfig
 from metaexpert.logger.console import stderr
-from metaexpert.logger.console.console import Console
+from metaexpert.logger.console.console import Console, stream_for
 from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.counts import CLOSED, Counts
 from metaexpert.logger.entry.values import dumps
@@ -79,7 +79,12 @@ class Outputs:
         as_json = config.json_logging or config.console_format == "json"
         form: Literal["json", "text"] = "json" if as_json else "text"
         self.console: Final = Console(
-            form, self._skipped_note, on_trouble=self._console_trouble, on_wait=on_wait, on_loop=self._loop
+            form,
+            self._skipped_note,
+            stream_for(config.stream),
+            on_trouble=self._console_trouble,
+            on_wait=on_wait,
+            on_loop=self._loop,
         )
         #: Queues a line for the console.
         self.show: Final = self.console.put
