@@ -71,6 +71,7 @@ class Uncaught(ForkAware):
         self._logger = logger
         self._within = threading.local()
         self._told: BaseException | None = None
+        self._released = False
         self._crash: Descriptor | None = None
         self._crash_path: Path | None = None
         self._before = sys.excepthook
@@ -83,6 +84,7 @@ class Uncaught(ForkAware):
 
     def release(self) -> None:
         """Put back what was there, unless somebody else has replaced it since."""
+        self._released = True
         atexit.unregister(self._tell_unseen)
         if sys.excepthook is self._ours:
             sys.excepthook = self._before
@@ -147,7 +149,7 @@ class Uncaught(ForkAware):
 
     def _log(self, error: BaseException, trace: TracebackType | None, *, wait: bool, **fields: Any) -> None:
         """Log it; a failure of ours must not hide the program's, nor call this again."""
-        if getattr(self._within, "busy", False):
+        if self._released or getattr(self._within, "busy", False):  # a hook that came after us may call us for ever
             return
         self._within.busy = True
         try:

@@ -100,3 +100,33 @@ def by_process(path: Path) -> list[list[dict[str, Any]]]:
         found[entry["procid"]].append(entry)
     assert str(os.getpid()) not in found
     return [[e for e in entries if not e["message"].startswith("log.")] for entries in found.values()]
+
+
+PATCHED = """
+import threading
+from unittest import mock
+from metaexpert.logger import MetaLogger
+
+logger = MetaLogger(log_to_console=False, max_file_size="9GB")
+stop = threading.Event()
+feeds = [threading.Thread(target=lambda: [logger.info("Tick") for _ in iter(stop.is_set, True)]) for _ in range(2)]
+for feed in feeds:
+    feed.start()
+for number in range(10):
+    with mock.patch("os.getpid", return_value=4711):
+        logger.info("Order sent", number=number)
+        assert logger.flush(10)
+stop.set()
+for feed in feeds:
+    feed.join()
+logger.close()
+"""
+
+
+def test_a_replaced_getpid_makes_no_child(tmp_path: Path) -> None:
+    """A test of a supervisor patches it; a call that took itself for a forked child gave up the maps of its threads."""
+    command = [sys.executable, "-X", "faulthandler", "-c", PATCHED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = map(json.loads, (tmp_path / "logs/expert.log").read_text("utf-8").splitlines())
+    assert [entry["number"] for entry in lines if entry["message"] == "Order sent"] == list(range(10))

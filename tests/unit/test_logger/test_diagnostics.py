@@ -14,6 +14,7 @@ import pytest
 from sinks import FakeClock
 
 from metaexpert.logger import schema
+from metaexpert.logger.encoding import line
 from metaexpert.logger.encoding.line import Header
 from metaexpert.logger.files import _diagnostics as module
 from metaexpert.logger.files._diagnostics import MAX_SIZE, SUMMARY_INTERVAL, Diagnostics
@@ -188,7 +189,7 @@ def test_a_child_has_its_own_process_id_and_none_of_the_parents_repeats(
     """What the parent met, the parent tells."""
     diagnostics.report("write", "w")
     diagnostics.report("write", "w")
-    monkeypatch.setattr(os, "getpid", lambda: 4711)
+    monkeypatch.setattr(line, "getpid", lambda: 4711)
     diagnostics.after_fork()
     diagnostics.summarise(final=True)
     assert len(told()) == 1

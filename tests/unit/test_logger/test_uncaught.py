@@ -205,6 +205,22 @@ def test_close_puts_back_what_was_there(called: list[Any]) -> None:
     assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == (*before[:2], other)
 
 
+def test_after_close_a_hook_that_calls_ours_prints_nothing_more(
+    called: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Sentry's does: it keeps ours, which then only passes on."""
+    with MetaLogger(log_to_console=False):
+        kept = sys.excepthook, threading.excepthook, sys.unraisablehook
+        sys.excepthook = lambda *args: kept[0](*args)
+        threading.excepthook = lambda args: kept[1](args)
+        sys.unraisablehook = lambda args: kept[2](args)
+    sys.excepthook(ValueError, ValueError("late"), None)
+    fail_in("thread")
+    fail_in("finalizer")
+    assert len(called) == 3
+    assert capsys.readouterr().err == ""
+
+
 def test_faulthandler_writes_into_the_private_directory_unless_it_is_in_use(called: list[Any]) -> None:
     """The file goes when the logger is closed."""
     was = faulthandler.is_enabled()

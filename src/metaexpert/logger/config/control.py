@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger.schema import LEVEL_NUMBERS
-from metaexpert.logger.system.calls import monotonic, names_in
+from metaexpert.logger.system.calls import getpid, monotonic, names_in
 from metaexpert.logger.system.descriptors import (
     Descriptor,
     give_to_owner_above,
@@ -162,7 +162,7 @@ class Inbox:
         return request
 
     def _answer(self, request: Request, experts: list[dict[str, Any]]) -> None:
-        content = {"procid": str(os.getpid()), "hostname": hostname(), "experts": experts}
+        content = {"procid": str(getpid()), "hostname": hostname(), "experts": experts}
         path = self._path / f"{request.id}-{os.urandom(4).hex()}{_ANSWER}"
         with Descriptor.at(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, opener=open_private) as file:
             file.write_all(json.dumps(content).encode())

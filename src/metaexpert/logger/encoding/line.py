@@ -6,7 +6,6 @@ The RFC 5424 message itself is made by `metaexpert.logger.entry.rfc5424`, the co
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from metaexpert.logger.entry.fitting import fitted
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.schema import Layout
+from metaexpert.logger.system.calls import getpid
 from metaexpert.logger.system.host import hostname
 
 Entry = dict[str, Any]
@@ -106,7 +106,7 @@ class Header:
             "version": schema.RFC5424_VERSION,
             "hostname": schema.printable_ascii(hostname(), schema.MAX_HOSTNAME),
             "appname": self.appname,
-            "procid": str(os.getpid()),
+            "procid": str(getpid()),
         }
 
     def stamp(self, timestamp: str, level: str, msgid: str, sequence_id: int, message: str) -> Entry:

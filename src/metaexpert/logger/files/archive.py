@@ -28,7 +28,7 @@ from metaexpert.logger.files.rotation import FileFact, over_budget
 from metaexpert.logger.files.watched import Job, leave_to_watcher
 from metaexpert.logger.journal.segment import U64
 from metaexpert.logger.schema import backup_number
-from metaexpert.logger.system.calls import Calls, files_in, monotonic, paths_in, try_lock
+from metaexpert.logger.system.calls import Calls, files_in, getpid, monotonic, paths_in, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.forks import ForkSafeThread
 from metaexpert.logger.system.locks import DirectoryLock
@@ -189,7 +189,7 @@ class Archivist:
         try_lock(fd)
 
     def _compress(self, name: str, index: Index) -> None:
-        copy = self._private / f"{name}-{os.getpid()}{_SUFFIX}{_UNFINISHED}"
+        copy = self._private / f"{name}-{getpid()}{_SUFFIX}{_UNFINISHED}"
         indexer = Indexer()
         try:
             status = self._copy(self._directory / name, copy, indexer)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import queue
 import sys
 import threading
@@ -26,7 +25,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.calls import getpid, monotonic
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, catch_up, on_fork
 from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
@@ -119,7 +118,7 @@ class WritingThread(ForkAware):
         self._lock = RLock()
         # Its `put` may interrupt itself: a signal handler or a __del__ may wake the thread while its caller does.
         self._mail: SimpleQueue[_Waiter | None] = SimpleQueue()
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._ending = False
         #: Whether the thread has died or could not be started, although the program goes on.
         self.lost = False
@@ -265,7 +264,7 @@ class WritingThread(ForkAware):
                 self._hung_at = None
                 return waiter.served or None
             # A signal handler that forks without Python's knowledge in the middle of this leaves us without the thread.
-            if not self.running or os.getpid() != self._pid:
+            if not self.running or getpid() != self._pid:
                 return None
             if directory is not None:
                 self._relieve(directory)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import sys
 import uuid
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import schema
+from metaexpert.logger.system.calls import getpid
 from metaexpert.logger.system.descriptors import read_file
 from metaexpert.logger.system.host import hostname
 from metaexpert.logger.system.processes import birth, birth_in, is_ending, status_of
@@ -63,7 +63,7 @@ def description(*, forked: bool, **facts: Any) -> bytes:
         forked: Whether it is a forked child, which may end by `os._exit` as it should.
         **facts: What is known of its end already.
     """
-    own = {"procid": str(os.getpid()), "hostname": hostname(), "began": _birth(), "program": _PROGRAM}
+    own = {"procid": str(getpid()), "hostname": hostname(), "began": _birth(), "program": _PROGRAM}
     return json.dumps({**own, "forked": forked, **facts}).encode()
 
 
@@ -81,7 +81,7 @@ def end_of(owner: Path, *, left: bool) -> End | None:
         forked, began, error, program = bool(found["forked"]), found["began"], found.get("error"), found["program"]
     except (OSError, ValueError, TypeError, KeyError):  # it has logged nothing, or is of an earlier version
         return None
-    if program == _PROGRAM and facts["died_procid"] == str(os.getpid()):  # it is us, and we gave the journal up
+    if program == _PROGRAM and facts["died_procid"] == str(getpid()):  # it is us, and we gave the journal up
         return None
     crash = _crash(owner.with_suffix(CRASH_SUFFIX))
     if crash:
@@ -112,7 +112,7 @@ def _birth(procid: str | None = None) -> str | None:
     program takes another's place in a process, is asked for this process only.
     """
     if sys.platform == "win32":
-        return (birth(os.getpid()) or None) if procid is None else None
+        return (birth(getpid()) or None) if procid is None else None
     with contextlib.suppress(OSError, IndexError):  # UTF-8 needs no codec that a process without rights cannot load
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
         status = status_of(procid)

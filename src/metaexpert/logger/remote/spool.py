@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from metaexpert.logger.system.calls import getpid
 from metaexpert.logger.system.descriptors import REFUSED_SUFFIX, is_regular, make_private_directory, open_private
 from metaexpert.logger.system.locks import FileLock
 
@@ -85,7 +86,7 @@ class Spool:
 
     def _own(self, directory: Path) -> None:
         if self._lock is None:
-            self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            self._owner = f"{getpid()}-{uuid.uuid4().hex[:8]}"
             self._lock = FileLock(directory / f"{self._owner}{OWNER_SUFFIX}")
             with contextlib.suppress(OSError):  # a file system without locks: nobody takes over from anybody
                 self._lock.acquire()

@@ -44,6 +44,8 @@ else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+#: The id of this process. Not `os.getpid`, which a test may replace: a log call would take itself for a forked child.
+getpid: Final = os.getpid
 #: Seconds that never step back, for waits. Not `time.monotonic`, which stands still in a program (a backtest, a test)
 #: that freezes Python's clocks: freezegun replaces that function wherever a module has it, time-machine in its place.
 if sys.platform == "win32":

@@ -23,7 +23,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
-from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.calls import getpid, monotonic
 from metaexpert.logger.system.interrupts import put_off_here
 from metaexpert.logger.system.native import core
 from metaexpert.logger.system.threads import RLock, Thread
@@ -58,7 +58,7 @@ _participants: Final[weakref.WeakValueDictionary[int, ForkAware]] = weakref.Weak
 _numbers: Final = itertools.count()
 _one_fork_at_a_time = RLock()
 #: The process that the participants know of.
-_pid = os.getpid()
+_pid = getpid()
 
 
 def on_fork(participant: ForkAware) -> None:
@@ -228,14 +228,14 @@ def catch_up() -> None:
 
     Python is told first. It would wait for threads that the child does not have, as soon as another one is to run.
     """
-    if os.getpid() == _pid:
+    if getpid() == _pid:
         return
     if sys.version_info < (3, 13):
         _tell_python()
     elif not _imp.lock_held():  # by a thread that is not here: Python, told, would stop the process
         _imp.acquire_lock()  # as before a fork of Python's own; it is released in the child
         _tell_python()
-    if os.getpid() != _pid:
+    if getpid() != _pid:
         _after_fork_in_child()
 
 
@@ -250,7 +250,7 @@ def _tell_python() -> None:
 
 
 def _before_fork() -> None:
-    if os.getpid() != _pid:  # in the midst of its hooks Python is not told; the next `catch_up` does it
+    if getpid() != _pid:  # in the midst of its hooks Python is not told; the next `catch_up` does it
         _start_anew()
     _one_fork_at_a_time.acquire()
     _register_last()
@@ -297,7 +297,7 @@ def _start_again() -> None:
 
 def _after_fork_in_child() -> None:
     global _pid  # noqa: PLW0603
-    _pid = os.getpid()
+    _pid = getpid()
     _start_anew()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from metaexpert.logger.system.calls import getpid
 from metaexpert.logger.system.descriptors import Descriptor, open_private, read_file
 from metaexpert.logger.system.locks import FileLock
 
@@ -35,7 +36,7 @@ class Heartbeat:
     """
 
     def __init__(self, directory: Path, content: Mapping[str, Any]) -> None:
-        name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        name = f"{getpid()}-{uuid.uuid4().hex[:8]}"
         self._path = directory / f"{name}{SUFFIX}"
         self._lock = FileLock(directory / f"{name}{_LOCK}")
         self._lock.acquire()
