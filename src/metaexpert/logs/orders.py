@@ -24,7 +24,12 @@ class Step:
         step: The step, in a word of `metaexpert.logs.vocabulary`.
         before: The entry of the previous step; None for the first.
         size: Size executed in this step; None when nothing was.
+        price: Price of that, in the quote currency.
+        fees: What it cost, one sum for each currency.
+        trade_id: The id of the execution; empty when there is none.
+        reason: Why it was rejected or cancelled; empty when no entry tells.
         duplicate: Whether it repeats an earlier step; then it is not counted.
+        has_result: Whether it tells a realised result (``pnl``).
     """
 
     entry: Entry
@@ -36,6 +41,7 @@ class Step:
     trade_id: str = ""
     reason: str = ""
     duplicate: bool = False
+    has_result: bool = False
 
     @property
     def after(self) -> float | None:
@@ -260,8 +266,9 @@ def _add(life: OrderLife, facts: Facts) -> None:
     if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
     step.before = life.steps[-1].entry if life.steps else None
-    if facts.is_execution and (step.step != words.POSITION or not life.filled):
-        step.size, step.price = _executed(life, facts), facts.number("price")
+    size = facts.growth(life.filled) if facts.is_execution else Decimal()
+    if size or (facts.is_execution and step.step in words.EXECUTIONS):
+        step.size, step.price = size, facts.price
         step.fees.add(facts.fees)
     step.duplicate = _is_duplicate(life, step, facts)
     life.steps.append(step)
@@ -277,14 +284,6 @@ def _may_be_rejected(life: OrderLife, facts: Facts) -> bool:
     return facts.has_status or life.status != words.ACKNOWLEDGED
 
 
-def _executed(life: OrderLife, facts: Facts) -> Decimal:
-    """Return the size of this execution: its ``size``, or the growth of the cumulative ``filled_size``."""
-    total = facts.number("filled")
-    if facts.get("trade_id") is None and total is not None:
-        return max(Decimal(), total - life.filled)
-    return facts.executed_size
-
-
 def _is_duplicate(life: OrderLife, step: Step, facts: Facts) -> bool:
     same = [other for other in life.steps if other.step == step.step]
     if step.step in words.EXECUTIONS:
@@ -294,7 +293,8 @@ def _is_duplicate(life: OrderLife, step: Step, facts: Facts) -> bool:
         return bool(same) and (repeated or step.step == words.FILLED)
     if step.step == words.POSITION and step.trade_id:
         return any(other.trade_id == step.trade_id and other.entry.text == step.entry.text for other in same)
-    return bool(same) and step.step in (words.PLACED, words.ACKNOWLEDGED, words.CANCELLED, words.REJECTED)
+    once = (words.PLACED, words.ACKNOWLEDGED, words.CANCELLED, words.REJECTED)
+    return bool(same) and step.step in once and not step.size
 
 
 def _describe(life: OrderLife, facts: Facts, step: Step) -> None:
@@ -324,5 +324,7 @@ def _count(life: OrderLife, facts: Facts, step: Step) -> None:
     elif step.step in words.EXECUTIONS and life.is_complete:
         life.status = words.FILLED
     pnl = facts.number("pnl")
-    if pnl is not None:
+    step.has_result = pnl is not None
+    told = step.trade_id and any(other.has_result and other.trade_id == step.trade_id for other in life.steps[:-1])
+    if pnl is not None and not told:
         life.pnl = (life.pnl or Decimal()) + pnl

@@ -15,7 +15,18 @@ from metaexpert.logger import schema
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.vocabulary import POSITION, SIDES, Amounts, Facts, currency_of, plain
+from metaexpert.logs.vocabulary import (
+    EXECUTIONS,
+    FILLED,
+    PLACED,
+    POSITION,
+    SIDES,
+    Amounts,
+    Facts,
+    currency_of,
+    is_inverse,
+    plain,
+)  # fmt: skip
 
 #: Entries of category trade have this in their header; most other lines are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'
@@ -25,7 +36,19 @@ _WINDOW: Final = 100_000
 
 @dataclass(slots=True)
 class Execution:
-    """One execution, and its entry."""
+    """One execution, and its entry.
+
+    Attributes:
+        entry: The entry.
+        side: 1 for bought, -1 for sold.
+        size: How much, in the unit of the symbol.
+        price: In the quote currency.
+        fees: What it cost, one sum for each currency.
+        symbol: The symbol; like the ids empty when the entry names none.
+        order_id: The id of its order.
+        trade_id: Its own id.
+        pnl: Realised result before fees; None when the entry has none.
+    """
 
     entry: Entry
     side: int
@@ -83,6 +106,7 @@ class Totals:
     _cost: Decimal = Decimal()
     _computed: Decimal = Decimal()
     _told: int = 0
+    _inverse: bool = False
 
     @property
     def pnl(self) -> Decimal:
@@ -119,7 +143,8 @@ class Totals:
         if self._held * change < 0:  # a part or all of the position is closed, maybe more than that
             closed = min(abs(change), abs(self._held)).copy_sign(change)
             average = self._cost / self._held
-            self._computed += (average - price) * closed
+            if not self._inverse:  # how much a contract is worth, no entry tells
+                self._computed += (average - price) * closed
             self._cost += average * closed
             self._held += closed
             change -= closed
@@ -146,9 +171,9 @@ class Totals:
         """Whether anything was closed."""
         return self.logged_pnl is not None or bool(self._computed)
 
-    def see(self, facts: Facts) -> None:
-        """Take in what an entry says about the result and the position."""
-        pnl = facts.number("pnl")
+    def see(self, facts: Facts, *, has_result: bool = True) -> None:
+        """Take in what an entry says about the position, and about the result unless another entry *has_result*."""
+        pnl = facts.number("pnl") if has_result else None
         if pnl is not None:
             self.logged_pnl = (self.logged_pnl or Decimal()) + pnl
         size = facts.number("position_size")
@@ -175,17 +200,27 @@ class Totals:
 
 
 @dataclass(slots=True)
+class _Order:
+    """What was executed of an order so far, whether an entry told that all is, and which process placed it."""
+
+    process: tuple[str, str] = ("", "")
+    filled: Decimal = Decimal()
+    done: bool = False
+
+
+@dataclass(slots=True)
 class Ledger:
     """All trades.
 
     Attributes:
         totals: By expert and symbol, in the order of their first trade.
-        duplicates: Executions that were logged again with the same id.
+        duplicates: Executions that were logged again, with the same id or as the whole of an order.
     """
 
     totals: dict[tuple[str, str], Totals] = field(default_factory=dict)
     duplicates: int = 0
     _recent: Recent = field(default_factory=lambda: Recent(_WINDOW))
+    _orders: dict[tuple[str, ...], _Order] = field(default_factory=dict)
 
     def read(self, logs: Logs) -> Iterator[Execution]:
         """Count the trades of *logs*, and yield each execution in order of time."""
@@ -209,31 +244,54 @@ class Ledger:
 
     def take(self, facts: Facts) -> Execution | None:
         """Count what an entry of category ``trade`` says; return its execution, if it is about one."""
+        place = facts.entry.expert, facts.text("symbol")
+        order = self._order_of(facts, place)
         executed = facts.is_execution and facts.side != 0
         if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
             return None
-        expert, symbol, trade_id = facts.entry.expert, facts.text("symbol"), facts.text("trade_id")
-        if trade_id and self._recent.seen((expert, symbol, trade_id, facts.step == POSITION)):
+        trade_id, size = facts.text("trade_id"), Decimal()
+        trade = (*order.process, *place, trade_id)
+        if executed:
+            size = facts.growth(order.filled, done=order.done)
+            order.done = order.done or facts.step == FILLED
+        again = bool(trade_id) and self._recent.seen((*trade, facts.step == POSITION))
+        if again or (executed and not size and not trade_id and facts.step in EXECUTIONS):
             self.duplicates += 1
             return None
-        totals = self.totals.get((expert, symbol))
+        totals = self.totals.get(place)
         if totals is None:
-            totals = self.totals[expert, symbol] = Totals(currency=currency_of(symbol))
-        execution = _execution(facts) if executed else None
+            symbol = place[1]
+            totals = self.totals[place] = Totals(currency=currency_of(symbol), _inverse=is_inverse(symbol))
+        execution = _execution(facts, size) if size else None
         if execution is not None:
             totals.add(execution)
-        totals.see(facts)
+            order.filled += size
+        told = trade_id and facts.number("pnl") is not None and self._recent.seen((*trade, "pnl"))
+        totals.see(facts, has_result=not told)
         return execution
 
+    def _order_of(self, facts: Facts, place: tuple[str, str]) -> _Order:
+        """Return the order that an entry is about. A process that places one of the same id places another one."""
+        name = facts.text("order_id") or facts.text("client_order_id")
+        if not name:
+            return _Order()
+        order = self._orders.get((*place, name))
+        placed = facts.step == PLACED
+        if order is None or (placed and order.process != facts.entry.process):
+            if len(self._orders) >= _WINDOW:
+                del self._orders[next(iter(self._orders))]
+            order = self._orders[*place, name] = _Order(facts.entry.process) if placed else _Order()
+        return order
 
-def _execution(facts: Facts) -> Execution:
+
+def _execution(facts: Facts, size: Decimal) -> Execution:
     fees = Amounts()
     fees.add(facts.fees)
     return Execution(
         entry=facts.entry,
         side=facts.executed_side,
-        size=facts.executed_size,
-        price=facts.number("price") or Decimal(),
+        size=size,
+        price=facts.price or Decimal(),
         fees=fees,
         symbol=facts.text("symbol"),
         order_id=facts.text("order_id"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
@@ -57,6 +57,8 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "order_size": ("order_size", "orig_qty", "order_qty"),
     "filled": ("filled_size", "filled", "filled_qty", "executed_qty", "cum_qty", "cumulative_size"),
     "price": schema.PRICE_NAMES,
+    "average": ("avg_price", "average_price", "average"),
+    "quote": ("cummulative_quote_qty", "cumulative_quote_qty", "cum_quote", "cost"),
     "requested": ("requested_price", "expected_price", "limit_price", "signal_price"),
     "fee": schema.FEE_NAMES,
     "fee_currency": ("fee_currency", "fee_asset", "fee_ccy", "fee_coin", "commission_asset", "commission_currency"),
@@ -65,26 +67,44 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "position_size": ("position_size", "position"),
     "entry_price": ("entry_price",),
 }
+#: By words without marks between them: Bybit writes PartiallyFilled, others partially_filled.
 _STATUS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("submitted", "placed", "sent", "created", "pending", "pending new", "initialized"), PLACED),
+    **dict.fromkeys(("submitted", "placed", "sent", "created", "pending", "pendingnew", "initialized"), PLACED),
+    **dict.fromkeys(("presubmitted", "pendingsubmit"), PLACED),
     **dict.fromkeys(("accepted", "acknowledged", "ack", "open", "live", "new", "working", "active"), ACKNOWLEDGED),
-    **dict.fromkeys(("partially filled", "partial", "partial fill", "partial filled", "partially"), PARTIALLY_FILLED),
+    **dict.fromkeys(("triggered", "untriggered"), ACKNOWLEDGED),
+    **dict.fromkeys(("partiallyfilled", "partial", "partialfill", "partialfilled", "partially"), PARTIALLY_FILLED),
     **dict.fromkeys(("filled", "executed", "closed", "done", "complete", "completed"), FILLED),
-    **dict.fromkeys(("cancelled", "canceled", "expired", "pending cancel", "cancel"), CANCELLED),
+    **dict.fromkeys(("cancelled", "canceled", "expired", "expiredinmatch", "cancel", "deactivated"), CANCELLED),
+    **dict.fromkeys(("apicancelled", "partiallyfilledcanceled", "partiallyfilledcancelled"), CANCELLED),
     **dict.fromkeys(("rejected", "refused", "failed", "error", "denied"), REJECTED),
+    # It may still be executed.
+    **dict.fromkeys(("pendingcancel", "cancelling", "canceling", "pendingreplace", "pendingamend"), NOTE),
 }
+#: Such a status may be that of a position.
+_OF_POSITIONS: Final = frozenset({"open", "closed", "new", "live", "active", "done", "complete", "completed"})
 _POSITION: Final = re.compile(r"\bposition\b", re.I)
+#: What changes a position.
+_CHANGES: Final = re.compile(r"\b(open|clos|enter|exit|increas|reduc|revers|flip|add|scal|liquidat)", re.I)
+_REFUSED: Final = re.compile(r"\b(reject|refus|fail|denied)", re.I)
 #: In this order: "partially filled" before "filled".
 _WORDS: Final = (
     (re.compile(r"\bpartial", re.I), PARTIALLY_FILLED),
-    (re.compile(r"\b(reject|refus|fail|denied)", re.I), REJECTED),
-    (re.compile(r"\b(cancel|expired)", re.I), CANCELLED),
-    (re.compile(r"\b(filled|fill|executed)\b", re.I), FILLED),
+    (_REFUSED, REJECTED),
+    (re.compile(r"\b(cancell?ed|expired)\b|\bcancel\w*\b.*\b(confirmed|accepted|done|succe)", re.I), CANCELLED),
+    (re.compile(r"\b(filled|fill(?![ -]+or[ -]+kill)|executed)\b", re.I), FILLED),
     (re.compile(r"\b(accepted|acknowledged|ack|open(ed)?|working)\b", re.I), ACKNOWLEDGED),
     (re.compile(r"\b(plac|submit|sent\b|sending\b|creat)", re.I), PLACED),
 )
-#: If such a request fails, the order stays as it is.
-_REQUEST: Final = re.compile(r"\b(cancel|cancellation|amend|modify|modification|replace|edit)\b", re.I)
+#: Before such a word: what it tells of has not happened, or not yet.
+_NOT_YET: Final = re.compile(
+    r"\b(not|never|no|will|would|should|could|may|might|must|cannot|can't|won't|unless|until|till|if|when|waiting"
+    r"|to be)(\s+\w+){0,2}[\s-]+$",
+    re.I,
+)
+#: If such a request is sent or fails, the order stays as it is. Not so in an order to fill immediately or cancel.
+_REQUEST: Final = re.compile(r"(?<!\bor[ -])\b(cancel|cancellation|amend|modify|modification|replace|edit)\b", re.I)
+_FAILED_TO: Final = re.compile(r"\b(?:fail|refus)\w* to (?:cancel|amend|modify|replace|edit)\b", re.I)
 _CLOSING: Final = re.compile(r"\b(clos|reduc|exit)", re.I)
 _ONLY_ORDERS: Final = re.compile(r"\border\b", re.I)
 
@@ -138,7 +158,7 @@ class Facts:
     @property
     def has_status(self) -> bool:
         """Whether a field, not the message, says which step it is."""
-        return _spaced(self.text("status")) in _STATUS
+        return folded_name(self.text("status")) in _STATUS
 
     @property
     def step(self) -> str:
@@ -148,19 +168,55 @@ class Facts:
             executed = known.get("trade_id") is not None and known.get("price") is not None
             trade = executed or self.entry.data.get("msgid") == schema.MSGID_TRADE
             moved = known.get("position_size") is not None
-            text = self.entry.text
-            self._step = POSITION if moved else _step(text, self.text("status"), executed=executed, trade=trade)
+            step = _step(self.entry.text, self.text("status"), executed=executed, trade=trade, moved=moved)
+            self._step = PARTIALLY_FILLED if step == ACKNOWLEDGED and self.number("filled") else step
         return self._step
 
     @property
     def is_execution(self) -> bool:
         """Whether something was bought or sold, of a known size at a known price."""
         if self._executed is None:
-            # "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade.
-            opened = self.step == POSITION and self._known.get("position_size") is None and self.side != 0
-            known = opened or self.step in EXECUTIONS  # before the numbers, which take longer
-            self._executed = known and self.number("price") is not None and self._executed_size is not None
+            known = self.step in EXECUTIONS or self._is_change or self._is_rest  # before the numbers, which take longer
+            self._executed = known and self._executed_size is not None and self.price is not None
         return self._executed
+
+    @property
+    def _is_change(self) -> bool:
+        """Whether it is "Position opened", side=BUY, size=0.1, price=70000: the only entry about the trade."""
+        if self.step != POSITION or self._known.get("position_size") is not None or not self.side:
+            return False
+        text = self.entry.text
+        return _happened(_CHANGES, text) and _REFUSED.search(text) is None
+
+    @property
+    def _is_rest(self) -> bool:
+        """Whether it is the end of an order that also tells how much of it was executed."""
+        return self.step == CANCELLED and self._known.get("trade_id") is None and bool(self.number("filled"))
+
+    @property
+    def price(self) -> Decimal | None:
+        """Price of an execution; where the entry tells how much was executed so far, rather the average of that."""
+        total = self.number("filled") if self._known.get("trade_id") is None else None
+        names = ("price", "average") if total is None else ("average", "price")
+        found = next((price for price in map(self.number, names) if price), None)
+        size, quote = total or self._executed_size, self.number("quote")
+        if found is None and size and quote:
+            return quote / size
+        return self.number("price") if found is None else found
+
+    def growth(self, filled: Decimal, *, done: bool = False) -> Decimal:
+        """Return how much this execution adds to what was executed of its order; nothing if it tells that again.
+
+        Args:
+            filled: What was executed so far.
+            done: Whether an entry has told already that all is.
+        """
+        total, named = self.number("filled"), self._known.get("trade_id") is not None
+        if self.step == POSITION:
+            return Decimal() if filled else self.executed_size
+        if total is not None and not named:
+            return max(Decimal(), total - filled)
+        return Decimal() if done and self.step == FILLED and not named else self.executed_size
 
     @property
     def executed_side(self) -> int:
@@ -212,22 +268,39 @@ def _form(names: tuple[str, ...]) -> _Form:
 
 
 @lru_cache(maxsize=4096)  # messages repeat
-def _step(text: str, status: str, *, executed: bool, trade: bool) -> str:
-    if _POSITION.search(text) is not None:
-        return POSITION
-    if (told := _STATUS.get(_spaced(status))) is not None:
-        return told
-    if not trade and _ONLY_ORDERS.search(text) is None:
+def _step(text: str, status: str, *, executed: bool, trade: bool, moved: bool) -> str:
+    word = folded_name(status)
+    told, about_order = _STATUS.get(word), _ONLY_ORDERS.search(text) is not None
+    position = _POSITION.search(text)
+    of_position = position is not None and (not position.start() or not about_order)
+    if (of_position or moved) and (told is None or word in _OF_POSITIONS):
+        found = _told_by(text) if trade and not of_position and told is None else None
+        return found if found in EXECUTIONS else POSITION
+    if told is not None:
+        return NOTE if told == REJECTED and _is_of_request(text) else told
+    if not trade and not about_order:
         return NOTE
-    found = next((step for words, step in _WORDS if words.search(text) is not None), None)
-    if found == REJECTED and _REQUEST.search(text):
+    found = _told_by(text)
+    if found in (REJECTED, PLACED) and _REQUEST.search(text):
         return NOTE
     return found or (FILLED if executed else NOTE)
 
 
-@lru_cache(maxsize=1024)
-def _spaced(text: str) -> str:
-    return re.sub(r"[\W_]+", " ", text).strip().lower()
+def _is_of_request(text: str) -> bool:
+    """Return whether what was refused is the request to change an order, not the order."""
+    refused = _REFUSED.search(text)
+    before = len(text) if refused is None else refused.start()
+    return _REQUEST.search(text, 0, before) is not None or _FAILED_TO.search(text) is not None
+
+
+def _told_by(text: str) -> str | None:
+    """Return the step that the words of a message tell; None if they tell none."""
+    return next((step for words, step in _WORDS if _happened(words, text)), None)
+
+
+def _happened(words: re.Pattern[str], text: str) -> bool:
+    """Return whether a text has one of some words without `_NOT_YET` before it."""
+    return any(_NOT_YET.search(text, 0, found.start()) is None for found in words.finditer(text))
 
 
 def _fees(value: Any, currency: str) -> Iterator[tuple[str, Decimal]]:
@@ -236,7 +309,7 @@ def _fees(value: Any, currency: str) -> Iterator[tuple[str, Decimal]]:
         for item in value:
             yield from _fees(item, currency)
     elif isinstance(value, dict):
-        if (cost := number(value.get("cost", value.get("amount")))) is not None:
+        if (cost := number(value.get("cost", value.get("amount", value.get("qty"))))) is not None:
             yield str(value.get("currency") or value.get("asset") or currency).upper(), cost
         else:
             yield from ((str(name).upper(), cost) for name, one in value.items() if (cost := number(one)) is not None)
@@ -277,12 +350,31 @@ def currency_of(symbol: str) -> str:
     return next((quote for quote in _QUOTES if pair.endswith(quote) and pair != quote), "")
 
 
+@lru_cache(maxsize=1024)
+def is_inverse(symbol: str) -> bool:
+    """Return whether a contract is settled in its base currency (``BTC/USD:BTC``): its size is in the other one."""
+    pair, _, settled = symbol.upper().partition(":")
+    return bool(settled) and re.split(r"[/\-_]", pair)[0] == re.sub(r"\W.*", "", settled)
+
+
 def plain(number: Decimal | None) -> str:
-    """Return *number* without exponent and without needless zeros, to 12 places; empty for None."""
-    if number is None:
-        return ""
-    text = f"{round(number, 12) + 0:f}"  # adding 0 makes minus zero plain zero
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Return *number* without exponent and without needless zeros; empty for None.
+
+    It is exact to 18 decimal places, as amounts are. A quotient, which has more, is rounded to 12, and a small one to
+    12 digits.
+    """
+    if not number:
+        return "" if number is None else "0"
+    if int(number.as_tuple().exponent) < -_MOST_PLACES:
+        size = number.adjusted()
+        number = _rounded(number, _PLACES if size >= -_SMALL else _PLACES - 1 - size)
+    text = f"{number:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _rounded(number: Decimal, places: int) -> Decimal:
+    return number.quantize(Decimal(1).scaleb(-places), context=_EXACT)
 
 
 def number(value: Any) -> Decimal | None:
@@ -296,6 +388,10 @@ def number(value: Any) -> Decimal | None:
     return found if found.is_finite() else None
 
 
+#: Decimal places of exact amounts, and of quotients; below ten to the minus this power those have as many digits.
+_MOST_PLACES, _PLACES, _SMALL = 18, 12, 6
+#: Rounds without an error, whatever the size.
+_EXACT: Final = Context(prec=200)
 #: `FIELDS`, folded: two names may be one then.
 _NAMES: Final = {field: tuple(dict.fromkeys(map(folded_name, names))) for field, names in FIELDS.items()}
 
@@ -304,7 +400,8 @@ def money(number: Decimal | None, *, sign: bool = False) -> str:
     """Return an amount for people; empty when there is none."""
     if number is None:
         return ""
-    text = plain(number.quantize(Decimal(1).scaleb(-8)) if abs(number) < 10**15 else number)
+    # Prices of some coins begin after ten zeros.
+    text = plain(_rounded(number, max(8, _PLACES - 8 - number.adjusted()) if number else 0))
     return f"+{text}" if sign and number > 0 else text
 
 
