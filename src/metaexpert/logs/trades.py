@@ -171,6 +171,27 @@ class Totals:
         """Whether anything was closed."""
         return self.logged_pnl is not None or bool(self._computed)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether an entry tells the position."""
+        return bool(self._told)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was counted."""
+        return bool(self.executions or self._told) or self.logged_pnl is not None
+
+    def continued(self) -> Totals:
+        """Return totals that count anew, from this position."""
+        return Totals(
+            currency=self.currency,
+            position=self.position,
+            entry_price=self.entry_price,
+            _held=self._held,
+            _cost=self._cost,
+            _inverse=self._inverse,
+        )
+
     def see(self, facts: Facts, *, has_result: bool = True) -> None:
         """Take in what an entry says about the position, and about the result unless another entry *has_result*."""
         pnl = facts.number("pnl") if has_result else None
@@ -222,15 +243,39 @@ class Ledger:
     _recent: Recent = field(default_factory=lambda: Recent(_WINDOW))
     _orders: dict[tuple[str, ...], _Order] = field(default_factory=dict)
 
-    def read(self, logs: Logs) -> Iterator[Execution]:
-        """Count the trades of *logs*, and yield each execution in order of time."""
+    def read(self, logs: Logs, *, opening: bool = False) -> Iterator[Execution]:
+        """Count the trades of *logs*, and yield each execution in order of time.
+
+        Args:
+            logs: The logs.
+            opening: Begin with the positions that the trades before the earliest time of *logs* have left.
+        """
+        since = logs.criteria.since if opening else b""
         trades = replace(logs.filter(grep=_TRADES), copies=False)
+        if since:
+            trades = replace(trades, criteria=replace(trades.criteria, since=b""))
         for record in trades:
             if isinstance(record, Entry) and record.get("msgid") == schema.MSGID_TRADE:
+                if since and record.key[0] >= since:
+                    since = b""
+                    self._begin()
                 execution = self.take(Facts(record))
-                if execution is not None:
+                if execution is not None and not since:
                     yield execution
+        if since:
+            self._begin()
+        self.totals = {place: totals for place, totals in self.totals.items() if totals.is_used or not opening}
         logs.counts.note_files(trades.counts)
+
+    def _begin(self) -> None:
+        """Count anew, from the positions of this moment."""
+        self.totals = {place: totals.continued() for place, totals in self.totals.items()}
+        self.duplicates = 0
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether a result or a position follows from the trades before, because no entry tells it."""
+        return any(totals.logged_pnl is None or not totals.is_told for totals in self.totals.values())
 
     def absorb(self, other: Ledger) -> None:
         """Add the trades of *other*, which are earlier."""

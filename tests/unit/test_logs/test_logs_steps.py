@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from metaexpert.__main__ import main
 from metaexpert.logs import open_logs
 from metaexpert.logs.entry import parse
 from metaexpert.logs.orders import order_life
@@ -202,6 +204,28 @@ def test_ids_that_begin_anew_are_other_trades(tmp_path: Path, line: Line) -> Non
     ledger = Ledger()
     assert len(list(ledger.read(open_logs(tmp_path)))) == 2
     assert (ledger.totals["EmaBot", "BTCUSDT"].bought, ledger.duplicates) == (Decimal(2), 1)
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["computed", "told"])
+def test_what_was_bought_before_the_earliest_time(
+    told: bool, line: Line, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The result since then is that of what was held, and another symbol that was not traded since is not listed."""
+    fields: list[dict[str, Any]] = [
+        {"side": "BUY", "price": 100, "symbol": "BTCUSDT"},
+        {"side": "BUY", "price": 7, "symbol": "ETHUSDT"},
+        {"side": "SELL", "price": 110, "symbol": "BTCUSDT", **({"pnl": 9, "position_size": 0} if told else {})},
+    ]
+    lines = [
+        line(n, "Order filled", trade_id=f"t{n}", size=1, category="trade", **one) for n, one in enumerate(fields, 1)
+    ]
+    (tmp_path / "trades.log").write_bytes(b"".join(lines))
+    assert main(["logs", "trades", "--json", "--since", "2026-11-22T10:31:03Z", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["trade_id"] for one in found["executions"]] == ["t3"]
+    (totals,) = found["totals"]
+    wanted = ("BTCUSDT", 1, "9" if told else "10", "0")
+    assert (totals["symbol"], totals["executions"], totals["pnl"], totals["position"]) == wanted
 
 
 def test_the_result_of_an_inverse_contract_is_not_made_up(tmp_path: Path, line: Line) -> None:

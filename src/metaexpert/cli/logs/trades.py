@@ -11,6 +11,7 @@ from metaexpert.cli import output
 from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters, zone
 from metaexpert.cli.tables import csv_table, day_column, table
 from metaexpert.logger.entry.console_text import time_text
+from metaexpert.logs.library import Logs
 from metaexpert.logs.trades import Execution, Ledger
 from metaexpert.logs.vocabulary import SIDES, amounts, money
 
@@ -31,7 +32,8 @@ def trades(
 
     Totals cover all trades that pass the filters, not only those listed. The
     realised result is the sum of the pnl in the entries; if none has one, it
-    is computed at average cost. An execution that was logged twice with one
+    is computed at average cost, with --since from the positions before that
+    time. An execution that was logged twice with one
     trade_id counts once.
 
     Example:
@@ -41,9 +43,8 @@ def trades(
     form = format_name(form, as_json=as_json)
     if limit != "all" and not limit.isdecimal():
         raise output.InputError(f"--limit: {limit!r} should be a number of executions, or all")
-    ledger = Ledger()
     with reading(filters, "searching", files=True, stores=True) as logs:
-        listed = deque(ledger.read(logs), maxlen=None if limit == "all" else int(limit))
+        ledger, listed = _read(logs, None if limit == "all" else int(limit))
     if form == "json":
         output.write_json(_as_dict(ledger, listed))
     elif form == "csv":
@@ -53,6 +54,16 @@ def trades(
         output.complain("note", ["there are no trades"])
     else:
         output.write(_listed(listed, zone(filters.get("tz"))) + "\n" + _totals(ledger))
+
+
+def _read(logs: Logs, limit: int | None) -> tuple[Ledger, deque[Execution]]:
+    """Return the totals, and the last executions; what was bought before the earliest time may be sold after it."""
+    ledger = Ledger()
+    listed = deque(ledger.read(logs), maxlen=limit)
+    if logs.criteria.since and ledger.is_computed:
+        ledger = Ledger()
+        listed = deque(ledger.read(logs, opening=True), maxlen=limit)
+    return ledger, listed
 
 
 def _as_dict(ledger: Ledger, listed: deque[Execution]) -> dict[str, Any]:
