@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from metaexpert.__main__ import main
 from metaexpert.logs import open_logs
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.reading import read_runs
@@ -196,3 +197,25 @@ def test_what_was_decided_at_a_time(tmp_path: Path, line: Line) -> None:
     assert nothing.after is not None
     assert (nothing.before.sequence_id, nothing.after.sequence_id) == (1, 2)
     assert nothing.as_dict()["decided"] == []
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ([("Order filled", {"side": "SELL", "size": 2, "price": 110})], True),
+        ([], True),
+        ([("Position closed", {"side": "LONG", "position_size": 0})], False),
+    ],
+    ids=["computed", "no trade", "told by entries"],
+)
+def test_why_says_that_it_counts_one_run(
+    second: list[tuple[str, dict[str, Any]]], told: bool, tmp_path: Path, line: Line, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an earlier run left open is not in positions that are computed from a run's own trades."""
+    fields = {"symbol": "BTCUSDT", "category": "trade"}
+    lines = [line(1, "Order filled", procid="1", side="BUY", size=2, price=100, **fields)]
+    lines += [line(n, text, procid="2", **fields, **more) for n, (text, more) in enumerate(second, 2)]
+    (tmp_path / "trades.log").write_bytes(b"".join(lines))
+    (tmp_path / "expert.log").write_bytes(b"".join(lines) + line(9, "Expert started", procid="2"))
+    main(["logs", "why", str(tmp_path)])
+    assert ("what earlier runs left open is not counted above" in capsys.readouterr().out) == told

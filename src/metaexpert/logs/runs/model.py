@@ -161,6 +161,11 @@ class Run:
         return ((name, symbol, held) for (name, symbol), held in self.ledger.totals.items() if held.position)
 
     @property
+    def tells_positions(self) -> bool:
+        """Whether its entries tell each position that it changed, so that it does not matter what was held before."""
+        return bool(self.ledger.totals) and all(totals.is_told for totals in self.ledger.totals.values())
+
+    @property
     def pending(self) -> list[OrderLife]:
         """The orders that are open so far; `open_orders` are those at the end of reading."""
         return [life for life in {id(life): life for life in self._by_name.values()}.values() if life.is_open]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
+from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
@@ -87,6 +88,12 @@ def _next(found: Verdict, advice: str) -> Iterator[str]:
     run = found.run
     if run is not None and run.end.how != "running" and (run.open_orders or held(run)):
         yield "compare open orders and positions with those at the exchange"
+    if found.before is not None and run is not None and not run.tells_positions and _has_trades(found):
+        yield f"what earlier runs left open is not counted above: metaexpert logs trades -n 0 {found.directory}"
+
+
+def _has_trades(found: Verdict) -> bool:
+    return not isinstance(found.directory, Path) or any(found.directory.glob("trades.log*"))
 
 
 def section(title: str, lines: list[str]) -> Iterator[str]:
