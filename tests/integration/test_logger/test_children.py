@@ -139,6 +139,27 @@ class TestDoors:
         assert len({e["procid"] for e in entries}) == 4
         assert left() == []
 
+    def test_pools_that_end_with_their_block(self, read_log: Read, method: str) -> None:
+        """Their workers are killed, which is no death to be told; what waited in their journals is in the files."""
+        code = """
+            def task(number):
+                logging.getLogger("pool").info("task %d", number)
+
+            if __name__ == "__main__":
+                with MetaLogger(expert_name="e", log_to_console=False):
+                    for begin in range(0, 30, 10):
+                        with context.Pool(2) as pool:
+                            pool.map(task, range(begin, begin + 10))
+        """
+        assert program(code, method).stderr == ""
+        entries = read_log("logs/expert.log")
+        own = [e["message"] for e in entries if e["message"].startswith("log.")]
+        assert set(own) <= {"log.recovered"}, entries
+        assert sorted(e["message"] for e in entries if e["message"].startswith("task")) == sorted(
+            f"task {number}" for number in range(30)
+        )
+        assert left() == []
+
     def test_a_logger_made_by_the_main_module(self, read_log: Read, method: str) -> None:
         """The child imports the main module anew, and with it a MetaLogger outside the guard: it is the child's own."""
         code = """

@@ -335,7 +335,7 @@ class TestDirectory:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("metaexpert.logger.files.directory.recover", fails)
+            patch.setattr("metaexpert.logger.files.recovery.recover", fails)
             directory.drain()
             directory.drain()
         assert directory.diagnostics.count == 1

@@ -27,20 +27,16 @@ from metaexpert.logger.files._listeners import Listener, Listeners
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.archive import Archivist
 from metaexpert.logger.files.log_file import LogFile
-from metaexpert.logger.files.recovery import Recovery, recover
+from metaexpert.logger.files.recovery import Recoverer, Recovery
 from metaexpert.logger.files.rotation import RotationPolicy
 from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEGMENT, Journal
-from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import calls_for, monotonic
 from metaexpert.logger.system.count import Count
-from metaexpert.logger.system.descriptors import exposure
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
 from metaexpert.logger.system.threads import RLock
 
-#: Seconds until a recovery that failed is tried again.
-_RECOVERY_PAUSE: Final = 5.0
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
 #: Seconds after which loggers are served that have not asked for it: an error may have had no room on the stack even to
@@ -54,8 +50,6 @@ _PATIENCE: Final = 1.0
 #: before a fault, all grown. With less the reserve had room by its bytes, but no segment to be had: an error came into
 #: errors.log and not into expert.log.
 _SLACK: Final = 20
-#: Reasons in a report of who may write to the directory.
-_MOST_TOLD: Final = 5
 
 #: The sequence of each directory that this process has logged to.
 _sequences: Final[dict[str, Count]] = {}
@@ -98,8 +92,8 @@ class LogDirectory(ForkAware):
         self._released = False
         self._faults: tuple[object, ...] = ()
         self._rotating: dict[str, RotatingFile] = {}
-        self._recovered = False
-        self._next_recovery = self._next_sync = self._next_look = self._next_service = 0.0
+        self._recoverer = Recoverer(self, self._sink, monotonic)
+        self._next_sync = self._next_look = self._next_service = 0.0
         self._drain_lock = RLock()
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
@@ -242,8 +236,19 @@ class LogDirectory(ForkAware):
 
     # -- out --------------------------------------------------------------------------------------------------
 
-    def request(self, *, insist: bool = False, sync: bool = False, archive: bool = False) -> None:
-        """Ask the next `drain` to try also files that pause after an error, to force all to the device, or to tidy."""
+    def request(
+        self, *, insist: bool = False, sync: bool = False, archive: bool = False, recovery: bool = False
+    ) -> None:
+        """Ask the next `drain` to do more.
+
+        Args:
+            insist: Try also files that pause after an error.
+            sync: Force all to the device.
+            archive: Tidy the backups.
+            recovery: Bring in what was left by processes that have died meanwhile.
+        """
+        if recovery:
+            self._recoverer.ask()
         self._insist = self._insist or insist
         self._wants_sync = self._wants_sync or sync
         self._wants_archive = self._wants_archive or archive
@@ -352,44 +357,12 @@ class LogDirectory(ForkAware):
                 self._drain_lock.release()
         self.diagnostics.summarise(final=True)
 
-    # -- recovery ---------------------------------------------------------------------------------------------
-
     def _recover(self) -> None:
-        """Bring in, once, what dead processes left; a disk that does not take it now is tried again."""
-        if self._recovered or not self._rotating or self._monotonic() < self._next_recovery:
-            return
-        self._tell_exposure()
-        policy, sinks, found = next(iter(self._rotating.values())).policy, dict[str, Sink](), Recovery()
-
-        def sink_of(name: str) -> Sink:
-            if name in self.files:
-                return self.files[name].sink
-            return sinks.setdefault(name, self._sink(name, policy))
-
-        try:
-            recover(self.root, self.private, sink_of, self.lock, found, self.files)
-            self._recovered = True
-        except OSError as error:
-            self._next_recovery = self._monotonic() + _RECOVERY_PAUSE
-            text = "what an earlier process left in its journal cannot be brought in yet"
-            self.diagnostics.report(f"recover {self.path}", text, error=error)
-        finally:
-            for sink in sinks.values():
-                sink.close()
+        """Bring in what dead processes left, at first and when asked to."""
+        if self._rotating and (found := self._recoverer.serve(next(iter(self._rotating.values())).policy)) is not None:
             if self.recovery is not None:  # not announced yet
                 found.add(self.recovery)
-            if self._recovered or found != Recovery():
-                self.recovery = found
-
-    def _tell_exposure(self) -> None:
-        """Tell, once, by what others could plant files here: we go on, since they cannot do more than before."""
-        if not self._next_recovery:
-            with contextlib.suppress(OSError), self.lock:
-                pass  # what bears the lock's name makes way, and shows
-            with contextlib.suppress(OSError):  # told by all that writes there
-                if found := exposure(self.root, self.private):
-                    text = f"others may plant files in the log directory: {'; '.join(found[:_MOST_TOLD])}"
-                    self.diagnostics.report(f"exposed {self.path}", text, level="warning")
+            self.recovery = found
 
     # -- fork -------------------------------------------------------------------------------------------------
 
@@ -414,7 +387,7 @@ class LogDirectory(ForkAware):
         if self.path is not None:
             _sequences[str(self.path)] = self.sequence
         self.journal.after_fork()
-        self._recovered = True  # the parent does it, or has done it
+        self._recoverer.leave()  # to the parent, if it has not done it
         for file in self.files.values():
             file.lock = self._drain_lock
             file.sink.close()

@@ -20,21 +20,29 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import RotatingFile
-from metaexpert.logger.files.rotation import NEVER
+from metaexpert.logger.files.rotation import NEVER, RotationPolicy
 from metaexpert.logger.files.watched import note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import paths_in
-from metaexpert.logger.system.descriptors import give_to_owner, is_plain, read_file, trusted_users
+from metaexpert.logger.system.descriptors import exposure, give_to_owner, is_plain, read_file, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
+
+if TYPE_CHECKING:
+    from metaexpert.logger.files.directory import LogDirectory
+
+#: Seconds until a recovery that failed is tried again.
+_PAUSE: Final = 5.0
+#: Reasons in a report of who may write to the directory.
+_MOST_TOLD: Final = 5
 
 
 @dataclass
@@ -113,6 +121,81 @@ def recover(
     if errors:
         raise errors[0]
     return result
+
+
+class Recoverer:
+    """Brings in, for a process that runs, what others left in its directory: at its start, and when asked to.
+
+    For one thread at a time; `ask` is for any.
+
+    Args:
+        directory: The log directory.
+        make_sink: Makes the sink of a file that is not open, by its name and policy.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        directory: LogDirectory,
+        make_sink: Callable[[str, RotationPolicy], RotatingFile],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._directory = directory
+        self._make_sink = make_sink
+        self._monotonic = monotonic
+        self._due = self._first = True
+        self._next = 0.0
+
+    def ask(self) -> None:
+        """Have the next `serve` look again."""
+        self._due = True
+
+    def leave(self) -> None:
+        """Leave it to another process, until asked."""
+        self._due = self._first = False
+
+    def serve(self, policy: RotationPolicy) -> Recovery | None:
+        """Do it if it is due; a disk that does not take it now is tried again.
+
+        Args:
+            policy: That of files that are not open.
+
+        Returns:
+            What was found; None if nothing was, and it was not the first time.
+        """
+        if not self._due or self._monotonic() < self._next:
+            return None
+        if self._first and not self._next:
+            self._tell_exposure()
+        directory, sinks, found = self._directory, dict[str, RotatingFile](), Recovery()
+
+        def sink_of(name: str) -> Sink:
+            if name in directory.files:
+                return directory.files[name].sink
+            return sinks.setdefault(name, self._make_sink(name, policy))
+
+        first = self._first
+        try:
+            recover(directory.root, directory.private, sink_of, directory.lock, found, directory.files)
+            self._due = self._first = False
+        except OSError as error:
+            self._next = self._monotonic() + _PAUSE
+            text = "what an earlier process left in its journal cannot be brought in yet"
+            directory.diagnostics.report(f"recover {directory.path}", text, error=error)
+        finally:
+            for sink in sinks.values():
+                sink.close()
+        return found if found != Recovery() or (first and not self._first) else None
+
+    def _tell_exposure(self) -> None:
+        """Tell by what others could plant files here: we go on, since they cannot do more than before."""
+        directory = self._directory
+        with contextlib.suppress(OSError), directory.lock:
+            pass  # what bears the lock's name makes way, and shows
+        with contextlib.suppress(OSError):  # told by all that writes there
+            if found := exposure(directory.root, directory.private):
+                text = f"others may plant files in the log directory: {'; '.join(found[:_MOST_TOLD])}"
+                directory.diagnostics.report(f"exposed {directory.path}", text, level="warning")
 
 
 @dataclass(frozen=True)

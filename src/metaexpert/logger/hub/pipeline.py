@@ -386,6 +386,7 @@ class Pipeline:
         deadline = None if timeout is None else monotonic() + timeout
         with self._closing:
             if not self._released:
+                self.directory.request(recovery=True)  # of workers that were ours
                 self.flush(time_left(deadline))
                 if self._repeats is not None:
                     self._repeats.serve(final=True)

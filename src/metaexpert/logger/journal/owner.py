@@ -28,6 +28,8 @@ CRASH_SUFFIX: Final = ".crash"
 KILLED, CRASHED, UNCAUGHT, REPLACED = "killed or power lost", "crashed", "uncaught", "replaced by another program"
 #: Of a description: that the process goes on as another program, by what it said itself or by what was seen.
 REPLACED_KEY: Final = "replaced"
+#: Of a description: that it is a worker of a pool, whose parent kills it when there is no more work.
+WORKER_KEY: Final = "worker"
 _MOST_BYTES: Final = 64 * 1024
 _MOST_FRAMES: Final = 8
 #: Tells this program from another one in the same process, before or after an exec.
@@ -64,7 +66,15 @@ def description(*, forked: bool, **facts: Any) -> bytes:
         **facts: What is known of its end already.
     """
     own = {"procid": str(getpid()), "hostname": hostname(), "began": _birth(), "program": _PROGRAM}
-    return json.dumps({**own, "forked": forked, **facts}).encode()
+    worker = {WORKER_KEY: True} if _is_worker() else {}
+    return json.dumps({**own, "forked": forked, **worker, **facts}).encode()
+
+
+def _is_worker() -> bool:
+    """Return whether this is a process of a `multiprocessing.Pool`, which the end of a ``with`` kills: SIGTERM."""
+    module = sys.modules.get("multiprocessing.process")
+    process = module.current_process() if module is not None else None
+    return process is not None and process.daemon and "PoolWorker" in process.name
 
 
 def end_of(owner: Path, *, left: bool) -> End | None:
@@ -91,7 +101,8 @@ def end_of(owner: Path, *, left: bool) -> End | None:
     # It goes on, without its journal; or it was seen to.
     if found.get(REPLACED_KEY) or (began is not None and began == _birth(facts["died_procid"])):
         return End(REPLACED, last_alive, facts)
-    return End(KILLED, last_alive, facts) if left or not forked else None
+    ended = found.get(WORKER_KEY) is True or (forked and not left)  # as it should
+    return None if ended else End(KILLED, last_alive, facts)
 
 
 def _crash(path: Path) -> dict[str, Any]:
