@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +168,24 @@ def test_each_secret_name_has_a_stem() -> None:
     """A text without any of the stems cannot hold a secret name."""
     for phrase, kind in NAMES._kinds.items():
         assert kind == PLAIN or any(stem in word for stem in NAMES.stems for word in ("".join(phrase), *phrase)), phrase
+
+
+def _frame(library: str, data: dict[str, Any]) -> Any:
+    return pytest.importorskip(library, reason=f"{library} is not installed").DataFrame(data)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_of_a_table_have_names_too(library: str, read_log: Callable[..., list[dict[str, Any]]]) -> None:
+    """What stands in a column of a secret name is masked, in a table of the program that stays as it was."""
+    secret = "zQ8vKp3LmX7tRw2N"
+    table = _frame(library, {"account": ["main", "sub"], "api_key": [secret, f"{secret}2"], "tokens": [5, 7]})
+    with MetaLogger(install=False, log_to_console=False) as logger:
+        logger.info("Keys", keys=table, nested=[{"table": table}])
+    (entry,) = read_log("logs/expert.log")
+    text = str(entry)
+    assert secret not in text
+    assert "main" in text
+    assert "***" in text
+    assert "7" in entry["keys"]
+    assert entry["masked"] == 4
+    assert list(table["api_key"]) == [secret, f"{secret}2"]

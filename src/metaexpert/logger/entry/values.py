@@ -16,7 +16,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry._survey import CONTAINERS, first_of, survey
-from metaexpert.logger.entry._value_objects import member_value, object_value, stands_for
+from metaexpert.logger.entry._value_objects import masked_table, member_value, object_value, stands_for
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.scalars import (
     SCALARS,
@@ -347,6 +347,8 @@ class Cleaner:
         self._work.left -= 15
         if (table := shape_text(value)) is not None:
             return self._text(table)
+        if self._masker is not None and hasattr(type(value), "columns"):
+            value = masked_table(value, self._masker)
         found = object_value(value, repr(value))
         return self._text(found) if type(found) is str else self.clean(found)
 
