@@ -228,11 +228,13 @@ class TestErrors:
             ({"log_dir": 3}, ["log_dir", "3", 'should be a path such as "logs"']),
             ({"log_dir": ""}, ["log_dir", "''", 'should be a path such as "logs"']),
             ({"log_dir": "a\0b"}, ["log_dir", "'a\\x00b'", "should be a path"]),
+            ({"log_dir": "\ud800"}, ["log_dir", "'\\ud800'", "should be a path"]),
             ({"log_dir": "~nobody-at-all/logs"}, ["log_dir", "'~nobody-at-all/logs'", "home directory"]),
             ({"log_file": "x" * 201}, ["log_file", "at most 200 bytes"]),
             ({"log_file": "a/b.log"}, ["log_file", "'a/b.log'", "log_dir"]),
             ({"log_file": "expert.log.1"}, ["log_file", "backup"]),
             ({"log_trade_file": "logging_errors.log"}, ["log_trade_file", "the logger's own"]),
+            ({"log_file": "recorder-20261122T103100.000000Z.log"}, ["log_file", "the logger's own"]),
             ({"log_error_file": "expert.log"}, ["log_error_file", "'expert.log'", "log_file"]),
             ({"log_error_file": "EXPERT.LOG"}, ["log_error_file", "'EXPERT.LOG'", "log_file"]),
             ({"log_to_file": "perhaps"}, ["log_to_file", "'perhaps'", "boolean"]),
@@ -388,6 +390,18 @@ class TestForeignSettings:
         with pytest.warns(ConfigurationWarning, match="METAEXPERT_LOG_LEVEL") as caught:
             LoggerConfig()
         assert "s3cr3t" not in str(caught[0].message)
+
+    @pytest.mark.filterwarnings("ignore:python-dotenv")
+    def test_a_line_that_cannot_be_read_is_warned_about(self) -> None:
+        """A quote that nobody closes swallows a setting of ours; another program's lines are its own."""
+        Path(".env").write_text("OTHER=x\nMETAEXPERT_LOG_LEVEL='s3cr3t\nMETAEXPERT_BACKUP_COUNT=3\n")
+        with pytest.warns(ConfigurationWarning, match=r"\.env: line 2 cannot be read and is ignored") as caught:
+            assert (LoggerConfig().log_level, LoggerConfig().backup_count) == ("INFO", 3)
+        assert all("s3cr3t" not in str(one.message) for one in caught)
+        Path(".env").write_text("OTHER='x\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert LoggerConfig().log_level == "INFO"
 
 
 class TestTheObject:

@@ -98,12 +98,20 @@ def _directory(value: object) -> object:
     """Read a path, in which ``~`` is the home directory. No shell replaces it in code, ``.env`` and TOML."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    if not isinstance(value, str) or not value.strip() or "\0" in value or not _encodable(value):
         raise PydanticCustomError("directory", 'should be a path such as "logs"')
     try:
         return Path(value).expanduser()
     except RuntimeError:
         raise PydanticCustomError("directory", "should not begin with ~: that home directory is not known") from None
+
+
+def _encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
 
 
 def _file_name(value: object) -> object:
@@ -117,7 +125,8 @@ def file_name_problem(name: str) -> LiteralString | None:
     """Return why a log file may not have this *name*; None when it may."""
     if not name.strip() or name in (".", "..") or re.search(r'[/\\:*?"<>|\x00-\x1f]', name):
         return 'should be a file name such as "expert.log"; log_dir says where'
-    if name == schema.DIAGNOSTICS_FILE or name.startswith(schema.PRIVATE_DIRECTORY):
+    own = name == schema.DIAGNOSTICS_FILE or schema.is_recorder_file(name)
+    if own or name.startswith(schema.PRIVATE_DIRECTORY):
         return "should be another name: this one is the logger's own"
     if re.search(r"\.\d+(\.gz)?$|\.gz$", name):
         return "should not end like a backup (.1, .gz)"

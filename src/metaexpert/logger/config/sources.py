@@ -218,7 +218,11 @@ def _dotenv(fields: Fields) -> Layer:
     if text is None:
         return Layer(fields)
     from dotenv import dotenv_values  # noqa: PLC0415 - most programs have no such file
+    from dotenv.parser import parse_stream  # noqa: PLC0415
 
+    for found in parse_stream(io.StringIO(text)):
+        if found.error and ENV_PREFIX in found.original.string.upper():
+            _warn(f"{DOTENV_FILE}: line {found.original.line} cannot be read and is ignored; is a quote missing?")
     return _environment(fields, dotenv_values(stream=io.StringIO(text)), DOTENV_FILE)
 
 
