@@ -69,7 +69,7 @@ def process_of(owner: Path) -> tuple[str, str] | None:
 def is_alive(owner: Path) -> bool:
     """Return whether the writer of an owner file lives, as can be told without its lock.
 
-    On this machine its process tells; on another one, a sign of life within the last seconds.
+    On this machine its process tells; on another one, a heartbeat within the last seconds.
     """
     found = described(owner)
     if found and found["hostname"] == hostname():

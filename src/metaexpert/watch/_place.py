@@ -148,17 +148,17 @@ class Place:
         self._judge_silence(now)
 
     def _judge_life(self, process: Process, now: float) -> None:
-        """Judge by the sign of life: does the process as a whole stand still?"""
+        """Judge by the heartbeat: does the process as a whole stand still?"""
         still = process.silent_for() if self._once else now - process.alive_at
         name = f"{process.journal}{_STILL}"
         if still >= self._rules.still:
-            what = f"stands still: no sign of life for {still:.0f} s although its process exists"
+            what = f"stands still: no heartbeat for {still:.0f} s although its process exists"
             self._incident(name, process, "hang", _with(what, process.doing(now)))
         elif process.has_shown_life or self._once:
             self._is_over(name, process)
 
     def _judge_entries(self, process: Process, now: float) -> None:
-        """Judge by the entries: does the program hang in a process that shows signs of life?"""
+        """Judge by the entries: does the program hang in a process that shows heartbeats?"""
         hang, name = self._rules.hang, f"{process.journal}{_HUNG}"
         if hang is None or now - process.alive_at > LEAST:
             return
@@ -184,7 +184,7 @@ class Place:
                     continue
                 procids = (process.procid, *self._children.get(process.journal, ()))
                 silent = self._since_entry(process, rule, procids)
-                # Silent: the next look is when an entry of now would be too old, or soon, to see that one has come.
+                # Silent: look again when an entry that came now would be too old, or soon, to see that one has come.
                 self._due[name] = now + max(min(rule.span - silent, rule.span), min(rule.span / 10, _RETRY))
                 if silent >= rule.span:
                     self._incident(name, process, "silence", f"has logged no {rule} for {_minutes(rule.span)}")

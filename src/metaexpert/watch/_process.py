@@ -1,7 +1,7 @@
 """A process that logs, as far as its owner file, its journal and the system tell from outside.
 
 Three signs, from the strongest to the weakest. The *lock* on the owner file: it is free when the process is gone, or
-has become another program. The *sign of life*: the writing thread touches the file each second, whatever the program
+has become another program. The *heartbeat*: the writing thread touches the file each second, whatever the program
 does; it stops when the whole process stands still. The *entries*: each batch moves a number in the head of a segment;
 it stops when the program logs nothing.
 """
@@ -33,7 +33,7 @@ _TICKS: Final[int] = getattr(os, "sysconf", lambda _: 100)("SC_CLK_TCK")
 #: Share of a core above which a process is called busy.
 _BUSY: Final = 0.5
 _OPEN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-#: A little more than the seconds between two signs of life.
+#: A little more than the seconds between two heartbeats.
 _USUAL_PAUSE: Final = 1.5
 #: Parts of the kernel's names for what a thread waits in, and the words for them.
 _WAITS: Final = {
@@ -56,7 +56,7 @@ class Process:
         journal: Id of its journal.
         host, procid: Where it runs.
         parent: Id of the process that started it; empty where that is not known.
-        alive_at: When it was last seen to have shown a sign of life.
+        alive_at: When it was last seen to have shown a heartbeat.
         entry_at: When it was last seen to have logged.
         has_shown_life, has_shown_entries: Whether it has done so since it is looked at.
     """
@@ -117,7 +117,7 @@ class Process:
         return bool(found)
 
     def silent_for(self) -> float:
-        """Return the seconds since its last sign of life, by the clocks of the system and of the file system."""
+        """Return the seconds since its last heartbeat, by the clocks of the system and of the file system."""
         return time.time() - self._touched / 1e9
 
     def _mark_replaced(self) -> None:

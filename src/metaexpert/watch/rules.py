@@ -1,4 +1,4 @@
-"""The rules of a watcher: after how long without a sign of life or an entry it tells."""
+"""The rules of a watcher: after how long without a heartbeat or an entry it tells."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from metaexpert.logger import schema
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.times import parse_span
 
-#: Seconds without a sign of life after which a process stands still, when no rule says otherwise.
+#: Seconds without a heartbeat after which a process stands still, when no rule says otherwise.
 STANDS_STILL: Final = 30.0
-#: A sign of life comes each second: less would tell of processes that only wait for the processor.
+#: A heartbeat comes each second: less would tell of processes that only wait for the processor.
 LEAST: Final = 3.0
 
 
@@ -60,8 +60,8 @@ class Rules:
     """What a watcher tells beside bad ends.
 
     Attributes:
-        still: Seconds without a sign of life of a process.
-        hang: Seconds without an entry of a process that shows signs of life; None: not looked at.
+        still: Seconds without a heartbeat of a process.
+        hang: Seconds without an entry of a process that shows heartbeats; None: not looked at.
         silences: See `Silence`.
     """
 

@@ -19,7 +19,7 @@ from metaexpert.watch._place import Place, Tell
 from metaexpert.watch._teller import Teller
 from metaexpert.watch.rules import Rules
 
-#: Seconds between two looks. A death is seen at the second look behind the last sign of life.
+#: Seconds between two looks. A death is seen at the second look behind the last heartbeat.
 INTERVAL: Final = 0.5
 #: Share of the time that the search for new directories may take, and seconds between two searches at least.
 _SEARCH_SHARE: Final = 0.002

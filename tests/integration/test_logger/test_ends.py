@@ -197,7 +197,7 @@ ctypes.string_at(0)
 
     @pytest.mark.parametrize("wait", ["", "logger.flush(); "], ids=["at once", "all written"])
     def test_a_kill(self, run: Run, wait: str) -> None:
-        """With the last sign of life, which lies between the start and now."""
+        """With the last heartbeat, which lies between the start and now."""
         run(START + f"print(os.getpid(), flush=True); {wait}os.kill(os.getpid(), signal.SIGKILL)",
             returncode=-signal.SIGKILL)  # fmt: skip
         (end,) = died()

@@ -120,7 +120,7 @@ def test_a_program_that_was_replaced_unseen(tmp_path: Path) -> None:
 
 @pytest.mark.program
 def test_a_process_that_stands_still(tmp_path: Path) -> None:
-    """A stopped process is told by the sign of life that it does not give, once; it goes on after SIGCONT."""
+    """A stopped process is told by the heartbeat that it does not give, once; it goes on after SIGCONT."""
     logs = tmp_path / "logs"
     with Hook() as hook, Watch(hook, str(logs), "--hang", "3s") as watch:
         expert = Expert(logs, "stopped", "frozen").ready()

@@ -94,7 +94,7 @@ def test_ends(tmp_path: Path, line: Line, lines: list[Any], marks: bool, ends: l
     ("procid", "how"), [(os.getpid(), "running"), (2**22 + 1, "killed or power lost")], ids=["there", "gone"]
 )
 def test_a_process_that_is_there_runs(tmp_path: Path, line: Line, procid: int, how: str) -> None:
-    """A killed one is known at once, however fresh its last sign of life."""
+    """A killed one is known at once, however fresh its last heartbeat."""
     from metaexpert.logger.journal.owner import _birth
 
     (tmp_path / ".metaexpert").mkdir()

@@ -94,7 +94,7 @@ def test_owner_files_that_say_nothing(watch: Watch, tmp_path: Path, content: byt
 
 
 def test_a_process_of_another_host(watch: Watch, tmp_path: Path) -> None:
-    """In another container only the lock and the time of the last sign of life tell; a fresh one waits."""
+    """In another container only the lock and the time of the last heartbeat tell; a fresh one waits."""
     owner = left(tmp_path / "logs", hostname="elsewhere")
     watcher, events = watch()
     watcher.look()

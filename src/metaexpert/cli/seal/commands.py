@@ -29,7 +29,7 @@ def seal(
 ) -> None:
     """Seal the trade log of an expert now, and hand out the verification key.
 
-    Takes the last lines into the tree and seals it with the key of now, which
+    Takes the last lines into the tree and seals it with the current key, which
     is then forgotten; the first time it makes the keys. Keep the verification
     key on another machine. The expert may run or not. Writes to .metaexpert/.
 

@@ -107,7 +107,7 @@ class RotatingFile:
         Args:
             lock: Held by whoever drains.
             segment: If it still is of that *epoch*.
-            epoch: How manieth of its lane it was.
+            epoch: Its number in the lane.
             rotates: Whether the caller drains, and may rotate the file.
         """
         plain = not (self.durable or self.sealer is not None or self._retry_rotation_at)

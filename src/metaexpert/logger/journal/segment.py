@@ -157,7 +157,7 @@ class Segment:
 
     @property
     def epoch(self) -> int:
-        """How manieth segment of its lane it is."""
+        """Its number among the segments of its lane, from 1."""
         return self.numbers[1]
 
     @property

@@ -88,7 +88,7 @@ class State:
 
 @dataclass
 class Secrets:
-    """The keys of now, and what goes with them.
+    """The current keys, and what goes with them.
 
     Attributes:
         keys: The keys.

@@ -79,21 +79,21 @@ class Keys:
         return keys, public_of(root)
 
     def sign(self, text: str, name: str) -> str:
-        """Return the note of *text* with the key of now; `advance` forgets it. Raises LookupError: there is none."""
+        """Return the note of *text* with the current key; `advance` forgets it. Raises LookupError: there is none."""
         if not self.private:
             raise LookupError("all keys have been used: move the seal's directory away, and begin anew")
         return sign(text, name, public_of(self.private), _sign(self.private, text.encode()))
 
     @property
     def new_certificates(self) -> list[bytes]:
-        """The certificates on the way to the key of now that the seal before did not need."""
+        """The certificates on the way to the current key that the seal before did not need."""
         if not self.number:
             return self.certificates
         shared = DEPTH - ((self.number - 1) ^ self.number).bit_length()  # bits at the beginning of both ways
         return self.certificates[shared + 1 :]
 
     def advance(self) -> None:
-        """Go on to the next key, and forget the one of now."""
+        """Go on to the next key, and forget the current one."""
         if not self.later:
             self.number, self.private = self.number + 1, b""
             return

@@ -237,7 +237,7 @@ class Sealer:
     # -- seals ------------------------------------------------------------------------------------------------
 
     def seal(self) -> Sealed:
-        """Take in all lines, and seal the tree with the key of now, which is then forgotten.
+        """Take in all lines, and seal the tree with the current key, which is then forgotten.
 
         Raises:
             OSError: Something cannot be read or written.

@@ -330,7 +330,7 @@ class Descriptor:
         return True
 
     def check(self) -> Status:
-        """Return the file's status of now. Raises OSError when the number is somebody else's by now."""
+        """Return the present status of the file. Raises OSError when the number is somebody else's by now."""
         try:
             found = self._calls.status(self.fd)
             if (found.device, found.inode) == self._is:

@@ -121,7 +121,7 @@ class Run:
 
     @property
     def ended(self) -> datetime:
-        """Its last sign of life: its latest entry, or what the owner file of its journal tells."""
+        """Its last heartbeat: its latest entry, or what the owner file of its journal tells."""
         alive = self.end.last_alive
         return max(moment(self.last), datetime.fromisoformat(alive)) if alive else moment(self.last)
 
