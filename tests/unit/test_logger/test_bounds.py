@@ -254,6 +254,25 @@ def cost(work: Callable[[], object]) -> float:
         gc.enable()
 
 
+COSTLY: dict[str, dict[str, Any]] = {
+    "addresses with passwords": {"proxies": [f"http://user{i}:pw{i}@10.0.0.1:8080" for i in range(1_000)]},
+    "fields that exceed an entry": {f"c{i}": "x" * 100 for i in range(5_000)},
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_a_strategy_may_well_log_costs_little(logger: BoundLogger, read_log: Read, name: str) -> None:
+    """Less than a hundred thousand numbers that become text: some ten milliseconds."""
+    logger.warning("first", **COSTLY[name])
+
+    def bounded() -> bool:
+        call = cost(lambda: logger.warning("x", before=1, **COSTLY[name]))
+        return call < cost(lambda: list(map(str, range(100_000))))
+
+    assert any(bounded() for _ in range(4))
+    assert "…[cut " in json.dumps(read_log("logs/expert.log")[-1], ensure_ascii=False)
+
+
 def test_what_is_left_out_is_not_seen_and_what_stays_is_masked(logger: BoundLogger, read_log: Read) -> None:
     """The domain fields behind too many others are masked as ever, and so is what a cut leaves of a text."""
     many = {f"name_{i}": i for i in range(30_000)}

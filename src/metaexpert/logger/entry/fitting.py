@@ -16,7 +16,7 @@ from metaexpert.logger.entry.values import dumps, marked
 
 #: Bytes that a cut value needs at least: what is left of it, and the mark.
 _SMALLEST: Final = 48
-#: Values of a container of which each is cut rather than the last ones left out.
+#: Values of a container that are cut at most; of more the last ones are left out.
 _MOST_SHARING: Final = 256
 #: Tries to make an entry as large as it may be; each comes closer.
 _TRIES: Final = 8
@@ -75,7 +75,7 @@ def _dict(fields: dict[str, Any], room: int) -> dict[str, Any]:
         fields = {name: value for name, value in fields.items() if name not in _TOLD_AGAIN}
     names, cut_off = list(fields), 0
     least = sum(min(len(name), _SMALLEST) + _SMALLEST // 2 for name in names)
-    if least > room:
+    if least > room or _many_to_cut(fields, room):
         domain: list[str] = [name for name in schema.DOMAIN_FIELDS if name in fields] if "message" in fields else []
         names = [name for name in names if name not in domain]
         kept = _most(lambda count: _size(fields, names[:count]), len(names), room - _SMALLEST - _size(fields, domain))
@@ -85,6 +85,14 @@ def _dict(fields: dict[str, Any], room: int) -> dict[str, Any]:
         return {name: fields[name] for name in names} | {"…": f"…[cut {cut_off}]"}
     values = _shared([fields[name] for name in names], room - len(dumps(keys)) - len(keys) - _SMALLEST * bool(cut_off))
     return dict(zip(keys, values, strict=True)) | ({"…": f"…[cut {cut_off}]"} if cut_off > 0 else {})
+
+
+def _many_to_cut(fields: dict[str, Any], room: int) -> bool:
+    """Return whether more values would have to be cut than a call has the time for."""
+    if len(fields) <= _MOST_SHARING:
+        return False
+    share = room // len(fields)
+    return sum(type(value) is str and len(name) + len(value) > share for name, value in fields.items()) > _MOST_SHARING
 
 
 def _keys(names: list[str], longest: int) -> list[str]:

@@ -51,6 +51,8 @@ _LONGEST_CLEAR: Final = 8192
 _CLEAR_WORK: Final = 300
 #: The least work of a searched text, the characters that are one more, and those that are searched for any work left.
 _TEXT_WORK: Final = 4
+#: The work of a secret that is found: all rules look at a text with one.
+_SECRET_WORK: Final = 20
 _CHARACTERS: Final = 20
 _ALWAYS: Final = 256
 #: Names of a container that look like those of secrets and are judged together.
@@ -275,6 +277,8 @@ class Masker:
         self.count += len(spans)
         if spans:
             text = _replaced(text, spans)
+            if work is not None:
+                work.left -= _SECRET_WORK * len(spans)
         left_out = beyond + max(len(text) - limit, 0)
         return (text[:limit] if left_out else text), left_out
 
