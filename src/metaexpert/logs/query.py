@@ -168,6 +168,8 @@ def _answer(connection: Any, sql: str, timeout: float) -> Answer:
     watch.start()
     try:
         found = connection.execute(sql)
+        if found is None:  # nothing but blanks, comments and semicolons
+            raise QueryError("the SQL has no statement; it should be like SELECT level, count(*) FROM logs GROUP BY 1")
         columns = [column[0] for column in found.description or []]
         rows: list[tuple[Any, ...]] = []
         while columns and (more := found.fetchmany(_ROWS_AT_ONCE)):

@@ -128,6 +128,7 @@ def test_query(cli: Cli, story: Path, refused: Callable[..., str]) -> None:
         'Binder Error: Referenced column "levl" not found in FROM clause; Candidate bindings: "level"'
     )
     assert cli("logs", "query", "SELECT * FROM read_text('/etc/hostname')").code == 2
+    assert refused("logs", "query", "").startswith("the SQL has no statement")
 
 
 def test_query_without_duckdb(refused: Callable[..., str], story: Path, monkeypatch: pytest.MonkeyPatch) -> None:

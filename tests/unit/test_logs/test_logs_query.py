@@ -108,6 +108,13 @@ def test_an_unknown_column_is_told_with_those_there_are(logs: Path) -> None:
         query(open_logs(logs), "SELECT neste FROM logs GROUP BY 1")
 
 
+@pytest.mark.parametrize("sql", ["", " \n\t", ";", " ; ;", "-- only a comment", "/* and another */;"])
+def test_sql_without_a_statement_is_refused(logs: Path, sql: str) -> None:
+    """Blanks, comments and semicolons ask for nothing, and DuckDB has no result for them."""
+    with pytest.raises(QueryError, match=r"^the SQL has no statement; it should be like SELECT .* FROM logs"):
+        query(open_logs(logs), sql)
+
+
 def test_times_are_utc(logs: Path) -> None:
     """Also that of an entry with another offset."""
     for order in ("", " ORDER BY message, entry"):
