@@ -291,6 +291,17 @@ def moment(key: bytes) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
+def as_json(fields: Mapping[str, Any]) -> bytes:
+    """Return decoded *fields* as JSON for other programs: NaN becomes null, half a surrogate pair a question mark."""
+    try:
+        return orjson.dumps(fields)
+    except TypeError:  # such a half, or an integer beyond 64 bits
+        import json  # noqa: PLC0415 - for such values only
+
+        finite = json.loads(json.dumps(fields), parse_constant=lambda _: None)
+        return json.dumps(finite, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def _decode(line: bytes) -> Any:
     alike = line.translate(_DIGITS_ALIKE)
     if (_LONG_NUMBER in alike or _LONG_NEGATIVE in alike) and _LONG_INTEGER.search(line):

@@ -25,11 +25,11 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.system.native import core
-from metaexpert.logs.entry import Entry, kinds_of, parse
+from metaexpert.logs.entry import Entry, as_json, kinds_of, parse
 from metaexpert.logs.library import Logs
 from metaexpert.logs.reading.ahead import ahead
 from metaexpert.logs.reading.dedup import Recent, header_of
-from metaexpert.logs.reading.files import LogFile
+from metaexpert.logs.reading.files import LogFile, name_text
 from metaexpert.logs.reading.merge import once_through
 from metaexpert.logs.reading.tally import lines_at
 
@@ -203,8 +203,7 @@ def _row(entry: Entry) -> bytes:
     ours = schema.STRUCTURED_DATA_KEY not in data and entry.line.startswith(b"{")
     if ours and data["timestamp"] == entry.timestamp:
         return entry.line
-    flat = {**entry.flat, "timestamp": entry.timestamp}
-    return json.dumps(flat, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return as_json({**entry.flat, "timestamp": entry.timestamp})
 
 
 def _projected(logs: Logs, path: Path, names: tuple[bytes, ...]) -> dict[str, str]:
@@ -287,7 +286,7 @@ class _Fields:
 
 @lru_cache(maxsize=1024)
 def _label(file: str) -> bytes:
-    return json.dumps(file).encode()
+    return json.dumps(name_text(file)).encode()
 
 
 def _entries(logs: Logs) -> Iterator[Entry]:

@@ -1,7 +1,9 @@
 """The archive: Parquet files that hold each line as it was, with typed columns, and are read like logs."""
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -77,6 +79,36 @@ def test_an_archive_holds_each_line_and_typed_columns(tmp_path: Path, line: Line
     ((case,),) = rows(archive, """SELECT line->>'$.Case' FROM logs WHERE line->>'$.case' LIKE 'é%'""")
     assert case == "1"
     assert [one.format for one in explain([archive])] == ["metaexpert archive"] * 2
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="file names are Unicode there")
+def test_a_file_whose_name_is_no_text_is_exported(tmp_path: Path, line: Line) -> None:
+    """Its bytes stand escaped in the column `file`, beside entries and beside lines that are none."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / os.fsdecode(b"\xff.log")).write_bytes(line(1, "a") + b"torn\n")
+    assert export(open_logs(tmp_path / "logs"), tmp_path / "archive") == (1, 1, 1)
+    assert rows(tmp_path / "archive", "SELECT file, text FROM logs") == [("\\xff.log", None), ("\\xff.log", "torn")]
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="file names are Unicode there")
+def test_an_archive_whose_name_is_no_text_is_refused(tmp_path: Path, line: Line) -> None:
+    """DuckDB takes names of files only as text."""
+    (tmp_path / "expert.log").write_bytes(line(1))
+    with pytest.raises(ArchiveError, match="is no UTF-8"):
+        export(open_logs(tmp_path / "expert.log"), tmp_path / os.fsdecode(b"\xff"))
+    assert [path.name for path in tmp_path.iterdir()] == ["expert.log"]
+
+
+def test_values_that_only_python_can_hold_are_exported(tmp_path: Path, line: Line) -> None:
+    """Integers beyond 64 bits and halves of a pair, in the layout whose values travel as texts."""
+    entry = json.loads(line(1, price=2**70, order_id=2**70, side="\ud800"))
+    (tmp_path / "logs").mkdir()
+    data = json.dumps(to_layout(entry)).encode() + b"\n" + line(2**70, at=2)
+    (tmp_path / "logs" / "expert.log").write_bytes(data)
+    assert export(open_logs(tmp_path / "logs"), tmp_path / "archive") == (2, 0, 1)
+    found = rows(tmp_path / "archive", "SELECT sequence_id, order_id, side FROM logs")
+    assert found == [(1, str(2**70), "?"), (None, None, None)]
+    assert b"".join(one + b"\n" for one in lines(open_logs(tmp_path / "archive"))) == data
 
 
 def test_exporting_again_adds_what_is_new(tmp_path: Path, line: Line) -> None:

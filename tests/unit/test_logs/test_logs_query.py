@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from metaexpert.logger.entry.rfc5424 import to_layout
 from metaexpert.logger.system.native import core
 from metaexpert.logs import query as module
 from metaexpert.logs.library import open_logs
@@ -106,6 +109,21 @@ def test_an_unknown_column_is_told_with_those_there_are(logs: Path) -> None:
     """Also those that only the entries have."""
     with pytest.raises(QueryError, match="nested"):
         query(open_logs(logs), "SELECT neste FROM logs GROUP BY 1")
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="file names are Unicode there")
+def test_the_name_of_a_file_that_is_no_text_is_escaped(tmp_path: Path, line: Line) -> None:
+    """Its entries can be counted by file like others."""
+    (tmp_path / os.fsdecode(b"\xff.log")).write_bytes(line(1))
+    assert query(open_logs(tmp_path), "SELECT file, message FROM logs").rows == [("\\xff.log", "m")]
+
+
+def test_values_that_are_no_json_leave_the_others_readable(tmp_path: Path, line: Line) -> None:
+    """Half a surrogate pair and NaN, in the layout whose values travel as texts."""
+    odd = to_layout(json.loads(line(1, side="\ud800", price=float("nan"), size=2**70)))
+    (tmp_path / "expert.log").write_bytes(json.dumps(odd).encode() + b"\n" + line(2, side="BUY"))
+    for sql in ("SELECT side FROM logs ORDER BY sequence_id", "SELECT side FROM logs ORDER BY entry->>'timestamp'"):
+        assert query(open_logs(tmp_path), sql).rows == [("?",), ("BUY",)]
 
 
 @pytest.mark.parametrize("sql", ["", " \n\t", ";", " ; ;", "-- only a comment", "/* and another */;"])

@@ -23,11 +23,13 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logs.archive.files import COLUMNS, ArchiveError, is_archive, loaded
-from metaexpert.logs.entry import Entry, Record
+from metaexpert.logs.entry import Entry, Record, as_json
 from metaexpert.logs.library import Logs
-from metaexpert.logs.reading.files import ARCHIVED, PARTITION
+from metaexpert.logs.reading.files import ARCHIVED, PARTITION, name_text
 
 _MEMORY: Final = "1GB"
+#: Of the type BIGINT.
+_LARGEST: Final = 2**63 - 1
 #: Rows of a group: what a reader takes at once. Larger ones are packed only a little better.
 _GROUP: Final = 20_480
 _WRITING: Final = ".export-"
@@ -80,6 +82,8 @@ def export(logs: Logs, directory: Path) -> Exported:
         ArchiveError: DuckDB is not installed; or *directory* holds something else, or cannot be written.
     """
     duckdb = loaded()
+    if str(directory) != (name := name_text(str(directory))):
+        raise ArchiveError(f"the name of {name} is no UTF-8, and DuckDB takes no other; give another directory")
     days: set[str] = set()
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -125,14 +129,13 @@ def _write_day(connection: Any, temporary: Path, partition: Path, records: Itera
 def _rows(records: Iterable[Record]) -> Iterator[bytes]:
     for place, record in enumerate(records):
         time, number, _ = record.key
-        row: dict[str, Any] = {"t": time.decode(), "n": number, "f": record.file, "p": place}
+        held = number if abs(number) <= _LARGEST else None
+        row: dict[str, Any] = {"t": time.decode(), "n": held, "f": name_text(record.file), "p": place}
         if isinstance(record, Entry):
             flat = record.flat
             row |= {"s": schema.SEVERITIES[record.level], "l": record.line.decode("utf-8", "backslashreplace")}
             if flat is not record.data and flat != record.data:
-                row["d"] = orjson.dumps(
-                    {name: flat.get(name) for name in COLUMNS if name in flat}, default=str
-                ).decode()
+                row["d"] = as_json({name: flat[name] for name in COLUMNS if name in flat}).decode()
             record.forget()
         else:
             row["x"] = record.text.replace("\0", "\\x00")

@@ -84,6 +84,11 @@ class Counts:
         self.copies |= other.copies
 
 
+def name_text(name: str) -> str:
+    """Return the name of a file as text for other programs: bytes of it that are no UTF-8 are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True, slots=True)
 class LogName:
     """Name of a log file: its chain, its number there (0 is the current file), and whether it is called like ours."""
