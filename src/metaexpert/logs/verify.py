@@ -12,7 +12,9 @@ These are problems, reported with file and line:
   neighbours);
 * ``unreadable``: a file that cannot be read, or not to its end.
 
-A clock that stepped back is not a problem of the log, and is reported as a remark.
+A clock that stepped back is not a problem of the log, and is reported as a remark; so is a log that is a copy of
+another one, or of its beginning. Its lines are checked, but its entries are those of the other: they count once, and
+their numbers are no second run of the process.
 
 Most pieces of a file are checked by the compiled core without decoding their lines (`_Directory._check_soundly`). That
 takes a piece in which times and numbers go on as they should, and leaves any other to the line-by-line way, which is
@@ -33,8 +35,9 @@ from metaexpert.logger import schema
 from metaexpert.logs._gaps import SLACK, NumberRanges, SeenNumbers, Times, seconds
 from metaexpert.logs.entry import START, TIME_BEGIN, TIME_END, Entry, parse
 from metaexpert.logs.library import Logs
-from metaexpert.logs.reading.dedup import Recent
-from metaexpert.logs.reading.files import Counts, LogFile, Piece
+from metaexpert.logs.reading.dedup import Recent, copied
+from metaexpert.logs.reading.files import Counts, Identity, LogFile, Piece
+from metaexpert.logs.reading.merge import Log
 from metaexpert.logs.reading.tally import HEADER, Tally, lines_at, strict_tally
 
 #: Entries by which two threads, or two batches, may be out of order.
@@ -123,23 +126,37 @@ class _Directory:
         """Check all files."""
         done = 0
         with self._logs.opened() as chains:
+            copies = self._copies_in(chains)
             for log in chains:
                 chain = _Chain(self._report)
                 for file in log.files:
-                    self._check_file(file, chain)
+                    self._check_file(file, chain, counted=file.identity not in copies)
                     done += file.size
                     self._logs.progress(done)
         for name, why in self._logs.counts.unreadable.items():
             self._report.add("unreadable", name, 0, why)
         self._report_gaps()
 
-    def _check_file(self, file: LogFile, chain: _Chain) -> None:
+    def _copies_in(self, chains: Sequence[Log]) -> set[Identity]:
+        """Return the files that are copies of one in another log; within one log its entries stand there again."""
+        log_of = {file.identity: log.number for log in chains for file in log.files}
+        pairs = copied([file for log in chains for file in log.files])
+        pairs = [(copy, other) for copy, other in pairs if log_of[copy.identity] != log_of[other.identity]]
+        for copy, other in pairs:
+            text = f"{self._name(copy)} is a copy of {self._name(other)}: its entries count once"
+            self._report.remarks.append(text)
+        return {copy.identity for copy, _ in pairs}
+
+    def _name(self, file: LogFile) -> str:
+        return file.label if self._alone else str(file.name.path)
+
+    def _check_file(self, file: LogFile, chain: _Chain, *, counted: bool) -> None:
         report, number = self._report, 0
-        name = file.label if self._alone else str(file.name.path)
+        name = self._name(file)
         report.files += 1
         ended = True
         for piece in file.pieces(self._logs.counts):
-            if self._check_soundly(piece.data, name, number, chain):
+            if self._check_soundly(piece.data, name, number, chain, counted=counted):
                 count = piece.data.count(b"\n")
                 chain.skipped(file, piece, count)
                 number += count
@@ -150,7 +167,7 @@ class _Directory:
             for line in lines[:-1] if ended else lines:
                 number += 1
                 if (entry := parse(line, name)) is not None:
-                    self._check_entry(entry, name, number, chain)
+                    self._check_entry(entry, name, number, chain, counted=counted)
                     chain.check(entry, name, number)
                 else:
                     report.add("torn", name, number, _torn_text(line))
@@ -158,7 +175,7 @@ class _Directory:
         if not ended:
             report.add("torn", name, number, "the last line has no end")
 
-    def _check_soundly(self, data: bytes, name: str, number: int, chain: _Chain) -> bool:
+    def _check_soundly(self, data: bytes, name: str, number: int, chain: _Chain, *, counted: bool) -> bool:
         """Check whole lines without decoding them. Returns whether that was possible; if not, nothing was done.
 
         Args:
@@ -166,6 +183,7 @@ class _Directory:
             name: The file.
             number: Lines of the file before them.
             chain: The log.
+            counted: Whether the entries count: they are no copies.
         """
         if name.startswith(schema.DIAGNOSTICS_FILE) or not data.endswith(b"\n") or not data.startswith(START):
             return False
@@ -178,6 +196,12 @@ class _Directory:
             return False
         for offset, kind, text in sorted(problems):
             self._report.add(kind, name, number + 1 + data.count(b"\n", 0, offset), text)
+        if counted:
+            self._count(data, found, specials)
+        return True
+
+    def _count(self, data: bytes, found: Tally, specials: Sequence[tuple[Any, ...]]) -> None:
+        """Count the entries in *data*, and take in their numbers; *specials* are its trades and errors."""
         copies = [self._copies.seen(identity) for identity in specials]
         times: dict[str, Times] = {}
         for host, pid, first, last, place in _runs(found):
@@ -189,9 +213,8 @@ class _Directory:
             else:
                 numbers.add(first, ordinary=False, time=specials[place][0])
         self._report.entries += sum(count for *_, count in found.kinds) + copies.count(False)
-        return True
 
-    def _check_entry(self, entry: Entry, name: str, number: int, chain: _Chain) -> None:
+    def _check_entry(self, entry: Entry, name: str, number: int, chain: _Chain, *, counted: bool) -> None:
         wrong = schema_problem(entry.data)
         if wrong:
             self._report.add("schema", name, number, wrong)
@@ -200,12 +223,14 @@ class _Directory:
             if chain.copies.seen(identity):
                 self._report.add("duplicate", name, number, f"sequence_id {entry.sequence_id} stands here again")
                 return
+            if not counted:
+                return
             numbers = self._numbers.setdefault(entry.process, SeenNumbers())
             if entry.has_copies and self._copies.seen(identity):
                 numbers.skip(entry.sequence_id)
                 return
             numbers.add(entry.sequence_id, ordinary=not entry.has_copies, time=entry.key[0])
-        self._report.entries += 1
+        self._report.entries += counted
 
     def _report_gaps(self) -> None:
         for (host, process), numbers in self._numbers.items():

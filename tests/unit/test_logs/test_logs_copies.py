@@ -16,6 +16,7 @@ from metaexpert.logs import open_logs
 from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.stats import collect_stats
 from metaexpert.logs.trades import Ledger
+from metaexpert.logs.verify import verify
 from tests.unit.test_logs.conftest import Line
 
 FILL: dict[str, Any] = {"category": "trade", "side": "BUY", "size": 1, "price": 5, "symbol": "BTCUSDT", "fee": "0.1"}
@@ -41,6 +42,10 @@ def assert_once(directory: Path, entries: int, copies: dict[str, str]) -> None:
     ledger = Ledger()
     assert len(list(ledger.read(logs))) == entries // 5
     assert logs.counts.copies == copies
+    report = verify(open_logs(directory))
+    assert (report.entries, report.counts["gap"]) == (entries, 0)
+    told = [f"{name} is a copy of {other}: its entries count once" for name, other in copies.items()]
+    assert report.remarks == told
 
 
 def test_a_copied_log_is_read_once(tmp_path: Path, line: Line) -> None:
@@ -48,6 +53,35 @@ def test_a_copied_log_is_read_once(tmp_path: Path, line: Line) -> None:
     (tmp_path / "expert.log").write_bytes(b"".join(story(line)))
     shutil.copy(tmp_path / "expert.log", tmp_path / "backup-of-mine.log")
     assert_once(tmp_path, 20, {"backup-of-mine.log": "expert.log"})
+
+
+def test_verify_misses_no_number_of_trades_that_a_copy_repeats(tmp_path: Path, line: Line) -> None:
+    """Between the ordinary entries of a copied log stand trades, whose numbers are known from the original."""
+    lines = [line(n, **(FILL if n % 2 == 0 else {})) for n in range(1, 22)]
+    (tmp_path / "trades.log").write_bytes(b"".join(lines[1::2]))
+    for name in ("expert.log", "yesterday.log", "aaa.log"):
+        (tmp_path / name).write_bytes(b"".join(lines))
+    report = verify(open_logs(tmp_path))
+    assert (report.counts, report.entries, report.lines, report.files) == ({}, 21, 73, 4)
+    assert len(report.remarks) == 2
+
+
+def test_verify_checks_the_lines_of_a_copy(tmp_path: Path, line: Line) -> None:
+    """A torn line is told in each file; a number that neither file has is missing once."""
+    lines = [line(1), line(2), b"torn\n", line(4)]
+    (tmp_path / "expert.log").write_bytes(b"".join(lines))
+    shutil.copy(tmp_path / "expert.log", tmp_path / "yesterday.log")
+    report = verify(open_logs(tmp_path))
+    assert report.counts == {"torn": 2, "gap": 1}
+    assert {problem.file for problem in report.problems if problem.kind == "torn"} == {"expert.log", "yesterday.log"}
+
+
+def test_verify_calls_a_backup_that_equals_its_log_a_problem(tmp_path: Path, line: Line) -> None:
+    """Within one log and its backups an entry stands once."""
+    for name in ("expert.log", "expert.log.1"):
+        (tmp_path / name).write_bytes(line(1) + line(2))
+    report = verify(open_logs(tmp_path))
+    assert (report.counts, report.entries) == ({"duplicate": 2}, 2)
 
 
 @pytest.mark.parametrize("cut", [0, 7])
