@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 import tarfile
 from collections.abc import Callable
@@ -110,6 +111,40 @@ def test_stats(cli: Cli, story: Path) -> None:
     found = json.loads(cli("logs", "stats", "--json").out)
     assert found["levels"] == {"debug": 2, "info": 4, "error": 1}
     assert found["missing"] == 0
+
+
+def test_stats_are_shown_in_the_time_zone(cli: Cli, tmp_path: Path, line: Callable[..., bytes]) -> None:
+    """Beginning, end and the chart; JSON stays in UTC. Kathmandu is 5:45 ahead."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "expert.log").write_bytes(line(1) + line(2, at=60 * 60 * 8))
+    out = cli("logs", "stats", "--tz", "Asia/Kathmandu").out
+    assert "2 entries from 2026-11-22T16:16:01.000000+05:45 to 2026-11-23T00:16:00.000000+05:45" in out
+    assert re.findall(r"^(2026\S+ \S+) +1 ", out, re.M) == ["2026-11-22 16:16", "2026-11-23 00:16"]
+    assert "2 entries from 2026-11-22T10:31:01.000000Z to 2026-11-22T18:31:00.000000Z" in cli("logs", "stats").out
+    found = json.loads(cli("logs", "stats", "--json", "--tz", "Asia/Kathmandu").out)
+    assert (found["first"], list(found["minutes"])) == (
+        "2026-11-22T10:31:01.000000Z", ["2026-11-22T10:31", "2026-11-22T18:31"],
+    )  # fmt: skip
+
+
+def test_stats_count_an_hour_that_comes_twice_together(cli: Cli, tmp_path: Path, line: Callable[..., bytes]) -> None:
+    """In Berlin 00:30 and 01:30 UTC were both 02:30."""
+    (tmp_path / "logs").mkdir()
+    moved = [line(n).replace(b"2026-11-22T10", b"2026-10-25T0%d" % n) for n in (0, 1)]
+    (tmp_path / "logs" / "expert.log").write_bytes(b"".join(moved))
+    out = cli("logs", "stats", "--tz", "Europe/Berlin").out
+    assert re.findall(r"^(2026\S+ \S+) +(\d) ", out, re.M) == [("2026-10-25 02:31", "2")]
+
+
+def test_report_is_written_in_the_time_zone(cli: Cli, tmp_path: Path, line: Callable[..., bytes]) -> None:
+    """The page, and the days of the figures."""
+    pytest.importorskip("jinja2")
+    (tmp_path / "logs").mkdir()
+    fill = {"category": "trade", "side": "BUY", "size": 1, "price": 5, "pnl": 1, "symbol": "BTCUSDT"}
+    (tmp_path / "logs" / "expert.log").write_bytes(line(1, "Order filled", at=60 * 60 * 14, **fill))
+    code, out, _ = cli("logs", "report", "--tz", "Europe/Berlin", "-o", "r.html", "--json")
+    assert (code, json.loads(out)["days"][0]["day"]) == (0, "2026-11-23")
+    assert "2026-11-23 01:31:00 Europe/Berlin" in (tmp_path / "r.html").read_text()
 
 
 def test_query(cli: Cli, story: Path, refused: Callable[..., str]) -> None:

@@ -60,6 +60,20 @@ def test_nothing_found_names_what_there_is(cli: Cli, line: Line, wanted: tuple[s
     )
 
 
+def test_nothing_found_tells_times_in_the_time_zone(cli: Cli, line: Line) -> None:
+    """The first and last time are shown as they would be typed."""
+    store(line(1))
+    err = cli("logs", "-g", "zzz", "--tz", "Asia/Tokyo")[2]
+    assert err.endswith("from 2026-11-22 19:31:01 to 2026-11-22 19:31:01 Asia/Tokyo\n")
+
+
+def test_the_first_day_that_there_is_has_none_before_it(cli: Cli, line: Line) -> None:
+    """A time that does not exist west of Greenwich is told in UTC."""
+    store(line(1).replace(b"2026-11-22T10", b"0001-01-01T00"))
+    assert "from 0001-01-01T00:31:01.000000Z" in cli("logs", "stats", "--tz", "America/New_York")[1]
+    assert "from 0001-01-01T00:31:01" in cli("logs", "-g", "zzz", "--tz", "America/New_York")[2]
+
+
 def test_many_names_are_counted(cli: Cli, line: Line) -> None:
     """Ten are told, and how many more there are."""
     store(*(line(number, expert_name=f"e{number:02}") for number in range(1, 14)))

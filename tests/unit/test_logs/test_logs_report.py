@@ -8,6 +8,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -83,6 +84,30 @@ def test_a_backtest_is_told_in_the_time_of_its_bars(tmp_path: Path, line: Line) 
     found = collect_report(open_logs(tmp_path))
     assert [day["day"] for day in found["days"]] == ["2020-01-02", "2026-11-22"]
     assert found["money"]["USDT"]["equity"][0][0] == "2020-01-02T02:00:00.000000Z"
+
+
+def test_days_and_times_are_those_of_the_time_zone(tmp_path: Path, line: Line) -> None:
+    """A trade late in the evening belongs to the next day further east; the page names its zone, figures are UTC."""
+    zone = ZoneInfo("Asia/Tokyo")
+    store(
+        tmp_path,
+        fill(line, 1, "a", pnl=1, bar_time="2026-11-20T14:59:59Z"),
+        fill(line, 2, "b", pnl=1, bar_time="2026-11-20T15:00:00Z"),
+        line(3, "boom", level="error", at=3),
+    )
+    found = collect_report(open_logs(tmp_path), tz=zone)
+    assert [(day["day"], day["result"]) for day in found["days"]] == [("2026-11-20", "1"), ("2026-11-21", "1")]
+    assert found["time_zone"] == "Asia/Tokyo"
+    assert found["from"] == "2026-11-22T10:31:01.000000Z"
+    text = page_of(found, zone)
+    assert "2026-11-22 19:31:01 to 2026-11-22 19:31:03 Asia/Tokyo" in text
+    assert "<span>2026-11-20 23:59:59</span><span>2026-11-21 00:00:00</span>" in text
+    assert "<span>2026-11-20</span><span>2026-11-21</span>" in text
+    assert '<td class="t">2026-11-22 19:31:03' in text
+    assert "2026-11-22 19:31:01 BUY 1 BTCUSDT filled" in text
+    assert "19:31:01.000 filled 1 at 100" in text
+    assert "UTC" not in re.sub("Asia/|BTCUSDT|USDT", "", text)
+    assert "10:31:0" not in text
 
 
 def test_the_price_is_that_of_bars_and_fills(tmp_path: Path, line: Line) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import Json, reading, with_filters
+from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
 from metaexpert.logger.masking.rules import mask_text
 
 
@@ -38,13 +38,14 @@ def report(
 
     if to is None and not as_json:
         raise output.InputError("say where to write it: --output FILE.html, or --json for its figures")
+    tz = zone(filters.get("tz"))
     command = mask_text(shlex.join(["metaexpert", *sys.argv[1:]]))
     if to is not None:
         page_of = _renderer()
     with reading(filters, "reading", stores=True) as logs:
-        found = collect_report(logs, command)
+        found = collect_report(logs, command, tz)
     if to is not None:
-        _write(Path(to), page_of(found))
+        _write(Path(to), page_of(found, tz))
     if as_json:
         output.write_json(found)
     else:

@@ -23,7 +23,7 @@ from metaexpert.cli.logs.filters import (
     zone,
 )
 from metaexpert.cli.progress import shown
-from metaexpert.logger.entry.console_text import escape
+from metaexpert.logger.entry.console_text import escape, time_text
 from metaexpert.logs import Entry, Logs, Record
 from metaexpert.logs.recover import waiting_entries
 from metaexpert.logs.render import FormatName, make_format
@@ -35,6 +35,7 @@ _BATCH: Final = 1000
 _LAST: Final = 50
 #: Names that are told of what there is.
 _MOST_NAMES: Final = 10
+_TO_THE_SECOND: Final = len("2026-11-22 10:31:00")
 #: Filters so precise that all entries that pass are shown.
 _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
 
@@ -92,19 +93,20 @@ def show(
     if reverse and follow:
         raise output.InputError("--reverse: what is followed has no end to begin with")
     found = replace(selected({**filters, "follow": follow}, files=True, stores=True), reverse=reverse)
+    tz = zone(filters.get("tz"))
     wanted = [name.strip() for name in (fields or "").split(",") if name.strip()]
     paging = not follow and (pager if pager is not None else count is None)
     with output.paged(wanted=paging):
         try:
-            show_batch = _printer(chosen, wanted, zone(filters.get("tz")))
+            show_batch = _printer(chosen, wanted, tz)
             missing = set(wanted)
             for batch in _around(found, count, around) if any(around) else _batches(found, count, follow=follow):
                 show_batch(batch)
                 missing = {name for name in missing if not any(map(_has(name), batch or ()))}
         except KeyboardInterrupt:
-            _report(found)
+            _report(found, tz)
             raise
-    _report(found)
+    _report(found, tz)
     if found.counts.entries and missing:
         output.complain("note", [f"no entry shown has a field {name!r}" for name in wanted if name in missing])
     if found.counts.unreadable:
@@ -171,27 +173,27 @@ def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[S
     return lambda batch: write(gap if batch is None else render(batch))
 
 
-def _report(found: Logs) -> None:
+def _report(found: Logs, tz: tzinfo) -> None:
     counts = found.counts
     report(counts)
     if not (counts.entries or counts.unparsed or counts.unreadable):
-        output.complain("note", [_nothing(found)])
+        output.complain("note", [_nothing(found, tz)])
     for directory in found.directories:
         if directory.is_dir() and (waiting := waiting_entries(directory)):
             text = f"{counted(waiting, 'entry')} of dead processes only in the journal of {directory}"
             output.complain("note", [f"{text}: metaexpert logs recover {directory} brings them into the files"])
 
 
-def _nothing(found: Logs) -> str:
+def _nothing(found: Logs, tz: tzinfo) -> str:
     where = " and ".join(map(str, found.places))
     if found.filtered:
-        return f"no entry in {where} is what was asked for{_present(found)}"
+        return f"no entry in {where} is what was asked for{_present(found, tz)}"
     below = sorted(str(path.parent) for directory in found.directories for path in directory.glob("*/*.log"))
     hint = f"; there are in {', '.join(dict.fromkeys(below))}" if below else ""
     return f"there are no entries in {where}{hint}"
 
 
-def _present(found: Logs) -> str:
+def _present(found: Logs, tz: tzinfo) -> str:
     """Return what there is, where nothing was found."""
     there = found.present()
     if there.first is None or there.last is None:
@@ -203,5 +205,5 @@ def _present(found: Logs) -> str:
         for name, counts in names.items()
         if counts
     ]
-    first, last = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (there.first, there.last))
-    return f"; there are {'; '.join(lists)}; from {first} to {last} UTC"
+    first, last = (time_text(time.isoformat(), tz)[:_TO_THE_SECOND] for time in (there.first, there.last))
+    return f"; there are {'; '.join(lists)}; from {first} to {last} {tz}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Final
 
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import Json, reading, with_filters
+from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
 from metaexpert.cli.tables import bar, table
-from metaexpert.logger.entry.console_text import escape, fold
+from metaexpert.logger.entry.console_text import escape, fold, time_text
 from metaexpert.logs.stats import Stats, collect_stats
 
 #: Lines of the chart of entries over time, and its width in characters.
@@ -20,6 +22,7 @@ _CHART_LINES: Final = 20
 _CHART_WIDTH: Final = 40
 #: Columns of the times and counts beside it.
 _CHART_LABELS: Final = 30
+_TO_THE_MINUTE: Final = len("2026-11-22 10:31")
 
 
 @with_filters
@@ -50,22 +53,23 @@ def stats(
     if as_json:
         output.write_json(found.as_dict(int(top)))
     elif found.entries:
-        output.write("\n".join(_sections(found, int(top))))
+        output.write("\n".join(_sections(found, int(top), zone(filters.get("tz")))))
     else:
         output.complain("note", ["there are no entries to count"])
     if logs.counts.unreadable:
         raise typer.Exit(1)
 
 
-def _sections(found: Stats, top: int) -> Iterator[str]:
+def _sections(found: Stats, top: int, tz: tzinfo) -> Iterator[str]:
     figures = found.as_dict(top)
     rate = figures["per_second"]
     per_second = f", {rate:.1f} per second" if rate else ""
-    told = f"{found.entries} entries from {found.first} to {found.last}{per_second}"
+    first, last = _exact(found.first, tz), _exact(found.last, tz)
+    told = f"{found.entries} entries from {first} to {last}{per_second}"
     yield "".join(f"{line}\n" for line in fold(told, output.width() or sys.maxsize))
     yield _counted("level", figures["levels"], found.entries)
     yield _counted("expert", dict(found.experts.most_common(top)), found.entries)
-    yield _chart(figures["minutes"])
+    yield _chart(_minutes(figures["minutes"], tz))
     if found.messages:
         yield _most("message", found.messages, top)
     if found.errors:
@@ -73,6 +77,14 @@ def _sections(found: Stats, top: int) -> Iterator[str]:
     if found.fields:
         yield _distributions(figures["fields"])
     yield _gaps(figures)
+
+
+def _exact(timestamp: str, tz: tzinfo) -> str:
+    """Return a time to the microsecond, with its distance from UTC."""
+    if tz is not UTC:
+        with suppress(OverflowError):  # the first or the last day that Python knows
+            return datetime.fromisoformat(timestamp).astimezone(tz).isoformat(timespec="microseconds")
+    return timestamp
 
 
 def _counted(name: str, counts: dict[str, int], total: int) -> str:
@@ -86,6 +98,15 @@ def _most(name: str, counts: Counter[str], top: int) -> str:
     return table(("count", name), rows, ["count"], width=output.width())
 
 
+def _minutes(minutes: dict[str, int], tz: tzinfo) -> Counter[str]:
+    """Return *minutes*, told in UTC, as they are in *tz*; those of an hour that comes twice there count together."""
+    found: Counter[str] = Counter()
+    for minute, count in minutes.items():
+        local = minute.replace("T", " ") if tz is UTC else time_text(f"{minute}Z", tz)[:_TO_THE_MINUTE]
+        found[local] += count
+    return found
+
+
 def _chart(minutes: dict[str, int]) -> str:
     """Return entries over time, in the finest unit that fits."""
     width = next(w for w in (16, 15, 13, 10, 7, 4) if len({m[:w] for m in minutes}) <= _CHART_LINES or w == 4)
@@ -96,7 +117,7 @@ def _chart(minutes: dict[str, int]) -> str:
     unit = {16: "minute", 15: "10 minutes", 13: "hour", 10: "day", 7: "month", 4: "year"}[width]
     ending = {15: "0", 13: ":00"}.get(width, "")
     columns = min(_CHART_WIDTH, max(output.width() - _CHART_LABELS, 1)) if output.width() else _CHART_WIDTH
-    rows = [(key.replace("T", " ") + ending, count, bar(count, most, columns)) for key, count in counts.items()]
+    rows = [(key + ending, count, bar(count, most, columns)) for key, count in counts.items()]
     return table((unit, "entries", ""), rows, ["entries"])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
 from metaexpert.logger import schema
+from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs._distribution import Distribution
 from metaexpert.logs.entry import Entry
 from metaexpert.logs.library import Logs
@@ -27,14 +28,15 @@ _MOST_SYMBOLS: Final = 200
 _MOST_PRICE: Final = Decimal(10) ** 15
 
 
-def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
+def collect_report(logs: Logs, command: str = "", tz: tzinfo = UTC) -> dict[str, Any]:
     """Return the figures of a report on *logs*, as JSON types; money as exact text.
 
     Args:
         logs: The logs; their filters apply.
         command: How the report was asked for; it is told in it.
+        tz: Where a day begins and ends; all times are UTC.
     """
-    figures = _Figures()
+    figures = _Figures(tz)
     directories = read_runs(logs, figures)
     runs = sorted((run for one in directories for run in one.runs), key=lambda run: run.first)
     for run in runs:
@@ -43,6 +45,7 @@ def collect_report(logs: Logs, command: str = "") -> dict[str, Any]:
     found = {
         "command": command,
         "made": schema.timestamp(datetime.now(UTC)),
+        "time_zone": str(tz),
         "directories": [str(path) for path in logs.places],
         "from": schema.timestamp(min(run.start for run in runs)) if runs else None,
         "to": schema.timestamp(max(run.ended for run in runs)) if runs else None,
@@ -60,7 +63,8 @@ class _Figures(Listener):
 
     keys = (b'"bar_time":', b'"high":')
 
-    def __init__(self) -> None:
+    def __init__(self, tz: tzinfo) -> None:
+        self._tz = tz
         self._money: dict[str, Equity] = {}
         self._days: dict[tuple[str, str], list[Decimal]] = {}
         self._trades: dict[str, Trades] = {}
@@ -103,7 +107,7 @@ class _Figures(Listener):
 
     def _add(self, time: str, currency: str, result: Decimal, fee: Decimal) -> None:
         self._money.setdefault(currency, Equity()).add(time, result, fee)
-        day = self._days.setdefault((time[:10], currency), [Decimal(), Decimal()])
+        day = self._days.setdefault((time_text(time, self._tz)[:10], currency), [Decimal(), Decimal()])
         day[0] += result
         day[1] += fee
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, tzinfo
 from decimal import Decimal
+from functools import partial
 from importlib import resources
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from metaexpert.logger.entry.console_text import escape
+from metaexpert.logger.entry.console_text import escape, time_text
 from metaexpert.logs.report import _charts as charts
 from metaexpert.logs.report.figures import amount_text
 
@@ -21,14 +23,19 @@ _ORDERS_SIZE: Final = 600_000
 _MOST_RUNS: Final = 200
 _MOST_CHARTS: Final = 8
 _LONGEST: Final = 500
+_TO_THE_SECOND: Final = len("2026-11-22 10:31:00")
 
 
-def page_of(report: dict[str, Any]) -> str:
-    """Return the page of a report that `metaexpert.logs.report.figures.collect_report` made."""
-    style = _file("page.css")
+#: Returns a timestamp for people, to the second.
+_Clock = Callable[[str | None], str]
+
+
+def page_of(report: dict[str, Any], tz: tzinfo = UTC) -> str:
+    """Return the page of a report that `metaexpert.logs.report.figures.collect_report` made, its times in *tz*."""
+    style, clock = _file("page.css"), partial(_time, tz)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "time": _time, "count": _count, "amount": _amount, "signed": _signed, "sign": _sign, "plain": _plain,
+        "time": clock, "count": _count, "amount": _amount, "signed": _signed, "sign": _sign, "plain": _plain,
         "number": _number, "money": _money,
     }  # fmt: skip
     template = environment.from_string(_file("page.html"))
@@ -37,9 +44,10 @@ def page_of(report: dict[str, Any]) -> str:
         title=_plain(", ".join(report["experts"]) or "MetaExpert") + ": report",
         style=Markup(style),  # noqa: S704 - ours
         style_hash=f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
-        charts=list(_charts(report)),
+        zone=str(tz),
+        charts=list(_charts(report, clock)),
         runs=report["runs"][-_MOST_RUNS:],
-        orders=_orders(report["orders"]["listed"]),
+        orders=_orders(report["orders"]["listed"], tz),
     )
 
 
@@ -47,7 +55,7 @@ def _file(name: str) -> str:
     return resources.files("metaexpert.logs.report").joinpath(name).read_text("utf-8")
 
 
-def _charts(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _charts(report: dict[str, Any], clock: _Clock) -> Iterator[dict[str, Any]]:
     for currency, one in report["money"].items():
         if not one["has_result"]:
             continue
@@ -55,12 +63,13 @@ def _charts(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
         values = [value for _, value in points]
         yield _chart(
             f"Equity in {currency or 'unknown currency'}", charts.curve(points, "Result after fees over time"),
-            max(*values, Decimal()), min(*values, Decimal()), points[0][0], points[-1][0], "realised, after fees",
+            max(*values, Decimal()), min(*values, Decimal()), clock(points[0][0]), clock(points[-1][0]),
+            "realised, after fees",
         )  # fmt: skip
         if one["drawdown"] != "0":
             yield _chart(
                 f"Drawdown in {currency}", charts.drawdown(points, "Distance from the highest equity so far"),
-                Decimal(), -Decimal(one["drawdown"]), points[0][0], points[-1][0], "",
+                Decimal(), -Decimal(one["drawdown"]), clock(points[0][0]), clock(points[-1][0]), "",
             )  # fmt: skip
         days = [(day["day"], Decimal(day["result"]) - Decimal(day["fees"])) for day in report["days"]
                 if day["currency"] == currency]  # fmt: skip
@@ -80,23 +89,25 @@ def _charts(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
         some = f"; {len(fills):,} of {one['count']:,}" if len(fills) < one["count"] else ""
         yield _chart(
             f"Trades in {_plain(symbol) or 'no symbol'}", charts.trades(shown, "Price of each trade"), max(prices),
-            min(prices), shown[0][0], shown[-1][0], f"green: bought, red: sold{some}",
+            min(prices), clock(shown[0][0]), clock(shown[-1][0]), f"green: bought, red: sold{some}",
         )  # fmt: skip
 
 
 def _chart(title: str, svg: Markup, high: Decimal, low: Decimal, begin: str, end: str, note: str) -> dict[str, Any]:
     return {
-        "title": title, "svg": svg, "high": _amount(high), "low": _amount(low), "begin": _time(begin),
-        "end": _time(end), "note": note,
+        "title": title, "svg": svg, "high": _amount(high), "low": _amount(low), "begin": begin, "end": end,
+        "note": note,
     }  # fmt: skip
 
 
-def _orders(listed: list[dict[str, Any]]) -> list[Markup]:
+def _orders(listed: list[dict[str, Any]], tz: tzinfo) -> list[Markup]:
     """Return the latest orders, the latest first, as many as there is room for."""
     found: list[Markup] = []
     size = 0
     for order in reversed(listed):
-        text = Markup("<details><summary>{}</summary><p>{}</p></details>\n").format(_summary(order), _steps(order))
+        text = Markup("<details><summary>{}</summary><p>{}</p></details>\n").format(
+            _summary(order, tz), _steps(order, tz)
+        )
         size += len(text.encode())
         if size > _ORDERS_SIZE:
             break
@@ -104,8 +115,8 @@ def _orders(listed: list[dict[str, Any]]) -> list[Markup]:
     return found
 
 
-def _summary(order: dict[str, Any]) -> str:
-    begun = _time(order["steps"][0]["timestamp"]) if order["steps"] else ""
+def _summary(order: dict[str, Any], tz: tzinfo) -> str:
+    begun = _time(tz, order["steps"][0]["timestamp"]) if order["steps"] else ""
     price = f"at {_amount(order['average_price'])}" if order["average_price"] else ""
     slippage = "" if order["slippage_bps"] is None else f"slippage {_number(order['slippage_bps'])} bps"
     result = f"result {_signed(order['pnl'])}" if order["pnl"] else ""
@@ -115,13 +126,13 @@ def _summary(order: dict[str, Any]) -> str:
     return _plain(", ".join(part for part in parts if part))
 
 
-def _steps(order: dict[str, Any]) -> str:
+def _steps(order: dict[str, Any], tz: tzinfo) -> str:
     lines = []
     for step in order["steps"]:
         filled = f" {_amount(step['size'])} at {_amount(step['price'])}" if step["size"] and step["price"] else ""
         fees = f", fee {_money(step['fees'])}" if step["fees"] else ""
         reason = f": {step['reason']}" if step["reason"] else ""
-        lines.append(_plain(f"{step['timestamp'][11:23]} {step['step']}{filled}{fees}{reason}"))
+        lines.append(_plain(f"{time_text(step['timestamp'], tz)[11:23]} {step['step']}{filled}{fees}{reason}"))
     return "\n".join(lines)
 
 
@@ -131,8 +142,8 @@ def _plain(text: object) -> str:
     return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
 
 
-def _time(text: str | None) -> str:
-    return text[:19].replace("T", " ") if text else ""
+def _time(tz: tzinfo, text: str | None) -> str:
+    return time_text(text, tz)[:_TO_THE_SECOND] if text else ""
 
 
 def _count(number: int) -> str:
