@@ -15,6 +15,7 @@ import pytest
 
 from metaexpert.__main__ import main
 from metaexpert.logs import open_logs
+from metaexpert.logs.runs import ends
 from metaexpert.logs.runs.model import Run
 from metaexpert.logs.runs.reading import read_runs
 from metaexpert.logs.runs.why import chain, moment_of, verdict
@@ -219,3 +220,65 @@ def test_why_says_that_it_counts_one_run(
     (tmp_path / "expert.log").write_bytes(b"".join(lines) + line(9, "Expert started", procid="2"))
     main(["logs", "why", str(tmp_path)])
     assert ("what earlier runs left open is not counted above" in capsys.readouterr().out) == told
+
+
+def filtered(directory: Path, *lines: bytes, **filters: Any) -> list[tuple[int, str, str]]:
+    """Return entries, end and time of the last entry of each run, from entries that pass *filters*."""
+    (directory / "expert.log").write_bytes(b"".join(lines))
+    (directory / ".metaexpert").mkdir(exist_ok=True)
+    found = read_runs(open_logs(directory, **filters))[0].runs
+    return [(run.entries, run.end.how, run.last.decode()[11:19]) for run in found]
+
+
+class TestFilters:
+    """What a filter leaves out still tells runs apart, and how they ended."""
+
+    def test_runs_of_one_process_id_stay_apart(self, tmp_path: Path, line: Line) -> None:
+        """As in containers, although the numbers of the entries that pass go on; a run without any is none."""
+        lines = [
+            line(1, "Expert started"), line(2, symbol="X"),
+            line(1, "Expert started", at=100), line(2, at=101),
+            line(1, "Expert started", at=200), line(2, at=201), line(4, symbol="X", at=203),
+            line(5, "boom", symbol="X", level="error", at=204),
+        ]  # fmt: skip
+        assert filtered(tmp_path, *lines, symbol="X") == [(1, "closed", "10:31:02"), (2, "closed", "10:34:24")]
+        assert filtered(tmp_path, *lines, level="error") == [(1, "closed", "10:34:24")]
+
+    def test_a_first_entry_that_passes_counts_once(self, tmp_path: Path, line: Line) -> None:
+        """Also a trade, which is in two files."""
+        fill = line(1, "Order filled", category="trade", symbol="X", side="BUY", size=1, price=2)
+        (tmp_path / "trades.log").write_bytes(fill)
+        again = line(1, symbol="X", at=50), line(2, symbol="X", at=51)
+        assert filtered(tmp_path, fill, line(2, symbol="X"), *again, symbol="X") == [
+            (2, "closed", "10:31:02"), (2, "closed", "10:31:51"),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("filters", [{"symbol": "X"}, {"level": "error"}, {"until": "2026-11-22T10:31:10Z"}])
+    def test_a_death_that_does_not_pass_is_known(self, tmp_path: Path, line: Line, filters: dict[str, Any]) -> None:
+        """The mark of the next start says that it was killed; one about a run without wanted entries is no other's."""
+        boom = {"symbol": "X", "level": "error"}
+        lines = [
+            line(1), line(2, "boom", **boom),
+            line(1, "log.died", at=20, procid="7", **died("42")), line(2, "start", procid="7", at=21),
+        ]  # fmt: skip
+        count = 1 + ("until" in filters)
+        assert filtered(tmp_path, *lines, **filters)[0] == (count, "killed or power lost", "10:31:02")
+        lines[2:2] = [line(1, at=11), line(2, at=12)]
+        assert filtered(tmp_path, *lines, **filters)[0] == (count, "closed", "10:31:02")
+
+    def test_an_exception_that_does_not_pass_is_known(self, tmp_path: Path, line: Line) -> None:
+        """Each run has its own, and it counts as no entry."""
+        uncaught = line(3, "log.uncaught", level="critical", exception={"type": "E", "value": "v"})
+        lines = [line(1), line(2, symbol="X"), uncaught, line(1, at=50), line(2, symbol="X", at=51)]
+        assert filtered(tmp_path, *lines, symbol="X") == [(1, "uncaught", "10:31:02"), (1, "closed", "10:31:51")]
+
+    def test_the_running_process_is_the_one_that_began_last(
+        self, tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An earlier run of its name does not run because of it."""
+        monkeypatch.setattr(ends, "found_in", lambda _: {("box", "42"): ends.End(ends.RUNNING)})
+        lines = [line(1), line(2, symbol="X"), line(1, at=50), line(2, at=51)]
+        assert filtered(tmp_path, *lines, symbol="X") == [(1, "closed", "10:31:02")]
+        assert filtered(tmp_path, *lines, line(3, at=52, symbol="X"), symbol="X") == [
+            (1, "closed", "10:31:02"), (1, "running", "10:31:52"),
+        ]  # fmt: skip

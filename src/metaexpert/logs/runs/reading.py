@@ -15,6 +15,7 @@ from metaexpert.logs.reading.dedup import copied
 from metaexpert.logs.reading.files import Counts, LogFile, find_logs
 from metaexpert.logs.runs import ends
 from metaexpert.logs.runs._blocks import TELLING, Block, Counted, Process, is_counted, raw_process
+from metaexpert.logs.runs._marks import MarkedRuns, marks
 from metaexpert.logs.runs.ends import End
 from metaexpert.logs.runs.model import Listener, Run, Runs
 from metaexpert.logs.store.store import Store
@@ -49,7 +50,7 @@ def read_runs(logs: Logs, listener: Listener | None = None, *, last_only: bool =
         last_only: Take in only runs of the process that probably logged last; `Run.whole` tells which.
     """
     apart, copies = _apart(replace(logs, copies=False))
-    found = [_read(path, one, Runs(listener), last_only=last_only) for path, one in apart.items()]
+    found = [_read(path, one, MarkedRuns(listener), last_only=last_only) for path, one in apart.items()]
     logs.counts.copies |= copies  # each reading has reset it
     return found + [_stored(store, logs.at(store), Runs(listener)) for store in logs.stores]
 
@@ -91,19 +92,35 @@ def _stored(store: Store, logs: Logs, runs: Runs) -> Directory:
     return Directory(store, runs.finish({}, marked_all=False), [])
 
 
-def _read(directory: Path, logs: Logs, runs: Runs, *, last_only: bool) -> Directory:
+def _read(directory: Path, logs: Logs, runs: MarkedRuns, *, last_only: bool) -> Directory:
     # The ends first: a process that closes meanwhile is then taken for a running one, never for a killed one.
     states = ends.found_in(directory)
     waiting = _by_identity(ends.waiting(directory))
-    for entry, counted in entries_for(logs, runs, states if last_only else None):
+    for entry, counted in _with_marks(logs, entries_for(logs, runs, states if last_only else None)):
         if waiting:
             waiting.pop(entry.identity, None)
-        runs.feed(entry, counted=counted)
+        if counted is None:
+            runs.note(entry, passes=logs.criteria.accept(entry))
+        else:
+            runs.feed(entry, counted=counted)
         entry.forget()
-    rest = sorted((entry for entry in waiting.values() if logs.criteria.accept(entry)), key=by_time)
-    for entry in rest:
-        runs.feed(entry)
+    rest = []
+    for entry in sorted(waiting.values(), key=by_time):
+        passes = logs.criteria.accept(entry)
+        if logs.criteria.by_content and entry.sequence_id == 1:
+            runs.note(entry, passes=passes)
+        if passes:
+            runs.feed(entry)
+            rest.append(entry)
     return Directory(directory, runs.finish(states, marked_all=ends.keeps_marks(directory)), rest)
+
+
+def _with_marks(logs: Logs, entries: Iterable[tuple[Entry, bool]]) -> Iterator[tuple[Entry, bool | None]]:
+    """Yield the entries of `entries_for`; with a filter among them the marks of runs, each with None, as they come."""
+    if not (logs.criteria.by_content or logs.criteria.until):
+        return iter(entries)
+    found = ((mark, None) for mark in marks(replace(logs, foreign=False)))
+    return heapq.merge(found, entries, key=lambda item: item[0].key[:2])  # of equal ones the mark first
 
 
 def entries_for(logs: Logs, runs: Runs, last: Mapping[Process, End] | None = None) -> Iterator[tuple[Entry, bool]]:
