@@ -60,6 +60,13 @@ def test_nothing_found_names_what_there_is(cli: Cli, line: Line, wanted: tuple[s
     )
 
 
+def test_bounds_within_an_hour_that_comes_twice_are_in_order(cli: Cli, line: Line) -> None:
+    """In Berlin 02:50 comes before the second 02:10, which `--until` means."""
+    store(line(1).replace(b"2026-11-22T10:31:01", b"2026-10-25T00:55:00"))
+    out = cli("logs", "--since", "2026-10-25 02:50", "--until", "2026-10-25 02:10", "--tz", "Europe/Berlin")[1]
+    assert out.startswith("2026-10-25 02:55:00")
+
+
 def test_nothing_found_tells_times_in_the_time_zone(cli: Cli, line: Line) -> None:
     """The first and last time are shown as they would be typed."""
     store(line(1))

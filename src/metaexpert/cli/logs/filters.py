@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -130,9 +130,11 @@ def selected(filters: dict[str, Any], *, files: bool = False, stores: bool = Fal
         wanted["level"] = _read("--level", level_number, level)
     for name in ("since", "until"):
         if (text := filters.get(name)) is not None:
-            wanted[name] = parsed_time(f"--{name}", text, tz)
-    if {"since", "until"} <= wanted.keys() and wanted["since"] > wanted["until"]:
-        since, until = (wanted[name].isoformat(" ", "seconds") for name in ("since", "until"))
+            wanted[name] = parsed_time(f"--{name}", text, tz, last=name == "until")
+    bounds = [wanted[name] for name in ("since", "until") if name in wanted]
+    # In UTC: within a zone Python compares what clocks show, which may go back.
+    if len(bounds) > 1 and bounds[0].astimezone(UTC) > bounds[1].astimezone(UTC):
+        since, until = (bound.isoformat(" ", "seconds") for bound in bounds)
         raise output.InputError(f"--since: {since} is later than --until, {until}")
     follow = bool(filters.get("follow"))
     logs = opened(filters.get("directories") or (), wait=follow, files=files, stores=stores)
@@ -143,9 +145,9 @@ def selected(filters: dict[str, Any], *, files: bool = False, stores: bool = Fal
     return logs
 
 
-def parsed_time(option: str, text: str, tz: tzinfo) -> datetime:
-    """Return the time that the value of *option* means, in the time zone *tz*."""
-    return _read(option, lambda text: parse_time(text, tz=tz), text)
+def parsed_time(option: str, text: str, tz: tzinfo, *, last: bool = False) -> datetime:
+    """Return the time that the value of *option* means, in the time zone *tz*; *last* as in `parse_time`."""
+    return _read(option, lambda text: parse_time(text, tz=tz, last=last), text)
 
 
 def format_name(name: str, *, as_json: bool) -> FormatName:

@@ -47,7 +47,7 @@ class Filters(TypedDict, total=False):
         trade_id: ``trade_id``.
         since: Earliest time, included: a datetime, or text that `metaexpert.logs.parse_time` reads, such as ``15m``
             (ago) or ``yesterday 14:00``.
-        until: Latest time, included.
+        until: Latest time, included; where clocks are set back, the second of two that they show.
         grep: Text or compiled expression that must be found in the line, or in one of its texts.
         tz: Time zone of times that name none; UTC when left out.
     """
@@ -118,7 +118,7 @@ class Criteria:
         given = {"order_id": order, "trade_id": trade_id, "symbol": symbol, "expert": expert}
         fields = tuple((name, _texts(wanted)) for name, wanted in given.items() if wanted is not None)
         earliest = time_key(parse_time(since, tz=tz)) if since is not None else b""
-        latest = time_key(parse_time(until, tz=tz)) if until is not None else b""
+        latest = time_key(parse_time(until, tz=tz, last=True)) if until is not None else b""
         return replace(
             self,
             level=self.level if level is None else max(self.level, level_number(level)),

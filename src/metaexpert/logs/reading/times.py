@@ -17,7 +17,7 @@ EXPECTED: Final = (
 )
 
 
-def parse_time(text: str | datetime, *, now: datetime | None = None, tz: tzinfo = UTC) -> datetime:
+def parse_time(text: str | datetime, *, now: datetime | None = None, tz: tzinfo = UTC, last: bool = False) -> datetime:
     """Return the time that *text* names, aware.
 
     Args:
@@ -27,16 +27,19 @@ def parse_time(text: str | datetime, *, now: datetime | None = None, tz: tzinfo 
             returned as it is; a naive one is in *tz*.
         now: The present; the system clock's by default.
         tz: Time zone of text that names none.
+        last: Where clocks are set back, a time of the hour that comes twice is the second of both instead of the first.
+            A time that they skip when they are set forward is then the last moment before, instead of the first after.
 
     Raises:
         ValueError: *text* is not a time.
     """
     if isinstance(text, datetime):
-        return text if text.tzinfo else text.replace(tzinfo=tz)
+        return text if text.tzinfo else _settled(text.replace(tzinfo=tz), last=last or bool(text.fold))
     present = (now or datetime.now(UTC)).astimezone(tz)
     word = " ".join(text.lower().split())
     try:
-        found = _span(word, present) or _day(word, present) or _instant(text.strip(), tz)
+        found = _span(word, present) or _settled(_day(word, present) or _instant(text.strip(), tz), last=last)
+        found.astimezone(UTC)  # OverflowError beyond the years that there are
     except (ValueError, OverflowError):
         found = None
     if found is None:
@@ -98,6 +101,24 @@ def _day(word: str, now: datetime) -> datetime | None:
     midnight = datetime.combine(now.date() - timedelta(days=back), time(), now.tzinfo)
     moment = datetime.combine(midnight.date(), _clock(clock), now.tzinfo) if clock else midnight
     return moment - timedelta(days=7) if name in _DAYS and moment > now else moment
+
+
+def _settled(moment: datetime, *, last: bool) -> datetime:
+    """Return the one moment that is meant by what clocks show twice or never, see `parse_time`."""
+    first, second = (moment.replace(fold=fold).utcoffset() for fold in (0, 1))
+    if first is None or second is None or first == second:
+        return moment
+    return moment.replace(fold=int(last)) if first > second else _skipped(moment, last=last)
+
+
+def _skipped(moment: datetime, *, last: bool) -> datetime:
+    """Return when clocks were set forward over *moment*, which they never showed; with *last*, just before that."""
+    low, high = (moment.replace(fold=fold).astimezone(UTC) for fold in (1, 0))
+    before = low.astimezone(moment.tzinfo).utcoffset()
+    while high - low > datetime.resolution:
+        middle = low + (high - low) / 2
+        low, high = (middle, high) if middle.astimezone(moment.tzinfo).utcoffset() == before else (low, middle)
+    return (low if last else high).astimezone(moment.tzinfo)
 
 
 def _clock(text: str) -> time:
