@@ -423,5 +423,5 @@ def seconds(span: float | None) -> str:
 
 def counted(count: int, noun: str) -> str:
     """Return *count* with its *noun*, in the plural unless it is one."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
     return f"{count} {noun if count == 1 else plural}"

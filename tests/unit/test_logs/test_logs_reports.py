@@ -25,7 +25,7 @@ from metaexpert.logs.runs.names import folded_name
 from metaexpert.logs.stats import collect_stats, fingerprint
 from metaexpert.logs.trades import Ledger
 from metaexpert.logs.verify import schema_problem, verify
-from metaexpert.logs.vocabulary import FIELDS, Facts, plain
+from metaexpert.logs.vocabulary import FIELDS, Facts, counted, plain
 
 Line = Callable[..., bytes]
 
@@ -195,6 +195,16 @@ def test_statistics_equal_a_plain_count(tmp_path: Path, line: Line) -> None:
         assert sum(stats.minutes.values()) == len(lines)
         assert (stats.first, stats.gaps) == ("2026-11-22T10:31:00.142857Z", [])
     assert stats.fields["latency_ms"].as_dict()["p50"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(0, "day", "0 days"), (1, "day", "1 day"), (2, "day", "2 days"), (2, "entry", "2 entries"),
+     (2, "journey", "2 journeys"), (3, "sealed line", "3 sealed lines")],
+)  # fmt: skip
+def test_a_count_has_its_plural(count: int, noun: str, text: str) -> None:
+    """A y behind a vowel stays."""
+    assert counted(count, noun) == text
 
 
 def test_gaps_and_restarts(tmp_path: Path, line: Line) -> None:
