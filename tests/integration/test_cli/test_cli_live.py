@@ -317,7 +317,14 @@ def test_the_list_is_bounded() -> None:
 
 
 @pytest.mark.program
-@pytest.mark.parametrize(("words", "told"), [((), "needs a terminal"), (("--port", "x", "--web"), "--port: 'x'")])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "needs a terminal"),
+        (("--port", "x", "--web"), "--port: 'x'"),
+        (("--port", "9" * 5000, "--web"), "from 1 to 65535"),
+    ],
+)
 def test_what_it_refuses(tmp_path: Path, logger: Any, words: tuple[str, ...], told: str) -> None:
     """A pipe and a wrong port are told in a line."""
     done = subprocess.run(

@@ -81,6 +81,26 @@ def test_the_first_day_that_there_is_has_none_before_it(cli: Cli, line: Line) ->
     assert "from 0001-01-01T00:31:01" in cli("logs", "-g", "zzz", "--tz", "America/New_York")[2]
 
 
+@pytest.mark.parametrize("more", [(), ("-l", "error"), ("-C", "2"), ("--format", "json")])
+def test_none_of_the_entries_says_nothing_of_what_there_is(cli: Cli, line: Line, more: tuple[str, ...]) -> None:
+    """`-n 0` asks for none of those that there are; that is no reason to say that there are none."""
+    store(line(1, level="error"))
+    assert cli("logs", "-n", "0", *more) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 5000, "0" * 5000 + "2"])
+@pytest.mark.parametrize(
+    "words", [("-n",), ("-g", "m", "-C"), ("-A",), ("trades", "-n"), ("stats", "--top"), ("-n", "5", "-B")]
+)
+def test_a_number_may_be_of_any_size(cli: Cli, line: Line, words: tuple[str, ...], number: str) -> None:
+    """Beyond what a machine counts to it means all."""
+    fill = {"category": "trade", "side": "BUY", "size": 1, "price": 5, "symbol": "BTCUSDT"}
+    store(line(1, "m filled", **fill), line(2, "m filled", **fill))
+    code, out, err = cli("logs", *words, number)
+    assert (code, err) == (0, "")
+    assert "BTCUSDT" in out or "m filled" in out
+
+
 def test_many_names_are_counted(cli: Cli, line: Line) -> None:
     """Ten are told, and how many more there are."""
     store(*(line(number, expert_name=f"e{number:02}") for number in range(1, 14)))
@@ -98,7 +118,9 @@ def test_many_names_are_counted(cli: Cli, line: Line) -> None:
         (("whi", "--json"), "did you mean the command why?"),
         (("order", "o", "runz"), "did you mean the command runs?"),
         (("-A", "x"), "--after: 'x' should be a number of entries"),
-        (("-C", "-1"), "--before: '-1' should be a number"),
+        (("-C", "-1"), "--context: '-1' should be a number of entries"),
+        (("-B", "1", "-C", "x"), "--context: 'x' should be a number of entries"),
+        (("-n", "²"), "--limit: '²' should be a number of entries, or all"),
         (("-B", "1", "--follow"), "--context go with neither --follow nor --reverse"),
     ],
 )  # fmt: skip

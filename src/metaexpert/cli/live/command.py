@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import opened, rarely_collecting, selected, with_filters
+from metaexpert.cli.logs.filters import number, opened, rarely_collecting, selected, with_filters
 from metaexpert.logs import Logs
 from metaexpert.logs.render import make_format
 
@@ -76,6 +76,7 @@ def _first_paint(logs: Logs) -> str:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise output.InputError(f"--port: {text!r} should be a number from 1 to 65535")
-    return int(text)
+    what = "a number from 1 to 65535"
+    if not 0 < (found := number("--port", text, what)) < 65536:
+        raise output.InputError(f"--port: {text!r} should be {what}")
+    return found

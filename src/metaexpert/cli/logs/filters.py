@@ -150,6 +150,18 @@ def parsed_time(option: str, text: str, tz: tzinfo, *, last: bool = False) -> da
     return _read(option, lambda text: parse_time(text, tz=tz, last=last), text)
 
 
+def number(option: str, text: str, what: str = "a number") -> int:
+    """Return the number that the value of *option* means; one beyond what a machine counts to is as good as all.
+
+    Raises:
+        InputError: It is none; the message says that it should be *what*.
+    """
+    if not text.isdecimal():
+        raise output.InputError(f"{option}: {text!r} should be {what}")
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _MOST_DIGITS else sys.maxsize
+
+
 def format_name(name: str, *, as_json: bool) -> FormatName:
     """Return the format that ``--format`` and ``--json`` ask for.
 
@@ -187,6 +199,8 @@ def pattern(text: str, *, ignore_case: bool) -> str | re.Pattern[str]:
 
 #: Seconds of processor time after which a search in one line is given up, give or take as many again.
 _LONGEST_SEARCH: Final = 2.0
+#: Of a number of entries; Python's counters hold no longer ones.
+_MOST_DIGITS: Final = 18
 #: Without one of these no expression takes long.
 _REPEATS: Final = re.compile(r"[*+{]")
 

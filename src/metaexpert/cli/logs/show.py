@@ -17,6 +17,7 @@ from metaexpert.cli.logs.filters import (
     JsonFormat,
     completion,
     format_name,
+    number,
     report,
     selected,
     with_filters,
@@ -85,7 +86,8 @@ def show(
     if explain:
         _explain(filters, as_json=as_json or form == "json")
         return
-    around = _number("--before", before or context), _number("--after", after or context)
+    both = _number("--context", context)
+    around = _number("--before", before, both), _number("--after", after, both)
     if any(around) and (follow or reverse):
         raise output.InputError("--after, --before and --context go with neither --follow nor --reverse")
     count = _limit(limit, follow=follow, filters=filters)
@@ -104,9 +106,9 @@ def show(
                 show_batch(batch)
                 missing = {name for name in missing if not any(map(_has(name), batch or ()))}
         except KeyboardInterrupt:
-            _report(found, tz)
+            _report(found, tz, wanted=count != 0)
             raise
-    _report(found, tz)
+    _report(found, tz, wanted=count != 0)
     if found.counts.entries and missing:
         output.complain("note", [f"no entry shown has a field {name!r}" for name in wanted if name in missing])
     if found.counts.unreadable:
@@ -130,9 +132,7 @@ def _limit(text: str | None, *, follow: bool, filters: dict[str, Any]) -> int | 
         return _LAST if follow or not any(filters.get(name) for name in _PRECISE) else None
     if text.lower() == "all":
         return None
-    if not text.isdecimal():
-        raise output.InputError(f"--limit: {text!r} should be a number of entries, or all")
-    return int(text)
+    return number("--limit", text, "a number of entries, or all")
 
 
 def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequence[Record]]:
@@ -145,10 +145,8 @@ def _batches(found: Logs, count: int | None, *, follow: bool) -> Iterator[Sequen
         yield list(replace(found, limit=count))
 
 
-def _number(option: str, text: str | None) -> int:
-    if text is not None and not text.isdecimal():
-        raise output.InputError(f"{option}: {text!r} should be a number of entries")
-    return int(text or 0)
+def _number(option: str, text: str | None, default: int = 0) -> int:
+    return number(option, text, "a number of entries") if text is not None else default
 
 
 def _has(name: str) -> Callable[[Record], bool]:
@@ -173,10 +171,10 @@ def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[S
     return lambda batch: write(gap if batch is None else render(batch))
 
 
-def _report(found: Logs, tz: tzinfo) -> None:
+def _report(found: Logs, tz: tzinfo, *, wanted: bool) -> None:
     counts = found.counts
     report(counts)
-    if not (counts.entries or counts.unparsed or counts.unreadable):
+    if wanted and not (counts.entries or counts.unparsed or counts.unreadable):
         output.complain("note", [_nothing(found, tz)])
     for directory in found.directories:
         if directory.is_dir() and (waiting := waiting_entries(directory)):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import Json, reading, with_filters, zone
+from metaexpert.cli.logs.filters import Json, number, reading, with_filters, zone
 from metaexpert.cli.tables import bar, table
 from metaexpert.logger.entry.console_text import escape, fold, time_text
 from metaexpert.logs.stats import Stats, collect_stats
@@ -46,14 +46,13 @@ def stats(
       metaexpert logs stats --since today
       metaexpert logs stats --field latency_ms --field slippage_bps
     """
-    if not top.isdecimal():
-        raise output.InputError(f"--top: {top!r} should be a number")
+    most = number("--top", top)
     with reading(filters, "counting", files=True, stores=True) as logs:
         found = collect_stats(logs, field or ())
     if as_json:
-        output.write_json(found.as_dict(int(top)))
+        output.write_json(found.as_dict(most))
     elif found.entries:
-        output.write("\n".join(_sections(found, int(top), zone(filters.get("tz")))))
+        output.write("\n".join(_sections(found, most, zone(filters.get("tz")))))
     else:
         output.complain("note", ["there are no entries to count"])
     if logs.counts.unreadable:

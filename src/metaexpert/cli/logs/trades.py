@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import JsonFormat, format_name, reading, with_filters, zone
+from metaexpert.cli.logs.filters import JsonFormat, format_name, number, reading, with_filters, zone
 from metaexpert.cli.tables import csv_table, day_column, table
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs.library import Logs
@@ -41,10 +41,9 @@ def trades(
       metaexpert logs trades -n all --format csv > trades.csv
     """
     form = format_name(form, as_json=as_json)
-    if limit != "all" and not limit.isdecimal():
-        raise output.InputError(f"--limit: {limit!r} should be a number of executions, or all")
+    most = None if limit == "all" else number("--limit", limit, "a number of executions, or all")
     with reading(filters, "searching", files=True, stores=True) as logs:
-        ledger, listed = _read(logs, None if limit == "all" else int(limit))
+        ledger, listed = _read(logs, most)
     if form == "json":
         output.write_json(_as_dict(ledger, listed))
     elif form == "csv":
