@@ -101,6 +101,25 @@ def test_a_number_may_be_of_any_size(cli: Cli, line: Line, words: tuple[str, ...
     assert "BTCUSDT" in out or "m filled" in out
 
 
+@pytest.mark.parametrize(
+    ("words", "fate"),
+    [
+        ((), "shown as found"), (("stats",), "left out"), (("report", "--json"), "left out"),
+        (("query", "SELECT level FROM logs"), "left out"), (("export", "--parquet", "to"), "archived as found"),
+        (("bundle", "--redacted", "-o", "b.tar.gz"), "packed as found"), (("why", "--grep", ""), "left out"),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_other_lines_is_told(cli: Cli, line: Line, words: tuple[str, ...], fate: str) -> None:
+    """Only the command that shows them says so."""
+    if words and words[0] in ("query", "export"):
+        pytest.importorskip("duckdb")
+    store(line(1), b"torn\n")
+    assert f"note: 1 line is no entry and is {fate}\n" in cli("logs", *words)[2]
+    store(line(1), b"torn\n", b"torn\n")
+    (Path("b.tar.gz")).unlink(missing_ok=True)
+    assert f"note: 2 lines are no entries and are {fate}\n" in cli("logs", *words)[2]
+
+
 def test_many_names_are_counted(cli: Cli, line: Line) -> None:
     """Ten are told, and how many more there are."""
     store(*(line(number, expert_name=f"e{number:02}") for number in range(1, 14)))

@@ -42,7 +42,7 @@ def bundle(
         raise output.InputError("say --redacted: the archive holds the logs with their secrets masked")
     path = Path(to or f"metaexpert-logs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
     try:
-        with reading(filters, "packing") as logs:
+        with reading(filters, "packing", fate="packed as found") as logs:
             found = make_bundle(logs, path, _settings())
     except FileExistsError:
         raise output.InputError(f"{path} exists") from None

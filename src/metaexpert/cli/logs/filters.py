@@ -32,6 +32,8 @@ _LOOK_INTERVAL: Final = 0.1
 _STORE_COMMANDS: Final = "logs, order, trades, stats, runs, why and report"
 #: So many more objects than were freed are made between two collections of cycles.
 _OBJECTS: Final = 100_000
+#: What most commands do with lines that are no entries.
+LEFT_OUT: Final = "left out"
 FORMATS: Final = ("text", "json", "csv")
 _PANEL: Final = "Which entries"
 
@@ -94,7 +96,9 @@ def with_filters[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def reading(filters: dict[str, Any], task: str, *, files: bool = False, stores: bool = False) -> Iterator[Logs]:
+def reading(
+    filters: dict[str, Any], task: str, *, files: bool = False, stores: bool = False, fate: str = LEFT_OUT
+) -> Iterator[Logs]:
     """Give the logs that the options ask for, show a progress bar, and report at the end what was wrong with the files.
 
     Args:
@@ -102,13 +106,14 @@ def reading(filters: dict[str, Any], task: str, *, files: bool = False, stores: 
         task: What is done with them, for the progress bar.
         files: Whether files may stand in the place of directories.
         stores: Whether the command can ask a store too.
+        fate: What becomes of lines that are no entries.
 
     Raises:
         InputError: There is no such directory, or a filter cannot be understood.
     """
     with progress.shown(selected(filters, files=files, stores=stores), task) as logs, rarely_collecting():
         yield logs
-    report(logs.counts)
+    report(logs.counts, fate)
 
 
 @contextmanager
@@ -324,12 +329,12 @@ def _read[T, R](option: str, read: Callable[[T], R], value: T) -> R:
         raise output.InputError(f"{option}: {error}") from None
 
 
-def report(counts: Counts) -> None:
-    """Report the problems of a reading on standard error."""
+def report(counts: Counts, fate: str = LEFT_OUT) -> None:
+    """Report the problems of a reading on standard error; *fate* is what became of lines that are no entries."""
     if counts.unparsed == 1:
-        output.complain("note", ["1 line is no entry and is shown as found"])
+        output.complain("note", [f"1 line is no entry and is {fate}"])
     elif counts.unparsed:
-        output.complain("note", [f"{counts.unparsed} lines are no entries and are shown as found"])
+        output.complain("note", [f"{counts.unparsed} lines are no entries and are {fate}"])
     if counts.unordered:
         output.complain("warning", [f"{counts.unordered} entries stand out of order: the files are too disordered"])
     if counts.overrun:

@@ -102,7 +102,7 @@ def export(
       metaexpert logs export --parquet archive --until yesterday ./ema ./rsi
       metaexpert logs archive --since 2026-01-01 --order ord-42
     """
-    with reading(filters, "exporting", files=True) as logs:
+    with reading(filters, "exporting", files=True, fate="archived as found") as logs:
         try:
             done = run_export(logs, Path(parquet))
         except ArchiveError as error:

@@ -173,7 +173,7 @@ def _printer(form: FormatName, fields: Sequence[str], tz: tzinfo) -> Callable[[S
 
 def _report(found: Logs, tz: tzinfo, *, wanted: bool) -> None:
     counts = found.counts
-    report(counts)
+    report(counts, "shown as found")
     if wanted and not (counts.entries or counts.unparsed or counts.unreadable):
         output.complain("note", [_nothing(found, tz)])
     for directory in found.directories:

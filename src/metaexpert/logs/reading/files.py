@@ -57,7 +57,7 @@ class Counts:
 
     Attributes:
         entries: Entries that passed the filters, each once.
-        unparsed: Lines that are not entries and passed the filters; they are shown as they are.
+        unparsed: Lines that are not entries and passed the filters.
         unordered: Entries that came out of order, because the files are too disordered to be sorted within bounded
             memory.
         unreadable: Files that could not be read, or not to their end, and why.
