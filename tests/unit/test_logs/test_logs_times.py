@@ -1,5 +1,7 @@
 """Times as people type them, where clocks are set back or forward."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from metaexpert.logger.entry.console_text import time_text
 from metaexpert.logs import open_logs, parse_time
+from metaexpert.logs.reading.times import parse_zone
 from tests.unit.test_logs.conftest import Line
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -78,3 +81,60 @@ def test_a_time_beyond_all_years_is_none(text: str, zone: str) -> None:
     """It is so in UTC."""
     with pytest.raises(ValueError, match="is no time"):
         parse_time(text, tz=ZoneInfo(zone))
+
+
+def machine_in(zone: str) -> Iterator[None]:
+    """Let the zone of this machine be *zone* meanwhile, by its rules."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the zone of this system cannot be set for a test")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def in_berlin() -> Iterator[None]:
+    """As in Berlin."""
+    yield from machine_in("CET-1CEST,M3.5.0,M10.5.0/3")
+
+
+@pytest.fixture
+def on_utc() -> Iterator[None]:
+    """As most servers."""
+    yield from machine_in("UTC")
+
+
+@pytest.mark.usefixtures("in_berlin")
+class TestLocalZone:
+    @given(st.integers(0, 366 * 24 * 4))
+    def test_times_are_shown_as_on_a_clock_there(self, quarters: int) -> None:
+        """In summer and in winter, whatever season it is now, and there and back."""
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * quarters)
+        local = parse_zone("local")
+        assert time_text(moment.isoformat(), local) == time_text(moment.isoformat(), BERLIN)
+        assert moment.astimezone(local).isoformat() == moment.astimezone(BERLIN).isoformat()
+        assert moment.astimezone(local).astimezone(UTC) == moment
+
+    @pytest.mark.parametrize("last", [False, True])
+    @pytest.mark.parametrize("text", ["2026-07-01 12:00", "2026-10-25 02:30", "2026-03-29 02:30", "yesterday 2:30"])
+    def test_times_are_typed_as_on_a_clock_there(self, text: str, last: bool) -> None:
+        """Also those that come twice or never."""
+        local = parse_zone("local")
+        assert utc(text, now=NOW, tz=local, last=last) == utc(text, now=NOW, tz=BERLIN, last=last)
+
+    def test_its_name_is_that_of_both_seasons(self) -> None:
+        """A page of a year has both."""
+        assert str(parse_zone("local")) == "CET/CEST"
+
+    @pytest.mark.parametrize("moment", [datetime.min, datetime.max])
+    def test_the_ends_of_time_are_shown(self, moment: datetime) -> None:
+        """In UTC where the zone's time does not exist."""
+        assert time_text(moment.replace(tzinfo=UTC).isoformat(), parse_zone("local"))
+
+
+@pytest.mark.usefixtures("on_utc")
+def test_the_local_zone_of_a_machine_on_utc_is_utc() -> None:
+    """It takes the short way."""
+    assert parse_zone("local") is UTC

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time as clock
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final
 
@@ -54,8 +56,7 @@ def parse_zone(name: str) -> tzinfo:
         ValueError: There is no such zone.
     """
     if name.lower() == "local":
-        zone = datetime.now().astimezone().tzinfo
-        return zone or UTC
+        return _Local() if clock.daylight or clock.timezone else UTC
     if name.upper() in ("UTC", "Z"):
         return UTC
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - seldom needed
@@ -64,6 +65,37 @@ def parse_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{name!r} is no time zone; it should be like Europe/Berlin, UTC or local") from None
+
+
+class _Local(tzinfo):
+    """The zone of this machine, by the rules of its system: in summer it has another distance from UTC."""
+
+    def utcoffset(self, moment: datetime | None, /) -> timedelta:
+        """Return the distance from UTC, at *moment* as clocks show it."""
+        if moment is not None:
+            shown = moment.replace(tzinfo=None, microsecond=0)
+            with suppress(OSError, OverflowError, ValueError):  # the system knows no such year
+                return shown - datetime(1970, 1, 1) - timedelta(seconds=shown.timestamp())  # noqa: DTZ001 - as shown
+        return timedelta(seconds=-clock.timezone)
+
+    def dst(self, moment: datetime | None, /) -> None:
+        """Return None: it is not known."""
+
+    def tzname(self, moment: datetime | None, /) -> str:
+        """Return the name of the zone, for all seasons."""
+        return "/".join(dict.fromkeys(clock.tzname if clock.daylight else clock.tzname[:1]))
+
+    def __str__(self) -> str:
+        """Return the same name."""
+        return self.tzname(None)
+
+    def fromutc(self, moment: datetime, /) -> datetime:
+        """Return *moment*, which is in UTC, as clocks show it."""
+        try:
+            shown = moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+        except (OSError, ValueError):
+            return moment + self.utcoffset(None)
+        return shown.replace(fold=int(shown - moment != self.utcoffset(shown)))
 
 
 def parse_span(text: str) -> timedelta:
