@@ -111,6 +111,16 @@ def test_values_that_only_python_can_hold_are_exported(tmp_path: Path, line: Lin
     assert b"".join(one + b"\n" for one in lines(open_logs(tmp_path / "archive"))) == data
 
 
+def test_both_layouts_have_the_type_of_an_exception(tmp_path: Path, line: Line) -> None:
+    """It is a column of its own."""
+    flat = line(1, "a", exception={"type": "TimeoutError", "value": "5 s", "frames": []})
+    nested = json.dumps(to_layout(json.loads(flat) | {"sequence_id": 2})).encode() + b"\n"
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "expert.log").write_bytes(flat + nested)
+    export(open_logs(tmp_path / "logs"), tmp_path / "archive")
+    assert rows(tmp_path / "archive", "SELECT exception_type FROM logs") == [("TimeoutError",)] * 2
+
+
 def test_exporting_again_adds_what_is_new(tmp_path: Path, line: Line) -> None:
     """An archive takes in each line once, as often as one log has it, and loses none that the logs no longer have."""
     (tmp_path / "logs").mkdir()

@@ -38,6 +38,7 @@ _MADE: Final = ", ".join(
     f"TRY_CAST(v[{number}] AS {kind}) AS {name}" for number, (name, kind) in enumerate(COLUMNS.items(), 1)
 )
 _PATHS: Final = ", ".join(f"'$.{name.replace('exception_type', 'exception.type')}'" for name in COLUMNS)
+_FIELDS: Final = (*COLUMNS, schema.EXCEPTION_KEY)
 #: Of a staged row: time, number and severity, file, place in the reading, line, its flat
 #: form where it has another, and text that is no entry.
 _STAGED: Final = (
@@ -135,7 +136,7 @@ def _rows(records: Iterable[Record]) -> Iterator[bytes]:
             flat = record.flat
             row |= {"s": schema.SEVERITIES[record.level], "l": record.line.decode("utf-8", "backslashreplace")}
             if flat is not record.data and flat != record.data:
-                row["d"] = as_json({name: flat[name] for name in COLUMNS if name in flat}).decode()
+                row["d"] = as_json({name: flat[name] for name in _FIELDS if name in flat}).decode()
             record.forget()
         else:
             row["x"] = record.text.replace("\0", "\\x00")
