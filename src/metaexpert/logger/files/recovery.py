@@ -29,7 +29,7 @@ from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import NEVER, RotationPolicy
 from metaexpert.logger.files.watched import note_end
-from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of
+from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of, lives
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import paths_in
@@ -95,6 +95,7 @@ def recover(
     lock: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
     result: Recovery | None = None,
     known: Container[str] = (),
+    own: Container[str] = (),
 ) -> Recovery:
     """Bring what dead writers left in *private* into the files of *directory*.
 
@@ -105,6 +106,8 @@ def recover(
         lock: The lock of the directory: while files are searched, no process may rotate them.
         result: Where to note what was done, also when this raises; returned.
         known: Names of log files, whatever their endings.
+        own: Ids of journals to leave alone, such as those of this process. It may have lost their locks, as when it
+            closes all descriptors.
 
     Raises:
         OSError: A journal or a file cannot be read or written. The rest stays for the next time; the other journals
@@ -114,6 +117,8 @@ def recover(
     if private.is_symlink():
         raise OSError(errno.ELOOP, "is a link, and what it leads to is none of ours", str(private))
     for owner in sorted(paths_in(private, end=LOCK_SUFFIX)):
+        if owner.name.removesuffix(LOCK_SUFFIX) in own:
+            continue
         try:
             _recover_if_dead(Place(directory, private, sink_of, lock, known), owner, result)
         except OSError as error:
@@ -176,7 +181,10 @@ class Recoverer:
 
         first = self._first
         try:
-            recover(directory.root, directory.private, sink_of, directory.lock, found, directory.files)
+            own = directory.journal.ids
+            if not first:  # another process that lives has lost its lock for a moment, if it does not hold it
+                own |= {owner.stem for owner in paths_in(directory.private, end=LOCK_SUFFIX) if lives(owner)}
+            recover(directory.root, directory.private, sink_of, directory.lock, found, directory.files, own)
             self._due = self._first = False
         except OSError as error:
             self._next = self._monotonic() + _PAUSE

@@ -79,6 +79,11 @@ class Journal:
             on_exec(self)
         self._claim()
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of this journal and of those that it was before."""
+        return frozenset([self.id, *self._former])
+
     def lane(self, name: str) -> JournalLane:
         """Return the lane of the file *name*."""
         if name not in self.lanes:

@@ -105,6 +105,15 @@ def end_of(owner: Path, *, left: bool) -> End | None:
     return None if ended else End(KILLED, last_alive, facts)
 
 
+def lives(owner: Path) -> bool:
+    """Return whether the process of an owner file exists, as far as that is told: only of one on this machine."""
+    try:
+        found = json.loads(read_file(owner, _MOST_BYTES))
+        return found["began"] is not None and found["began"] == _birth(str(found["procid"]))
+    except (OSError, ValueError, TypeError, KeyError):  # it has logged nothing, or just gone
+        return False
+
+
 def _crash(path: Path) -> dict[str, Any]:
     """Return what `faulthandler` wrote at *path*, if it did."""
     with contextlib.suppress(OSError):
