@@ -26,7 +26,7 @@ from metaexpert.logs.vocabulary import (
     currency_of,
     is_inverse,
     plain,
-)  # fmt: skip
+)
 
 #: Entries of category trade have this in their header; most other lines are never decoded.
 _TRADES: Final = f'"msgid":"{schema.MSGID_TRADE}"'

@@ -25,7 +25,7 @@ from metaexpert.logs.vocabulary import (
     POSITION,
     REJECTED,
     Facts,
-)  # fmt: skip
+)
 
 Line = Callable[..., bytes]
 #: Of an entry that would be an execution if its step were one.

@@ -24,7 +24,7 @@ from metaexpert.cli.logs.filters import (
     zone,
 )
 from metaexpert.cli.progress import shown
-from metaexpert.logger.entry.console_text import escape, time_text
+from metaexpert.logger.entry.console_text import TO_THE_SECOND, escape, time_text
 from metaexpert.logs import Entry, Logs, Record
 from metaexpert.logs.recover import waiting_entries
 from metaexpert.logs.render import FormatName, make_format
@@ -36,7 +36,6 @@ _BATCH: Final = 1000
 _LAST: Final = 50
 #: Names that are told of what there is.
 _MOST_NAMES: Final = 10
-_TO_THE_SECOND: Final = len("2026-11-22 10:31:00")
 #: Filters so precise that all entries that pass are shown.
 _PRECISE: Final = ("order", "trade_id", "since", "until", "grep")
 
@@ -203,5 +202,5 @@ def _present(found: Logs, tz: tzinfo) -> str:
         for name, counts in names.items()
         if counts
     ]
-    first, last = (time_text(time.isoformat(), tz)[:_TO_THE_SECOND] for time in (there.first, there.last))
+    first, last = (time_text(time.isoformat(), tz)[:TO_THE_SECOND] for time in (there.first, there.last))
     return f"; there are {'; '.join(lists)}; from {first} to {last} {tz}"

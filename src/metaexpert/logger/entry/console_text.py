@@ -278,6 +278,10 @@ def shortened(text: str, room: int) -> str:
     return f"{head}…{tail}"
 
 
+#: Where a `time_text` ends that tells no fraction of a second.
+TO_THE_SECOND: Final = len("2026-11-22 10:31:00")
+
+
 def time_text(timestamp: object, tz: tzinfo) -> str:
     """Return an ISO 8601 *timestamp* for people, in the time zone *tz* and to the millisecond."""
     if tz is UTC and isinstance(timestamp, str) and _OURS.fullmatch(timestamp):

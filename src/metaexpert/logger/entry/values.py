@@ -16,7 +16,7 @@ import orjson
 
 from metaexpert.logger import schema
 from metaexpert.logger.entry._survey import CONTAINERS, first_of, survey
-from metaexpert.logger.entry._value_objects import masked_table, member_value, object_value, stands_for
+from metaexpert.logger.entry._value_objects import Masks, masked_table, member_value, object_value, stands_for
 from metaexpert.logger.entry.patterns import lazy_pattern
 from metaexpert.logger.entry.scalars import (
     SCALARS,
@@ -101,12 +101,10 @@ def safe_str(value: object) -> str:
         return failed(value, error)
 
 
-class _Masker(Protocol):
+class _Masker(Masks, Protocol):
     """Masks the secrets of an entry while it is cleaned: `metaexpert.logger.masking.rules.Masker`, which says how."""
 
     def text(self, text: str, limit: int, work: Work) -> tuple[str, int]: ...
-    def kind(self, parent: str, name: str) -> int: ...
-    def named(self, kind: int, value: Any) -> Any: ...
     def option(self, word: Any) -> int: ...
     def pair(self, first: Any, second: Any, *, listed: bool) -> int: ...
     def told(self, fields: Mapping[Any, Any]) -> object: ...

@@ -253,6 +253,6 @@ def _market_time(entry: Entry) -> str:
     if (told := entry.get("bar_time")) is None:
         return entry.timestamp
     try:
-        return schema.timestamp(datetime.fromisoformat(told).astimezone(UTC))
+        return schema.timestamp(datetime.fromisoformat(told))
     except (TypeError, ValueError, OverflowError):
         return entry.timestamp

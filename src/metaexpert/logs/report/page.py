@@ -14,7 +14,7 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from metaexpert.logger.entry.console_text import escape, time_text
+from metaexpert.logger.entry.console_text import TO_THE_SECOND, escape, time_text
 from metaexpert.logs.report import _charts as charts
 from metaexpert.logs.report.figures import amount_text
 
@@ -23,7 +23,6 @@ _ORDERS_SIZE: Final = 600_000
 _MOST_RUNS: Final = 200
 _MOST_CHARTS: Final = 8
 _LONGEST: Final = 500
-_TO_THE_SECOND: Final = len("2026-11-22 10:31:00")
 
 
 #: Returns a timestamp for people, to the second.
@@ -143,7 +142,7 @@ def _plain(text: object) -> str:
 
 
 def _time(tz: tzinfo, text: str | None) -> str:
-    return time_text(text, tz)[:_TO_THE_SECOND] if text else ""
+    return time_text(text, tz)[:TO_THE_SECOND] if text else ""
 
 
 def _count(number: int) -> str:
