@@ -14,7 +14,7 @@ from typing import Final
 
 from metaexpert.logger.config.field_types import file_name_problem
 from metaexpert.logger.files.archive import Archivist
-from metaexpert.logger.files.watched import DIRECTORY, HOUSEKEEPER, JOB
+from metaexpert.logger.journal.watched import DIRECTORY, HOUSEKEEPER, JOB
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
 from metaexpert.watch import _claims as claims
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaexpert.logger import schema
-from metaexpert.logger.files.watched import DIRECTORY, END_SUFFIX, JOB
 from metaexpert.logger.journal.segment import LOCK_SUFFIX
+from metaexpert.logger.journal.watched import DIRECTORY, END_SUFFIX, JOB
 from metaexpert.logger.system.descriptors import give_to_owner_above, make_private_directory
 from metaexpert.logs.library import open_logs
 from metaexpert.logs.recover import recover_logs

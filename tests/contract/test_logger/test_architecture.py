@@ -144,7 +144,7 @@ WATCHED = (
     "encoding.line",
     "entry",
     "files.archive",
-    "files.watched",
+    "journal.watched",
     "journal",
     "remote.alerts",
     "system",

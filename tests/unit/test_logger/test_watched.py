@@ -14,8 +14,8 @@ from scripted_server import ScriptedServer, webhook
 from waiting import eventually
 
 from metaexpert.logger import LoggerConfig
-from metaexpert.logger.files.watched import DIRECTORY, END_SUFFIX, note_end
 from metaexpert.logger.journal.owner import CRASHED, KILLED, REPLACED, End, description, end_of
+from metaexpert.logger.journal.watched import DIRECTORY, END_SUFFIX, note_end
 from metaexpert.logger.remote.alerts.alerts import Alerts
 
 END = End(KILLED, 1_800_000_000.0, {"died_procid": "7", "died_hostname": "vm"})

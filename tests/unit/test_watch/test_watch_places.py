@@ -13,7 +13,7 @@ import pytest
 from waiting import eventually
 
 from metaexpert.logger import LoggerConfig, MetaLogger, schema
-from metaexpert.logger.files.watched import DIRECTORY, HOUSEKEEPER, JOB
+from metaexpert.logger.journal.watched import DIRECTORY, HOUSEKEEPER, JOB
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.locks import FileLock
 from metaexpert.watch import _place

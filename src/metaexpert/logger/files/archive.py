@@ -5,7 +5,7 @@ processes that share a directory one at a time does this work, under a lock of i
 held for renames and deletions only. A backup may move up while it is compressed, so it is found again by its inode. A
 copy lies in the private directory until it is complete; the next work removes unfinished and doubled copies.
 
-Where a watcher keeps house, the work is left to it (`metaexpert.logger.files.watched`).
+Where a watcher keeps house, the work is left to it (`metaexpert.logger.journal.watched`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any, Final
 from metaexpert.logger.entry.time_index import stamp_of
 from metaexpert.logger.files._indexer import PIECE, Index, Indexer, key_of, spans_of
 from metaexpert.logger.files.rotation import FileFact, over_budget
-from metaexpert.logger.files.watched import Job, leave_to_watcher
 from metaexpert.logger.journal.segment import U64
+from metaexpert.logger.journal.watched import Job, leave_to_watcher
 from metaexpert.logger.schema import backup_number
 from metaexpert.logger.system.calls import Calls, files_in, getpid, monotonic, paths_in, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private

@@ -28,10 +28,10 @@ from metaexpert.logger import schema
 from metaexpert.logger.encoding.line import SEQUENCE_ID, Header
 from metaexpert.logger.files._rotating_file import RotatingFile
 from metaexpert.logger.files.rotation import NEVER, RotationPolicy
-from metaexpert.logger.files.watched import note_end
 from metaexpert.logger.journal.owner import CRASH_SUFFIX, End, end_of, lives
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX
 from metaexpert.logger.journal.sink import Sink
+from metaexpert.logger.journal.watched import note_end
 from metaexpert.logger.system.calls import paths_in
 from metaexpert.logger.system.descriptors import exposure, give_to_owner, is_plain, read_file, trusted_users
 from metaexpert.logger.system.locks import DirectoryLock, FileLock
