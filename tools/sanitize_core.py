@@ -25,6 +25,7 @@ ROOT: Final = Path(__file__).parent.parent
 CORE: Final = "metaexpert/logger/system/_core"
 TESTS: Final = (
     "tests/unit/test_logger/test_append.py",
+    "tests/unit/test_logger/test_passes.py",
     "tests/unit/test_logger/test_core.py",
     "tests/unit/test_logger/test_calls.py",
     "tests/unit/test_logger/test_fast.py",

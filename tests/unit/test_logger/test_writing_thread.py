@@ -52,6 +52,10 @@ class Served(LogDirectory):
         """Have the next entry stir the thread."""
         return not self.has_work()
 
+    def regular_files(self) -> list[tuple[Any, ...]] | None:
+        """Leave all passes to Python."""
+        return None
+
 
 class Hanging(Served):
     """A directory whose first pass hangs until `leave` is set; `inside` tells that it does."""

@@ -110,13 +110,22 @@ class RotatingFile:
             epoch: Its number in the lane.
             rotates: Whether the caller drains, and may rotate the file.
         """
-        plain = not (self.durable or self.sealer is not None or self._retry_rotation_at)
         while (appender := self.appender) is not None:
-            done: bool = appender.append(lock, segment.tail, segment.numbers, epoch, rotates and plain)
+            done: bool = appender.append(lock, segment.tail, segment.numbers, epoch, rotates and self.rotates_alone)
             followed = rotates and self._follow(appender.take())
             if done or not followed:
                 return done
         return False
+
+    @property
+    def rotates_alone(self) -> bool:
+        """Whether nothing but names is to be changed when the file is rotated."""
+        return not (self.durable or self.sealer is not None or self._retry_rotation_at)
+
+    def follow(self) -> None:
+        """Hold the file that rotations by the core have made meanwhile, if there were any."""
+        if self.appender is not None:
+            self._follow(self.appender.take())
 
     def _follow(self, made: tuple[int, int, int] | None) -> bool:
         """Hold the file that a rotation has made, if there was one. Returns whether there was."""

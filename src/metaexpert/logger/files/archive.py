@@ -90,6 +90,8 @@ class Archivist:
             "metaexpert-archive", self._run, more=lambda: self._again and not self._stop, patience=_LONGEST_PIECE
         )
         self._again = False
+        #: Whether a file was rotated since the last `poke`.
+        self.waits = False
         self._index_until = math.inf
         # Bytes of what was compressed, before and after.
         self._plain = self._packed = 0
@@ -108,8 +110,13 @@ class Archivist:
     def _stop(self) -> bool:
         return self._thread.forking
 
+    def note(self, _: Path) -> None:
+        """Note that a file was rotated: there may be work for the next `poke`, or for `wait`."""
+        self.waits = True
+
     def poke(self, *, always: bool = False) -> None:
         """Start the work if there may be some, or *always*. Returns at once."""
+        self.waits = False
         if not (always or self.compressed or self.budget is not None or self._has_backups()):
             return
         self._again = True
@@ -124,6 +131,8 @@ class Archivist:
         process are left to the next start.
         """
         self._index_until = monotonic() + _INDEX_PATIENCE
+        if self.waits:
+            self.poke()
         if self._thread.running:
             self._thread.join(timeout)
         if self._again and not self._thread.running and not self._stop:

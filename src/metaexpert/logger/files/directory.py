@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from metaexpert.logger import schema
 from metaexpert.logger.config.control import Inbox
@@ -35,7 +35,7 @@ from metaexpert.logger.system.calls import calls_for, monotonic
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.forks import ForkAware, on_fork
 from metaexpert.logger.system.locks import DirectoryLock
-from metaexpert.logger.system.threads import RLock
+from metaexpert.logger.system.threads import Mutex
 
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
 _LOOK: Final = 0.5
@@ -94,7 +94,7 @@ class LogDirectory(ForkAware):
         self._rotating: dict[str, RotatingFile] = {}
         self._recoverer = Recoverer(self, self._sink, monotonic)
         self._next_sync = self._next_look = self._next_service = 0.0
-        self._drain_lock = RLock()
+        self._drain_lock = Mutex()
         self._draining = self._again = False
         self._insist = self._wants_sync = self._wants_archive = False
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
@@ -166,6 +166,18 @@ class LogDirectory(ForkAware):
             self.drain()
         return more
 
+    def advance(self) -> bool:
+        """Write what stands in segments that are full, and have others ready. Returns False: the rest is for a pass."""
+        if self._drain_lock.acquire(timeout=_PATIENCE):
+            try:
+                for file in self.files.values():
+                    if file.lane.only is None and file.lane.in_use and not self._draining:
+                        file.drain(full=True)
+            finally:
+                self._drain_lock.release()
+        self._tell()
+        return False
+
     def close(self) -> None:
         """Close all loggers, the latest first."""
         for listener in reversed(self.listeners.all):
@@ -188,7 +200,7 @@ class LogDirectory(ForkAware):
     def _grown(self) -> None:
         # On a caller's thread, once per segment: in a burst the usual pass would come too late.
         self._tell(always=True)
-        writing_thread.wake(self)
+        writing_thread.advance()
 
     def _stranded(self, lines: list[bytes]) -> None:
         self.listeners.show(lines, self.error)
@@ -226,6 +238,15 @@ class LogDirectory(ForkAware):
         """Return whether something waits to be written, to be forced to the device, or for a listener."""
         waits = not self.empty or (self.syncs and any(file.needs_sync for file in self.files.values()))
         return waits or self.listeners.has_work() or not stderr.stream.clear
+
+    def regular_files(self) -> list[tuple[Any, ...]] | None:
+        """Return what the core needs to append to each file (see `LogFile.regular`); None if there is more to do."""
+        asked = self._insist or self._wants_sync or self._wants_archive
+        if asked or self.syncs or self.recovery is not None or self.listeners.has_work() or not stderr.stream.clear:
+            return None
+        rotates = self.archivist.budget is None  # which must be met after each rotation
+        found = [file.regular(rotates=rotates) for file in self.files.values()]
+        return None if None in found else [file for file in found if file]
 
     def rest(self) -> bool:
         """Have the next entry stir the writing thread, unless there is work. Returns whether it will."""
@@ -314,6 +335,8 @@ class LogDirectory(ForkAware):
         if look:
             self._next_look = now + _LOOK
             self.journal.check()
+        for sink in self._rotating.values():
+            sink.follow()
         for file in self.files.values():
             failures = file.failures
             if not file.lane.empty or file.error is not None:
@@ -325,7 +348,7 @@ class LogDirectory(ForkAware):
         if sync:
             self._next_sync = now + _SYNC_INTERVAL
             self._sync()
-        if self._wants_archive:
+        if self._wants_archive or (self.archivist.waits and (look or self.archivist.budget is not None)):
             self._wants_archive = False
             self.archivist.poke()
         self.diagnostics.summarise()
@@ -378,7 +401,7 @@ class LogDirectory(ForkAware):
         """Start anew in a child: what waits is the parent's to write, and so are its locks and descriptors."""
         if self._released:
             return
-        self._drain_lock = RLock()
+        self._drain_lock = Mutex()
         self._draining = False
         self.lock.after_fork()
         self.archivist.after_fork_in_child()
@@ -402,7 +425,7 @@ class LogDirectory(ForkAware):
             policy,
             self.lock,
             calls=self._calls,
-            on_rotated=lambda _: self.archivist.poke(),
+            on_rotated=self.archivist.note,
             on_trouble=partial(self._rotation_trouble, name),
         )
 

@@ -16,7 +16,7 @@ from metaexpert.logger.journal.lane import JournalLane
 from metaexpert.logger.journal.segment import Intent, Segment, write_out
 from metaexpert.logger.journal.sink import Sink
 from metaexpert.logger.system.calls import monotonic
-from metaexpert.logger.system.threads import RLock
+from metaexpert.logger.system.threads import Mutex
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -46,7 +46,7 @@ class LogFile:
         self.sink = sink
         self.lane = lane
         #: Held while lines leave the journal.
-        self.lock = lock or RLock()
+        self.lock = lock or Mutex()
         self._on_stranded = on_stranded
         self._already = already
         self._monotonic = monotonic
@@ -75,13 +75,14 @@ class LogFile:
         ]
         return [line for pending in found for line in pending.lines()]
 
-    def drain(self, *, insist: bool = False) -> bool:
+    def drain(self, *, insist: bool = False, full: bool = False) -> bool:
         """Write all that waits now; if nothing waits, look. Returns whether the file took it.
 
         Lines that come meanwhile are left to the next call: a storm of entries must not keep the other files waiting.
 
         Args:
             insist: Try also while the pause after an error lasts.
+            full: Leave what stands in a segment that is not full to the next call.
         """
         if self.error is not None and not insist and self._monotonic() < self._next_try:
             return False
@@ -90,6 +91,8 @@ class LogFile:
             return self.error is None
         try:
             for segment, start, end, sealed in self.lane.pending():
+                if full and not sealed:
+                    break
                 if end > start:
                     self._settle(segment)
                     if not self._append(segment, segment.epoch, rotates=True):
@@ -132,6 +135,24 @@ class LogFile:
             return False
         self.needs_sync = True
         return self._append(segment, epoch, rotates=False)
+
+    def regular(self, *, rotates: bool) -> tuple[Any, ...] | None:
+        """Return what the core needs to append what comes; nothing if nobody logs here, None where it is not regular.
+
+        That is: appender, lock, tail, numbers and epoch of the segment, and whether it *rotates* the file when it is
+        full and nothing but names is to be changed.
+        """
+        if not self.lane.in_use:
+            return ()
+        segment, appender = self.lane.only, getattr(self.sink, "appender", None)
+        if segment is None or appender is None or self.error is not None:
+            return None
+        epoch = segment.epoch
+        if self.lane.only is not segment:  # as in `write_now`
+            return None
+        self.needs_sync = True
+        rotates = rotates and getattr(self.sink, "rotates_alone", False)
+        return appender, self.lock, segment.tail, segment.numbers, epoch, rotates
 
     def _append(self, segment: Segment, epoch: int, *, rotates: bool) -> bool:
         append = getattr(self.sink, "append", None)  # only a rotating file has it

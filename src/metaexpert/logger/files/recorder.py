@@ -11,7 +11,7 @@ Threads: any thread may call `want` and `dump`; the rest is the writing thread's
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from metaexpert.logger.files._dead_journal import delete_oldest, dump_file, dump_name
 from metaexpert.logger.files.directory import LogDirectory
@@ -119,11 +119,15 @@ class Recorder(LogFile):
         """Return True: nothing waits."""
         return True
 
+    def regular(self, *, rotates: bool) -> tuple[Any, ...] | None:
+        """Return nothing to append, or None when there is something to do."""
+        return () if self.empty else None
+
     def look(self) -> None:
         """Do nothing: there is a file when something was dumped."""
         self.error = None
 
-    def drain(self, *, insist: bool = False) -> bool:
+    def drain(self, *, insist: bool = False, full: bool = False) -> bool:
         """Prepare the next segment, and dump if it is due. Returns False when the file cannot be written."""
         self.ring.prepare()
         if not self._is_due:

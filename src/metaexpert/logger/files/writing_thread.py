@@ -1,7 +1,8 @@
 """The one writing thread of a process, whatever the number of loggers.
 
 It serves the open log directories in *passes*: about twenty a second while there is work, at once when asked to by
-`wait_for_pass` or `wake`, and one a second while nothing waits: then it rests, and the next entry stirs it.
+`wait_for_pass` or `wake`, and one a second while nothing waits: then it rests, and the next entry stirs it. While
+batches are all that is to be done, the passes are made by the core, and one a second goes through Python.
 
 Python runs signal handlers and raises KeyboardInterrupt in the main thread, so a write on this one is never cut in
 two, and a handler that logs never waits for the call that it has interrupted. Besides it only a call of the synchronous
@@ -16,20 +17,19 @@ Threads: every method may be called by any thread.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import queue
-import sys
 import threading
-from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final
 
+from metaexpert.logger.files._passes import Passes, Turn, regular_files
 from metaexpert.logger.system.calls import getpid, monotonic
+from metaexpert.logger.system.ends import on_end
 from metaexpert.logger.system.forks import ForkAware, ForkSafeThread, catch_up, on_fork
-from metaexpert.logger.system.imports import when_imported
 from metaexpert.logger.system.locks import holds_a_lock
-from metaexpert.logger.system.threads import Lock, RLock, SimpleQueue
+from metaexpert.logger.system.threads import RLock, SimpleQueue, Waiter
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.directory import LogDirectory
@@ -49,43 +49,18 @@ _PATIENCE: Final = 0.2
 _SHUTDOWN: Final = "at interpreter shutdown"
 #: Longest wait for a write that does not return (a dead network file system, a pipe without a reader), in seconds.
 LONGEST_HANG: Final = 30.0
-#: Whose children leave by os._exit, past atexit, and run finalizers of these modules instead.
-_ENDINGS: Final = ("multiprocessing.util", "billiard.util")
 #: Longest wait for the thread's end, in seconds; it may hang in such a write.
 _LONGEST_END: Final = 5.0
 
 
-class _Waiter:
-    """A thread that waits for the end of a pass over a directory, or over all of them."""
-
-    __slots__ = ("_lock", "directory", "served")
-
-    def __init__(self, directory: LogDirectory | None = None) -> None:
-        self.directory = directory
-        self.served = False
-        self._lock = Lock()
-        self._lock.acquire()
-
-    def release(self, *, served: bool) -> None:
-        self.served = served
-        self._lock.release()
-
-    def wait(self, timeout: float) -> bool:
-        return self._lock.acquire(timeout=timeout)
-
-
-class _Turn:
-    """A pass over one directory. The thread that takes its one claim goes on: this one, or another in its place."""
-
-    __slots__ = ("back", "claim", "directory", "since")
-
-    def __init__(self, directory: LogDirectory) -> None:
-        self.directory, self.since = directory, monotonic()
-        self.claim, self.back = [True], list[bool]()
+type _Waiter = Waiter[LogDirectory | None]
 
 
 #: In the mail: there is something to do again, in the usual time.
-_STIR: Final = _Waiter()
+_STIR: Final = Waiter[Any](None)
+#: What is done in a pass, and in one between those of the core.
+_SERVE: Final[Callable[[LogDirectory], bool]] = methodcaller("serve")
+_ADVANCE: Final[Callable[[LogDirectory], bool]] = methodcaller("advance")
 
 
 class _Deferral(threading.local):
@@ -118,6 +93,7 @@ class WritingThread(ForkAware):
         self._lock = RLock()
         # Its `put` may interrupt itself: a signal handler or a __del__ may wake the thread while its caller does.
         self._mail: SimpleQueue[_Waiter | None] = SimpleQueue()
+        self._passes = Passes()
         self._pid = getpid()
         self._ending = False
         #: Whether the thread has died or could not be started, although the program goes on.
@@ -127,14 +103,14 @@ class WritingThread(ForkAware):
         #: Goes up with each batch that was written.
         self.writes = 0
         self._hung_at: int | None = None
-        self._serving: _Turn | None = None
+        self._serving: Turn | None = None
         #: Directories left to a thread that is held up in them, and since when.
         self._stalled: dict[LogDirectory, float] = {}
         self._skipped: set[LogDirectory] = set()
         #: Who waits for the pass under way, and for one that skips nothing of theirs.
         self._waiters: list[_Waiter] = []
         self._held: list[_Waiter] = []
-        self._resting = False
+        self._resting = self._grown = False
         self._idle_since = monotonic()
 
     @property
@@ -223,17 +199,29 @@ class WritingThread(ForkAware):
         finally:
             self._lock.release()
 
+    def _post(self, mail: _Waiter | None) -> None:
+        self._mail.put(mail)
+        self._passes.stop()
+
     def wake(self, directory: LogDirectory | None = None) -> None:
         """Begin a pass at once; for *directory*, also if another one holds the thread up. Safe in a signal handler."""
         if directory is not None:
             self._relieve(directory)
-        self._mail.put(None)
+        self._post(None)
+
+    def advance(self) -> None:
+        """Begin a pass at once for a file that has gone on to another segment. Safe in a signal handler."""
+        self._grown = True
+        if self._passes.attending:
+            self._passes.stop()
+        else:
+            self.wake()
 
     def stir(self) -> None:
-        """End the thread's rest, if it rests. Safe in a signal handler."""
-        if self._resting:
-            self._resting = False
-            self._mail.put(_STIR)
+        """Have a thread that rests, or leaves the passes to the core, look for work. Safe in a signal handler."""
+        if self._resting or self._passes.attending:
+            self._resting = self._passes.attending = False
+            self._post(_STIR)
 
     def wait_for_pass(self, timeout: float | None = None, directory: LogDirectory | None = None) -> bool | None:
         """Wait until a pass that begins from now on has served every directory.
@@ -255,8 +243,8 @@ class WritingThread(ForkAware):
             self._deferral.asked = True
             self.wake()
             return False
-        waiter = _Waiter(directory)
-        self._mail.put(waiter)
+        waiter = Waiter(directory)
+        self._post(waiter)
         writes, deadline = self.writes, self._deadline(timeout, directory)
         while True:
             left = deadline - monotonic()
@@ -281,7 +269,7 @@ class WritingThread(ForkAware):
 
     def _relieve(self, directory: LogDirectory) -> None:
         """Leave the thread to what holds it up, unless that is *directory*, and start another one for the rest."""
-        turn = self._serving
+        turn = self._passes.under_way or self._serving
         if turn is None or turn.directory is directory or monotonic() - turn.since <= _PATIENCE:
             return
         try:
@@ -308,8 +296,9 @@ class WritingThread(ForkAware):
         waiters: list[_Waiter] = []
         try:
             while self._thread.current:
-                waiters = self._waiters = self._collect(0.0 if more else self._pause())
-                served = self._serve()
+                attended = False if more else self._attend()
+                waiters = self._waiters = self._collect(self._pause() if attended is False and not more else 0.0)
+                served = None if attended is None else self._serve()
                 if served is None:
                     self._put_back(waiters)
                     self.wake()
@@ -326,7 +315,7 @@ class WritingThread(ForkAware):
             while waiters:
                 waiters.pop().release(served=False)
 
-    def _serve(self) -> bool | None:
+    def _serve(self, serve: Callable[[LogDirectory], bool] = _SERVE) -> bool | None:
         """Serve all directories but those that are left to another thread.
 
         Returns:
@@ -338,9 +327,9 @@ class WritingThread(ForkAware):
             if directory in self._stalled:
                 skipped.add(directory)
                 continue
-            self._serving = turn = _Turn(directory)
+            self._serving = turn = Turn(directory)
             try:
-                more = directory.serve() or more
+                more = serve(directory) or more
             finally:
                 left = self._was_left(turn)
             if left:
@@ -348,7 +337,40 @@ class WritingThread(ForkAware):
         self._serving, self._skipped = None, skipped
         return more
 
-    def _was_left(self, turn: _Turn) -> bool:
+    def _attend(self) -> bool | None:
+        """Have the core make the passes for as long as a thread may rest, if batches are all that is to be done.
+
+        Returns:
+            Whether it did, and a pass is due now; None when this thread was held up, and then replaced.
+        """
+        attended, end = False, monotonic() + _REST
+        while self._may_attend() and (count := round((end - monotonic()) / self._interval)) > 0:
+            passed = self._make_passes(count)
+            if not passed:
+                return passed if passed is None else attended
+            attended, grown, self._grown = True, self._grown, False
+            if not grown or not self._mail.empty():
+                break
+            if self._serve(_ADVANCE) is None:
+                return None
+        return attended
+
+    def _may_attend(self) -> bool:
+        return self._passes.possible and not self._stalled and monotonic() - self._idle_since < _IDLE
+
+    def _make_passes(self, count: int) -> bool | None:
+        self._passes.attend()  # from here on, whoever has anything else to be done ends it
+        files = regular_files(self._directories)
+        if files is None or not self._mail.empty():
+            self._passes.attending = False
+            return False
+        written, slow = self._passes.make(files, self._interval, count, _PATIENCE / 2)
+        if written:
+            self.writes += 1
+            self._idle_since = monotonic()
+        return None if slow is not None and self._was_left(slow) else True
+
+    def _was_left(self, turn: Turn) -> bool:
         try:
             turn.claim.pop()
         except IndexError:
@@ -361,14 +383,14 @@ class WritingThread(ForkAware):
         """Tell those who wait for the pass that has just ended; a directory that it skipped is for another one."""
         while waiters:
             waiter = waiters.pop()
-            if self._skipped and (waiter.directory is None or waiter.directory in self._skipped):
+            if self._skipped and (waiter.subject is None or waiter.subject in self._skipped):
                 self._held.append(waiter)
             else:
                 waiter.release(served=True)
 
     def _put_back(self, waiters: list[_Waiter]) -> None:
         while waiters:
-            self._mail.put(waiters.pop())
+            self._post(waiters.pop())
 
     def _pause(self) -> float:
         """Return the seconds until the next pass; from now on an entry stirs a thread that has had no work for long."""
@@ -407,22 +429,12 @@ class WritingThread(ForkAware):
         """Ask, once, to be told of the program's end."""
         if not self._hooked:
             self._hooked = True
-            atexit.register(self._close_at_exit)
-            for name in _ENDINGS:
-                if name in sys.modules:
-                    self._close_with(name)
-                # It clears, before it runs a child, the finalizers that were registered until then.
-                when_imported(name, partial(self._close_children_with, name))
+            on_end(self)
 
-    def _close_at_exit(self) -> None:
-        self._ending = True  # a thread that runs goes on; from Python 3.12 on no other can be started
+    def close_at_exit(self) -> None:
+        """Close every logger. A thread that runs goes on; no other can be started."""
+        self._ending = True
         self.close_all()
-
-    def _close_with(self, name: str) -> None:
-        sys.modules[name].Finalize(None, self.close_all, exitpriority=0)
-
-    def _close_children_with(self, name: str) -> None:
-        sys.modules[name].register_after_fork(self, lambda thread: thread._close_with(name))
 
     def start_again(self) -> None:
         """Start the thread, also where nothing waits: it shows that the process lives, and takes commands."""

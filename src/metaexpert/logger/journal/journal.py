@@ -24,7 +24,7 @@ from metaexpert.logger.journal.owner import CRASH_SUFFIX, REPLACED_KEY, descript
 from metaexpert.logger.journal.segment import LOCK_SUFFIX, SEGMENT_SUFFIX, Segment
 from metaexpert.logger.system.calls import NETWORK_FILE_SYSTEMS, file_system_of, paths_in
 from metaexpert.logger.system.descriptors import make_private_directory
-from metaexpert.logger.system.execs import on_exec
+from metaexpert.logger.system.ends import on_exec
 from metaexpert.logger.system.interrupts import is_injected, let_pass
 from metaexpert.logger.system.locks import FileLock
 

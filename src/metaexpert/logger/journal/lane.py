@@ -220,6 +220,11 @@ class JournalLane:
         return [*self._segments, *self._spare]
 
     @property
+    def in_use(self) -> bool:
+        """Whether it has segments that hold lines, or may."""
+        return bool(self._segments)
+
+    @property
     def only(self) -> Segment | None:
         """The one segment that holds lines; None when there are several, or none."""
         segments = list(self._segments)

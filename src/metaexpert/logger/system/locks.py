@@ -19,7 +19,7 @@ from metaexpert.logger.system._holder import holder_of
 from metaexpert.logger.system.calls import PATIENT, Calls, is_open_at, is_refused, monotonic, try_lock
 from metaexpert.logger.system.descriptors import Descriptor, open_private
 from metaexpert.logger.system.native import core
-from metaexpert.logger.system.threads import RLock, sleep
+from metaexpert.logger.system.threads import Mutex, sleep
 
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 #: Such a lock has no queue, and a process that takes it again and again would keep all others out. So a process that
@@ -71,7 +71,7 @@ class DirectoryLock:
         self._pause = pause
         self._on_unsupported = on_unsupported
         self._calls = calls
-        self._threads = RLock()
+        self._threads = Mutex()
         self._depth = 0
         self._file: Descriptor | None = None
         self._held = False
@@ -132,7 +132,7 @@ class DirectoryLock:
 
     def after_fork(self) -> None:
         """Forget, in the child, what the parent holds: a descriptor shared by both would exclude neither."""
-        self._threads = RLock()
+        self._threads = Mutex()
         self._depth, self._held = 0, False
         self._close_file()
 

@@ -20,12 +20,18 @@ from threading import Lock, get_ident
 from time import sleep
 from typing import TYPE_CHECKING
 
-__all__ = ["Lock", "RLock", "SimpleQueue", "Thread", "get_ident", "sleep"]
+from metaexpert.logger.system.native import core
+
+__all__ = ["Lock", "Mutex", "RLock", "SimpleQueue", "Thread", "Waiter", "get_ident", "sleep"]
 
 if TYPE_CHECKING:
     from threading import RLock
+    from threading import RLock as Mutex
 else:  # that function looks anew, at each call, for the type that it makes
     RLock = threading._CRLock or threading._PyRLock
+    #: One that the core can take without the interpreter lock, where threads are threads.
+    _own = SimpleQueue.__module__ == "_queue" and type(Lock()).__module__ == "_thread"
+    Mutex = core.Mutex if hasattr(core, "Mutex") and _own else RLock
 
 
 class Thread(threading.Thread):
@@ -88,3 +94,29 @@ class Thread(threading.Thread):
             self.run()
         finally:
             self._alone.release()
+
+
+class Waiter[Subject]:
+    """Somebody who waits for another thread to see to a subject.
+
+    Attributes:
+        subject: What is to be seen to.
+        served: Whether it was, once the wait is over.
+    """
+
+    __slots__ = ("_lock", "served", "subject")
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.served = False
+        self._lock = Lock()
+        self._lock.acquire()
+
+    def release(self, *, served: bool) -> None:
+        """End the wait."""
+        self.served = served
+        self._lock.release()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for *timeout* seconds at most. Returns whether the wait is over."""
+        return self._lock.acquire(timeout=timeout)

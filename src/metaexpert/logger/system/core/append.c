@@ -23,6 +23,9 @@ enum { GENERATION, EPOCH, DRAINED, INTENT_START, INTENT_END, DEVICE, INODE, OFFS
 #include <time.h>
 #include <unistd.h>
 
+/* Longest wait for a lock between threads, in microseconds: its holder may wait for the caller. */
+enum { PATIENCE = 1000000 };
+
 typedef struct {
     PyObject_HEAD
     PyObject *threads;   /* the lock between threads, below that of the directory's file */
@@ -35,6 +38,8 @@ typedef struct {
     long long end;          /* of the file, after the last batch */
     Py_ssize_t backups;     /* how many a rotation keeps */
     int own;                /* whether a rotation has opened the file, and nobody has taken it since */
+    int former;             /* the file that was its own before a rotation, until this call ends; else -1 */
+    struct stat former_file;
     Names listed;           /* by a rotation, until this call ends */
 } Appender;
 
@@ -147,6 +152,10 @@ rotate_own(Appender *self)
         close(fd);
         return 0;
     }
+    if (self->own) {
+        self->former = self->fd;
+        self->former_file = self->file;
+    }
     self->fd = fd;
     self->file = made;
     self->own = 1;
@@ -188,20 +197,23 @@ append_piece(Appender *self, char *map, uint64_t *numbers, long long end)
     return length;
 }
 
-/* Append the lines up to *end*, under the lock of the directory, with at most one rotation. Returns whether all of them
-   are in the file. */
+/* Append the lines up to *end*, under the lock of the directory, with at most one rotation: until the interpreter lock is
+   had again, the file before it stays open. Returns what `append_waiting` does. */
 static int
 append_lines(Appender *self, char *map, uint64_t *numbers, long long end, int rotates)
 {
     rotates = rotates && self->backups && !self->period;
-    do {
+    for (int rotated = 0;; rotated = 1) {
         long long length = append_piece(self, map, numbers, end);
         if (length == FAILED)
-            return 0;
+            return APPEND_IRREGULAR;
         if ((long long)numbers[DRAINED] == end)
-            return 1;
-    } while (rotates && !self->own && rotate_own(self));
-    return 0; /* the rest is for another call */
+            return APPEND_DONE;
+        if (rotated)
+            return APPEND_MORE;
+        if (!rotates || !rotate_own(self))
+            return APPEND_IRREGULAR;
+    }
 }
 
 /* The same with the lock of the directory. The lock file may have been closed, while its directory was hidden, and its
@@ -213,12 +225,13 @@ append_locked(Appender *self, char *map, uint64_t *numbers, long long end, int r
     struct stat lock;
     if (fstat(self->lock_fd, &lock) < 0 || !same_file(&lock, &self->lock) ||
         flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return 0;
-    int done = 0;
+        return APPEND_IRREGULAR;
+    int done = APPEND_IRREGULAR;
     if (stat(PyBytes_AS_STRING(self->lock_path), &lock) == 0 && same_file(&lock, &self->lock)) {
         int touched = memcmp(&MODIFIED(lock), &MODIFIED(self->lock), sizeof MODIFIED(lock));
         self->lock = lock;
-        done = !touched && append_lines(self, map, numbers, end, rotates);
+        if (!touched)
+            done = append_lines(self, map, numbers, end, rotates);
     }
     flock(self->lock_fd, LOCK_UN);
     return done;
@@ -236,7 +249,7 @@ appender_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
                                   &self->lock_path, &self->fd, PyUnicode_FSConverter, &self->path, &self->largest,
                                   &self->period, &self->backups);
     Py_XINCREF(self->threads);
-    self->end = -1;
+    self->end = self->former = -1;
     if (!parsed)
         Py_CLEAR(self);
     else if (fstat(self->lock_fd, &self->lock) < 0 || fstat(self->fd, &self->file) < 0) {
@@ -254,15 +267,23 @@ appender_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
+/* Close a descriptor, unless it stands for another file by now. With the interpreter lock. */
+static void
+close_same(int fd, const struct stat *file)
+{
+    struct stat now;
+    if (fstat(fd, &now) == 0 && same_file(&now, file))
+        close(fd);
+}
+
 static void
 appender_dealloc(PyObject *object)
 {
     Appender *self = (Appender *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    struct stat now;
-    if (self->own && fstat(self->fd, &now) == 0 && same_file(&now, &self->file))
-        close(self->fd);
+    if (self->own)
+        close_same(self->fd, &self->file);
     Py_CLEAR(self->threads);
     Py_CLEAR(self->lock_path);
     Py_CLEAR(self->path);
@@ -298,43 +319,118 @@ release(State *state, PyObject *lock)
     PyErr_SetRaisedException(error);
 }
 
-/* Append what waits in a segment, if it still is of that *epoch*. Returns whether all of it is in the file. */
+int
+is_segment(const Tail *tail, const Py_buffer *map, const Py_buffer *numbers)
+{
+    const uint64_t *values = numbers->buf;
+    if (numbers->len == NUMBERS * sizeof *values && map->len == tail->size && values[DRAINED] >= HEADER_SIZE &&
+        values[DRAINED] <= (uint64_t)map->len)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "not a segment of a journal");
+    return 0;
+}
+
+/* Close what a rotation has left open. With the interpreter lock. */
+static void
+tidy(Appender *self)
+{
+    free_names(&self->listed);
+    if (self->former >= 0)
+        close_same(self->former, &self->former_file);
+    self->former = -1;
+}
+
+/* Append what waits in a segment, if it still is of that *epoch*. Returns what `append_waiting` does. */
 static int
 append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long epoch, int rotates)
 {
     Py_buffer map, slot;
-    int done = 0;
-    if (PyObject_GetBuffer(tail->map, &map, PyBUF_WRITABLE) < 0)
-        return -1;
+    int done = APPEND_IRREGULAR;
+    if (PyObject_GetBuffer(tail->map, &map, PyBUF_WRITABLE) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return -1;
+        PyErr_Clear(); /* given back meanwhile */
+        return APPEND_IRREGULAR;
+    }
     if (PyObject_GetBuffer(numbers, &slot, PyBUF_WRITABLE) < 0) {
         PyBuffer_Release(&map);
         return -1;
     }
     uint64_t *values = slot.buf;
-    if (slot.len != NUMBERS * sizeof *values || map.len != tail->size || values[DRAINED] < HEADER_SIZE ||
-        values[DRAINED] > (uint64_t)map.len) {
-        PyErr_SetString(PyExc_ValueError, "not a segment of a journal");
+    if (!is_segment(tail, &map, &slot))
         done = -1;
-    }
     else if (values[EPOCH] == epoch) {
         long long start = (long long)values[DRAINED], end = tail->position;
         Py_BEGIN_ALLOW_THREADS
         /* A sealed segment has lost its position; behind the last newline all is zero. */
         end = line_end(map.buf, start, end);
-        done = end == start || append_locked(self, map.buf, values, end, rotates);
+        done = end == start ? APPEND_DONE : append_locked(self, map.buf, values, end, rotates);
         Py_END_ALLOW_THREADS
-        free_names(&self->listed);
+        tidy(self);
     }
     PyBuffer_Release(&slot);
     PyBuffer_Release(&map);
     return done;
 }
 
+int
+append_waiting(State *state, PyObject *appender, PyObject *outer, Tail *tail, PyObject *numbers, unsigned long long epoch,
+               int rotates)
+{
+    Appender *self = (Appender *)appender;
+    PyObject *inner = Py_NewRef(self->threads);
+    int done = acquire(state, outer);
+    if (done > 0) {
+        done = acquire(state, inner);
+        if (done > 0) {
+            done = append_segment(self, tail, numbers, epoch, rotates);
+            release(state, inner);
+        }
+        release(state, outer);
+    }
+    Py_DECREF(inner);
+    return done;
+}
+
+int
+waits_alone(const Tail *tail, const Py_buffer *numbers, unsigned long long epoch)
+{
+    const uint64_t *values = numbers->buf;
+    Py_ssize_t end = WHOLE(tail);
+    return values[EPOCH] != epoch || end >= tail->size || (uint64_t)end != values[DRAINED];
+}
+
+int
+append_alone(PyObject *appender, const Tail *tail, Py_buffer *map, Py_buffer *numbers, unsigned long long epoch, int rotates,
+             PyThreadState **thread)
+{
+    Appender *self = (Appender *)appender;
+    uint64_t *values = numbers->buf;
+    if (!take_mutex((Mutex *)self->threads, PATIENCE))
+        return APPEND_IRREGULAR;
+    int done = APPEND_IRREGULAR;
+    Py_ssize_t end = WHOLE(tail);
+    if (values[EPOCH] == epoch && end < tail->size)
+        done = (uint64_t)end == values[DRAINED] ? APPEND_DONE : append_locked(self, map->buf, values, end, rotates);
+    if (self->former >= 0 || self->listed.stream != NULL || self->listed.text != NULL) {
+        PyEval_RestoreThread(*thread);
+        tidy(self);
+        *thread = PyEval_SaveThread();
+    }
+    give_mutex((Mutex *)self->threads);
+    return done;
+}
+
+int
+has_mutex(const State *state, PyObject *appender)
+{
+    return Py_IS_TYPE(((Appender *)appender)->threads, state->types.Mutex);
+}
+
 static PyObject *
 appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     State *state = PyType_GetModuleState(type);
-    Appender *self = (Appender *)object;
     if (count != 5 || (names != NULL && PyTuple_GET_SIZE(names)) || !Py_IS_TYPE(args[1], state->types.Tail)) {
         PyErr_SetString(PyExc_TypeError, "append(directory_lock, tail, numbers, epoch, rotates)");
         return NULL;
@@ -342,18 +438,8 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
     unsigned long long epoch = PyLong_AsUnsignedLongLong(args[3]);
     if (epoch == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
-    PyObject *outer = args[0], *inner = Py_NewRef(self->threads);
-    int done = acquire(state, outer);
-    if (done > 0) {
-        done = acquire(state, inner);
-        if (done > 0) {
-            done = append_segment(self, (Tail *)args[1], args[2], epoch, args[4] == Py_True);
-            release(state, inner);
-        }
-        release(state, outer);
-    }
-    Py_DECREF(inner);
-    return done < 0 ? NULL : PyBool_FromLong(done);
+    int done = append_waiting(state, object, args[0], (Tail *)args[1], args[2], epoch, args[4] == Py_True);
+    return done < 0 ? NULL : PyBool_FromLong(done == APPEND_DONE);
 }
 
 static PyObject *
@@ -369,9 +455,9 @@ appender_take(PyObject *object, PyObject *Py_UNUSED(none))
 static PyMethodDef methods[] = {
     {"append", _PyCFunction_CAST(appender_append), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "append(directory_lock, tail, numbers, epoch, rotates): write what waits in a segment, and rotate at most once, if\n"
-     "that is wanted; return whether all is written. No second rotation before the file was taken."},
+     "that is wanted; return whether all is written."},
     {"take", appender_take, METH_NOARGS,
-     "take(): return descriptor, device and inode of the file that a rotation has made, now the caller's; or None."},
+     "take(): return descriptor, device and inode of the file that rotations have made, now the caller's; or None."},
     {0},
 };
 

@@ -8,6 +8,8 @@
    fields.c   the fields of a call as JSON, unless they may hold a secret
    tail.c     the end of a segment of the journal
    append.c   a batch, from the map to its file
+   passes.c   what the writing thread does while nothing but batches is to be done
+   mutex.c    a lock that it takes then
    files.c    what the writing thread asks of the system
    listing.c  the names in a directory
    rotate.c   a rotation, and compressed backups in the place of others
@@ -18,7 +20,7 @@
 
    It is optional: `native.py` loads it, and each part has a counterpart in Python with the same results.
 
-   Threads: it relies on the interpreter lock, and is not loaded where there is none. Python code runs wherever a
+   Threads: it relies on the interpreter lock, and is not loaded where there is none; what runs without that lock says so. Python code runs wherever a
    function calls back, so each object that is used afterwards is owned, and the screen is held as a buffer. */
 
 #ifndef METAEXPERT_CORE_H
@@ -46,11 +48,12 @@
 /* Names of attributes and methods that the core asks Python objects for. */
 #define FOR_EACH_NAME(DO) \
     DO(_bound_context) DO(write) DO(append) DO(make_room) DO(context_in) DO(renewed) DO(message) DO(name) DO(key) DO(word) DO(clear) \
-    DO(acquire) DO(release)
+    DO(acquire) DO(release) DO(since)
 
 #if HAS_APPENDER
 #define FOR_EACH_TYPE(DO) \
-    DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail) DO(Appender)
+    DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail) DO(Appender) DO(Mutex) \
+    DO(Passes)
 #else
 #define FOR_EACH_TYPE(DO) DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail)
 #endif
@@ -106,8 +109,24 @@ typedef struct {
     PyObject *map;
     Py_buffer memory; /* of the map, while it takes lines */
     Py_ssize_t position, size;
+    Py_ssize_t whole; /* like the position, but never beyond a line that is not there yet: for `WHOLE` */
     uint32_t process; /* that takes lines; see `process_mark` */
 } Tail;
+
+#if HAS_APPENDER
+/* Have a thread without the interpreter lock see what was written before; and see it there. */
+#define PUBLISH(tail) __atomic_store_n(&(tail)->whole, (tail)->position, __ATOMIC_RELEASE)
+#define WHOLE(tail) __atomic_load_n(&(tail)->whole, __ATOMIC_ACQUIRE)
+
+typedef struct {
+    PyObject_HEAD
+    PyThread_type_lock lock;
+    unsigned long owner; /* the thread that holds it, or 0 */
+    unsigned depth;
+} Mutex;
+#else
+#define PUBLISH(tail) ((void)(tail))
+#endif
 
 /* -- the screen: the layout of `encoding/_screen.py` -------------------------------------------------------------- */
 
@@ -304,6 +323,34 @@ int deliver(const State *state, Pieces *pieces, const Buffer *fields);
 /* Return room for a line of *length* bytes, which must be there before anything else happens; NULL if there is none, or
    if the segment is that of a process from which this one was forked. */
 char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
+
+#if HAS_APPENDER
+/* What became of a batch. *More* of it waits: the file was rotated on the way. What is irregular is for Python. */
+enum { APPEND_IRREGULAR, APPEND_DONE, APPEND_MORE };
+
+/* Append what waits in a segment, if it still is of that *epoch*, holding the directory's *lock* between threads. Returns -1
+   with an exception. */
+int append_waiting(State *state, PyObject *appender, PyObject *lock, Tail *tail, PyObject *numbers, unsigned long long epoch,
+                   int rotates); /* append.c */
+
+/* Return whether the buffers are those of a segment; else there is an exception. */
+int is_segment(const Tail *tail, const Py_buffer *map, const Py_buffer *numbers); /* append.c */
+
+/* Return whether there is something to append, or something is irregular. Without the interpreter lock. */
+int waits_alone(const Tail *tail, const Py_buffer *numbers, unsigned long long epoch); /* append.c */
+
+/* As `append_waiting`, without the interpreter lock; *thread* takes it for as long as what a rotation has opened is closed.
+   The caller holds the directory's lock, and the appender has a mutex. */
+int append_alone(PyObject *appender, const Tail *tail, Py_buffer *map, Py_buffer *numbers, unsigned long long epoch,
+                 int rotates, PyThreadState **thread); /* append.c */
+int has_mutex(const State *state, PyObject *appender);
+
+/* Take a mutex within some microseconds, and give it back. Without the interpreter lock. */
+int take_mutex(Mutex *self, long long timeout); /* mutex.c */
+void give_mutex(Mutex *self);
+
+double clock_now(void); /* mutex.c */
+#endif
 
 /* Have forks noticed, also those that Python is not told of. Returns -1 with an error. */
 int mark_process(void); /* tail.c */

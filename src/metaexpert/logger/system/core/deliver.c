@@ -166,6 +166,14 @@ claim_all(Place *places, Py_ssize_t count, Py_ssize_t length)
     return 1;
 }
 
+/* Have the lines that were claimed seen by whoever writes them. */
+static void
+publish(const Place *places, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++)
+        PUBLISH(places[i].tail);
+}
+
 /* Returns whether each of *lanes* has room for a line of *length* bytes, if nobody else takes it; -1 with an error. */
 static int
 make_room(const State *state, PyObject *lanes, Py_ssize_t length)
@@ -242,6 +250,7 @@ append(const State *state, const Pieces *pieces, const Buffer *fields, Count *nu
     lay_out(places[0].at, pieces, numbers, fields);
     for (Py_ssize_t i = 1; i < count; i++)
         memcpy(places[i].at, places[0].at, (size_t)length);
+    publish(places, count);
     PyObject *line = pieces->route->after == Py_None ? NULL : PyBytes_FromStringAndSize(places[0].at, length);
     release(places, count);
     return PyErr_Occurred() || conclude(state, pieces->route, line, count, count) < 0 ? -1 : 1;
@@ -287,6 +296,7 @@ take(PyObject *module, PyObject *args)
     int taken = numbers->value == number && claim_all(places, count, length);
     for (Py_ssize_t i = 0; i < count && taken; i++)
         memcpy(places[i].at, PyBytes_AS_STRING(line), (size_t)length);
+    publish(places, count);
     numbers->value += (unsigned)taken;
     release(places, count);
     return PyBool_FromLong(taken);

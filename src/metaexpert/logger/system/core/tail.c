@@ -56,7 +56,7 @@ tail_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
     Tail *self = size < 0 ? NULL : (Tail *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->map = Py_NewRef(map);
-        self->position = self->size = size;
+        self->position = self->whole = self->size = size;
     }
     return (PyObject *)self;
 }
@@ -89,6 +89,7 @@ tail_write(PyObject *self, PyObject *line)
     if (to == NULL)
         return PyErr_Format(PyExc_ValueError, "the segment is full");
     memcpy(to, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line));
+    PUBLISH((Tail *)self);
     Py_RETURN_NONE;
 }
 
@@ -100,6 +101,7 @@ tail_seek(PyObject *object, PyObject *position)
     if (wanted < 0 || wanted > self->size)
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "outside of the segment");
     self->position = self->size; /* sealed, whatever comes */
+    PUBLISH(self);
     if (wanted == self->size)
         PyBuffer_Release(&self->memory);
     else if (self->memory.obj == NULL && PyObject_GetBuffer(self->map, &self->memory, PyBUF_WRITABLE) < 0)
@@ -109,6 +111,7 @@ tail_seek(PyObject *object, PyObject *position)
             *process_mark = ++last_mark;
         self->process = *process_mark;
         self->position = wanted;
+        PUBLISH(self);
     }
     Py_RETURN_NONE;
 }

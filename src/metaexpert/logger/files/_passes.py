@@ -1,0 +1,90 @@
+"""Passes over log directories: whose turn it is, and those of the core while batches are all that is to be done.
+
+Threads: `Passes.make` is for the writing thread; all else may be called by any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from metaexpert.logger.system.calls import monotonic
+from metaexpert.logger.system.native import core
+from metaexpert.logger.system.threads import Mutex, RLock
+
+if TYPE_CHECKING:
+    from metaexpert.logger.files.directory import LogDirectory
+
+#: What the core needs for a file: the turn of its directory, and what `LogFile.regular` returns.
+type File = tuple[Any, ...]
+
+
+class Turn:
+    """A pass over one directory. The thread that takes its one claim goes on: this one, or another in its place."""
+
+    __slots__ = ("back", "claim", "directory", "since")
+
+    def __init__(self, directory: LogDirectory) -> None:
+        self.directory, self.since = directory, monotonic()
+        self.claim, self.back = [True], list[bool]()
+
+
+class Passes:
+    """The passes of the core, which it makes without the interpreter lock."""
+
+    def __init__(self) -> None:
+        # Where threads are only seemingly such, as with gevent, the core must not wait.
+        self._core = core.Passes() if hasattr(core, "Passes") and Mutex is not RLock else None
+        self._files: tuple[File, ...] = ()
+        #: Whether it is to make passes, or does.
+        self.attending = False
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are such."""
+        return self._core is not None
+
+    def attend(self) -> None:
+        """Prepare to make passes: what is told to `stop` from here on ends them."""
+        if self._core is not None:
+            self._core.allow()
+        self.attending = True
+
+    def stop(self) -> None:
+        """End the passes under way, or the next ones at once. Safe in a signal handler."""
+        if self._core is not None:
+            self._core.stop()
+
+    def make(self, files: tuple[File, ...], interval: float, count: int, patience: float) -> tuple[bool, Turn | None]:
+        """Wait up to *count* times for *interval* seconds, and then append what waits for *files*.
+
+        It ends sooner when something is not regular, and when a file took longer than *patience* seconds.
+
+        Returns:
+            Whether anything was written, and the turn of a file that took longer.
+        """
+        assert self._core is not None  # noqa: S101 - for the type checker
+        self._files = files
+        try:
+            written, slow = self._core.make(interval, count, patience, files)
+        finally:
+            self._files, self.attending = (), False
+        return written, slow
+
+    @property
+    def under_way(self) -> Turn | None:
+        """The turn of the file that is being written, and since when."""
+        found, files = self._core and self._core.under_way, self._files
+        if not found or not files:
+            return None
+        turn: Turn = files[found[0]][0]
+        turn.since = found[1]
+        return turn
+
+
+def regular_files(directories: Iterable[LogDirectory]) -> tuple[File, ...] | None:
+    """Return the files of *directories* for `Passes.make`; None when there is more to do than to append."""
+    found = [(Turn(directory), directory.regular_files()) for directory in directories]
+    if any(files is None for _, files in found):
+        return None
+    return tuple((turn, *file) for turn, files in found for file in files or ())
