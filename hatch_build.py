@@ -41,7 +41,7 @@ class CompileHook(BuildHookInterface[Any]):
 
 def compile_core(folder: Path) -> Path:
     """Compile the C files in *folder* and return the path of the module, beside the folder."""
-    options = ["/O2"] if sys.platform == "win32" else ["-O2", "-g0"]
+    options = ["/O2"] if sys.platform == "win32" else ["-O3", "-g0"]
     extension = Extension(MODULE, sorted(map(str, folder.glob("*.c"))), extra_compile_args=options)
     command = build_ext(Distribution({"ext_modules": [extension]}))
     with tempfile.TemporaryDirectory() as scratch:

@@ -98,7 +98,7 @@ def compile_core(target: Target, module: Path, windows_python: Path | None = Non
         CalledProcessError: The compiler does not succeed.
     """
     sources = sorted(map(str, SOURCES.glob("*.c")))
-    options = ["-shared", "-O2", "-g0", *WARNINGS]
+    options = ["-shared", "-O3", "-g0", *WARNINGS]
     headers = Path(sysconfig.get_path("include"))
     if target.zig:
         where = ["-undefined", "dynamic_lookup"] if "macos" in target.zig else []

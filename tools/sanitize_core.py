@@ -88,7 +88,7 @@ def main() -> int:
         package = Path(scratch)
         shutil.copytree(ROOT / "src", package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         module = package / (CORE + sysconfig.get_config_var("EXT_SUFFIX"))
-        if not compile_core(module, "-O2", *WARNINGS):
+        if not compile_core(module, "-O3", *WARNINGS):
             return 1
         library = runtime()
         if library is None or not compile_core(module, *SANITIZERS):

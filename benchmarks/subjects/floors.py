@@ -218,7 +218,7 @@ def _compiled(source: Path) -> Any:
         part = target.with_suffix(f".{os.getpid()}")
         compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
         include = f"-I{sysconfig.get_path('include')}"
-        command = [*compiler, "-O2", "-shared", "-fPIC", include, str(source), "-o", str(part)]
+        command = [*compiler, "-O3", "-shared", "-fPIC", include, str(source), "-o", str(part)]
         subprocess.run(command, check=True)  # noqa: S603 - the compiler that this Python was made with
         part.replace(target)
     loader = ExtensionFileLoader(source.stem, str(target))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from metaexpert.logger.journal.segment import HEADER_SIZE, Pending, Segment
 from metaexpert.logger.system.forks import catch_up
 from metaexpert.logger.system.interrupts import undisturbed
+from metaexpert.logger.system.native import core
 from metaexpert.logger.system.threads import Lock, RLock, sleep
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ _MOST_TRIES: Final = 1000
 _YIELD: Final = 0.00005
 
 
-class JournalLane:
+#: Where the core was compiled, calls find `write` there without asking Python.
+_Base: Any = object if core is None else core.Lane
+
+
+class JournalLane(_Base):  # type: ignore[misc]
     """The segments of one file. `write` is replaced whenever a new segment becomes the active one."""
 
     #: With more segments than this it is filled faster than drained.

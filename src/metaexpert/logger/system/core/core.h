@@ -1,7 +1,7 @@
 /* The compiled part of metaexpert.logger: what its files share.
 
    module.c   the module and its state
-   records.c  the types that Python fills and calls read: Route, BoundContext, ContextFrame, Count
+   records.c  the types that Python fills and calls read: Route, BoundContext, ContextFrame, Lane, Count
    method.c   the type of a log method
    call.c     a log call, from its arguments to the pieces of a line
    deliver.c  the line, from its pieces to the journal
@@ -52,10 +52,9 @@
 
 #if HAS_APPENDER
 #define FOR_EACH_TYPE(DO) \
-    DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail) DO(Appender) DO(Mutex) \
-    DO(Passes)
+    DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Lane) DO(Tail) DO(Appender) DO(Mutex) DO(Passes)
 #else
-#define FOR_EACH_TYPE(DO) DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Tail)
+#define FOR_EACH_TYPE(DO) DO(Method) DO(Route) DO(BoundContext) DO(ContextFrame) DO(Count) DO(Lane) DO(Tail)
 #endif
 
 /* Of one interpreter. */
@@ -103,6 +102,11 @@ typedef struct {
     PyObject_HEAD
     unsigned long long value;
 } Count;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *write; /* appends one line */
+} Lane;
 
 typedef struct {
     PyObject_HEAD

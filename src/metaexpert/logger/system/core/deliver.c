@@ -117,7 +117,8 @@ forgive(const State *state, const Route *route)
 static Tail *
 tail_of(const State *state, PyObject *lane)
 {
-    PyObject *write = PyObject_GetAttr(lane, state->names.write);
+    int ours = PyObject_TypeCheck(lane, state->types.Lane);
+    PyObject *write = ours ? Py_XNewRef(((Lane *)lane)->write) : PyObject_GetAttr(lane, state->names.write);
     PyObject *owner = write != NULL && PyCFunction_CheckExact(write) ? PyCFunction_GET_SELF(write) : NULL;
     Tail *tail = owner != NULL && Py_IS_TYPE(owner, state->types.Tail) ? (Tail *)Py_NewRef(owner) : NULL;
     Py_XDECREF(write);

@@ -1,5 +1,5 @@
-/* Records: objects whose fields Python sets, in their order, by keyword or by attribute, and log calls read; and a
-   count. */
+/* Records: objects whose fields Python sets, in their order, by keyword or by attribute, and log calls read; what they
+   read of a lane; and a count. */
 
 #include "core.h"
 #include <stddef.h>
@@ -80,6 +80,52 @@ RECORD(BoundContext, "What a bound logger adds to its entries.", FIELD(BoundCont
 RECORD(ContextFrame, "One entered block of log_context.", FIELD(ContextFrame, parent),
        FIELD(ContextFrame, fields), FIELD(ContextFrame, lifts), FIELD(ContextFrame, encoded),
        FIELD(ContextFrame, source), FIELD(ContextFrame, inside), FIELD(ContextFrame, over));
+
+/* -- a lane: the base of `JournalLane` in `journal/lane.py` ---------------------------------------------------------- */
+
+static int
+lane_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((Lane *)self)->write);
+    return 0;
+}
+
+static int
+lane_clear(PyObject *self)
+{
+    Py_CLEAR(((Lane *)self)->write);
+    return 0;
+}
+
+static void
+lane_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    lane_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef lane_members[] = {FIELD(Lane, write), {0}};
+
+static PyType_Slot lane_slots[] = {
+    {Py_tp_doc, "What log calls read of a lane."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, lane_dealloc},
+    {Py_tp_traverse, lane_traverse},
+    {Py_tp_clear, lane_clear},
+    {Py_tp_members, lane_members},
+    {0, NULL},
+};
+
+PyType_Spec Lane_spec = {
+    .name = "metaexpert.logger.system._core.Lane",
+    .basicsize = sizeof(Lane),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = lane_slots,
+};
 
 /* -- a count: the counterpart of `Count` in `system/count.py` ----------------------------------------------------------- */
 
