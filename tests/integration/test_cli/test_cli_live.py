@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.cells import cell_len
@@ -29,11 +31,12 @@ from metaexpert.logs.runs.present import RATE_SECONDS, Present
 pytest.importorskip("textual")
 
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from metaexpert.cli.live import app as app_module
 from metaexpert.cli.live.app import Live
 from metaexpert.cli.live.chips import command, given
+from metaexpert.cli.live.details import Page
 from metaexpert.cli.live.feed import Feed
 from metaexpert.cli.live.records import MOST, Records
 
@@ -75,7 +78,7 @@ def drive(
     """Run *test* over the screen when the files are read."""
 
     async def run() -> None:
-        app = Live(open_logs(directory), given(filters))
+        app = Live(open_logs(directory), given(filters), zone=filters.get("tz", "UTC"))
         async with app.run_test(size=size) as pilot:
             await until(pilot, lambda: "drops" in text_of(app, "#experts") and bool(shown(app)))
             await test(app, pilot)
@@ -252,6 +255,35 @@ def test_copies(logger: Any, tmp_path: Path) -> None:
     assert words == f"metaexpert logs {tmp_path / 'logs'} --symbol 'A B' --trade-id x --limit 5"
 
 
+def test_times_are_of_the_zone_that_was_asked_for(logger: Any, tmp_path: Path) -> None:
+    """On the screen, in the life of an order, where a time is typed, in a filter, and in the command that is copied."""
+    zone = ZoneInfo("Asia/Kathmandu")  # + 5:45
+    entries = [entry for entry in open_logs(tmp_path / "logs") if isinstance(entry, Entry)]
+    first, tenth = (f"{entries[at].time.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}" for at in (0, 9))
+
+    async def look(app: Live, pilot: Pilot[None]) -> None:
+        await pilot.press("up")
+        clock = f"{chosen(app).time.astimezone(zone):%H:%M:%S}"
+        await until(pilot, lambda: lines_of(app)[22].lstrip().startswith(clock))
+        assert "66 entries" in text_of(app, "#chips")
+        await pilot.press("Y")
+        assert " --tz Asia/Kathmandu --until " in app.clipboard
+        await pilot.press("t")
+        await until(pilot, lambda: len(app.screen_stack) == 2)
+        app.screen.query_one(Input).value = tenth
+        await pilot.press("enter")
+        await until(pilot, lambda: chosen(app).time == entries[9].time)
+        order = next(entry for entry in entries if entry.text == "Order filled")
+        app.query_one(Records).show([order], order)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Page))
+        more = app.screen.query_one("#more", Static)
+        await until(pilot, lambda: "Order ord-1 BUY" in str(more.content))
+        assert f"  {order.time.astimezone(zone):%Y-%m-%d %H:%M:%S}" in str(more.content)
+
+    drive(tmp_path / "logs", look, tz="Asia/Kathmandu", since=first)
+
+
 def test_a_killed_expert_at_200_by_50(logger: Any, tmp_path: Path) -> None:
     """A dead expert is marked, with what it held open; two experts are named on each line."""
     subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
@@ -308,7 +340,7 @@ def test_only_what_is_on_the_screen_is_decoded(logger: Any, tmp_path: Path) -> N
 
 def test_the_list_is_bounded() -> None:
     """The oldest records go."""
-    records = Records()
+    records = Records(UTC)
     records._changed = lambda: None  # type: ignore[method-assign]
     for number in range(6):
         records.add([number] * (MOST // 4))  # type: ignore[list-item]
@@ -402,7 +434,7 @@ def test_what_was_read_is_not_looked_through_for_cycles(logger: Any, tmp_path: P
     before = gc.get_threshold()[0]
 
     class Screen:
-        def __init__(self, logs: Any, chips: Any, settled: Any) -> None:
+        def __init__(self, logs: Any, chips: Any, settled: Any, zone: str) -> None:
             self.settled = settled
 
         def run(self) -> None:

@@ -21,7 +21,7 @@ from metaexpert.logger import schema
 from metaexpert.logger.entry.console_text import escape
 from metaexpert.logs import Entry, Logs, Record
 from metaexpert.logs.orders import order_life
-from metaexpert.logs.reading.times import parse_time
+from metaexpert.logs.reading.times import parse_time, parse_zone
 from metaexpert.logs.runs.names import orders_in
 
 #: Records that a look into the files brings.
@@ -53,6 +53,7 @@ class Live(App[None]):
         logs: The logs, without filters.
         chips: Filters to begin with.
         settled: See `Feed`.
+        zone: Name of the time zone of what is shown and typed.
     """
 
     TITLE = "metaexpert logs live"
@@ -79,7 +80,9 @@ class Live(App[None]):
         Binding("question_mark,h", "keys", "keys"),
     ]
 
-    def __init__(self, logs: Logs, chips: list[Chip], settled: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, logs: Logs, chips: list[Chip], settled: Callable[[], object] = lambda: None, *, zone: str = "UTC"
+    ) -> None:
         # The terminal's own colours, like those of the log: legible on any ground, dark or light. Said here, because
         # for NO_COLOR Textual decides at once how it takes the colours away: from others it makes black on black.
         super().__init__(ansi_color=True)
@@ -87,7 +90,8 @@ class Live(App[None]):
         self._logs = logs
         self._feed = Feed(logs, settled)
         self.chips = chips
-        self._criteria = filtered(logs, chips).criteria
+        self._zone, self._tz = zone, parse_zone(zone)
+        self._criteria = self._filtered().criteria
         #: The last records, filtered or not, as they came.
         self._latest: list[Record] = []
         #: Whether older records than the last are shown.
@@ -101,7 +105,7 @@ class Live(App[None]):
         """Build the screen."""
         yield Static(Text("reading…", "dim"), id="experts")
         yield Static(id="chips")
-        yield Records()
+        yield Records(self._tz)
 
     def on_mount(self) -> None:
         """Begin to read."""
@@ -183,7 +187,7 @@ class Live(App[None]):
         self.call_from_thread(page.add, Text(f"\nlooking for order {escape(order_id)}…", "dim"))
         life = order_life(self._logs, order_id)
         if page.is_attached:
-            self.call_from_thread(page.add, life_text(life))
+            self.call_from_thread(page.add, life_text(life, self._tz))
 
     def action_error(self, way: int) -> None:
         """Go to the next error, or the one before; where none is loaded, the files are asked."""
@@ -229,7 +233,7 @@ class Live(App[None]):
         text = await self.push_screen_wait(Ask("time: 14:05, 15m, yesterday 14:00, 2026-11-22T14:00Z"))
         if text:
             try:
-                self._go_to(parse_time(text))
+                self._go_to(parse_time(text, tz=self._tz))
             except ValueError as error:
                 self.notify(str(error), severity="error")
 
@@ -254,7 +258,7 @@ class Live(App[None]):
         text = (
             record.line.decode("utf-8", "backslashreplace")
             if what == "json"
-            else command(self._logs, self.chips, last, max(self._list.size.height, 1))
+            else command(self._logs, self.chips, last, max(self._list.size.height, 1), self._zone)
         )
         self.copy_to_clipboard(text)
         self.notify(escape(text[:200]), title="copied", markup=False)
@@ -263,10 +267,13 @@ class Live(App[None]):
         """Show the keys."""
         self.push_screen(Page(Text(KEYS), "keys"))
 
+    def _filtered(self) -> Logs:
+        return filtered(self._logs, self.chips, self._tz)
+
     def _filter(self, chips: list[Chip]) -> None:
         at = None if self._list.follows else self._list.current
         self.chips = chips
-        self._criteria = filtered(self._logs, chips).criteria
+        self._criteria = self._filtered().criteria
         if not self._away:
             self._list.show([record for record in self._latest if self._criteria.accept(record)], at)
         self._tell()
@@ -282,7 +289,7 @@ class Live(App[None]):
     @work(thread=True, exclusive=True, group="search")
     def _search(self, at: Record | None, error: int = 0) -> None:
         """Look into the files for what passes the filters: at the end, around *at*, or the error after or before it."""
-        logs = filtered(self._logs, self.chips)
+        logs = self._filtered()
         if error:
             errors = logs.filter(level="error")
             near = errors.filter(since=at.time) if error > 0 else errors.filter(until=at.time)  # type: ignore[union-attr]
@@ -314,7 +321,7 @@ class Live(App[None]):
 
     @work(thread=True, exclusive=True, group="search")
     def _go_to(self, time: Any) -> None:
-        logs = filtered(self._logs, self.chips)
+        logs = self._filtered()
         after = list(islice(logs.filter(since=time), PAGE // 2))
         before = logs.filter(until=time).last(PAGE // 2)
         at = after[0] if after else before[-1] if before else None

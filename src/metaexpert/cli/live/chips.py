@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from metaexpert.logs import Logs
 from metaexpert.logs.entry import Entry, Record
+from metaexpert.logs.reading.times import parse_time
 
 #: A filter of `metaexpert logs` and its value.
 Chip = tuple[str, str]
@@ -25,8 +27,8 @@ def given(filters: dict[str, Any]) -> list[Chip]:
     return chips
 
 
-def filtered(logs: Logs, chips: Sequence[Chip]) -> Logs:
-    """Return *logs* narrowed to what passes all *chips*.
+def filtered(logs: Logs, chips: Sequence[Chip], tz: tzinfo = UTC) -> Logs:
+    """Return *logs* narrowed to what passes all *chips*, whose times are of the time zone *tz*.
 
     Raises:
         ValueError: A level or a time cannot be read.
@@ -37,14 +39,16 @@ def filtered(logs: Logs, chips: Sequence[Chip]) -> Logs:
             logs = logs.filter(**{name: values})  # type: ignore[arg-type]
             continue
         for text in values:
-            logs = logs.filter(**{name: text})  # type: ignore[arg-type]
+            is_time = name in ("since", "until")
+            value = parse_time(text, tz=tz, last=name == "until") if is_time else text
+            logs = logs.filter(**{name: value})  # type: ignore[arg-type]
     return logs
 
 
-def command(logs: Logs, chips: Sequence[Chip], last: Record | None, limit: int) -> str:
-    """Return the command that shows the last *limit* records up to *last*."""
+def command(logs: Logs, chips: Sequence[Chip], last: Record | None, limit: int, zone: str = "UTC") -> str:
+    """Return the command that shows the last *limit* records up to *last*, with times of a *zone*."""
     words = ["metaexpert", "logs", *map(str, logs.directories)]
-    for name, text in chips:
+    for name, text in [*chips, *([("tz", zone)] if zone != "UTC" else [])]:
         words += [f"--{name.replace('_', '-')}", text]
     if last is not None and not any(name == "until" for name, _ in chips):
         words += ["--until", last.timestamp if isinstance(last, Entry) else last.time.isoformat()]

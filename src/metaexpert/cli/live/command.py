@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+from datetime import tzinfo
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
 from metaexpert.cli import output
-from metaexpert.cli.logs.filters import number, opened, rarely_collecting, selected, with_filters
+from metaexpert.cli.logs.filters import number, opened, rarely_collecting, selected, with_filters, zone
 from metaexpert.logs import Logs
 from metaexpert.logs.render import make_format
 
@@ -45,33 +46,34 @@ def live(
     logs = opened(filters.get("directories") or ())
     from metaexpert.cli.live.chips import given  # noqa: PLC0415 - the rest only when it is shown
 
-    chips = given(filters)
+    chips, tz = given(filters), filters.get("tz") or "UTC"
     if web:
         from metaexpert.cli.live.web import serve  # noqa: PLC0415
 
-        serve(logs, chips, _port(port))
+        serve(logs, [*chips, ("tz", tz)], _port(port))
         return
     from_web = "TEXTUAL_DRIVER" in os.environ  # textual-serve sets it, and waits for what Textual writes first
     if not output.to_terminal() and not from_web:
         raise output.InputError("logs live needs a terminal; into a pipe: metaexpert logs --follow")
     if not from_web:
-        output.write_escaped(_first_paint(selected(filters)))
+        output.write_escaped(_first_paint(selected(filters), zone(tz)))
     try:
         from metaexpert.cli.live.app import Live  # noqa: PLC0415
 
         # What was read has no cycles and stays: looks for cycles that went through it again and again took a third of
         # the time beside 1 GB of logs.
         with rarely_collecting():
-            Live(logs, chips, settled=gc.freeze).run()
+            Live(logs, chips, settled=gc.freeze, zone=tz).run()
     finally:
         if not from_web:
             output.write_escaped("\x1b[?1049l")
 
 
-def _first_paint(logs: Logs) -> str:
+def _first_paint(logs: Logs, tz: tzinfo) -> str:
     """Return the last entries for the alternate screen, where Textual takes over: its import takes far longer."""
     columns, rows = shutil.get_terminal_size()
-    text = make_format("text", colors=output.wants_color(), terminal=True, width=columns)(logs.last(rows))
+    form = make_format("text", colors=output.wants_color(), tz=tz, terminal=True, width=columns)
+    text = form(logs.last(rows))
     return "\x1b[?1049h\x1b[H\x1b[2Jreading…\n\n" + "\n".join(text.splitlines()[2 - rows :])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -78,16 +79,16 @@ def entry_text(record: Record) -> Text:
     return text.append(f"\n{below}" if below else "", "red")
 
 
-def life_text(life: OrderLife) -> Text:
-    """Return the life of an order."""
-    return Text("\n".join(["", *map(escape, _life(life))]))
+def life_text(life: OrderLife, tz: tzinfo) -> Text:
+    """Return the life of an order, with times of *tz*."""
+    return Text("\n".join(["", *map(escape, _life(life, tz))]))
 
 
-def _life(life: OrderLife) -> Iterator[str]:
+def _life(life: OrderLife, tz: tzinfo) -> Iterator[str]:
     of = " ".join(filter(None, [life.order_id, SIDES.get(life.side, ""), plain(life.size), life.symbol]))
     yield f"Order {of}: {life.status or 'unknown'}" + (f", result {money(life.pnl, sign=True)}" if life.pnl else "")
     for step in life.steps:
         done = f" {money(step.size)} at {money(step.price)}" if step.size is not None else ""
         fees = f", fee {amounts(step.fees)}" if step.fees else ""
-        time = time_text(step.entry.timestamp, step.entry.time.tzinfo)  # type: ignore[arg-type]
+        time = time_text(step.entry.timestamp, tz)
         yield f"  {time}  {seconds(step.after):>10}  {step.step}{done}{fees}"

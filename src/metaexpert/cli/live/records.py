@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, Final
 
@@ -49,8 +50,9 @@ class Records(ScrollView, can_focus=True):
             super().__init__()
             self.record = record
 
-    def __init__(self) -> None:
+    def __init__(self, tz: tzinfo) -> None:
         super().__init__()
+        self._tz = tz
         self.records: list[Record] = []
         self.cursor = 0
         #: Whether the cursor stays at the end.
@@ -148,7 +150,7 @@ class Records(ScrollView, can_focus=True):
         key = id(record), self.many
         strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[key] = Strip(_segments(line_of(record, many=self.many)))
+            strip = self._strips[key] = Strip(_segments(line_of(record, self._tz, many=self.many)))
         return strip
 
 
@@ -169,10 +171,10 @@ def _style(codes: str) -> Style:
     return Text.from_ansi(f"\x1b[0{codes}mx").get_style_at_offset(Console(), 0)
 
 
-def line_of(record: Record, *, many: bool) -> str:
-    """Return *record* on one line, in colour; *many* for a view of several experts."""
+def line_of(record: Record, tz: tzinfo, *, many: bool) -> str:
+    """Return *record* on one line, in colour and with the time of *tz*; *many* for a view of several experts."""
     if not isinstance(record, Entry):
         return escape(record.text)
     # A renderer for each: what a line says must not depend on what was drawn before it.
-    lines = TerminalText(True, width=_ENDLESS, show_expert=many)(record.data).split("\n")
+    lines = TerminalText(True, tz, width=_ENDLESS, show_expert=many)(record.data).split("\n")
     return lines[1] if len(lines) > 1 else lines[0]
