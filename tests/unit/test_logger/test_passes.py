@@ -67,14 +67,14 @@ class Written:
         self._thread.start()
 
     def end(self, *, stop: bool = False) -> tuple[bool, Any]:
-        """Wait for the end of the passes, told to *stop* or not. Returns their result."""
+        """Wait for the end of the passes, told to *stop* or not. Returns whether they wrote, and a turn."""
         assert self._thread is not None
         if stop:
             self.passes.stop()
         self._thread.join(20)
         assert not self._thread.is_alive()
-        result: tuple[bool, Any] = self.result
-        return result
+        quiet, turn = self.result
+        return quiet is not None, turn
 
     def close(self) -> None:
         """Release what is held."""
@@ -103,6 +103,16 @@ class TestPasses:
         assert written.end(stop=True) == (True, None)
         assert written.path.read_bytes() == b"".join(b"%d\n" % number for number in range(20))
 
+    def test_they_tell_when_something_was_written(self, written: Written) -> None:
+        """In seconds before their end, so that a thread rests in time."""
+        written.put(b"1\n")
+        written.begin(count=10)
+        written.end()
+        assert written.result == (pytest.approx(9 * INTERVAL), None)
+        written.begin(count=3)
+        written.end()
+        assert written.result == (None, None)
+
     def test_a_stop_between_passes_ends_the_next_ones(self, written: Written) -> None:
         """Unless it came before `attend`."""
         written.passes.stop()
@@ -114,7 +124,7 @@ class TestPasses:
         written.passes.stop()
         written.passes.stop()
         began = time.monotonic()
-        assert written.passes.make(((written.turn, *regular),), 60.0, 1, 60.0) == (False, None)
+        assert written.passes.make(((written.turn, *regular),), 60.0, 1, 60.0) == (None, None)
         assert time.monotonic() - began < 20
 
     def test_a_thread_that_keeps_the_interpreter_lock_does_not_keep_them_waiting(self, written: Written) -> None:
@@ -279,6 +289,19 @@ class TestLogger:
                     time.sleep(0.005)
             assert len(served) <= 6
         assert (tmp_path / "expert.log").read_bytes().count(b'"message":"m"') == 2000
+
+    def test_a_second_after_the_last_entry_the_thread_rests(self, tmp_path: Path) -> None:
+        """The passes of the core end then, too."""
+        with MetaLogger(log_dir=tmp_path, log_to_console=False, install=False) as logger:
+            logger.info("first")
+            eventually(lambda: writing_thread._passes.attending)
+            directory = directory_of(tmp_path)
+            for _ in range(3):
+                logger.info("m")
+                eventually(lambda: directory.empty)
+            began = time.monotonic()
+            eventually(lambda: writing_thread._resting, 10.0)
+            assert time.monotonic() - began < 1.5
 
     def test_a_flush_ends_them(self, tmp_path: Path) -> None:
         """It does not wait for their end."""

@@ -55,21 +55,23 @@ class Passes:
         if self._core is not None:
             self._core.stop()
 
-    def make(self, files: tuple[File, ...], interval: float, count: int, patience: float) -> tuple[bool, Turn | None]:
+    def make(
+        self, files: tuple[File, ...], interval: float, count: int, patience: float
+    ) -> tuple[float | None, Turn | None]:
         """Wait up to *count* times for *interval* seconds, and then append what waits for *files*.
 
         It ends sooner when something is not regular, and when a file took longer than *patience* seconds.
 
         Returns:
-            Whether anything was written, and the turn of a file that took longer.
+            How many seconds ago something was written, None if nothing was; and the turn of a file that took longer.
         """
         assert self._core is not None  # noqa: S101 - for the type checker
         self._files = files
         try:
-            written, slow = self._core.make(interval, count, patience, files)
+            quiet, slow = self._core.make(interval, count, patience, files)
         finally:
             self._files, self.attending = (), False
-        return written, slow
+        return None if quiet < 0 else quiet * interval, slow
 
     @property
     def under_way(self) -> Turn | None:

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 #: Seconds between two passes: short beside a person's reaction, long beside the cost of a pass. Errors, flush, and a
 #: journal that fills do not wait for it.
 INTERVAL: Final = 0.05
-#: Seconds without an entry after which the thread rests, and seconds between two passes of a thread at rest, which must
-#: be back within a second.
+#: Seconds without an entry after which the thread rests, and seconds between two passes then: less than one.
 _IDLE: Final = 1.0
 _REST: Final = 0.9
 #: Seconds until a thread that could not be started is tried again.
@@ -344,7 +343,7 @@ class WritingThread(ForkAware):
             Whether it did, and a pass is due now; None when this thread was held up, and then replaced.
         """
         attended, end = False, monotonic() + _REST
-        while self._may_attend() and (count := round((end - monotonic()) / self._interval)) > 0:
+        while (count := self._passes_until(end)) > 0:
             passed = self._make_passes(count)
             if not passed:
                 return passed if passed is None else attended
@@ -355,8 +354,10 @@ class WritingThread(ForkAware):
                 return None
         return attended
 
-    def _may_attend(self) -> bool:
-        return self._passes.possible and not self._stalled and monotonic() - self._idle_since < _IDLE
+    def _passes_until(self, end: float) -> int:
+        """Return how many passes the core may make until then; none where it cannot, or when the thread is to rest."""
+        possible = self._passes.possible and not self._stalled
+        return round((min(end, self._idle_since + _IDLE) - monotonic()) / self._interval) if possible else 0
 
     def _make_passes(self, count: int) -> bool | None:
         self._passes.attend()  # from here on, whoever has anything else to be done ends it
@@ -364,10 +365,10 @@ class WritingThread(ForkAware):
         if files is None or not self._mail.empty():
             self._passes.attending = False
             return False
-        written, slow = self._passes.make(files, self._interval, count, _PATIENCE / 2)
-        if written:
+        quiet, slow = self._passes.make(files, self._interval, count, _PATIENCE / 2)
+        if quiet is not None:
             self.writes += 1
-            self._idle_since = monotonic()
+            self._idle_since = monotonic() - quiet
         return None if slow is not None and self._was_left(slow) else True
 
     def _was_left(self, turn: Turn) -> bool:

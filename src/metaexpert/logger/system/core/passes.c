@@ -128,11 +128,15 @@ passes_make(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_ssiz
     File *files = PyErr_Occurred() ? NULL : read_files(PyType_GetModuleState(type), args[3]);
     if (files == NULL)
         return NULL;
-    int written = 0, slow = -1, stopped = 0;
+    int slow = -1, stopped = 0;
+    long quiet = -1; /* passes since the last that wrote something */
     PyThreadState *thread = PyEval_SaveThread();
     while (left-- > 0) {
+        int written = 0;
         stopped = PyThread_acquire_lock_timed(self->signal, (PY_TIMEOUT_T)(interval * 1e6), 0) == PY_LOCK_ACQUIRED;
-        if (stopped || !pass_over(self, files, PyTuple_GET_SIZE(args[3]), patience, &written, &slow, &thread))
+        int more = !stopped && pass_over(self, files, PyTuple_GET_SIZE(args[3]), patience, &written, &slow, &thread);
+        quiet = written ? 0 : quiet < 0 ? -1 : quiet + 1;
+        if (!more)
             break;
     }
     PyEval_RestoreThread(thread);
@@ -140,7 +144,7 @@ passes_make(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_ssiz
         self->stopped = 0;
     free_files(files, PyTuple_GET_SIZE(args[3]));
     PyObject *turn = slow < 0 ? Py_None : PyTuple_GET_ITEM(PyTuple_GET_ITEM(args[3], slow), TURN);
-    return Py_BuildValue("OO", written ? Py_True : Py_False, turn);
+    return Py_BuildValue("lO", quiet, turn);
 }
 
 static PyObject *
@@ -207,8 +211,8 @@ static PyMethodDef methods[] = {
     {"make", _PyCFunction_CAST(passes_make), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "make(interval, count, patience, files): wait, up to count times, for interval seconds, and then append what waits for\n"
      "the files, each (turn, appender, lock, tail, numbers, epoch, rotates). Ends when it is told to stop, at what is not\n"
-     "regular, and after a file that took longer than patience. Returns whether anything was written, and the turn of that\n"
-     "file or None."},
+     "regular, and after a file that took longer than patience. Returns how many passes ago something was written, or -1,\n"
+     "and the turn of that file or None."},
     {"stop", passes_stop, METH_NOARGS, "stop(): end the passes under way, or the next ones at once."},
     {"allow", passes_allow, METH_NOARGS, "allow(): take back a stop that came between the passes."},
     {0},
