@@ -146,7 +146,8 @@ class TestPasses:
         assert written.end(stop=True) == (True, None)
         assert drained == at + 2
 
-    def test_files_are_rotated_again_and_again(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("flushed", [True, False])
+    def test_files_are_rotated_again_and_again(self, tmp_path: Path, flushed: bool) -> None:
         """No line is lost, no descriptor is left open, and the sink goes on in the last file."""
         written = Written(tmp_path, RotationPolicy(max_size=50, backups=1000))
         lines = [b"%039d\n" % number for number in range(100)]
@@ -161,9 +162,12 @@ class TestPasses:
             assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
         assert written.end(stop=True) == (True, None)
         assert written.rotated == []
-        written.sink.follow()
-        written.sink.follow()
+        if flushed:
+            written.sink.flush()  # forces the last file, and not the one that was the last before
+        else:
+            written.file.look()
         assert written.rotated == [written.path]
+        assert os.path.samestat(os.fstat(written.sink._fd), written.path.stat())
         written.put(b"last\n")
         assert written.file.drain()
         found = sorted(tmp_path.glob("expert.log.*"), key=lambda path: -int(path.suffix[1:]))
@@ -289,6 +293,23 @@ class TestLogger:
                     time.sleep(0.005)
             assert len(served) <= 6
         assert (tmp_path / "expert.log").read_bytes().count(b'"message":"m"') == 2000
+
+    def test_few_entries_a_second_do_not_stir_the_thread_each_time(
+        self, tmp_path: Path, served: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a rest, too, the core makes most of the passes."""
+        monkeypatch.setattr("metaexpert.logger.files.writing_thread._IDLE", 0.3)
+        with MetaLogger(log_dir=tmp_path, log_to_console=False, install=False) as logger:
+            logger.info("first")
+            eventually(lambda: writing_thread._resting)
+            for _ in range(3):
+                logger.info("m")
+                time.sleep(0.1)
+            served.clear()
+            for _ in range(20):
+                logger.info("m")
+                time.sleep(0.1)
+            assert len(served) <= 10  # one after each 0.3 s, and not one for each entry
 
     def test_a_second_after_the_last_entry_the_thread_rests(self, tmp_path: Path) -> None:
         """The passes of the core end then, too."""

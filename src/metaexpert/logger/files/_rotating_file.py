@@ -93,6 +93,7 @@ class RotatingFile:
         """Append as many whole lines of *batch* as the file takes before its next rotation (see `Sink`)."""
         with self._lock:
             try:
+                self.follow()
                 self._open()
                 written = self._write(batch, note) if len(batch) else 0
                 self._arm()
@@ -146,6 +147,7 @@ class RotatingFile:
 
     def flush(self) -> None:
         """Force what was written to the device (fsync). Raises OSError."""
+        self.follow()
         if not self._hold_open:
             with self._lock:
                 self._open()

@@ -335,8 +335,6 @@ class LogDirectory(ForkAware):
         if look:
             self._next_look = now + _LOOK
             self.journal.check()
-        for sink in self._rotating.values():
-            sink.follow()
         for file in self.files.values():
             failures = file.failures
             if not file.lane.empty or file.error is not None:

@@ -20,8 +20,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from operator import methodcaller
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger.files._passes import Passes, Turn, regular_files
@@ -40,6 +39,8 @@ INTERVAL: Final = 0.05
 #: Seconds without an entry after which the thread rests, and seconds between two passes then: less than one.
 _IDLE: Final = 1.0
 _REST: Final = 0.9
+#: With less between two entries, in seconds, the thread does not rest in between.
+_OFTEN: Final = 0.5
 #: Seconds until a thread that could not be started is tried again.
 _RETRY: Final = 5.0
 #: A waiting thread looks this often, in seconds, whether the writing thread still lives.
@@ -51,15 +52,9 @@ LONGEST_HANG: Final = 30.0
 #: Longest wait for the thread's end, in seconds; it may hang in such a write.
 _LONGEST_END: Final = 5.0
 
-
 type _Waiter = Waiter[LogDirectory | None]
-
-
 #: In the mail: there is something to do again, in the usual time.
 _STIR: Final = Waiter[Any](None)
-#: What is done in a pass, and in one between those of the core.
-_SERVE: Final[Callable[[LogDirectory], bool]] = methodcaller("serve")
-_ADVANCE: Final[Callable[[LogDirectory], bool]] = methodcaller("advance")
 
 
 class _Deferral(threading.local):
@@ -110,6 +105,7 @@ class WritingThread(ForkAware):
         self._waiters: list[_Waiter] = []
         self._held: list[_Waiter] = []
         self._resting = self._grown = False
+        self._stirred = 0.0
         self._idle_since = monotonic()
 
     @property
@@ -314,8 +310,8 @@ class WritingThread(ForkAware):
             while waiters:
                 waiters.pop().release(served=False)
 
-    def _serve(self, serve: Callable[[LogDirectory], bool] = _SERVE) -> bool | None:
-        """Serve all directories but those that are left to another thread.
+    def _serve(self, *, advance: bool = False) -> bool | None:
+        """Serve all directories, or *advance* them only, but for those that are left to another thread.
 
         Returns:
             Whether there is more to do at once; None when this thread was held up, and then replaced.
@@ -328,7 +324,7 @@ class WritingThread(ForkAware):
                 continue
             self._serving = turn = Turn(directory)
             try:
-                more = serve(directory) or more
+                more = (directory.advance() if advance else directory.serve()) or more
             finally:
                 left = self._was_left(turn)
             if left:
@@ -350,7 +346,7 @@ class WritingThread(ForkAware):
             attended, grown, self._grown = True, self._grown, False
             if not grown or not self._mail.empty():
                 break
-            if self._serve(_ADVANCE) is None:
+            if self._serve(advance=True) is None:
                 return None
         return attended
 
@@ -412,6 +408,9 @@ class WritingThread(ForkAware):
         with contextlib.suppress(queue.Empty):
             mail = self._mail.get(timeout=timeout) if timeout else self._mail.get_nowait()
             if mail is _STIR:
+                if (now := monotonic()) - self._stirred < _OFTEN:
+                    self._idle_since = now  # rather look for some time than be told of each
+                self._stirred = now
                 mail = self._mail.get(timeout=self._interval)
             while True:
                 if mail is not None and mail is not _STIR:
