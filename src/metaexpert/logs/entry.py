@@ -67,6 +67,7 @@ class Entry:
     line: bytes
     file: str
     key: Key
+    #: `data`, once it was asked for. It is looked at first in the others, which are asked for several times per entry.
     _data: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -105,12 +106,12 @@ class Entry:
     @property
     def level(self) -> str:
         """Level word in lower case, such as ``"warning"``."""
-        return str(self.data["level"])
+        return str((self._data or self.data)["level"])
 
     @property
     def text(self) -> str:
         """The message."""
-        return str(self.data["message"])
+        return str((self._data or self.data)["message"])
 
     @property
     def flat(self) -> dict[str, Any]:
@@ -120,7 +121,7 @@ class Entry:
     @property
     def fields(self) -> Mapping[str, Any]:
         """The same, not to be changed: `flat` is a copy."""
-        data = self.data
+        data = self._data or self.data
         if schema.STRUCTURED_DATA_KEY not in data:
             return data
         from metaexpert.logger.entry.rfc5424 import from_layout  # noqa: PLC0415 - for one layout, and slow to import
@@ -129,7 +130,7 @@ class Entry:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of the header key, context or field of that name, in either layout."""
-        data = self.data
+        data = self._data or self.data
         if name in data or schema.STRUCTURED_DATA_KEY not in data:
             return data.get(name, default)
         groups = data[schema.STRUCTURED_DATA_KEY]
@@ -147,7 +148,8 @@ class Entry:
     @property
     def process(self) -> tuple[str, str]:
         """Host and process id of the writer, as the header has them."""
-        return str(self.data.get("hostname", "")), str(self.data.get("procid", ""))
+        data = self._data or self.data
+        return str(data.get("hostname", "")), str(data.get("procid", ""))
 
     @property
     def foreign(self) -> bool:
@@ -165,7 +167,8 @@ class Entry:
     @property
     def has_copies(self) -> bool:
         """Whether several files have it: trades and errors have files of their own besides."""
-        return self.data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[self.level] >= schema.ERROR
+        data = self._data or self.data
+        return data.get("msgid") == schema.MSGID_TRADE or schema.LEVEL_NUMBERS[data["level"]] >= schema.ERROR
 
 
 @dataclass(slots=True)

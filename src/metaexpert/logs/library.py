@@ -15,7 +15,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Final, Unpack
 
-from metaexpert.logs.entry import Entry, Record, Unparsed, by_time, checked, parse
+from metaexpert.logs.entry import Entry, Record, by_time, parse
 from metaexpert.logs.reading import merge
 from metaexpert.logs.reading.dedup import Once, copied
 from metaexpert.logs.reading.files import Counts, Identity, is_log
@@ -403,16 +403,10 @@ class Logs:
     def _once(self, stream: Iterable[Record], once: Once) -> Iterator[Record]:
         counts = self.counts
         for item in stream:
-            if once.is_repeated(item):
+            if (record := once.take(item)) is None:
                 continue
-            if once.is_single(item):
+            if isinstance(record, Entry):
                 counts.entries += 1
-                yield item
-                continue
-            record = checked(item)
-            if isinstance(record, Unparsed):
+            else:
                 counts.unparsed += 1
-                yield record
-            elif not once.is_copy(record):
-                counts.entries += 1
-                yield record
+            yield record

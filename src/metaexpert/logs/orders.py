@@ -266,8 +266,7 @@ def _add(life: OrderLife, facts: Facts) -> None:
     if step.step in words.EXECUTIONS or step.step == words.POSITION:
         step.trade_id = facts.text("trade_id")
     step.before = life.steps[-1].entry if life.steps else None
-    size = facts.growth(life.filled) if facts.is_execution else Decimal()
-    if size or (facts.is_execution and step.step in words.EXECUTIONS):
+    if facts.is_execution and ((size := facts.growth(life.filled)) or step.step in words.EXECUTIONS):
         step.size, step.price = size, facts.price
         step.fees.add(facts.fees)
     step.duplicate = _is_duplicate(life, step, facts)
@@ -285,10 +284,10 @@ def _may_be_rejected(life: OrderLife, facts: Facts) -> bool:
 
 
 def _is_duplicate(life: OrderLife, step: Step, facts: Facts) -> bool:
+    if step.step in words.EXECUTIONS and step.trade_id:
+        return any(other.trade_id == step.trade_id for other in life.steps if other.step in words.EXECUTIONS)
     same = [other for other in life.steps if other.step == step.step]
     if step.step in words.EXECUTIONS:
-        if step.trade_id:
-            return any(other.trade_id == step.trade_id for other in life.steps if other.step in words.EXECUTIONS)
         repeated = facts.number("filled") is not None and step.size == 0
         return bool(same) and (repeated or step.step == words.FILLED)
     if step.step == words.POSITION and step.trade_id:
@@ -298,8 +297,9 @@ def _is_duplicate(life: OrderLife, step: Step, facts: Facts) -> bool:
 
 
 def _describe(life: OrderLife, facts: Facts, step: Step) -> None:
-    if facts.entry.expert and facts.entry.expert not in life.experts:
-        life.experts.append(facts.entry.expert)
+    expert = facts.entry.expert
+    if expert and expert not in life.experts:
+        life.experts.append(expert)
     life.symbol = life.symbol or facts.text("symbol")
     if step.step == words.POSITION:
         return

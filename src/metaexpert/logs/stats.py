@@ -231,7 +231,7 @@ class _Collector:
             self._take_values(parse(line, ""))
 
     def _number(self, found: Tally, new: set[int], data: bytes) -> None:
-        for host, pid, runs in found.runs:
+        for host, pid, runs, *_ in found.runs:
             numbers = self.stats.numbers.setdefault((_text(host), _text(pid)), SeenNumbers())
             times = Times(data, pid)
             for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):

@@ -291,8 +291,8 @@ class Ledger:
         """Count what an entry of category ``trade`` says; return its execution, if it is about one."""
         place = facts.entry.expert, facts.text("symbol")
         order = self._order_of(facts, place)
-        executed = facts.is_execution and facts.side != 0
-        if not executed and facts.number("pnl") is None and facts.number("position_size") is None:
+        executed, pnl = facts.is_execution and facts.side != 0, facts.number("pnl")
+        if not executed and pnl is None and facts.number("position_size") is None:
             return None
         trade_id, size = facts.text("trade_id"), Decimal()
         trade = (*order.process, *place, trade_id)
@@ -311,7 +311,7 @@ class Ledger:
         if execution is not None:
             totals.add(execution)
             order.filled += size
-        told = trade_id and facts.number("pnl") is not None and self._recent.seen((*trade, "pnl"))
+        told = trade_id and pnl is not None and self._recent.seen((*trade, "pnl"))
         totals.see(facts, has_result=not told)
         return execution
 

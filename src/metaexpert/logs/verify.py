@@ -328,7 +328,7 @@ class _Chain:
 
 def _runs(found: Tally) -> Iterator[tuple[str, str, int, int, int]]:
     """Yield host, process id, first and last number of each run, and the place of a trade or an error, else -1."""
-    for host, pid, runs in found.runs:
+    for host, pid, runs, *_ in found.runs:
         names = host.decode(), pid.decode()
         for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
             yield (*names, first, last if place < 0 else first, place)

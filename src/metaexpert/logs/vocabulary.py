@@ -115,17 +115,24 @@ class Facts:
     Args:
         entry: The entry.
         part: The part of it that is meant, such as an exchange's answer; the entry's own fields come first.
+
+    Attributes:
+        step: The step of an order, `POSITION` for a change of a position, `NOTE` for anything else.
+        is_execution: Whether something was bought or sold, of a known size at a known price.
     """
 
-    __slots__ = ("_executed", "_known", "_numbers", "_step", "entry")
+    __slots__ = ("_fees", "_known", "_numbers", "_price", "entry", "is_execution", "step")
 
     def __init__(self, entry: Entry, part: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.entry = entry
         fields = {**part, **entry.fields} if part else entry.fields
         self._known = _form(tuple(fields)).read(fields)
         self._numbers: dict[str, Decimal | None] = {}
-        self._step = ""
-        self._executed: bool | None = None
+        self._fees: tuple[tuple[str, Decimal], ...] | None = None
+        self._price: tuple[Decimal | None] | None = None
+        # Every question asks for these first, and several times.
+        self.step = self._told_step()
+        self.is_execution = self._is_executed()
 
     def get(self, name: str) -> Any:
         """Return the value of a field of `FIELDS` under any of its names; None when the entry has none."""
@@ -138,17 +145,22 @@ class Facts:
 
     def number(self, name: str) -> Decimal | None:
         """Return a field as an exact number; None when there is no finite one."""
-        if name not in self._known:
+        numbers = self._numbers
+        if name in numbers:
+            return numbers[name]
+        value = self._known.get(name)
+        if value is None:
             return None
-        if name not in self._numbers:
-            self._numbers[name] = number(self._known[name])
-        return self._numbers[name]
+        found = numbers[name] = number(value)
+        return found
 
     @property
     def fees(self) -> tuple[tuple[str, Decimal], ...]:
         """The fees, each with its currency; an empty one where the entry names none (it is the quote currency)."""
-        value = self._known.get("fee")
-        return () if value is None else tuple(_fees(value, self.text("fee_currency")))
+        if self._fees is None:
+            value = self._known.get("fee")
+            self._fees = () if value is None else tuple(_fees(value, self.text("fee_currency")))
+        return self._fees
 
     @property
     def side(self) -> int:
@@ -160,25 +172,17 @@ class Facts:
         """Whether a field, not the message, says which step it is."""
         return folded_name(self.text("status")) in _STATUS
 
-    @property
-    def step(self) -> str:
-        """The step of an order, `POSITION` for a change of a position, `NOTE` for anything else."""
-        if not self._step:
-            known = self._known
-            executed = known.get("trade_id") is not None and known.get("price") is not None
-            trade = executed or self.entry.data.get("msgid") == schema.MSGID_TRADE
-            moved = known.get("position_size") is not None
-            step = _step(self.entry.text, self.text("status"), executed=executed, trade=trade, moved=moved)
-            self._step = PARTIALLY_FILLED if step == ACKNOWLEDGED and self.number("filled") else step
-        return self._step
+    def _told_step(self) -> str:
+        known, data = self._known, self.entry.data
+        executed = known.get("trade_id") is not None and known.get("price") is not None
+        trade = executed or data.get("msgid") == schema.MSGID_TRADE
+        moved = known.get("position_size") is not None
+        step = _step(data["message"], self.text("status"), executed=executed, trade=trade, moved=moved)
+        return PARTIALLY_FILLED if step == ACKNOWLEDGED and self.number("filled") else step
 
-    @property
-    def is_execution(self) -> bool:
-        """Whether something was bought or sold, of a known size at a known price."""
-        if self._executed is None:
-            known = self.step in EXECUTIONS or self._is_change or self._is_rest  # before the numbers, which take longer
-            self._executed = known and self._executed_size is not None and self.price is not None
-        return self._executed
+    def _is_executed(self) -> bool:
+        known = self.step in EXECUTIONS or self._is_change or self._is_rest  # before the numbers, which take longer
+        return known and self._executed_size is not None and self.price is not None
 
     @property
     def _is_change(self) -> bool:
@@ -196,13 +200,17 @@ class Facts:
     @property
     def price(self) -> Decimal | None:
         """Price of an execution; where the entry tells how much was executed so far, rather the average of that."""
+        if self._price is None:
+            self._price = (self._paid(),)
+        return self._price[0]
+
+    def _paid(self) -> Decimal | None:
         total = self.number("filled") if self._known.get("trade_id") is None else None
-        names = ("price", "average") if total is None else ("average", "price")
-        found = next((price for price in map(self.number, names) if price), None)
+        first, second = ("price", "average") if total is None else ("average", "price")
+        if found := self.number(first) or self.number(second):
+            return found
         size, quote = total or self._executed_size, self.number("quote")
-        if found is None and size and quote:
-            return quote / size
-        return self.number("price") if found is None else found
+        return quote / size if size and quote else self.number("price")
 
     def growth(self, filled: Decimal, *, done: bool = False) -> Decimal:
         """Return how much this execution adds to what was executed of its order; nothing if it tells that again.

@@ -282,3 +282,15 @@ class TestFilters:
         assert filtered(tmp_path, *lines, line(3, at=52, symbol="X"), symbol="X") == [
             (1, "closed", "10:31:02"), (1, "running", "10:31:52"),
         ]  # fmt: skip
+
+
+def test_an_entry_with_ids_of_two_orders_is_about_the_first_of_them(tmp_path: Path, line: Line) -> None:
+    """Which of them does not depend on the hash seed of Python."""
+    lines = []
+    for number in range(20):
+        client, order = f"c-{number}", f"9000{number:02}"
+        lines += [line(3 * number + 1, "Order placed", client_order_id=client)]
+        lines += [line(3 * number + 2, "Order placed", order_id=order)]
+        lines += [line(3 * number + 3, "Order accepted", order_id=order, client_order_id=client)]
+    (run,) = runs(tmp_path, *lines)
+    assert [life.order_id for life in run.open_orders] == [f"9000{number:02}" for number in range(20)]

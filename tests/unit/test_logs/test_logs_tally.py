@@ -76,7 +76,7 @@ def simple(found: Tally) -> list[Any]:
     texts = Counter[str]()
     for _, message, count in found.messages:
         texts[fingerprint(json.loads(b'"' + message + b'"'))] += count
-    runs = sorted((host, pid, list(numbers)) for host, pid, numbers in found.runs)
+    runs = sorted((host, pid, *map(list, numbers)) for host, pid, *numbers in found.runs)
     marks = [
         (end, found.kinds[kind][:3], found.minutes[minute][0],
          message if message < 0 else fingerprint(json.loads(b'"' + found.messages[message][1] + b'"')))
@@ -123,7 +123,7 @@ def test_lines_with_certain_keys_are_told(lines: list[tuple[bytes, bytes, bool]]
     found, expected = tally(data, keys=KEYS), plain_tally(data, keys=KEYS)
     assert list(found.telling) == list(expected.telling)
     assert sorted(found.kinds) == sorted(expected.kinds)
-    runs = [sorted((host, pid, list(numbers)) for host, pid, numbers in one.runs) for one in (found, expected)]
+    runs = [sorted((host, pid, *map(list, more)) for host, pid, *more in one.runs) for one in (found, expected)]
     assert runs[0] == runs[1]
     assert (list(found.specials), list(found.odd)) == (list(expected.specials), list(expected.odd))
     assert (found.low, found.high) == (expected.low, expected.high)

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from metaexpert.logs.entry import START, Entry, Record, is_ordinary
+from metaexpert.logs.entry import START, Entry, Record, checked, is_ordinary
 from metaexpert.logs.reading.files import Counts, LogFile
 from metaexpert.logs.reading.tally import tally
 
@@ -64,22 +64,21 @@ class Once:
         self._recent = Recent(window)
         self._last = b""
 
-    def is_repeated(self, record: Record) -> bool:
-        """Return whether *record* is certainly a copy: copies mostly come one behind the other. Decodes nothing."""
-        return record.line == self._last
+    def take(self, record: Record) -> Record | None:
+        """Return *record*, checked (see `metaexpert.logs.entry.checked`); None for a copy of one that was taken.
 
-    def is_single(self, record: Record) -> bool:
-        """Return whether *record* certainly is an entry without copies. Decodes nothing."""
-        if not isinstance(record, Entry) or not is_ordinary(record.line):
-            return False
-        return not self._everything or not self._recent.seen(_beginning(record.line))
+        Neither most copies, which come one behind the other, nor entries that can have none are decoded.
+        """
+        if record.line == self._last:
+            return None
+        if isinstance(record, Entry) and is_ordinary(record.line):
+            return None if self._everything and self._recent.seen(_beginning(record.line)) else record
+        record = checked(record)
+        return None if isinstance(record, Entry) and self._is_copy(record) else record
 
-    def is_copy(self, entry: Entry) -> bool:
-        """Return whether *entry*, no `is_single`, was asked about before."""
+    def _is_copy(self, entry: Entry) -> bool:
         self._last = b""
-        if not (self._everything or entry.has_copies):
-            return False
-        identity = _beginning(entry.line) if is_ordinary(entry.line) else entry.identity
+        identity = entry.identity if self._everything or entry.has_copies else None
         if identity is None:
             return False
         self._last = entry.line

@@ -138,6 +138,12 @@ class Criteria:
         return bool(self.level > schema.DEBUG or self.fields or self.patterns)
 
     @property
+    def sure_text(self) -> bytes:
+        """Text by which a line passes the filters on content, whatever else is in it; empty for none."""
+        alone = len(self.patterns) == 1 and not self.fields and self.level <= schema.DEBUG
+        return _raw(self.patterns[0]) if alone and isinstance(self.patterns[0], str) else b""
+
+    @property
     def by_text(self) -> bool:
         """Whether `select` looks for texts, not for times alone."""
         return bool(self.groups or self.keys)
@@ -220,9 +226,14 @@ def _levels(level: int) -> tuple[bytes, ...]:
 
 
 def _is_in_line(pattern: str | re.Pattern[str], line: bytes) -> bool:
-    if isinstance(pattern, str) and pattern.encode("utf-8", "surrogatepass") in line:
+    if isinstance(pattern, str) and _raw(pattern) in line:
         return True
     return _is_in(pattern, line.decode("utf-8", "backslashreplace"))
+
+
+@lru_cache(maxsize=64)
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 @lru_cache(maxsize=64)
@@ -246,7 +257,7 @@ def _groups(criteria: Criteria) -> tuple[Group, ...]:
 
 def _spelled(texts: Iterable[str]) -> Group:
     """Return the group of *texts* as they are in an entry, and in a line that is none."""
-    spellings = [spelling for text in texts for spelling in (_as_json(text), text.encode("utf-8", "surrogatepass"))]
+    spellings = [spelling for text in texts for spelling in (_as_json(text), _raw(text))]
     return Group(tuple(dict.fromkeys(spellings)), fold=False, odd=False)
 
 

@@ -164,8 +164,8 @@ def _number_of(held: tuple[int, Stretch, list[Record]]) -> int:
     return held[0]
 
 
-def _size(records: Iterable[Record]) -> int:
-    return sum(len(record.line) + RECORD for record in records)
+def _size(records: Sequence[Record]) -> int:
+    return sum(len(record.line) for record in records) + RECORD * len(records)
 
 
 def _time_of(record: Record) -> bytes:

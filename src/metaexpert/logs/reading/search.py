@@ -29,15 +29,17 @@ def found_in(
     A line that is not an entry gets the place in time of the entry before it, else of the one after it, else the time
     when the file was modified. *before* returns the last entry of earlier pieces, *after* is the first of later ones.
     """
-    selection, by_content = criteria.select(data), criteria.by_content
-    if selection.regular and not by_content:  # most of all
-        found = (_entry(data[start:stop], number, file.label, log) for start, stop, number in selection.each())
-        return sorted(found, key=by_time)
+    selection, by_content, sure = criteria.select(data), criteria.by_content, criteria.sure_text
+    if selection.regular and (sure or not by_content):  # most of all
+        label = file.label
+        found = [_entry(data[start:stop], number, label, log) for start, stop, number in selection.each()]
+        if all(sure in entry.line for entry in found):
+            return sorted(found, key=by_time)
     records: list[Record] = []
     place = _Places(data, file, log, before, after)
     for start, stop, number in selection.each():
         line = data[start : abs(stop)]
-        passes = criteria.glance(line) if by_content else True
+        passes = not by_content or criteria.glance(line)
         if passes is False:
             continue
         record: Record | None

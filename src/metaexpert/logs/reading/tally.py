@@ -38,14 +38,32 @@ RawProcess = tuple[bytes, bytes]
 _MOST_DIGITS: Final = 18
 
 
+class Numbers(NamedTuple):
+    """The numbers of the lines of one process, in the order of the lines.
+
+    Attributes:
+        host: The host.
+        pid: The process id.
+        runs: Three of this list for each run: first number, last number, -1; or for a trade or an error: number, 0,
+            and its place in `Tally.specials`.
+        ordinary: First and last of those that follow one another, of the lines that are neither trades nor errors.
+        every: The same of all lines.
+    """
+
+    host: bytes
+    pid: bytes
+    runs: Sequence[int]
+    ordinary: Sequence[int]
+    every: Sequence[int]
+
+
 class Tally(NamedTuple):
     """The counts of some whole lines.
 
     Attributes:
         kinds: Level, the header from severity to msgid, the name of the expert (empty for none), and how many lines
             that are neither trades nor errors.
-        runs: Host and process id, and the numbers of its lines, three of this list for each run: first number, last
-            number, -1; or for a trade or an error: number, 0, and its place in *specials*.
+        runs: The numbers of each process.
         minutes: Minute, and how many lines that are neither trades nor errors.
         messages: For each shape of a message the shape, one such message and how many there are. Messages of one
             shape have one `metaexpert.logs.stats.fingerprint`.
@@ -66,7 +84,7 @@ class Tally(NamedTuple):
     """
 
     kinds: Sequence[tuple[bytes, bytes, bytes, int]]
-    runs: Sequence[tuple[bytes, bytes, Sequence[int]]]
+    runs: Sequence[Numbers]
     minutes: Sequence[tuple[bytes, int]]
     messages: Sequence[tuple[bytes, bytes, int]]
     specials: Sequence[int]
@@ -107,7 +125,7 @@ def strict_tally(data: bytes) -> Tally | None:
 def _compiled(data: bytes, names: tuple[bytes, ...], keys: tuple[bytes, ...], *process: bytes, strict: bool) -> Tally:
     found = core.tally(data, strict, names, keys, *process)
     kinds, runs, minutes, messages, specials, marks, odd, unsure, values, low, high, latest, back, telling = found
-    numbers = [(host, pid, _numbers(found)) for host, pid, found in runs]
+    numbers = [Numbers(host, pid, *map(_numbers, each)) for host, pid, *each in runs]
     return Tally(
         kinds, numbers, minutes, messages, _numbers(specials), _numbers(marks), _numbers(odd), _numbers(unsure),
         values, low, high, latest, back, _numbers(telling),
@@ -160,7 +178,7 @@ def plain_tally(
     places = [{key: at for at, key in enumerate(keys)} for keys in (kinds, minutes, messages)]
     return Tally(
         [(*kind, count) for kind, count in kinds.items()],
-        [(host, pid, numbers.found) for (host, pid), numbers in runs.items()],
+        [Numbers(*process, numbers.found, numbers.ranges, numbers.every) for process, numbers in runs.items()],
         list(minutes.items()),
         [(message, message, count) for message, count in messages.items()],
         specials,
@@ -205,10 +223,12 @@ def expert_in(line: bytes, fields: int) -> bytes | None:
 
 class _Runs:
     def __init__(self) -> None:
-        self.found = array("q")
+        self.found, self.ranges, self.every = array("q"), array("q"), array("q")
         self._open = False
 
     def ordinary(self, number: int) -> None:
+        _extend(self.ranges, number)
+        _extend(self.every, number)
         if self._open and self.found[-2] + 1 == number:
             self.found[-2] = number
         else:
@@ -216,8 +236,16 @@ class _Runs:
         self._open = True
 
     def special(self, number: int, place: int) -> None:
+        _extend(self.every, number)
         self.found.extend((number, 0, place))
         self._open = False
+
+
+def _extend(ranges: array[int], number: int) -> None:
+    if ranges and ranges[-1] == number - 1:
+        ranges[-1] = number
+    else:
+        ranges.extend((number, number))
 
 
 def _numbers(data: bytes) -> Sequence[int]:

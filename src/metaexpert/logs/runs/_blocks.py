@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import count as numbered
 from typing import Final
 
 from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Key
 from metaexpert.logs.reading.filters import Criteria
-from metaexpert.logs.reading.tally import HEADER, RawProcess, Tally, expert_in, lines_at
+from metaexpert.logs.reading.tally import HEADER, Numbers, RawProcess, Tally, expert_in, lines_at
 
 #: Without one of these, in lower case, an entry says nothing of orders (`names`) and decisions.
 TELLING: Final = (
@@ -27,6 +27,8 @@ TELLING: Final = (
 _OWN: Final = b',"message":"log.'
 _HEAD: Final = re.compile(rb'.*?"hostname":"([^"]*)","appname":"([^"]*)","procid":"([^"]*)"')
 _MOST_DIGITS: Final = 18
+#: More bytes than a piece has.
+_PIECE: Final = 1 << 40
 
 Process = tuple[str, str]
 
@@ -67,7 +69,8 @@ class Counted:
     def __init__(self, criteria: Criteria, process: RawProcess | None = None) -> None:
         self.process = process
         #: Where an entry of several files was seen first; by its line from the time to the number.
-        self._seen: dict[bytes, object] = {}
+        self._seen: dict[bytes, int] = {}
+        self._pieces = numbered()
         self.blocks: list[Block] = []
         self.latest: dict[Process, bytes] = {}
         self._criteria = criteria
@@ -92,14 +95,16 @@ class Counted:
         """
         if self.process is None:
             return {}
-        theirs = [_parts(head)[::2] != self.process for _, head, *_ in found.kinds]
+        theirs = [_process(head) != self.process for _, head, *_ in found.kinds]
         each = zip(found.specials[::2], found.marks[::4], found.marks[1::4], strict=True)
-        places = ((start, end, kind, object()) for start, end, kind in each if theirs[kind])
-        first = self._seen.setdefault  # several threads may have copies of one entry at a time
+        # Several threads may have copies of one entry at a time: its place among all pieces tells which was first.
+        first, piece = self._seen.setdefault, next(self._pieces) * _PIECE
         return {
             start: kind
-            for start, end, kind, place in places
-            if not data.startswith(_OWN, end) and first(data[start + TIME_BEGIN : end], place) is place
+            for start, end, kind in each
+            if theirs[kind]
+            and not data.startswith(_OWN, end)
+            and first(data[start + TIME_BEGIN : end], piece + start) == piece + start
         }
 
     def _by_lines(self, data: bytes, others: Mapping[int, int]) -> list[Block]:
@@ -144,65 +149,84 @@ def is_counted(line: bytes) -> bool:
 
 def _blocks(found: Tally, data: bytes, others: Mapping[int, int]) -> list[Block] | None:
     """Return the blocks of a piece; None if the numbers of a process go back in it."""
-    blocks: dict[tuple[bytes, bytes], Block] = {}
+    blocks: dict[RawProcess, Block] = {}
     singles: list[Block] = []
     kinds = Counter({kind: count for kind, (*_, count) in enumerate(found.kinds) if count})
-    for host, pid, runs in found.runs:
-        each = list(zip(runs[::3], runs[1::3], runs[2::3], strict=True))
-        ordinary = [one for one in each if one[2] < 0]
-        if any(max(one[:2]) >= other[0] for one, other in pairwise(each)):
-            if ordinary or others:
+    told: dict[RawProcess, Counter[int]] = {}
+    for kind, size in Counter(others.values()).items():
+        told.setdefault(_process(found.kinds[kind][1]), Counter())[kind] = size
+    for numbers in found.runs:
+        process, every, mine = (numbers.host, numbers.pid), numbers.every, told.get((numbers.host, numbers.pid))
+        if any(last >= first for last, first in zip(every[1::2], every[2::2], strict=False)):
+            if numbers.ordinary or others:
                 return None
-            continue
-        counted = [
-            (first, last or first, -1 if place < 0 else found.specials[2 * place])
-            for first, last, place in each
-            if place < 0 or found.specials[2 * place] in others
-        ] if others else ordinary  # fmt: skip
-        if ordinary:
-            (begin, _, first), (_, end, last) = counted[0], counted[-1]
-            low, high = _time(data, host, pid, begin, first), _time(data, host, pid, end, last, latest=True)
-            blocks[host, pid] = Block(_names(host, pid), (low, begin, 0), high, _joined(counted))
-            kinds.update(others[start] for *_, start in counted if start >= 0)
-        else:  # copies, maybe of several runs
-            singles += [_single(found, data, number, start, others[start]) for number, _, start in counted]
+        elif numbers.ordinary:
+            blocks[process] = _block(found, data, numbers, others, mine.total() if mine else 0)
+            kinds.update(mine)
+        elif mine:  # copies, maybe of several runs
+            each = zip(numbers.runs[::3], numbers.runs[2::3], strict=True)
+            places = ((number, found.specials[2 * place]) for number, place in each)
+            singles += [_single(found, data, number, at, others[at]) for number, at in places if at in others]
     for kind, count in kinds.items():
         level, head, expert, _ = found.kinds[kind]
-        host, _, pid = _parts(head)
-        blocks[host, pid].levels[level.decode()] += count
-        blocks[host, pid].experts[_expert(head, expert)] += count
+        blocks[_process(head)].levels[level.decode()] += count
+        blocks[_process(head)].experts[_expert(head, expert)] += count
     return [*blocks.values(), *singles]
+
+
+def _block(found: Tally, data: bytes, numbers: Numbers, others: Mapping[int, int], told: int) -> Block:
+    """Return the block of a process: its ordinary lines, and those of *others* that are its own, so many as *told*."""
+    ranges, begin, end = numbers.ordinary, -1, -1
+    if told == _size(numbers.every) - _size(ranges) > 0:
+        ranges, begin, end = numbers.every, _start(found, numbers.runs[2]), _start(found, numbers.runs[-1])
+    elif told:
+        each = zip(numbers.runs[::3], numbers.runs[1::3], numbers.runs[2::3], strict=True)
+        places = [(first, last or first, _start(found, place)) for first, last, place in each]
+        counted = [one for one in places if one[2] < 0 or one[2] in others]
+        ranges, begin, end = _joined(counted), counted[0][2], counted[-1][2]
+    low = _time(data, numbers, ranges[0], begin)
+    high = _time(data, numbers, ranges[-1], end, latest=True)
+    pairs = list(zip(ranges[::2], ranges[1::2], strict=True))
+    return Block(_names(numbers.host, numbers.pid), (low, ranges[0], 0), high, pairs)
+
+
+def _size(ranges: Sequence[int]) -> int:
+    return sum(ranges[1::2]) - sum(ranges[::2]) + len(ranges) // 2
+
+
+def _start(found: Tally, place: int) -> int:
+    """Return where a trade or an error begins; -1 for an ordinary line."""
+    return found.specials[2 * place] if place >= 0 else -1
 
 
 def _single(found: Tally, data: bytes, number: int, start: int, kind: int) -> Block:
     """Return the block of a trade or an error alone."""
     level, head, expert, _ = found.kinds[kind]
-    host, _, pid = _parts(head)
     time = data[start + TIME_BEGIN : start + TIME_END]
-    block = Block(_names(host, pid), (time, number, 0), time, [(number, number)])
+    block = Block(_names(*_process(head)), (time, number, 0), time, [(number, number)])
     block.levels[level.decode()] = block.experts[_expert(head, expert)] = 1
     return block
 
 
-def _joined(each: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
-    """Return ranges of numbers, those that follow one another as one."""
-    found: list[tuple[int, int]] = []
+def _joined(each: Iterable[tuple[int, int, int]]) -> list[int]:
+    """Return ranges of numbers, first and last of each, those that follow one another as one."""
+    found: list[int] = []
     for first, last, _ in each:
-        if found and found[-1][1] + 1 == first:
-            found[-1] = (found[-1][0], last)
+        if found and found[-1] + 1 == first:
+            found[-1] = last
         else:
-            found.append((first, last))
+            found += (first, last)
     return found
 
 
-def _time(data: bytes, host: bytes, pid: bytes, number: int, start: int, *, latest: bool = False) -> bytes:
+def _time(data: bytes, numbers: Numbers, number: int, start: int, *, latest: bool = False) -> bytes:
     """Return the time of the line at *start*; if that is negative, of the first ordinary one with that header."""
-    needle = b'"procid":"%b","msgid":"log","sequence_id":%d,' % (pid, number)
+    needle = b'"procid":"%b","msgid":"log","sequence_id":%d,' % (numbers.pid, number)
     low, high = 0, len(data)
     while start < 0:
         at = data.rfind(needle, low, high) if latest else data.find(needle, low, high)
         line = data.rfind(b"\n", 0, max(at, 0)) + 1
-        if at < 0 or b'"hostname":"%b",' % host in data[line:at]:  # two hosts may have the same process id
+        if at < 0 or b'"hostname":"%b",' % numbers.host in data[line:at]:  # two hosts may have the same process id
             start = line
         low, high = (low, at) if latest else (at + 1, high)
     return data[start + TIME_BEGIN : start + TIME_END]
@@ -213,6 +237,12 @@ def _parts(head: bytes) -> tuple[bytes, ...]:
     """Return host, name of the program, and process id in the header of a line."""
     found = _HEAD.match(head)
     return found.groups() if found is not None else (b"", b"", b"")
+
+
+@lru_cache(256)
+def _process(head: bytes) -> RawProcess:
+    host, _, pid = _parts(head)
+    return host, pid
 
 
 @lru_cache(256)

@@ -202,10 +202,10 @@ class Run:
 
     def take(self, entry: Entry, listener: Listener) -> OrderLife | None:
         """Take in what an entry says; return the order that it is the first to speak of."""
-        fields = entry.fields
-        if entry.text.startswith("log."):
+        fields, text = entry.fields, entry.text
+        if text.startswith("log."):
             self.take_own(entry)
-        if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and entry.text != "log.died":
+        if schema.LEVEL_NUMBERS[entry.level] >= schema.ERROR and text != "log.died":
             self._take_error(entry)
         self.decisions += fields.get(schema.DECISION) is not None and fields.get(schema.DECISION_ID) is not None
         is_trade, mentions = fields.get("msgid") == schema.MSGID_TRADE, orders_in(fields)
@@ -241,15 +241,16 @@ class Run:
 
     def _take_order(self, facts: Facts, mention: Mention, listener: Listener) -> OrderLife | None:
         """Take in what an entry says of an order; return it if it is new."""
-        names, by_name = mention.texts, self._by_name
-        known = next((by_name[name] for name in names if name in by_name), None)
+        names, by_name = [name.text for _, name in mention.names], self._by_name
+        known = next(filter(None, map(by_name.get, names)), None)
         if known is None and (facts.step in (NOTE, POSITION) or any(name in self._ended for name in names)):
             return None
-        life = known or OrderLife(mention.names[0][1].text)
+        life = known or OrderLife(names[0])
         life.add(facts)
-        if not names <= life.ids:
-            life.ids |= names
-        by_name.update(dict.fromkeys(names, life))
+        for name in names:
+            if by_name.get(name) is not life:
+                life.ids.add(name)
+                by_name[name] = life
         if id(life) in self._aged and not life.is_open:
             self._settle(life, listener)
         return None if known else life

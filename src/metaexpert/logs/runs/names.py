@@ -12,7 +12,7 @@ those of another order, and small numbers belong to many orders: see `Name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -124,9 +124,7 @@ def _shape_of(names: tuple[str, ...]) -> _Shape:
 def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
     shape = _shape_of(tuple(fields))
     found = Mention(tuple(_own(fields, shape, key)) if shape.naming or shape.is_stream else (), fields)
-    nested = [raw for raw, value in fields.items() if value.__class__ in _NESTED and raw in shape.folded]
-    named = [(shape.folded[raw], fields[raw]) for raw in nested]
-    below = [(name, inner) for name, value in named if (inner := _below(name, value, depth))]
+    below = [] if _NESTED.isdisjoint(map(type, fields.values())) else _nested(fields, shape, depth)
     if not below:
         return [found] if found.names else []
     others = list[Mention]()
@@ -138,6 +136,13 @@ def _mentions(fields: Mapping[str, Any], key: str, depth: int) -> list[Mention]:
     return [found, *others] if found.names else others
 
 
+def _nested(fields: Mapping[str, Any], shape: _Shape, depth: int) -> list[tuple[str, list[Mention]]]:
+    """Return the orders within the values of *fields*, by the folded names of these."""
+    nested = [raw for raw, value in fields.items() if value.__class__ in _NESTED and raw in shape.folded]
+    named = [(shape.folded[raw], fields[raw]) for raw in nested]
+    return [(name, inner) for name, value in named if (inner := _below(name, value, depth))]
+
+
 def _below(name: str, value: dict[str, Any] | list[Any], depth: int) -> list[Mention]:
     """Return the orders in the value of a field: several items of a list are several orders."""
     if isinstance(value, dict):
@@ -147,24 +152,26 @@ def _below(name: str, value: dict[str, Any] | list[Any], depth: int) -> list[Men
 
 
 def _is_same(mine: Mention, inner: Mention, *, alone: bool, under: str) -> bool:
-    if not mine.all.isdisjoint(inner.all):
+    known = [name for _, name in mine.names]
+    if any(name in known for _, name in inner.names):
         return True
     conflict = any(key == other and name != theirs for key, name in mine.names for other, theirs in inner.names)
     return under in _SAME or (alone and not conflict)
 
 
-def _own(fields: Mapping[str, Any], shape: _Shape, key: str) -> Iterator[tuple[str, Name]]:
-    """Yield the names in *fields* itself, which lies under *key*."""
+def _own(fields: Mapping[str, Any], shape: _Shape, key: str) -> list[tuple[str, Name]]:
+    """Return the names in *fields* itself, which lies under *key*."""
+    found: list[tuple[str, Name]] = []
     for name, raw, space in shape.naming:
         text = _identifier(fields[raw])
         if not text or (name == "id" and not _is_order(fields, shape, key)):
             continue
         if name not in NUMBERS or _is_ticket(text, name, shape):
-            yield name, Name(space, text)
+            found.append((name, Name(space, text)))
     if shape.is_stream:
-        for short in ("i", "c"):
-            if text := _identifier(fields[short]):
-                yield short, Name("order", text)
+        stream = ((short, _identifier(fields[short])) for short in ("i", "c"))
+        found += [(short, Name("order", text)) for short, text in stream if text]
+    return found
 
 
 def _is_order(fields: Mapping[str, Any], shape: _Shape, key: str) -> bool:

@@ -82,12 +82,24 @@ minute_of(Tally *tally, const char *time)
 }
 
 static int
+add_range(Tally *tally, List *ranges, int64_t first, int64_t last)
+{
+    if (ranges->used && ranges->items[ranges->used - 1] == first - 1) {
+        ranges->items[ranges->used - 1] = last;
+        return 0;
+    }
+    return add(tally, ranges, first) || add(tally, ranges, last);
+}
+
+static int
 close_run(Tally *tally, Process *process)
 {
     if (process->first == 0)
         return 0;
     int failed = add(tally, &process->runs, process->first) || add(tally, &process->runs, process->last) ||
-                 add(tally, &process->runs, -1);
+                 add(tally, &process->runs, -1) ||
+                 add_range(tally, &process->ordinary, process->first, process->last) ||
+                 add_range(tally, &process->every, process->first, process->last);
     process->first = 0;
     return failed;
 }
@@ -250,7 +262,9 @@ take_special(Tally *tally, const char *line, const char *end, const Header *head
         stop++;
     if (add_place(tally, &tally->specials, line, end) == 0 && close_run(tally, process) == 0 &&
         add(tally, &process->runs, header->number) == 0 && add(tally, &process->runs, 0) == 0 &&
-        add(tally, &process->runs, place) == 0 && add(tally, &tally->marks, stop - (char *)tally->data.buf) == 0 &&
+        add(tally, &process->runs, place) == 0 &&
+        add_range(tally, &process->every, header->number, header->number) == 0 &&
+        add(tally, &tally->marks, stop - (char *)tally->data.buf) == 0 &&
         add(tally, &tally->marks, kind - tally->kinds) == 0 && add(tally, &tally->marks, tally->minute) == 0)
         add(tally, &tally->marks, message);
 }

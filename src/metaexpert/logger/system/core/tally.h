@@ -29,10 +29,11 @@ typedef struct {
     int64_t count;
 } Kind;
 
-/* Its runs are first number, last number, -1 for ordinary lines, and number, 0, place in the specials for others. */
+/* Its runs are first number, last number, -1 for ordinary lines, and number, 0, place in the specials for others. Its
+   ranges are first and last number of those that follow one another: of ordinary lines, and of all. */
 typedef struct {
     Text host, pid;
-    List runs;
+    List runs, ordinary, every;
     int64_t first, last; /* of the open run; none when first is 0 */
 } Process;
 

@@ -62,8 +62,8 @@ result_of(const Tally *tally)
     }
     for (int i = 0; i < tally->process_count && !failed; i++) {
         const Process *process = &tally->processes[i];
-        PyObject *numbers = bytes_of(&process->runs);
-        failed = append(runs, Py_BuildValue("y#y#N", TEXT(process->host), TEXT(process->pid), numbers));
+        failed = append(runs, Py_BuildValue("y#y#NNN", TEXT(process->host), TEXT(process->pid), bytes_of(&process->runs),
+                                            bytes_of(&process->ordinary), bytes_of(&process->every)));
     }
     for (int i = 0; i < tally->minute_count && !failed; i++) {
         const Minute *minute = &tally->minutes[i];
@@ -136,8 +136,11 @@ tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
         }
         PyBuffer_Release(&tally->data);
     }
-    for (int i = 0; i < tally->process_count; i++)
+    for (int i = 0; i < tally->process_count; i++) {
         PyMem_RawFree(tally->processes[i].runs.items);
+        PyMem_RawFree(tally->processes[i].ordinary.items);
+        PyMem_RawFree(tally->processes[i].every.items);
+    }
     PyMem_RawFree(tally->specials.items);
     PyMem_RawFree(tally->marks.items);
     PyMem_RawFree(tally->odd.items);
