@@ -70,6 +70,21 @@ class SeenNumbers:
         self._number, self._end = last, (time_of, last)
         self._latest.floor = first if self._latest.floor is None else min(self._latest.floor, first)
 
+    def continue_run(self, first: int, last: int, ordinary: Sequence[int], time_of: TimeOf) -> bool:
+        """Add new numbers from *first* to *last* at once, if they follow the last one; return whether they do.
+
+        Args:
+            first: The first.
+            last: The last.
+            ordinary: First and last of each range of those that are ordinary, at least one.
+            time_of: Returns the time of an ordinary one.
+        """
+        if first != self._number + 1 or not self._latest.put(first, last):
+            return False
+        self._number, self._end = last, (time_of, ordinary[-1])
+        self._latest.floor = ordinary[0] if self._latest.floor is None else min(self._latest.floor, ordinary[0])
+        return True
+
     def skip(self, number: int) -> None:
         """Note the number of a copy, which is added where it stands first."""
         self._number = number if number == self._number + 1 else _NONE

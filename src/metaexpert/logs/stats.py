@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -201,9 +201,7 @@ class _Collector:
         for shape, message, count in found.messages:
             self._raw_messages[shape] += count
             self._samples.setdefault(shape, message)
-        for place, (start, stop) in enumerate(zip(found.specials[::2], found.specials[1::2], strict=True)):
-            if place in new:
-                self._take_special(found, data[start:stop], *found.marks[4 * place + 1 : 4 * place + 4])
+        self._take_specials(found, new, data)
         for line in lines_at(data, found.unsure):
             self._take_values(parse(line, ""))
         for raw, values in zip(self._raw_values, found.values, strict=True):
@@ -213,31 +211,50 @@ class _Collector:
         if any(len(raw) > _MOST_VALUES for raw in self._raw_values):
             self._fold_values()
 
-    def _new(self, found: Tally, data: bytes) -> set[int]:
+    def _new(self, found: Tally, data: bytes) -> Sequence[int]:
         """Return which of the trades and errors are no copies."""
-        seen, starts, ends = self._recent.seen, found.specials[::2], found.marks[::4]
-        places = enumerate(zip(starts, ends, strict=True))
-        return {place for place, (start, end) in places if not seen(data[start + TIME_BEGIN : end])}
+        bounds = zip(found.specials[::2], found.marks[::4], strict=True)
+        seen = list(map(self._recent.seen, [data[start + TIME_BEGIN : end] for start, end in bounds]))
+        return [place for place, copy in enumerate(seen) if not copy] if any(seen) else range(len(seen))
 
-    def _take_special(self, found: Tally, line: bytes, kind: int, minute: int, message: int) -> None:
-        """Count a trade or an error."""
-        self._raw_levels[found.kinds[kind][:3]] += 1
-        self._minutes[found.minutes[minute][0]] += 1
-        if message >= 0:
-            self._raw_messages[found.messages[message][0]] += 1
-        elif (entry := parse(line, "")) is not None:
+    def _take_specials(self, found: Tally, new: Sequence[int], data: bytes) -> None:
+        """Count trades and errors; the kinds, minutes and messages of all are known by now."""
+        marks = found.marks
+        for kind, count in Counter(marks[4 * place + 1] for place in new).items():
+            self._raw_levels[found.kinds[kind][:3]] += count
+        for minute, count in Counter(marks[4 * place + 2] for place in new).items():
+            self._minutes[found.minutes[minute][0]] += count
+        for message, count in Counter(marks[4 * place + 3] for place in new).items():
+            if message >= 0:
+                self._raw_messages[found.messages[message][0]] += count
+        for place in new:
+            is_error = marks[4 * place + 3] < 0
+            if is_error or self._names:
+                self._take_special(data[slice(*found.specials[2 * place : 2 * place + 2])], is_error=is_error)
+
+    def _take_special(self, line: bytes, *, is_error: bool) -> None:
+        if is_error and (entry := parse(line, "")) is not None:
             self.stats.errors[error_text(entry)] += 1
         if any(name in line for name in self._names) or (self._names and b"\\" in line):
             self._take_values(parse(line, ""))
 
-    def _number(self, found: Tally, new: set[int], data: bytes) -> None:
-        for host, pid, runs, *_ in found.runs:
+    def _number(self, found: Tally, new: Sequence[int], data: bytes) -> None:
+        fresh = None if isinstance(new, range) else set(new)
+        for host, pid, runs, ordinary, every in found.runs:
             numbers = self.stats.numbers.setdefault((_text(host), _text(pid)), SeenNumbers())
             times = Times(data, pid)
+            # Mostly all in a piece are new and follow one another.
+            if (
+                fresh is None
+                and ordinary
+                and len(every) == 2
+                and numbers.continue_run(every[0], every[1], ordinary, times)
+            ):
+                continue
             for first, last, place in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
                 if place < 0:
                     numbers.add_run(first, last, times)
-                elif place in new:
+                elif fresh is None or place in fresh:
                     start = found.specials[2 * place]
                     numbers.add(first, ordinary=False, time=data[start + TIME_BEGIN : start + TIME_END])
                 else:

@@ -219,6 +219,15 @@ def test_messages_of_one_shape_have_one_fingerprint(one: str, other: str) -> Non
 
 
 @compiled
+def test_quoted_parts_do_not_keep_messages_apart() -> None:
+    """Messages with escaped quotes that differ in numbers are one shape; with other escape sequences they are not."""
+    texts = [f'queue "okx" \\{number} holds {number}' for number in range(5)]
+    texts += ["tab\t12", "tab\t13", "\b12", "\b13"]
+    lines = [_line(0, "info", "log", ("box", "1"), number, text, {}) for number, text in enumerate(texts, 1)]
+    assert [count for *_, count in tally(b"\n".join(lines)).messages] == [5, 1, 1, 1, 1]
+
+
+@compiled
 @given(st.binary(max_size=300))
 def test_any_bytes_are_handed_back(data: bytes) -> None:
     """What is no line of ours is handed back, whatever it is."""
@@ -248,6 +257,24 @@ def test_runs_of_numbers_are_the_numbers_one_by_one(runs: Sequence[tuple[int, in
         once.add_run(first, first + more)
         for number in range(first, first + more + 1):
             each.add(number, ordinary=True)
+    assert list(once.gaps()) == list(each.gaps())
+    assert [run.ranges for run in once._runs] == [run.ranges for run in each._runs]
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.lists(st.booleans(), min_size=1, max_size=6)), max_size=12))
+def test_numbers_that_go_on_are_the_numbers_one_by_one(pieces: Sequence[tuple[int, list[bool]]]) -> None:
+    """Trades and errors between ordinary entries may be added with them at once."""
+    once, each = SeenNumbers(), SeenNumbers()
+    for first, kinds in pieces:
+        numbers = list(enumerate(kinds, first))
+        ordinary = [number for number, is_ordinary in numbers if is_ordinary]
+        ranges = [number for number in ordinary for _ in "12"]
+        if not (ordinary and once.continue_run(first, first + len(kinds) - 1, ranges, lambda _: b"")):
+            for number, is_ordinary in numbers:
+                once.add(number, ordinary=is_ordinary)
+        for number, is_ordinary in numbers:
+            each.add(number, ordinary=is_ordinary)
+        assert (once._number, once._latest.floor) == (each._number, each._latest.floor)
     assert list(once.gaps()) == list(each.gaps())
     assert [run.ranges for run in once._runs] == [run.ranges for run in each._runs]
 

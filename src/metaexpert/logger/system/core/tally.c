@@ -110,13 +110,25 @@ is_hexadecimal(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
+/* Return whether a message has no other escape sequences than those of quotes and backslashes: the others may be digits,
+   letters, or seem to have them. */
+static int
+is_plain(const Header *header)
+{
+    const char *at = header->message.at, *end = at + header->message.size;
+    for (; header->escaped && (at = memchr(at, '\\', (size_t)(end - at))) != NULL; at += 2)
+        if (at[1] != '"' && at[1] != '\\')
+            return 0;
+    return 1;
+}
+
 /* Write the shape of a message: equal shapes have equal fingerprints (`metaexpert.logs.stats`). Digits become zeros,
    a single one where too few of them stand for an identifier. Before an x they stay: 0x begins a hexadecimal number. */
 static Text
 shape_of(Tally *tally, const Header *header)
 {
     Text message = header->message;
-    if (header->escaped || message.size > MOST_SHAPED)
+    if (message.size > MOST_SHAPED || !is_plain(header))
         return message;
     char *to = tally->shapes + tally->shapes_used, *start = to;
     for (size_t i = 0; i < message.size;) {
