@@ -453,3 +453,30 @@ def test_backups_that_wait_to_be_compressed_cost_what_they_will_cost(
     gate.go.set()
     assert archivist.wait(20)
     assert {"expert.log.1.gz", "expert.log.2.gz", "expert.log.8.gz"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_rotation_is_work_for_later_unless_there_is_a_budget(archivist: Archivist, tmp_path: Path) -> None:
+    """A thread for each of many rotations would stop the program each time; a budget must be met at once."""
+    (tmp_path / "expert.log.1").write_bytes(TEXT)
+    archivist.note(tmp_path / "expert.log")
+    assert archivist.waits
+    assert not archivist.busy
+    assert archivist.wait(20)
+    assert not archivist.waits
+    assert (tmp_path / "expert.log.1.gz").exists()
+    archivist.budget = 10**9
+    (tmp_path / "expert.log.2").write_bytes(TEXT)
+    archivist.note(tmp_path / "expert.log")
+    assert not archivist.waits
+    assert archivist.wait(20)
+    assert (tmp_path / "expert.log.2.gz").exists()
+
+
+def test_backups_of_which_a_rotation_told_cost_what_they_will_cost(archivist: Archivist, tmp_path: Path) -> None:
+    """Also before the next work knows of them."""
+    archivist._plain, archivist._packed = 100, 10
+    path = tmp_path / "expert.log.1"
+    path.write_bytes(b"x" * 1000)
+    assert archivist._size(path.name, path.stat()) == 1000
+    archivist.note(tmp_path / "expert.log")
+    assert archivist._size(path.name, path.stat()) == 100

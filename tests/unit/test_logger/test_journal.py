@@ -767,6 +767,29 @@ def test_two_journals_share_a_directory(make: Callable[..., Journal], tmp_path: 
     assert bytes(bucket.data) == line(1) + line(2)
 
 
+def test_a_child_may_log_although_another_thread_was_closing_the_journal(make: Callable[..., Journal]) -> None:
+    """In the parent; in the child there is no such thread to finish it."""
+    lane = make().lane("expert.log")
+    assert lane.append(line(1))
+    lane.shut()
+    assert not lane.append(line(2))
+    lane.forget()
+    assert lane.append(line(3))
+
+
+@pytest.mark.skipif(segment_module._TRACKS_NOTHING, reason="its maps keep no descriptors")
+def test_a_map_that_somebody_looks_at_is_kept(make: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unmapped later, unseen, it would close a descriptor whose number may be somebody else's by then."""
+    kept: list[Any] = []
+    monkeypatch.setattr(segment_module, "_abandoned", kept)
+    journal = make()
+    assert journal.lane("expert.log").append(line(1))
+    segment = next(journal.lane("expert.log").pending()).segment
+    with memoryview(segment.map):
+        journal.close()
+        assert kept == [segment.map]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_has_a_journal_of_its_own(make: Callable[..., Journal], tmp_path: Path) -> None:
     """The child's lines are in segments of its own; the parent's are untouched, and its lock is still held."""

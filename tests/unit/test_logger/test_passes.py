@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -54,27 +55,26 @@ class Written:
         """Add a line to the journal."""
         assert self.file.put(line)
 
-    def begin(self, count: int = 3000, patience: float = 60.0) -> None:
-        """Have *count* passes made by a thread."""
+    def begin(self, seconds: float = 30.0, patience: float = 60.0) -> None:
+        """Have passes made by a thread."""
         regular = self.file.regular(rotates=True)
         assert regular
         self.passes.attend()
 
         def make() -> None:
-            self.result = self.passes.make(((self.turn, *regular),), INTERVAL, count, patience)
+            self.result = self.passes.make(((self.turn, *regular),), INTERVAL, seconds, patience)
 
         self._thread = threading.Thread(target=make)
         self._thread.start()
 
-    def end(self, *, stop: bool = False) -> tuple[bool, Any]:
-        """Wait for the end of the passes, told to *stop* or not. Returns whether they wrote, and a turn."""
+    def end(self, *, stop: bool = False) -> bool:
+        """Wait for the end of the passes, told to *stop* or not. Returns whether they wrote."""
         assert self._thread is not None
         if stop:
             self.passes.stop()
         self._thread.join(20)
         assert not self._thread.is_alive()
-        quiet, turn = self.result
-        return quiet is not None, turn
+        return self.result is not None
 
     def close(self) -> None:
         """Release what is held."""
@@ -100,31 +100,32 @@ class TestPasses:
         for number in range(1, 20):
             written.put(b"%d\n" % number)
             eventually(lambda: written.file.empty)
-        assert written.end(stop=True) == (True, None)
+        assert written.end(stop=True)
         assert written.path.read_bytes() == b"".join(b"%d\n" % number for number in range(20))
 
     def test_they_tell_when_something_was_written(self, written: Written) -> None:
         """In seconds before their end, so that a thread rests in time."""
         written.put(b"1\n")
-        written.begin(count=10)
+        written.begin(seconds=0.3)
+        eventually(lambda: written.file.empty)
+        seen = time.monotonic()
         written.end()
-        assert written.result == (pytest.approx(9 * INTERVAL), None)
-        written.begin(count=3)
-        written.end()
-        assert written.result == (None, None)
+        assert written.result == pytest.approx(time.monotonic() - seen, abs=0.1)
+        written.begin(seconds=0.05)
+        assert not written.end()
 
     def test_a_stop_between_passes_ends_the_next_ones(self, written: Written) -> None:
         """Unless it came before `attend`."""
         written.passes.stop()
-        written.begin(count=1)
-        assert written.end() == (False, None)
+        written.begin(seconds=0.001)
+        assert not written.end()
         regular = written.file.regular(rotates=True)
         assert regular
         written.passes.attend()
         written.passes.stop()
         written.passes.stop()
         began = time.monotonic()
-        assert written.passes.make(((written.turn, *regular),), 60.0, 1, 60.0) == (None, None)
+        assert written.passes.make(((written.turn, *regular),), 60.0, 60.0, 60.0) is None
         assert time.monotonic() - began < 20
 
     def test_a_thread_that_keeps_the_interpreter_lock_does_not_keep_them_waiting(self, written: Written) -> None:
@@ -143,7 +144,7 @@ class TestPasses:
             drained = numbers[2]
         finally:
             sys.setswitchinterval(before)
-        assert written.end(stop=True) == (True, None)
+        assert written.end(stop=True)
         assert drained == at + 2
 
     @pytest.mark.parametrize("flushed", [True, False])
@@ -160,7 +161,7 @@ class TestPasses:
                 descriptors = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
         if sys.platform == "linux":
             assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
-        assert written.end(stop=True) == (True, None)
+        assert written.end(stop=True)
         assert written.rotated == []
         if flushed:
             written.sink.flush()  # forces the last file, and not the one that was the last before
@@ -194,7 +195,7 @@ class TestPasses:
         disturb(written)
         if tail.tell() < segment.size:
             tail.write(b"1\n")
-        assert written.end() == (False, None)
+        assert not written.end()
         path = next(path for path in (written.path, written.path.with_suffix(".moved")) if path.exists())
         assert path.read_bytes() == b"0\n"
 
@@ -219,9 +220,53 @@ class TestPasses:
         assert turn is written.turn
         assert before <= turn.since <= time.monotonic()
         leave.set()
-        assert written.end() == (True, written.turn)
+        assert written.end()
         assert written.passes.under_way is None
         holder.join()
+
+    def test_they_end_in_time(self, written: Written) -> None:
+        """Also in the middle of an interval, and when a file takes its time."""
+        regular = written.file.regular(rotates=True)
+        assert regular
+        began = time.monotonic()
+        written.passes.attend()
+        written.passes.make(((written.turn, *regular),), 60.0, 0.05, 60.0)
+        assert time.monotonic() - began < 20
+        holds = threading.Event()
+
+        def hold() -> None:
+            with written.file.lock:
+                holds.set()
+                time.sleep(0.2)
+
+        for number in (1, 2):
+            holder = threading.Thread(target=hold)
+            holder.start()
+            assert holds.wait(20)
+            holds.clear()
+            written.put(b"%d\n" % number)
+            written.begin(seconds=0.1)  # over when the lock is to be had
+            assert written.end()
+            holder.join()
+
+    def test_a_segment_that_was_given_back_is_not_regular(self, written: Written) -> None:
+        """Its directory was closed after the files were found, and before the passes began."""
+        regular = written.file.regular(rotates=True)
+        assert regular
+        written.file.lane.close()
+        written.passes.attend()
+        assert written.passes.make(((written.turn, *regular),), 60.0, 60.0, 60.0) is None
+
+    def test_they_let_go_of_maps(self, written: Written) -> None:
+        """Whoever closes a file waits for it: its map is unmapped when that is done."""
+        segment = written.file.lane.only
+        assert segment is not None
+        written.begin()
+        eventually(lambda: written.passes._files)
+        written.passes.let_go(20)
+        written.file.lane.close()
+        assert segment.map.closed
+        assert not written.end()
 
     def test_files_that_are_none_are_refused(self, written: Written) -> None:
         """Before anything is waited for."""
@@ -234,9 +279,9 @@ class TestPasses:
             ((written.turn, regular[0], RLock(), *regular[2:]),),
         ]:
             with pytest.raises(TypeError, match="a file should be"):
-                core.Passes().make(60.0, 1, 1.0, files)
+                core.Passes().make(60.0, 60.0, 1.0, files)
         wrong: tuple[Any, ...]
-        for wrong in [(), (60.0, 1, 1.0, []), ("x", 1, 1.0, ()), (60.0, "x", 1.0, ())]:
+        for wrong in [(), (60.0, 1.0, 1.0, []), ("x", 1.0, 1.0, ()), (60.0, "x", 1.0, ())]:
             with pytest.raises(TypeError):
                 core.Passes().make(*wrong)
 
@@ -359,6 +404,75 @@ class TestLogger:
                 lock.release()
         assert (tmp_path / "logs/expert.log").read_bytes().count(b'"message":"m"') == 2
         assert (tmp_path / "stalled/expert.log").read_bytes().count(b'"message":"m"') == 2
+
+    @pytest.mark.parametrize("stalled", [1, 2])
+    def test_entries_alone_have_a_stalled_directory_left_to_its_thread(self, tmp_path: Path, stalled: int) -> None:
+        """Nobody flushes, and no error comes; one disk stalls, or two of them, one after the other."""
+        options: dict[str, Any] = {"log_to_console": False, "install": False, "journal_size": stalled * 500_000}
+        with contextlib.ExitStack() as opened:
+            others = [
+                opened.enter_context(MetaLogger(log_dir=tmp_path / f"stalled{number}", **options))
+                for number in range(stalled)
+            ]
+            logger = opened.enter_context(MetaLogger(log_dir=tmp_path / "logs", **options))
+            for other in [*others, logger]:
+                other.info("first")
+                assert other.flush()
+            for number, other in enumerate(others):
+                lock = directory_of(tmp_path / f"stalled{number}").lock._threads
+                lock.acquire()
+                opened.callback(lock.release)
+                other.info("m")
+            began = time.monotonic()
+            for number in range(stalled * 1500):  # three times what the journal holds
+                logger.info("m", number=number, filler="x" * 1000)
+                time.sleep(0.001)
+            assert time.monotonic() - began < 20
+            assert logger.stats()["dropped"] == 0
+            eventually(
+                lambda: (tmp_path / "logs/expert.log").read_bytes().count(b'"message":"m"') > stalled * 1400, 2.0
+            )
+
+    def test_a_full_journal_has_a_stalled_directory_left_to_its_thread(self, tmp_path: Path) -> None:
+        """Entries are dropped until the other disk has stalled for long enough, and no longer."""
+        options: dict[str, Any] = {"log_to_console": False, "install": False, "journal_size": 20_000}
+        with (
+            MetaLogger(log_dir=tmp_path / "stalled", **options) as stalled,
+            MetaLogger(log_dir=tmp_path / "logs", **options) as logger,
+        ):
+            for one in (stalled, logger):
+                one.info("first")
+                assert one.flush()
+            lock = directory_of(tmp_path / "stalled").lock._threads
+            lock.acquire()
+            try:
+                stalled.info("m")
+                for number in range(200):  # all at once: more than the journal holds
+                    logger.info("m", number=number, filler="x" * 1000)
+                assert logger.stats()["dropped"] > 0
+
+                def taken() -> bool:
+                    dropped = logger.stats()["dropped"]
+                    logger.info("late")
+                    return bool(logger.stats()["dropped"] == dropped)
+
+                eventually(taken, 2.0)
+            finally:
+                lock.release()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_a_closed_directory_leaves_no_map_behind(self, tmp_path: Path) -> None:
+        """While the core makes passes over another one."""
+        options: dict[str, Any] = {"log_to_console": False, "install": False}
+        with MetaLogger(log_dir=tmp_path / "logs", **options) as logger:
+            for _ in range(20):
+                closed = MetaLogger(log_dir=tmp_path / "closed", **options)
+                for one in (logger, closed):
+                    one.info("m")
+                    assert one.flush()
+                eventually(lambda: writing_thread._passes._files)
+                closed.close()
+                assert str(tmp_path / "closed") not in Path("/proc/self/maps").read_text()
 
 
 @pytest.fixture(params=["Mutex", "RLock"])

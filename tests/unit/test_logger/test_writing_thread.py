@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from waiting import eventually
 
+from metaexpert.logger.files._passes import Passes, Turn
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.writing_thread import WritingThread
 from metaexpert.logger.system import threads as our_threads
@@ -415,4 +416,33 @@ class TestRest:
         thread.add(directory)
         eventually(lambda: directory.passes > 30)
         assert not thread._resting
+        thread.remove(directory)
+
+
+def test_a_turn_that_was_taken_in_the_passes_of_the_core_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast they were by their own clock: whoever took it may have slept between two looks."""
+    thread, directory, taken = WritingThread(0.01), Served(), threading.Event()
+    monkeypatch.setattr(directory, "regular_files", list)
+    turns: list[Turn] = []
+
+    def make(*_: object) -> None:
+        if not taken.is_set():
+            turns[-1].claim.pop()
+            thread._stalled[directory] = time.monotonic()
+            taken.set()
+
+    def turn(of: LogDirectory) -> Turn:
+        turns.append(Turn(of))
+        return turns[-1]
+
+    monkeypatch.setattr("metaexpert.logger.files.writing_thread.Turn", turn)
+    monkeypatch.setattr(Passes, "possible", True)
+    monkeypatch.setattr(Passes, "make", make)
+    thread.add(directory)
+    try:
+        assert taken.wait(20)
+        passes = directory.passes
+        eventually(lambda: directory.passes > passes)
+        assert not thread._stalled
+    finally:
         thread.remove(directory)

@@ -6,15 +6,17 @@ Threads: `Passes.make` is for the writing thread; all else may be called by any 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from metaexpert.logger.system.calls import monotonic
 from metaexpert.logger.system.native import core
-from metaexpert.logger.system.threads import Mutex, RLock
+from metaexpert.logger.system.threads import Mutex, RLock, sleep
 
 if TYPE_CHECKING:
     from metaexpert.logger.files.directory import LogDirectory
 
+#: Seconds between two looks at whether passes have ended.
+_PAUSE: Final = 0.0005
 #: What the core needs for a file: the turn of its directory, and what `LogFile.regular` returns.
 type File = tuple[Any, ...]
 
@@ -30,7 +32,7 @@ class Turn:
 
 
 class Passes:
-    """The passes of the core, which it makes without the interpreter lock."""
+    """The passes of the core, which it makes without the interpreter lock. Each writing thread has its own."""
 
     def __init__(self) -> None:
         # Where threads are only seemingly such, as with gevent, the core must not wait.
@@ -55,23 +57,29 @@ class Passes:
         if self._core is not None:
             self._core.stop()
 
-    def make(
-        self, files: tuple[File, ...], interval: float, count: int, patience: float
-    ) -> tuple[float | None, Turn | None]:
-        """Wait up to *count* times for *interval* seconds, and then append what waits for *files*.
+    def let_go(self, patience: float) -> None:
+        """Stop, and wait for *patience* seconds at most until no map is in use. Later passes may begin meanwhile."""
+        files, deadline = self._files, monotonic() + patience
+        while files and self._files is files and monotonic() < deadline:
+            self.stop()
+            sleep(_PAUSE)
 
-        It ends sooner when something is not regular, and when a file took longer than *patience* seconds.
+    def make(self, files: tuple[File, ...], interval: float, seconds: float, patience: float) -> float | None:
+        """Wait again and again for *interval* seconds, and then append what waits for *files*.
+
+        It ends after some *seconds*, when it is told to, at what is not regular, and after a file that took longer than
+        *patience* seconds.
 
         Returns:
-            How many seconds ago something was written, None if nothing was; and the turn of a file that took longer.
+            How many seconds ago something was written; None if nothing was.
         """
         assert self._core is not None  # noqa: S101 - for the type checker
         self._files = files
         try:
-            quiet, slow = self._core.make(interval, count, patience, files)
+            quiet: float | None = self._core.make(interval, seconds, patience, files)
         finally:
             self._files, self.attending = (), False
-        return None if quiet < 0 else quiet * interval, slow
+        return quiet
 
     @property
     def under_way(self) -> Turn | None:
@@ -84,9 +92,9 @@ class Passes:
         return turn
 
 
-def regular_files(directories: Iterable[LogDirectory]) -> tuple[File, ...] | None:
-    """Return the files of *directories* for `Passes.make`; None when there is more to do than to append."""
-    found = [(Turn(directory), directory.regular_files()) for directory in directories]
+def regular_files(turns: Iterable[Turn]) -> tuple[File, ...] | None:
+    """Return the files of directories for `Passes.make`; None when there is more to do than to append."""
+    found = [(turn, turn.directory.regular_files()) for turn in turns]
     if any(files is None for _, files in found):
         return None
     return tuple((turn, *file) for turn, files in found for file in files or ())

@@ -93,7 +93,6 @@ class RotatingFile:
         """Append as many whole lines of *batch* as the file takes before its next rotation (see `Sink`)."""
         with self._lock:
             try:
-                self.follow()
                 self._open()
                 written = self._write(batch, note) if len(batch) else 0
                 self._arm()
@@ -256,6 +255,7 @@ class RotatingFile:
 
     def _open(self) -> None:
         """Hold the file that bears our name now: another process may have rotated it, somebody deleted it."""
+        self.follow()
         if self._fd >= 0 and not self._calls.is_open_at(self._fd, self.path):
             self._settle()
             self.close()

@@ -111,8 +111,10 @@ class Archivist:
         return self._thread.forking
 
     def note(self, _: Path) -> None:
-        """Note that a file was rotated: there may be work for the next `poke`, or for `wait`."""
+        """Note that a file was rotated: there may be work, at once if there is a budget, else for the next `poke`."""
         self.waits = True
+        if self.budget is not None:
+            self.poke()
 
     def poke(self, *, always: bool = False) -> None:
         """Start the work if there may be some, or *always*. Returns at once."""
@@ -264,7 +266,7 @@ class Archivist:
     def _size(self, name: str, status: os.stat_result) -> int:
         """Return the size of a file; of a backup that the next work will compress, what is to be expected then."""
         size = status.st_size
-        waits = self._again and not name.endswith(_SUFFIX) and self._is_compressed(name)
+        waits = (self._again or self.waits) and not name.endswith(_SUFFIX) and self._is_compressed(name)
         return int(size * self._packed / self._plain) if waits and self._plain else size
 
     def _is_compressed(self, name: str) -> bool:
@@ -321,7 +323,7 @@ class Archivist:
 
     def _look(self) -> None:
         self._check()
-        more = self._again and (self.compressed or self.budget is not None)
+        more = (self._again or self.waits) and (self.compressed or self.budget is not None)
         if more or monotonic() > self._index_until:
             raise _Hurried
         if self._index_until == math.inf:

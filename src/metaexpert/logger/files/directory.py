@@ -200,7 +200,7 @@ class LogDirectory(ForkAware):
     def _grown(self) -> None:
         # On a caller's thread, once per segment: in a burst the usual pass would come too late.
         self._tell(always=True)
-        writing_thread.advance()
+        writing_thread.advance(self)
 
     def _stranded(self, lines: list[bytes]) -> None:
         self.listeners.show(lines, self.error)
@@ -346,7 +346,7 @@ class LogDirectory(ForkAware):
         if sync:
             self._next_sync = now + _SYNC_INTERVAL
             self._sync()
-        if self._wants_archive or (self.archivist.waits and (look or self.archivist.budget is not None)):
+        if self._wants_archive or (look and self.archivist.waits):
             self._wants_archive = False
             self.archivist.poke()
         self.diagnostics.summarise()
@@ -364,6 +364,7 @@ class LogDirectory(ForkAware):
         A write that takes longer than *patience* keeps them. Lines that no file took stay in the journal for the next
         start.
         """
+        writing_thread.let_go(_PATIENCE)
         if self._drain_lock.acquire(timeout=patience):
             try:
                 for file in self.files.values():

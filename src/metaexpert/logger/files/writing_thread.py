@@ -149,7 +149,9 @@ class WritingThread(ForkAware):
     def add(self, directory: LogDirectory) -> None:
         """Serve *directory* from now on. A thread that was lost is tried again."""
         with self._lock:
-            self._hook()
+            if not self._hooked:
+                self._hooked = True
+                on_end(self)
             if directory not in self._directories:
                 self._directories = (*self._directories, directory)
             self._idle_since = monotonic()  # the logger that has just come will log soon
@@ -201,11 +203,12 @@ class WritingThread(ForkAware):
     def wake(self, directory: LogDirectory | None = None) -> None:
         """Begin a pass at once; for *directory*, also if another one holds the thread up. Safe in a signal handler."""
         if directory is not None:
-            self._relieve(directory)
+            self.relieve(directory)
         self._post(None)
 
-    def advance(self) -> None:
-        """Begin a pass at once for a file that has gone on to another segment. Safe in a signal handler."""
+    def advance(self, directory: LogDirectory) -> None:
+        """Have segments that are full written at once, as `wake` does. Safe in a signal handler."""
+        self.relieve(directory)
         self._grown = True
         if self._passes.attending:
             self._passes.stop()
@@ -250,7 +253,7 @@ class WritingThread(ForkAware):
             if not self.running or getpid() != self._pid:
                 return None
             if directory is not None:
-                self._relieve(directory)
+                self.relieve(directory)
             if timeout is None and self.writes != writes and directory not in self._stalled:
                 writes, deadline = self.writes, self._deadline(None, directory)
             elif left <= 0:
@@ -262,7 +265,7 @@ class WritingThread(ForkAware):
             timeout = 0.0 if self.hangs_in(directory) else LONGEST_HANG
         return monotonic() + timeout
 
-    def _relieve(self, directory: LogDirectory) -> None:
+    def relieve(self, directory: LogDirectory) -> None:
         """Leave the thread to what holds it up, unless that is *directory*, and start another one for the rest."""
         turn = self._passes.under_way or self._serving
         if turn is None or turn.directory is directory or monotonic() - turn.since <= _PATIENCE:
@@ -278,6 +281,11 @@ class WritingThread(ForkAware):
         if self._thread.replace():
             self._put_back(waiters)
 
+    def let_go(self, patience: float) -> None:
+        """Have the core use no map of a directory that is served no longer; wait for *patience* seconds at most."""
+        if not self._thread.current:
+            self._passes.let_go(patience)
+
     def close_all(self) -> None:
         """Close every logger, the directory opened last first. At exit no entry may be lost."""
         for directory in reversed(self._directories):
@@ -287,6 +295,7 @@ class WritingThread(ForkAware):
 
     def _run(self) -> None:
         self._deferral.serves = True
+        self._passes = Passes()  # a thread that was left may still be in its own
         more = False
         waiters: list[_Waiter] = []
         try:
@@ -339,8 +348,9 @@ class WritingThread(ForkAware):
             Whether it did, and a pass is due now; None when this thread was held up, and then replaced.
         """
         attended, end = False, monotonic() + _REST
-        while (count := self._passes_until(end)) > 0:
-            passed = self._make_passes(count)
+        while self._passes.possible and not self._stalled:
+            seconds = min(end, self._idle_since + _IDLE) - monotonic()
+            passed = seconds > 0 and self._make_passes(seconds)
             if not passed:
                 return passed if passed is None else attended
             attended, grown, self._grown = True, self._grown, False
@@ -350,22 +360,18 @@ class WritingThread(ForkAware):
                 return None
         return attended
 
-    def _passes_until(self, end: float) -> int:
-        """Return how many passes the core may make until then; none where it cannot, or when the thread is to rest."""
-        possible = self._passes.possible and not self._stalled
-        return round((min(end, self._idle_since + _IDLE) - monotonic()) / self._interval) if possible else 0
-
-    def _make_passes(self, count: int) -> bool | None:
-        self._passes.attend()  # from here on, whoever has anything else to be done ends it
-        files = regular_files(self._directories)
+    def _make_passes(self, seconds: float) -> bool | None:
+        passes, turns = self._passes, [Turn(directory) for directory in self._directories]
+        passes.attend()  # from here on, whoever has anything else to be done ends it
+        files = regular_files(turns)
         if files is None or not self._mail.empty():
-            self._passes.attending = False
+            passes.attending = False
             return False
-        quiet, slow = self._passes.make(files, self._interval, count, _PATIENCE / 2)
+        quiet = passes.make(files, self._interval, seconds, _PATIENCE / 2)
         if quiet is not None:
             self.writes += 1
             self._idle_since = monotonic() - quiet
-        return None if slow is not None and self._was_left(slow) else True
+        return None if [turn for turn in turns if self._was_left(turn)] else True
 
     def _was_left(self, turn: Turn) -> bool:
         try:
@@ -424,12 +430,6 @@ class WritingThread(ForkAware):
             directory.thread_lost(error)
 
     # -- exit and fork ----------------------------------------------------------------------------------------
-
-    def _hook(self) -> None:
-        """Ask, once, to be told of the program's end."""
-        if not self._hooked:
-            self._hooked = True
-            on_end(self)
 
     def close_at_exit(self) -> None:
         """Close every logger. A thread that runs goes on; no other can be started."""

@@ -24,6 +24,7 @@ from metaexpert.logger.console.loops import printed_lines
 from metaexpert.logger.counts import CLOSED, Counts
 from metaexpert.logger.entry.values import dumps
 from metaexpert.logger.files.directory import LogDirectory
+from metaexpert.logger.files.writing_thread import writing_thread
 from metaexpert.logger.hub._remote_part import RemotePart
 from metaexpert.logger.hub._routing import ALERTS, CONSOLE, EXPORT, ROUTE_NAMES, Routing
 from metaexpert.logger.hub._stamping import Stamper
@@ -128,6 +129,7 @@ class Outputs:
                 self.last_resort(line)
             return
         self._counts.drop(level, [name for bit, name in ROUTE_NAMES if to & bit])
+        writing_thread.relieve(self._directory)  # no segment fills up any more, which would do it
         self._on_wait()
         self.send(line, to)
         grave = trade or number >= schema.ERROR

@@ -279,7 +279,7 @@ class JournalLane(_Base):  # type: ignore[misc]
 
     def forget(self) -> None:
         """Leave, in a forked child, the parent's segments to the parent."""
-        self._lock = RLock()
+        self._lock, self._shut = RLock(), False  # another thread may have been closing it
         self._size = self._journal.segment_size
         self.write = _full
         for segment in [*self._segments, *self._spare]:

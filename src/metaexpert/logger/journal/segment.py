@@ -275,9 +275,11 @@ def _unmap(mapped: mmap.mmap | None) -> None:
     if Descriptor.stolen and not _TRACKS_NOTHING:
         _abandoned.append(mapped)
         return
-    # Somebody may still look at its bytes, as a frame in an error's traceback does: then it goes with him.
-    with contextlib.suppress(BufferError):
+    try:
         mapped.close()
+    except BufferError:  # somebody still looks at its bytes, as a frame in an error's traceback does: it goes with him
+        if not _TRACKS_NOTHING:  # unless a descriptor went with it, unseen
+            _abandoned.append(mapped)
 
 
 def _allocate(fd: int, size: int) -> None:

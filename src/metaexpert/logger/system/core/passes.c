@@ -41,26 +41,49 @@ write_file(File *file, PyThreadState **thread)
     return done;
 }
 
+/* What passes are made of, until they end. */
+typedef struct {
+    File *files;
+    Py_ssize_t count;
+    double end, patience;
+    double written; /* when something was written last; 0 for never */
+    PyThreadState *thread;
+} Work;
+
 /* Returns whether another pass may follow. Without the interpreter lock. */
 static int
-pass_over(Passes *self, File *files, Py_ssize_t count, double patience, int *written, int *slow, PyThreadState **thread)
+pass_over(Passes *self, Work *work)
 {
-    for (int i = 0; i < count; i++) {
-        int waits = waits_alone(files[i].tail, &files[i].numbers, files[i].epoch);
-        if (!waits)
+    for (int i = 0; i < work->count; i++) {
+        File *file = &work->files[i];
+        if (!waits_alone(file->tail, &file->numbers, file->epoch))
             continue;
         double since = clock_now();
         self->since = since;
         self->current = i;
-        int done = write_file(&files[i], thread);
+        int done = write_file(file, &work->thread);
         self->current = -1;
-        *written |= done == APPEND_DONE;
-        if (clock_now() - since > patience)
-            *slow = i;
-        if (done != APPEND_DONE || *slow >= 0)
+        double now = clock_now();
+        if (done == APPEND_DONE)
+            work->written = now;
+        if (done != APPEND_DONE || now - since > work->patience || now > work->end)
             return 0;
     }
     return 1;
+}
+
+/* Make passes until one is the last. Returns whether they were told to stop. Without the interpreter lock. */
+static int
+make_all(Passes *self, Work *work, double interval)
+{
+    for (double left; (left = work->end - clock_now()) > 0;) {
+        PY_TIMEOUT_T pause = (PY_TIMEOUT_T)((left < interval ? left : interval) * 1e6);
+        if (PyThread_acquire_lock_timed(self->signal, pause, 0) == PY_LOCK_ACQUIRED)
+            return 1;
+        if (!pass_over(self, work))
+            break;
+    }
+    return 0;
 }
 
 static int
@@ -120,31 +143,31 @@ passes_make(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_ssiz
 {
     Passes *self = (Passes *)object;
     if (count != 4 || (names != NULL && PyTuple_GET_SIZE(names)) || !PyTuple_CheckExact(args[3])) {
-        PyErr_SetString(PyExc_TypeError, "make(interval, count, patience, files)");
+        PyErr_SetString(PyExc_TypeError, "make(interval, seconds, patience, files)");
         return NULL;
     }
-    double interval = PyFloat_AsDouble(args[0]), patience = PyFloat_AsDouble(args[2]);
-    long left = PyLong_AsLong(args[1]);
-    File *files = PyErr_Occurred() ? NULL : read_files(PyType_GetModuleState(type), args[3]);
-    if (files == NULL)
-        return NULL;
-    int slow = -1, stopped = 0;
-    long quiet = -1; /* passes since the last that wrote something */
-    PyThreadState *thread = PyEval_SaveThread();
-    while (left-- > 0) {
-        int written = 0;
-        stopped = PyThread_acquire_lock_timed(self->signal, (PY_TIMEOUT_T)(interval * 1e6), 0) == PY_LOCK_ACQUIRED;
-        int more = !stopped && pass_over(self, files, PyTuple_GET_SIZE(args[3]), patience, &written, &slow, &thread);
-        quiet = written ? 0 : quiet < 0 ? -1 : quiet + 1;
-        if (!more)
-            break;
+    double interval = PyFloat_AsDouble(args[0]);
+    Work work = {.end = clock_now() + PyFloat_AsDouble(args[1]), .patience = PyFloat_AsDouble(args[2])};
+    PyObject *files = args[3];
+    work.count = PyTuple_GET_SIZE(files);
+    work.files = PyErr_Occurred() ? NULL : read_files(PyType_GetModuleState(type), files);
+    if (work.files == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return NULL;
+        PyErr_Clear(); /* a segment was given back meanwhile */
+        Py_RETURN_NONE;
     }
-    PyEval_RestoreThread(thread);
+    Py_INCREF(self);
+    Py_INCREF(files);
+    work.thread = PyEval_SaveThread();
+    int stopped = make_all(self, &work, interval);
+    PyEval_RestoreThread(work.thread);
     if (stopped)
         self->stopped = 0;
-    free_files(files, PyTuple_GET_SIZE(args[3]));
-    PyObject *turn = slow < 0 ? Py_None : PyTuple_GET_ITEM(PyTuple_GET_ITEM(args[3], slow), TURN);
-    return Py_BuildValue("lO", quiet, turn);
+    free_files(work.files, work.count);
+    Py_DECREF(files);
+    Py_DECREF(self);
+    return work.written ? PyFloat_FromDouble(clock_now() - work.written) : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -209,10 +232,10 @@ passes_dealloc(PyObject *object)
 
 static PyMethodDef methods[] = {
     {"make", _PyCFunction_CAST(passes_make), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
-     "make(interval, count, patience, files): wait, up to count times, for interval seconds, and then append what waits for\n"
-     "the files, each (turn, appender, lock, tail, numbers, epoch, rotates). Ends when it is told to stop, at what is not\n"
-     "regular, and after a file that took longer than patience. Returns how many passes ago something was written, or -1,\n"
-     "and the turn of that file or None."},
+     "make(interval, seconds, patience, files): wait again and again for interval seconds, and then append what waits for\n"
+     "the files, each (turn, appender, lock, tail, numbers, epoch, rotates). Ends after some seconds, when it is told to\n"
+     "stop, at what is not regular, and after a file that took longer than patience. Returns how many seconds ago something\n"
+     "was written; None if nothing was."},
     {"stop", passes_stop, METH_NOARGS, "stop(): end the passes under way, or the next ones at once."},
     {"allow", passes_allow, METH_NOARGS, "allow(): take back a stop that came between the passes."},
     {0},
