@@ -767,6 +767,20 @@ def test_two_journals_share_a_directory(make: Callable[..., Journal], tmp_path: 
     assert bytes(bucket.data) == line(1) + line(2)
 
 
+def test_segments_that_no_lane_knows_are_cleared_away_at_the_end(make: Callable[..., Journal], tmp_path: Path) -> None:
+    """An exception was injected into the writing thread when it had made one, or emptied it; what waits stays."""
+    journal, bucket = make(), Bucket()
+    lane = journal.lane("expert.log")
+    assert lane.append(line(1))
+    drain(lane, bucket)
+    lane._segments.clear()
+    assert journal.new_segment("expert.log", 4096, reserve=False) is not None
+    journal.lane("trades.log").append(line(2))
+    assert len(segments(tmp_path)) == 3
+    journal.close()
+    assert [read_by_the_page(path)[2] for path in segments(tmp_path)] == [line(2)]
+
+
 def test_a_child_may_log_although_another_thread_was_closing_the_journal(make: Callable[..., Journal]) -> None:
     """In the parent; in the child there is no such thread to finish it."""
     lane = make().lane("expert.log")

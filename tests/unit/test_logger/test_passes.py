@@ -300,7 +300,7 @@ class TestLogger:
         times: list[float] = []
         serve = LogDirectory.serve
 
-        def noted(directory: LogDirectory) -> bool:
+        def noted(directory: LogDirectory) -> bool | None:
             times.append(time.monotonic())
             return serve(directory)
 

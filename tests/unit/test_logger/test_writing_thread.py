@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from waiting import eventually
 
+from metaexpert.logger import MetaLogger
+from metaexpert.logger.files import writing_thread as module
 from metaexpert.logger.files._passes import Passes, Turn
 from metaexpert.logger.files.directory import LogDirectory
 from metaexpert.logger.files.writing_thread import WritingThread
@@ -52,6 +55,9 @@ class Served(LogDirectory):
     def rest(self) -> bool:
         """Have the next entry stir the thread."""
         return not self.has_work()
+
+    def give_back_locks(self) -> None:
+        """Hold none."""
 
     def regular_files(self) -> list[tuple[Any, ...]] | None:
         """Leave all passes to Python."""
@@ -446,3 +452,55 @@ def test_a_turn_that_was_taken_in_the_passes_of_the_core_is_given_back(monkeypat
         assert not thread._stalled
     finally:
         thread.remove(directory)
+
+
+def test_a_thread_that_ends_in_the_middle_gives_its_locks_back(tmp_path: Path) -> None:
+    """An exception was injected into it when it had just taken them."""
+    with MetaLogger(log_dir=tmp_path, log_to_console=False, install=False) as logger:
+        logger.info("first")
+        assert logger.flush()
+        (directory,) = [one for one in module.writing_thread._directories if one.path == tmp_path]
+        serve, lock = directory.serve, directory.lock._threads
+
+        def dies() -> None:
+            directory._drain_lock.acquire()
+            lock.acquire()
+            lock.acquire()
+            raise SystemExit
+
+        directory.serve = dies  # type: ignore[method-assign]
+        module.writing_thread.wake()
+        eventually(lambda: module.writing_thread.lost)
+        directory.serve = serve  # type: ignore[method-assign]
+        for one in (directory._drain_lock, lock):
+            assert one.acquire(timeout=5.0)
+            one.release()
+        logger.info("m")
+        assert logger.flush()
+        assert (tmp_path / "expert.log").read_bytes().count(b'"message":"m"') == 1
+
+
+def test_a_flush_that_another_thread_keeps_from_writing_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no writing thread, and whoever writes in its place does not come to an end."""
+    monkeypatch.setattr("metaexpert.logger.files.directory._PATIENCE", 0.05)
+    with MetaLogger(log_dir=tmp_path, log_to_console=False, install=False) as logger:
+        logger.info("first")
+        assert logger.flush()
+        (directory,) = [one for one in module.writing_thread._directories if one.path == tmp_path]
+        monkeypatch.setattr(module.writing_thread, "wait_for_pass", lambda *_: None)
+        holds, leave = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with directory._drain_lock:
+                holds.set()
+                leave.wait(20)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert holds.wait(20)
+        assert logger.flush(0.2) is False
+        leave.set()
+        holder.join()
+        assert logger.flush()

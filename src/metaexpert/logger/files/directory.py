@@ -34,7 +34,7 @@ from metaexpert.logger.journal.journal import SHARE, SMALLEST_SEGMENT, USUAL_SEG
 from metaexpert.logger.system.calls import calls_for, monotonic
 from metaexpert.logger.system.count import Count
 from metaexpert.logger.system.forks import ForkAware, on_fork
-from metaexpert.logger.system.locks import DirectoryLock
+from metaexpert.logger.system.locks import DirectoryLock, give_back_all
 from metaexpert.logger.system.threads import Mutex
 
 #: Seconds between two looks at idle files, which somebody may have deleted or moved.
@@ -95,8 +95,7 @@ class LogDirectory(ForkAware):
         self._recoverer = Recoverer(self, self._sink, monotonic)
         self._next_sync = self._next_look = self._next_service = 0.0
         self._drain_lock = Mutex()
-        self._draining = self._again = False
-        self._insist = self._wants_sync = self._wants_archive = False
+        self._draining = self._again = self._insist = self._wants_sync = self._wants_archive = False
         # Numbers go on when the last logger of a directory closes and another opens: they never repeat in a process.
         self.sequence = Count(1) if path is None else _sequences.setdefault(str(path), Count(1))
         on_fork(self)
@@ -147,13 +146,13 @@ class LogDirectory(ForkAware):
         if not self.listeners.all:
             writing_thread.remove(self, patience)
 
-    def serve(self) -> bool:
+    def serve(self) -> bool | None:
         """Drain, and serve the listeners that have asked for it. A new state of the directory concerns all of them.
 
         Returns:
-            Whether there is more to do at once. An exception is the writing thread's end.
+            Whether there is more to do at once; None if it was not drained. An exception is the writing thread's end.
         """
-        self.drain()
+        drained = self.drain()
         if self.path is not None:
             self._inbox.serve(self.listeners.obey)
         stderr.stream.push()
@@ -164,7 +163,7 @@ class LogDirectory(ForkAware):
         more = self.listeners.serve(everyone=self.recovery is not None or self._faults != before, regular=due)
         if not self.empty and self.error is None:  # they have announced something
             self.drain()
-        return more
+        return more if drained else None
 
     def advance(self) -> bool:
         """Write what stands in segments that are full, and have others ready. Returns False: the rest is for a pass."""
@@ -193,6 +192,11 @@ class LogDirectory(ForkAware):
         """Tell the listeners that the writing thread has come or gone."""
         self._tell(always=True)
         self.listeners.serve(everyone=True)
+
+    def give_back_locks(self) -> None:
+        """Give back what this thread, which ends, still holds: see `give_back_all`."""
+        give_back_all(self._drain_lock)
+        self.lock.give_back()
 
     def _tell(self, *, always: bool = False) -> None:
         self.listeners.tell(self.filled, self.error, always=always)
@@ -307,12 +311,12 @@ class LogDirectory(ForkAware):
             complete(route, line, taken)
         return bool(taken)
 
-    def drain(self) -> None:
-        """Write the lines that wait for all files. A failure is reported, and kept in `LogFile.error`."""
+    def drain(self) -> bool:
+        """Write what waits for all files; return False if another thread is at it for too long. Errors are reported."""
         self._again = True
         # The holder of this lock may have been interrupted by a caller that waits for us: it goes on when it is back.
         if not self._drain_lock.acquire(timeout=_PATIENCE):
-            return
+            return False
         try:
             # A signal handler or __del__ that comes here while its thread is inside leaves its entry to the outer call.
             while self._again and not self._draining:
@@ -326,6 +330,7 @@ class LogDirectory(ForkAware):
         finally:
             self._drain_lock.release()
         self._tell()
+        return True
 
     def _drain_files(self) -> None:
         now = self._monotonic()

@@ -104,8 +104,7 @@ class WritingThread(ForkAware):
         #: Who waits for the pass under way, and for one that skips nothing of theirs.
         self._waiters: list[_Waiter] = []
         self._held: list[_Waiter] = []
-        self._resting = self._grown = False
-        self._stirred = 0.0
+        self._resting, self._grown, self._stirred = False, False, 0.0
         self._idle_since = monotonic()
 
     @property
@@ -312,6 +311,8 @@ class WritingThread(ForkAware):
                 self._release(waiters)
             self._serve()  # before a fork: there may be no thread for a while
         except BaseException as error:
+            for directory in self._directories:
+                directory.give_back_locks()
             if self._thread.current:
                 self._thread.dismiss()
                 self._give_up(error)
@@ -333,7 +334,7 @@ class WritingThread(ForkAware):
                 continue
             self._serving = turn = Turn(directory)
             try:
-                more = (directory.advance() if advance else directory.serve()) or more
+                more = bool(directory.advance() if advance else directory.serve()) or more
             finally:
                 left = self._was_left(turn)
             if left:

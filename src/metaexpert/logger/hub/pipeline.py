@@ -328,7 +328,7 @@ class Pipeline:
             self.directory.listeners.ask(self)
         if served is None:
             try:
-                self.directory.serve()
+                served = self.directory.serve() is not None
             except Exception as error:  # it must neither reach the caller nor seem that the entry was not taken
                 let_pass(error)
                 self.health.failed("entries could not be written", error)

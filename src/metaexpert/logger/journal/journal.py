@@ -147,10 +147,18 @@ class Journal:
         """Close all lanes and give up the ownership."""
         for lane in self.lanes.values():
             lane.close()
+        self._clear_away()
         if self._owner is not None:
             self._owner.release(delete=not self._error and not self._leftovers(self.id))
             self._owner = None
         self._release_former()
+
+    def _clear_away(self) -> None:
+        """Delete segments that no lane knows and that hold nothing: an injected exception came when one was made."""
+        for path in self._left(self.id) if self._owner is not None else ():
+            with contextlib.suppress(OSError):  # then the next start does it
+                segment = Segment.attach(path)
+                (segment.release if segment.end() > segment.drained else segment.discard)()
 
     def after_fork(self) -> None:
         """Start a journal of one's own in a forked child, with its first segment; the parent's keeps its lock."""
@@ -252,4 +260,7 @@ class Journal:
         return self._directory / f"{self.id}{ending}"
 
     def _leftovers(self, journal: str) -> bool:
-        return self._directory is not None and bool(paths_in(self._directory, f"{journal}.", SEGMENT_SUFFIX))
+        return bool(self._left(journal))
+
+    def _left(self, journal: str) -> list[Path]:
+        return [] if self._directory is None else paths_in(self._directory, f"{journal}.", SEGMENT_SUFFIX)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -38,6 +39,19 @@ class _Here(threading.local):
 
 
 _here: Final = _Here()
+
+
+def give_back_all(lock: threading.RLock) -> int:
+    """Give a lock back as often as this thread has taken it. Returns how often that was.
+
+    For a thread that an injected exception ends: it may have come between taking the lock and what gives it back.
+    """
+    for times in itertools.count():
+        try:
+            lock.release()
+        except RuntimeError:
+            return times
+    raise AssertionError
 
 
 def holds_a_lock() -> bool:
@@ -104,6 +118,13 @@ class DirectoryLock:
         finally:
             _here.held -= 1
             self._threads.release()
+
+    def give_back(self) -> None:
+        """Give back whatever the calling thread, which ends, still holds of it."""
+        if give_back_all(self._threads):
+            self._depth, self._held = 0, False
+            _here.held = 0
+            self._close_file()
 
     def close(self) -> None:
         """Close the lock file. A later use opens it for that use alone. Idempotent."""
