@@ -23,9 +23,6 @@ enum { GENERATION, EPOCH, DRAINED, INTENT_START, INTENT_END, DEVICE, INODE, OFFS
 #include <time.h>
 #include <unistd.h>
 
-/* Longest wait for a lock between threads, in microseconds: its holder may wait for the caller. */
-enum { PATIENCE = 1000000 };
-
 typedef struct {
     PyObject_HEAD
     PyObject *threads;   /* the lock between threads, below that of the directory's file */

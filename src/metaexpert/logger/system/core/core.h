@@ -349,6 +349,9 @@ int append_alone(PyObject *appender, const Tail *tail, Py_buffer *map, Py_buffer
                  int rotates, PyThreadState **thread); /* append.c */
 int has_mutex(const State *state, PyObject *appender);
 
+/* Longest wait for a mutex, in microseconds: its holder may wait for the caller. */
+enum { PATIENCE = 1000000 };
+
 /* Take a mutex within some microseconds, and give it back. Without the interpreter lock. */
 int take_mutex(Mutex *self, long long timeout); /* mutex.c */
 void give_mutex(Mutex *self);

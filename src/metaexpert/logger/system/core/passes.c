@@ -5,9 +5,8 @@
 #include "core.h"
 
 #if HAS_APPENDER
-/* The parts of a file, see `LogFile.regular`; how often it may be rotated in one pass; and the longest wait for a lock
-   between threads, in microseconds: its holder may wait for this thread. */
-enum { TURN, APPENDER, LOCK, TAIL, NUMBERS, EPOCH, ROTATES, PARTS, MOST_ROTATIONS = 8, PATIENCE = 1000000 };
+/* The parts of a file, see `LogFile.regular`; and how often it may be rotated in one pass. */
+enum { TURN, APPENDER, LOCK, TAIL, NUMBERS, EPOCH, ROTATES, PARTS, MOST_ROTATIONS = 8 };
 
 typedef struct {
     PyObject_HEAD
