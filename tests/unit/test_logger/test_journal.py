@@ -781,6 +781,17 @@ def test_segments_that_no_lane_knows_are_cleared_away_at_the_end(make: Callable[
     assert [read_by_the_page(path)[2] for path in segments(tmp_path)] == [line(2)]
 
 
+def test_a_segment_that_was_never_filled_does_not_keep_a_journal_from_closing(
+    make: Callable[..., Journal], tmp_path: Path
+) -> None:
+    """The exception came when its file was made and had no bytes yet: there is nothing to map."""
+    journal = make()
+    assert journal.lane("expert.log").append(line(1))
+    (tmp_path / f"{journal.id}.99.segment").touch()
+    journal.close()
+    assert not (tmp_path / f"{journal.id}.99.segment").stat().st_size
+
+
 def test_a_child_may_log_although_another_thread_was_closing_the_journal(make: Callable[..., Journal]) -> None:
     """In the parent; in the child there is no such thread to finish it."""
     lane = make().lane("expert.log")

@@ -155,10 +155,9 @@ class Journal:
 
     def _clear_away(self) -> None:
         """Delete segments that no lane knows and that hold nothing: an injected exception came when one was made."""
-        for path in self._left(self.id) if self._owner is not None else ():
-            with contextlib.suppress(OSError):  # then the next start does it
-                segment = Segment.attach(path)
-                (segment.release if segment.end() > segment.drained else segment.discard)()
+        for path in self._leftovers(self.id) if self._owner is not None else ():
+            with contextlib.suppress(OSError, ValueError):  # an empty file has no map; then the next start does it
+                Segment.attach(path).leave()
 
     def after_fork(self) -> None:
         """Start a journal of one's own in a forked child, with its first segment; the parent's keeps its lock."""
@@ -259,8 +258,5 @@ class Journal:
             return None
         return self._directory / f"{self.id}{ending}"
 
-    def _leftovers(self, journal: str) -> bool:
-        return bool(self._left(journal))
-
-    def _left(self, journal: str) -> list[Path]:
+    def _leftovers(self, journal: str) -> list[Path]:
         return [] if self._directory is None else paths_in(self._directory, f"{journal}.", SEGMENT_SUFFIX)
