@@ -36,7 +36,7 @@ class Passes:
 
     def __init__(self) -> None:
         # Where threads are only seemingly such, as with gevent, the core must not wait.
-        self._core = core.Passes() if hasattr(core, "Passes") and Mutex is not RLock else None
+        self._core = core.Passes() if Mutex is not RLock else None
         self._files: tuple[File, ...] = ()
         #: Whether it is to make passes, or does.
         self.attending = False

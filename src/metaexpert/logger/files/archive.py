@@ -110,6 +110,11 @@ class Archivist:
     def _stop(self) -> bool:
         return self._thread.forking
 
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is work behind the one under way."""
+        return self._again or self.waits
+
     def note(self, _: Path) -> None:
         """Note that a file was rotated: there may be work, at once if there is a budget, else for the next `poke`."""
         self.waits = True
@@ -266,7 +271,7 @@ class Archivist:
     def _size(self, name: str, status: os.stat_result) -> int:
         """Return the size of a file; of a backup that the next work will compress, what is to be expected then."""
         size = status.st_size
-        waits = (self._again or self.waits) and not name.endswith(_SUFFIX) and self._is_compressed(name)
+        waits = self._has_more and not name.endswith(_SUFFIX) and self._is_compressed(name)
         return int(size * self._packed / self._plain) if waits and self._plain else size
 
     def _is_compressed(self, name: str) -> bool:
@@ -323,7 +328,7 @@ class Archivist:
 
     def _look(self) -> None:
         self._check()
-        more = (self._again or self.waits) and (self.compressed or self.budget is not None)
+        more = self._has_more and (self.compressed or self.budget is not None)
         if more or monotonic() > self._index_until:
             raise _Hurried
         if self._index_until == math.inf:

@@ -127,14 +127,11 @@ class LogFile:
 
     def write_now(self) -> bool:
         """Write all that waits, by any thread, if it can be done in the regular way. Returns whether it is done."""
-        segment = self.lane.only
-        if segment is None or self.error is not None:
-            return False
-        epoch = segment.epoch
-        if self.lane.only is not segment:  # another epoch of it may stand behind what still waits
+        single = self._single()
+        if single is None:
             return False
         self.needs_sync = True
-        return self._append(segment, epoch, rotates=False)
+        return self._append(*single, rotates=False)
 
     def regular(self, *, rotates: bool) -> tuple[Any, ...] | None:
         """Return what the core needs to append what comes; nothing if nobody logs here, None where it is not regular.
@@ -144,15 +141,22 @@ class LogFile:
         """
         if not self.lane.in_use:
             return ()
-        segment, appender = self.lane.only, getattr(self.sink, "appender", None)
-        if segment is None or appender is None or self.error is not None:
+        single, appender = self._single(), getattr(self.sink, "appender", None)
+        if single is None or appender is None:
             return None
-        epoch = segment.epoch
-        if self.lane.only is not segment:  # as in `write_now`
-            return None
+        segment, epoch = single
         self.needs_sync = True
         rotates = rotates and getattr(self.sink, "rotates_alone", False)
         return appender, self.lock, segment.tail, segment.numbers, epoch, rotates
+
+    def _single(self) -> tuple[Segment, int] | None:
+        """Return the one segment that holds lines, and its epoch; None if there is none alone, or the file fails."""
+        segment = self.lane.only
+        if segment is None or self.error is not None:
+            return None
+        epoch = segment.epoch
+        # Another epoch of it may stand behind what still waits.
+        return (segment, epoch) if self.lane.only is segment else None
 
     def _append(self, segment: Segment, epoch: int, *, rotates: bool) -> bool:
         append = getattr(self.sink, "append", None)  # only a rotating file has it

@@ -270,10 +270,7 @@ class JournalLane(_Base):  # type: ignore[misc]
             self.write = _full
             for segment in list(self._segments):
                 segment.seal()
-                if segment.end() > segment.drained and segment.path is not None:
-                    segment.release()
-                else:
-                    segment.discard()
+                segment.leave()
             self._segments.clear()
             self.give_back()
 

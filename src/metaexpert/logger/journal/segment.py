@@ -237,6 +237,13 @@ class Segment:
             with contextlib.suppress(OSError):  # it holds nothing that recovery would bring in
                 self.path.unlink(missing_ok=True)
 
+    def leave(self) -> None:
+        """Unmap it, once it is sealed; its file stays if it has lines that wait."""
+        if self.end() > self.drained:
+            self.release()
+        else:
+            self.discard()
+
     def _store(self, state: State) -> None:
         # Two slots in turn, each with a checksum: a kill in the middle of one leaves the other.
         state = state._replace(generation=state.generation + 1)

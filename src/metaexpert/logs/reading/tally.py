@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from typing import Any, Final, NamedTuple
 
 from metaexpert.logger import schema
@@ -227,8 +227,8 @@ class _Runs:
         self._open = False
 
     def ordinary(self, number: int) -> None:
-        _extend(self.ranges, number)
-        _extend(self.every, number)
+        add_range(self.ranges, number, number)
+        add_range(self.every, number, number)
         if self._open and self.found[-2] + 1 == number:
             self.found[-2] = number
         else:
@@ -236,16 +236,17 @@ class _Runs:
         self._open = True
 
     def special(self, number: int, place: int) -> None:
-        _extend(self.every, number)
+        add_range(self.every, number, number)
         self.found.extend((number, 0, place))
         self._open = False
 
 
-def _extend(ranges: array[int], number: int) -> None:
-    if ranges and ranges[-1] == number - 1:
-        ranges[-1] = number
+def add_range(ranges: MutableSequence[int], first: int, last: int) -> None:
+    """Add a range to *ranges*, first and last of each; to the last one if it follows that."""
+    if ranges and ranges[-1] == first - 1:
+        ranges[-1] = last
     else:
-        ranges.extend((number, number))
+        ranges.extend((first, last))
 
 
 def _numbers(data: bytes) -> Sequence[int]:

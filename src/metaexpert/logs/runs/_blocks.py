@@ -16,7 +16,7 @@ from typing import Final
 
 from metaexpert.logs.entry import TIME_BEGIN, TIME_END, Key
 from metaexpert.logs.reading.filters import Criteria
-from metaexpert.logs.reading.tally import HEADER, Numbers, RawProcess, Tally, expert_in, lines_at
+from metaexpert.logs.reading.tally import HEADER, Numbers, RawProcess, Tally, add_range, expert_in, lines_at
 
 #: Without one of these, in lower case, an entry says nothing of orders (`names`) and decisions.
 TELLING: Final = (
@@ -212,10 +212,7 @@ def _joined(each: Iterable[tuple[int, int, int]]) -> list[int]:
     """Return ranges of numbers, first and last of each, those that follow one another as one."""
     found: list[int] = []
     for first, last, _ in each:
-        if found and found[-1] + 1 == first:
-            found[-1] = last
-        else:
-            found += (first, last)
+        add_range(found, first, last)
     return found
 
 

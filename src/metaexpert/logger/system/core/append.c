@@ -195,7 +195,7 @@ append_piece(Appender *self, char *map, uint64_t *numbers, long long end)
 }
 
 /* Append the lines up to *end*, under the lock of the directory, with at most one rotation: until the interpreter lock is
-   had again, the file before it stays open. Returns what `append_waiting` does. */
+   had again, the file before it stays open. Returns what became of them. */
 static int
 append_lines(Appender *self, char *map, uint64_t *numbers, long long end, int rotates)
 {
@@ -337,7 +337,7 @@ tidy(Appender *self)
     self->former = -1;
 }
 
-/* Append what waits in a segment, if it still is of that *epoch*. Returns what `append_waiting` does. */
+/* Append what waits in a segment, if it still is of that *epoch*. Returns what became of it; -1 with an exception. */
 static int
 append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long epoch, int rotates)
 {
@@ -370,11 +370,11 @@ append_segment(Appender *self, Tail *tail, PyObject *numbers, unsigned long long
     return done;
 }
 
-int
-append_waiting(State *state, PyObject *appender, PyObject *outer, Tail *tail, PyObject *numbers, unsigned long long epoch,
+/* The same, holding the directory's lock between threads, and the appender's. */
+static int
+append_waiting(State *state, Appender *self, PyObject *outer, Tail *tail, PyObject *numbers, unsigned long long epoch,
                int rotates)
 {
-    Appender *self = (Appender *)appender;
     PyObject *inner = Py_NewRef(self->threads);
     int done = acquire(state, outer);
     if (done > 0) {
@@ -435,7 +435,7 @@ appender_append(PyObject *object, PyTypeObject *type, PyObject *const *args, Py_
     unsigned long long epoch = PyLong_AsUnsignedLongLong(args[3]);
     if (epoch == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
-    int done = append_waiting(state, object, args[0], (Tail *)args[1], args[2], epoch, args[4] == Py_True);
+    int done = append_waiting(state, (Appender *)object, args[0], (Tail *)args[1], args[2], epoch, args[4] == Py_True);
     return done < 0 ? NULL : PyBool_FromLong(done == APPEND_DONE);
 }
 

@@ -48,7 +48,7 @@
 /* Names of attributes and methods that the core asks Python objects for. */
 #define FOR_EACH_NAME(DO) \
     DO(_bound_context) DO(write) DO(append) DO(make_room) DO(context_in) DO(renewed) DO(message) DO(name) DO(key) DO(word) DO(clear) \
-    DO(acquire) DO(release) DO(since)
+    DO(acquire) DO(release)
 
 #if HAS_APPENDER
 #define FOR_EACH_TYPE(DO) \
@@ -332,19 +332,14 @@ char *claim(Tail *tail, Py_ssize_t length); /* tail.c */
 /* What became of a batch. *More* of it waits: the file was rotated on the way. What is irregular is for Python. */
 enum { APPEND_IRREGULAR, APPEND_DONE, APPEND_MORE };
 
-/* Append what waits in a segment, if it still is of that *epoch*, holding the directory's *lock* between threads. Returns -1
-   with an exception. */
-int append_waiting(State *state, PyObject *appender, PyObject *lock, Tail *tail, PyObject *numbers, unsigned long long epoch,
-                   int rotates); /* append.c */
-
 /* Return whether the buffers are those of a segment; else there is an exception. */
 int is_segment(const Tail *tail, const Py_buffer *map, const Py_buffer *numbers); /* append.c */
 
 /* Return whether there is something to append, or something is irregular. Without the interpreter lock. */
 int waits_alone(const Tail *tail, const Py_buffer *numbers, unsigned long long epoch); /* append.c */
 
-/* As `append_waiting`, without the interpreter lock; *thread* takes it for as long as what a rotation has opened is closed.
-   The caller holds the directory's lock, and the appender has a mutex. */
+/* Append what waits in a segment, if it still is of that *epoch*. Without the interpreter lock; *thread* takes it for as
+   long as what a rotation has opened is closed. The caller holds the directory's lock, and the appender has a mutex. */
 int append_alone(PyObject *appender, const Tail *tail, Py_buffer *map, Py_buffer *numbers, unsigned long long epoch,
                  int rotates, PyThreadState **thread); /* append.c */
 int has_mutex(const State *state, PyObject *appender);

@@ -25,7 +25,7 @@ typedef struct {
     int rotates, held; /* how many of the buffers are held */
 } File;
 
-/* Append what waits for a file, under its lock. Returns as `append_waiting`. Without the interpreter lock. */
+/* Append what waits for a file, under its lock. Returns what became of it. Without the interpreter lock. */
 static int
 write_file(File *file, PyThreadState **thread)
 {
